@@ -1,0 +1,55 @@
+"""The one port through which API and console wait until a change is in force.
+
+The directory does not know gateways; whoever starts the process installs the confirmer.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ostiary.directory.errors import NotInForce
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """How many gateways confirmed, of how many, after how many milliseconds."""
+
+    confirmed: int
+    of: int
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved(Generic[T]):
+    """What a use case saved, the feed sequence to wait for, and sentences to show beside it."""
+
+    value: T
+    sequence: int
+    warnings: tuple[str, ...] = ()
+
+
+class Confirmer(Protocol):
+    def confirm(self, sequence: int) -> Receipt:
+        """Wait until every gateway follows `sequence`; raises NotInForce."""
+
+
+class _NobodyInstalled:
+    def confirm(self, sequence: int) -> Receipt:
+        raise NotInForce
+
+
+_installed: Confirmer = _NobodyInstalled()
+
+
+def install(confirmer: Confirmer) -> None:
+    """Set the process's confirmer; done once, where the process is put together."""
+    global _installed
+    _installed = confirmer
+
+
+def confirm(saved: Saved[T]) -> Receipt:
+    """Wait until `saved` is in force everywhere; raises NotInForce. Nothing to wait for: at once."""
+    if saved.sequence == 0:
+        return Receipt(confirmed=0, of=0, ms=0.0)
+    return _installed.confirm(saved.sequence)

@@ -1,0 +1,58 @@
+"""The change feed: one row per change that a gateway must follow, in commit order."""
+
+import enum
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from ostiary.directory.models import Change
+
+#: PostgreSQL advisory lock that makes feed ids become visible in their order: an id is drawn and
+#: committed while no other writer draws one, so `id > last` never skips a late commit.
+FEED_LOCK = 0x6F737469
+
+
+class Kind(enum.StrEnum):
+    """What changed; `object_id` is its id."""
+
+    PROFILE = "profile"
+    CLIENT = "client"
+    COLLECTION = "collection"
+    CONNECTION = "connection"
+    POLICY = "policy"
+    RECIPE = "recipe"
+    SETTINGS = "settings"
+
+
+def announce(kind: Kind, object_id: int) -> int:
+    """Add a row in the caller's transaction; returns its sequence, the new epoch.
+
+    The last statement that takes locks should be this one: on PostgreSQL, writers queue here
+    until the transaction ends.
+    """
+    assert connection.in_atomic_block  # noqa: S101 - a programming error, not input
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FEED_LOCK])
+    row = Change.objects.create(kind=kind.value, object_id=object_id)
+    if connection.vendor == "postgresql":
+        transaction.on_commit(_notify)
+    return row.pk
+
+
+def _notify() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("NOTIFY ostiary_change")
+
+
+def latest() -> int:
+    """The sequence of the last change, 0 before the first."""
+    return Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def trim(*, keep_seconds: int) -> int:
+    """Delete rows older than `keep_seconds`, never the last; returns how many."""
+    limit = timezone.now() - timedelta(seconds=keep_seconds)
+    deleted, _ = Change.objects.filter(at__lt=limit, pk__lt=latest()).delete()
+    return deleted

@@ -1,0 +1,33 @@
+"""What the owner manages, as tables. Rules live in the use cases beside this package."""
+
+from ostiary.directory.models.clients import AccessProfile, Client, Credential
+from ostiary.directory.models.collections import Collection, Connection, Endpoint
+from ostiary.directory.models.history import AuditEvent, Change, GatewayNode, IdempotentAnswer
+from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
+from ostiary.directory.models.policies import Policy
+from ostiary.directory.models.projects import Folder, Project, Property
+from ostiary.directory.models.recipes import Recipe
+from ostiary.directory.models.settings import Setting
+
+__all__ = [
+    "AccessProfile",
+    "AuditEvent",
+    "Change",
+    "Client",
+    "Collection",
+    "Connection",
+    "Credential",
+    "Endpoint",
+    "Folder",
+    "GatewayNode",
+    "IdempotentAnswer",
+    "ManagementToken",
+    "Member",
+    "Membership",
+    "Policy",
+    "Project",
+    "Property",
+    "Recipe",
+    "Setting",
+    "SignInLink",
+]

@@ -1,0 +1,82 @@
+"""Clients, their access profiles, and the credentials these have."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from ostiary.access.decision import AuthMethod
+from ostiary.directory.models.collections import Collection
+from ostiary.directory.models.policies import Policy
+from ostiary.directory.models.projects import Project
+from ostiary.directory.models.scoped import (
+    ClientScopedQuerySet,
+    ProfileScopedQuerySet,
+    ScopedQuerySet,
+)
+
+
+class Client(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="clients")
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True, default="")
+    active = models.BooleanField(default=True)
+    #: PNG, re-encoded by us, fitting 48 and 96 pixels; empty: no logo.
+    logo_small = models.BinaryField(default=b"", blank=True)
+    logo_medium = models.BinaryField(default=b"", blank=True)
+    #: Part of the logo's address, so that a browser may keep it; 0: no logo.
+    logo_version = models.PositiveIntegerField(default=0)
+    epoch = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager["Client"]] = ScopedQuerySet["Client"].as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "name"])]
+
+
+class AccessProfile(models.Model):
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="profiles")
+    name = models.CharField(max_length=255)
+    active = models.BooleanField(default=True)
+    active_since = models.DateTimeField()
+    auth_type = models.CharField(max_length=8, choices=[(m.value, m.value) for m in AuthMethod])
+    collections = models.ManyToManyField(Collection, related_name="profiles")
+    policy = models.ForeignKey(Policy, null=True, on_delete=models.PROTECT, related_name="profiles")
+    #: When the policy was given to the profile: 30, 60 and 90 day quotas count from that day.
+    policy_since = models.DateTimeField(null=True)
+    #: Entries as the owner wrote them, each one valid; empty: every address.
+    allow_list = models.JSONField(default=list)
+    deny_list = models.JSONField(default=list)
+    expires_at = models.DateTimeField(null=True)
+    epoch = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager["AccessProfile"]] = ClientScopedQuerySet[
+        "AccessProfile"
+    ].as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["client", "name"])]
+
+
+class Credential(models.Model):
+    """What a consumer proves itself with; only its SHA-256 is kept."""
+
+    profile = models.ForeignKey(AccessProfile, on_delete=models.CASCADE, related_name="credentials")
+    #: SHA-256 of the value; unique over every profile.
+    fingerprint = models.BinaryField(max_length=32, unique=True)
+    prefix = models.CharField(max_length=16, blank=True, default="")
+    last_four = models.CharField(max_length=4, blank=True, default="")
+    imported = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+    #: Set when a newer one replaced it and it may still be used for a while.
+    overlap_until = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    objects: ClassVar[models.Manager["Credential"]] = ProfileScopedQuerySet[
+        "Credential"
+    ].as_manager()

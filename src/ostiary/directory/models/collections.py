@@ -1,0 +1,114 @@
+"""Connections to upstreams, collections, and their endpoints."""
+
+from typing import ClassVar
+
+from django.db import models
+
+from ostiary.directory.models.projects import Project
+from ostiary.directory.models.recipes import Recipe
+from ostiary.directory.models.scoped import CollectionScopedQuerySet, ScopedQuerySet
+
+
+class Connection(models.Model):
+    class Auth(models.TextChoices):
+        NONE = "none"
+        HEADER = "header"
+        QUERY = "query"
+        BASIC = "basic"
+        OAUTH2 = "oauth2_client_credentials"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="connections")
+    name = models.CharField(max_length=255)
+    #: List of base URLs as `upstream_url.parse` accepts them; all serve the same API.
+    base_urls = models.JSONField(default=list)
+    auth_type = models.CharField(max_length=32, choices=Auth.choices, default=Auth.NONE)
+    #: Header or query parameter name, user name, or OAuth 2.0 client id, by `auth_type`.
+    auth_name = models.CharField(max_length=255, blank=True, default="")
+    #: Sealed value of the header, parameter, password or client secret.
+    auth_secret = models.TextField(blank=True, default="")
+    token_url = models.CharField(max_length=2048, blank=True, default="")
+    scope = models.CharField(max_length=1024, blank=True, default="")
+    verify_tls = models.BooleanField(default=True)
+    #: PEM certificates trusted instead of the system's; empty: the system's.
+    ca_pem = models.TextField(blank=True, default="")
+    timeout_seconds = models.PositiveIntegerField(default=30)
+    #: Path asked by health checks; empty: a TCP connect.
+    health_path = models.CharField(max_length=512, blank=True, default="")
+    epoch = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager["Connection"]] = ScopedQuerySet["Connection"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="connection_in_project")
+        ]
+
+
+class Collection(models.Model):
+    class Kind(models.TextChoices):
+        RECIPE = "recipe"
+        PROXY = "proxy"
+
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="collections")
+    name = models.CharField(max_length=255)
+    version = models.CharField(max_length=32, default="1.0")
+    #: The first segment of every path of the collection; unique in the workspace.
+    handle = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True, default="")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    connection = models.ForeignKey(
+        Connection, null=True, on_delete=models.PROTECT, related_name="collections"
+    )
+    #: Exact origins a browser may call from; empty: CORS is off.
+    cors_origins = models.JSONField(default=list)
+    #: Whether the upstream gets the consumer's credential; the safe default is that it does not.
+    forward_credential = models.BooleanField(default=False)
+    epoch = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager["Collection"]] = ScopedQuerySet["Collection"].as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind="proxy") | models.Q(connection=None),
+                name="recipe_collection_without_connection",
+            )
+        ]
+
+
+class Endpoint(models.Model):
+    collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="endpoints")
+    name = models.CharField(max_length=255)
+    method = models.CharField(max_length=8)
+    #: Template below the handle in its one normal form, with a leading slash.
+    path = models.CharField(max_length=512)
+    #: The template with every parameter as `{}`: what must be unique beside the method.
+    shape = models.CharField(max_length=512)
+    active = models.BooleanField(default=False)
+    description = models.TextField(blank=True, default="")
+    #: Template on the upstream (proxy); the same as `path` unless the owner says otherwise.
+    target_path = models.CharField(max_length=512, blank=True, default="")
+    recipe = models.ForeignKey(
+        Recipe, null=True, on_delete=models.PROTECT, related_name="endpoints"
+    )
+    #: Seconds; empty: the connection's, or 30 for a recipe.
+    timeout_seconds = models.PositiveIntegerField(null=True)
+    #: Whether a recipe's input is checked against its schema before it runs.
+    validate_request = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[models.Manager["Endpoint"]] = CollectionScopedQuerySet[
+        "Endpoint"
+    ].as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["collection", "method", "shape"], name="endpoint_in_collection"
+            )
+        ]

@@ -1,0 +1,50 @@
+"""What happened: audit log, change feed, which nodes followed it, answers to repeat."""
+
+from django.db import models
+
+
+class AuditEvent(models.Model):
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+    actor_kind = models.CharField(max_length=8)
+    actor_id = models.IntegerField(null=True)
+    actor_name = models.CharField(max_length=255)
+    action = models.CharField(max_length=64)
+    target_kind = models.CharField(max_length=32)
+    target_id = models.IntegerField(null=True)
+    target_name = models.CharField(max_length=255, blank=True, default="")
+    #: No foreign key: the event outlives its project. Empty: the whole workspace.
+    project_id = models.IntegerField(null=True, db_index=True)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    address = models.CharField(max_length=64, blank=True, default="")
+
+
+class Change(models.Model):
+    """The feed that authorities follow; its id is the epoch of what changed."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=16)
+    object_id = models.IntegerField()
+    at = models.DateTimeField(auto_now_add=True)
+
+
+class GatewayNode(models.Model):
+    """A machine with a gateway, and how far it has followed the feed."""
+
+    name = models.CharField(max_length=255, unique=True)
+    confirmed = models.BigIntegerField(default=0)
+    seen_at = models.DateTimeField()
+
+
+class IdempotentAnswer(models.Model):
+    """The answer to a POST with an `Idempotency-Key`, kept for 24 hours, without its secret."""
+
+    owner = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    request = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="one_answer_per_key")]

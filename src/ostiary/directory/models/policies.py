@@ -1,0 +1,33 @@
+"""Policies: the limits that profiles are given, counted per profile."""
+
+from django.db import models
+from django.db.models import Q
+
+INTERVALS = [(i, i) for i in ("second", "minute", "hour", "day")]
+PERIODS = [(p, p) for p in ("day", "week", "month", "30 days", "60 days", "90 days")]
+
+
+class Policy(models.Model):
+    name = models.CharField(max_length=255, unique=True)
+    description = models.TextField(blank=True, default="")
+    rate_limit = models.PositiveIntegerField(null=True)
+    rate_interval = models.CharField(max_length=8, choices=INTERVALS, blank=True, default="")
+    quota_limit = models.PositiveIntegerField(null=True)
+    quota_interval = models.CharField(max_length=8, choices=PERIODS, blank=True, default="")
+    epoch = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(rate_limit=None, rate_interval="")
+                | (Q(rate_limit__gte=1) & ~Q(rate_interval="")),
+                name="rate_limit_whole",
+            ),
+            models.CheckConstraint(
+                condition=Q(quota_limit=None, quota_interval="")
+                | (Q(quota_limit__gte=1) & ~Q(quota_interval="")),
+                name="quota_whole",
+            ),
+        ]
