@@ -169,5 +169,5 @@ def inherited(name: str) -> int | None:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment with `changes`, for a part to be started."""
+    """The process environment with `changes`, for a part to be started."""
     return {**os.environ, **changes}  # noqa: TID251 - the one reader

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 
-from ostiary.access.decision import AuthMethod
+from ostiary.access.methods import AuthMethod
 from ostiary.directory.models.collections import Collection
 from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Project
