@@ -1,0 +1,40 @@
+# The ways in. Each target installs what it needs and can be run again; see scripts/setup.
+#   make up      runs Ostiary with a demo, http://localhost:8000/
+#   make check   lint and the quick tests        make test   every check and every test
+#   make bench   the benchmarks                  make clean  removes what these made, never data
+
+.PHONY: setup setup-dev up lint check test bench clean
+
+VENV := .venv/bin
+DATA ?= ostiary-data
+GATEWAY_BIND ?= 127.0.0.1:8080
+CONTROL_BIND ?= 127.0.0.1:8000
+# Files stay on one worker, so that a gateway or a database is started once per file.
+PYTEST := $(VENV)/pytest -n auto --dist loadfile
+
+setup:
+	@scripts/setup
+
+setup-dev:
+	@scripts/setup --dev
+
+up: setup
+	@exec $(VENV)/ostiary up --demo --data "$(DATA)" \
+		--gateway-bind "$(GATEWAY_BIND)" --control-bind "$(CONTROL_BIND)"
+
+lint: setup-dev
+	@scripts/lint
+
+check: lint
+	$(PYTEST) -m "not slow"
+
+test: lint
+	$(PYTEST) --cov --cov-report=
+	@scripts/coverage-floors
+
+bench: setup-dev
+	@scripts/bench
+
+clean:
+	rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
