@@ -1,0 +1,142 @@
+"""The data folder and what is claimed before anything starts: lock, sockets, ports.
+
+Knows files and sockets; nothing of what the parts do with them.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ostiary.cli.failure import Failure
+from ostiary.settings import Bind
+
+#: A Unix socket's path has at most 107 bytes; HAProxy first binds one under a longer name.
+LONGEST_SOCKET_PATH = 107
+LONGEST_SOCKET_NAME = len("haproxy.sock.4194304.tmp")
+#: A check of every page takes about a second per 100 MB.
+LARGEST_CHECKED_DATABASE = 256 * 1024 * 1024
+#: What ends with the process before us lets its ports go within this time.
+PORT_PATIENCE_SECONDS = 1.5
+
+
+@contextlib.contextmanager
+def claimed(data: Path) -> Iterator[None]:
+    """Make the data folder and hold its lock; raises Failure with what is in the way."""
+    make(data)
+    lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise Failure(
+            f"Another Ostiary is running with the data folder {data}; stop it, or name another"
+            " folder with --data."
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def make(data: Path) -> None:
+    """Make the data folder and its folder of sockets, for us alone."""
+    run = data / "run"
+    room = LONGEST_SOCKET_PATH - LONGEST_SOCKET_NAME - 1
+    if len(os.fsencode(run)) > room:
+        raise Failure(
+            f"The data folder's path {data} is too long for the sockets in it; choose one of at"
+            f" most {room - len('/run')} characters with --data."
+        )
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        run.mkdir(mode=0o700, exist_ok=True)
+        run.chmod(0o700)
+    except OSError as error:
+        raise Failure(
+            f"The data folder {data} cannot be made: {reason(error)}; choose another with --data."
+        ) from error
+    if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        raise Failure(
+            f"The data folder {data} cannot be written by this user; correct its owner, or choose"
+            " another with --data."
+        )
+
+
+def check_database(path: Path) -> None:
+    """Raise Failure if the SQLite file at `path` is damaged; nothing there is fine."""
+    if not path.exists():
+        return
+    damaged = Failure(f"The database {path} is damaged; restore it from backup.")
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=20)) as database:
+            whole = path.stat().st_size <= LARGEST_CHECKED_DATABASE
+            row = database.execute(
+                "PRAGMA quick_check(1)" if whole else "SELECT 'ok' FROM sqlite_schema LIMIT 1"
+            ).fetchone()
+    except sqlite3.OperationalError as error:
+        raise Failure(f"The database {path} cannot be opened: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise damaged from error
+    if row is not None and row[0] != "ok":
+        raise damaged
+
+
+def unix_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """A Unix socket at `path`, in place of whatever a process before us left there."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, kind)
+    sock.bind(str(path))
+    path.chmod(0o600)
+    if kind == socket.SOCK_STREAM:
+        sock.listen(1024)
+    return sock
+
+
+def free_bind(bind: Bind, option: str) -> Bind:
+    """The same address, found free, with a port of the system's choice in place of 0."""
+    with tcp_socket(bind, option) as sock:
+        return bind[0], int(sock.getsockname()[1])
+
+
+def tcp_socket(bind: Bind, option: str) -> socket.socket:
+    """A listening TCP socket; raises Failure that names the option to change."""
+    host, port = bind
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise Failure(f"{host} is no address of this machine; correct {option}.") from error
+    sock = socket.socket(family, kind)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    give_up = time.monotonic() + PORT_PATIENCE_SECONDS
+    while True:
+        try:
+            sock.bind(address)
+            sock.listen(1024)
+            return sock
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > give_up:
+                sock.close()
+                raise _unbindable(bind, option, error) from error
+        time.sleep(0.05)
+
+
+def _unbindable(bind: Bind, option: str, error: OSError) -> Failure:
+    host, port = bind
+    if error.errno == errno.EADDRINUSE:
+        return Failure(f"Port {port} on {host} is in use; choose another with {option}.")
+    if error.errno == errno.EACCES:
+        return Failure(f"This user may not use port {port}; choose one above 1023 with {option}.")
+    return Failure(f"{host}:{port} cannot be used: {reason(error)}; correct {option}.")
+
+
+def reason(error: OSError) -> str:
+    """The system's own word for an error."""
+    return (error.strerror or type(error).__name__).lower()
