@@ -4,7 +4,9 @@ Knows no Django and no part. A wrong value is one sentence that says what to do;
 `OSTIARY_…` name is refused, so that a typing error never silently means the default.
 """
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +16,9 @@ from urllib.parse import unquote, urlsplit
 PREFIX = "OSTIARY_"
 #: Set by the supervisor for the parts it starts: numbers of inherited sockets and pipes.
 INHERITED_PREFIX = "OSTIARY_FD_"
+
+#: A Unix socket's path has at most 107 bytes, and HAProxy first binds its own under such a name.
+LONGEST_RUN = 107 - len("/haproxy.sock.4194304.tmp")
 
 Bind = tuple[str, int]
 
@@ -48,8 +53,12 @@ class Settings:
 
     @property
     def run(self) -> Path:
-        """The folder of sockets, mode 0700."""
-        return self.data / "run"
+        """The folder of sockets, mode 0700: in the data folder, if they find room there."""
+        run = self.data / "run"
+        if len(os.fsencode(run)) <= LONGEST_RUN:
+            return run
+        name = hashlib.sha256(os.fsencode(self.data)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"ostiary-{os.geteuid()}-{name}"
 
     @property
     def database(self) -> Database:
@@ -160,6 +169,13 @@ def load(environ: Mapping[str, str]) -> Settings:
 def current() -> Settings:
     """The settings of this process, read once."""
     return load(os.environ)  # noqa: TID251 - the one reader
+
+
+def adopt(**changes: str) -> Settings:
+    """Change the process's environment, as options on the command line do, and read it anew."""
+    os.environ.update(changes)  # noqa: TID251 - the one reader
+    current.cache_clear()
+    return current()
 
 
 def inherited(name: str) -> int | None:

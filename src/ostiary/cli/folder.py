@@ -9,16 +9,14 @@ import fcntl
 import os
 import socket
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ostiary.cli.failure import Failure
-from ostiary.settings import Bind
+from ostiary.settings import Bind, Settings
 
-#: A Unix socket's path has at most 107 bytes; HAProxy first binds one under a longer name.
-LONGEST_SOCKET_PATH = 107
-LONGEST_SOCKET_NAME = len("haproxy.sock.4194304.tmp")
 #: A check of every page takes about a second per 100 MB.
 LARGEST_CHECKED_DATABASE = 256 * 1024 * 1024
 #: What ends with the process before us lets its ports go within this time.
@@ -26,17 +24,17 @@ PORT_PATIENCE_SECONDS = 1.5
 
 
 @contextlib.contextmanager
-def claimed(data: Path) -> Iterator[None]:
+def claimed(settings: Settings) -> Iterator[None]:
     """Make the data folder and hold its lock; raises Failure with what is in the way."""
-    make(data)
-    lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    make(settings)
+    lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
         raise Failure(
-            f"Another Ostiary is running with the data folder {data}; stop it, or name another"
-            " folder with --data."
+            f"Another Ostiary is running with the data folder {settings.data}; stop it, or name"
+            " another folder with --data."
         ) from error
     try:
         yield
@@ -44,28 +42,30 @@ def claimed(data: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def make(data: Path) -> None:
-    """Make the data folder and its folder of sockets, for us alone."""
-    run = data / "run"
-    room = LONGEST_SOCKET_PATH - LONGEST_SOCKET_NAME - 1
-    if len(os.fsencode(run)) > room:
-        raise Failure(
-            f"The data folder's path {data} is too long for the sockets in it; choose one of at"
-            f" most {room - len('/run')} characters with --data."
-        )
+def make(settings: Settings) -> None:
+    """Make the data folder and the folder of sockets, for us alone."""
+    data = settings.data
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        run.mkdir(mode=0o700, exist_ok=True)
-        run.chmod(0o700)
+        make_run(settings.run)
     except OSError as error:
         raise Failure(
             f"The data folder {data} cannot be made: {reason(error)}; choose another with --data."
         ) from error
-    if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(data, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         raise Failure(
             f"The data folder {data} cannot be written by this user; correct its owner, or choose"
             " another with --data."
         )
+
+
+def make_run(run: Path) -> None:
+    """Make the folder of sockets; who made one there before us would see all that passes."""
+    run.mkdir(mode=0o700, exist_ok=True)
+    found = run.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise Failure(f"{run} belongs to somebody else; remove it.")
+    run.chmod(0o700)
 
 
 def check_database(path: Path) -> None:

@@ -1,0 +1,169 @@
+"""What is claimed before anything starts."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ostiary.cli import folder
+from ostiary.cli.failure import Failure
+from ostiary.settings import Settings, load
+
+
+def a_setting(data: Path) -> Settings:
+    return load({"OSTIARY_DATA": str(data)})
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everywhere; nobody may not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_the_data_folder_is_for_us_alone(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path / "new" / "data")
+    with folder.claimed(settings):
+        assert (mode(settings.data), mode(settings.run)) == (0o700, 0o700)
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path)
+    with (
+        folder.claimed(settings),
+        pytest.raises(Failure, match=r"^Another Ostiary is running"),
+        folder.claimed(settings),
+    ):
+        raise AssertionError("claimed twice")
+    with folder.claimed(settings):
+        pass
+
+
+def test_the_lock_is_not_inherited(tmp_path: Path) -> None:
+    with folder.claimed(a_setting(tmp_path)):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with (tmp_path / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        child.communicate(b"\n")
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Failure, match=r"cannot be made: not a directory; choose another"):
+        folder.make(a_setting(tmp_path / "file" / "data"))
+
+
+def test_a_folder_without_rights_is_one_sentence() -> None:
+    with (
+        as_nobody(),
+        pytest.raises(Failure, match=r"/var/lib/x cannot be made: permission denied; choose"),
+    ):
+        folder.make(a_setting(Path("/var/lib/x")))
+
+
+def test_a_read_only_folder_is_one_sentence() -> None:
+    with as_nobody(), tempfile.TemporaryDirectory(dir="/tmp") as name:
+        settings = a_setting(Path(name))
+        folder.make(settings)
+        settings.data.chmod(0o500)
+        with pytest.raises(Failure, match=r"cannot be written by this user; correct its owner"):
+            folder.make(settings)
+        settings.data.chmod(0o700)
+
+
+def test_sockets_find_room_where_the_path_of_the_data_folder_is_long(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path / ("x" * 90))
+    folder.make(settings)
+    try:
+        folder.unix_socket(settings.run / "haproxy.sock.4194304.tmp").close()
+        assert mode(settings.run) == 0o700
+        assert a_setting(tmp_path / ("y" * 90)).run != settings.run
+    finally:
+        shutil.rmtree(settings.run)
+
+
+def test_a_folder_of_sockets_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Failure, match=r"belongs to somebody else; remove it\.$"):
+        folder.make_run(tmp_path / "run")
+
+
+def test_a_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "PORT_PATIENCE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Failure, match=rf"^Port {port} on 127\.0\.0\.1 is in use; .*--here\.$"):
+            folder.tcp_socket(("127.0.0.1", port), "--here")
+
+
+def test_port_0_becomes_a_port_that_is_free() -> None:
+    host, port = folder.free_bind(("127.0.0.1", 0), "--here")
+    with folder.tcp_socket((host, port), "--here") as sock:
+        assert sock.getsockname() == ("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7"])
+def test_an_address_of_another_machine_is_one_sentence(host: str) -> None:
+    with pytest.raises(Failure, match=r"correct --here\.$"):
+        folder.tcp_socket((host, 0), "--here")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_socket_left_behind_is_replaced(tmp_path: Path, kind: socket.SocketKind) -> None:
+    path = tmp_path / "x.sock"
+    folder.unix_socket(path, kind).close()
+    with folder.unix_socket(path, kind), socket.socket(socket.AF_UNIX, kind) as client:
+        client.connect(str(path))
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_sound_database_or_none_is_fine(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite3"
+    folder.check_database(path)
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE t (x)")
+    folder.check_database(path)
+
+
+def damage_header(path: Path) -> None:
+    path.write_bytes(b"this is not a database" * 100)
+
+
+def damage_page(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(4096))
+
+
+@pytest.mark.parametrize("damage", [damage_header, damage_page])
+def test_a_damaged_database_is_one_sentence(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    path = tmp_path / "x.sqlite3"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE t (x)")
+        database.executemany("INSERT INTO t VALUES (?)", [("y" * 1000,)] * 50)
+    database.close()
+    damage(path)
+    with pytest.raises(Failure, match=r"is damaged; restore it from backup\.$"):
+        folder.check_database(path)
