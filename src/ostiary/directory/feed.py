@@ -56,3 +56,9 @@ def trim(*, keep_seconds: int) -> int:
     limit = timezone.now() - timedelta(seconds=keep_seconds)
     deleted, _ = Change.objects.filter(at__lt=limit, pk__lt=latest()).delete()
     return deleted
+
+
+def after(sequence: int, *, most: int) -> list[tuple[int, str, int]]:
+    """Changes after `sequence`, in order: (sequence, kind, object id)."""
+    rows = Change.objects.filter(pk__gt=sequence).order_by("pk")
+    return list(rows.values_list("pk", "kind", "object_id")[:most])

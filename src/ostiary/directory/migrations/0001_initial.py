@@ -6,372 +6,688 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Member',
+            name="Member",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('email', models.EmailField(max_length=254, unique=True)),
-                ('name', models.CharField(blank=True, default='', max_length=255)),
-                ('admin', models.BooleanField(default=False)),
-                ('is_active', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                (
+                    "last_login",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last login"),
+                ),
+                ("email", models.EmailField(max_length=254, unique=True)),
+                ("name", models.CharField(blank=True, default="", max_length=255)),
+                ("admin", models.BooleanField(default=False)),
+                ("is_active", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='AuditEvent',
+            name="AuditEvent",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('actor_kind', models.CharField(max_length=8)),
-                ('actor_id', models.IntegerField(null=True)),
-                ('actor_name', models.CharField(max_length=255)),
-                ('action', models.CharField(max_length=64)),
-                ('target_kind', models.CharField(max_length=32)),
-                ('target_id', models.IntegerField(null=True)),
-                ('target_name', models.CharField(blank=True, default='', max_length=255)),
-                ('project_id', models.IntegerField(db_index=True, null=True)),
-                ('before', models.JSONField(default=dict)),
-                ('after', models.JSONField(default=dict)),
-                ('address', models.CharField(blank=True, default='', max_length=64)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True, db_index=True)),
+                ("actor_kind", models.CharField(max_length=8)),
+                ("actor_id", models.IntegerField(null=True)),
+                ("actor_name", models.CharField(max_length=255)),
+                ("action", models.CharField(max_length=64)),
+                ("target_kind", models.CharField(max_length=32)),
+                ("target_id", models.IntegerField(null=True)),
+                ("target_name", models.CharField(blank=True, default="", max_length=255)),
+                ("project_id", models.IntegerField(db_index=True, null=True)),
+                ("before", models.JSONField(default=dict)),
+                ("after", models.JSONField(default=dict)),
+                ("address", models.CharField(blank=True, default="", max_length=64)),
             ],
         ),
         migrations.CreateModel(
-            name='Change',
+            name="Change",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=16)),
-                ('object_id', models.IntegerField()),
-                ('at', models.DateTimeField(auto_now_add=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=16)),
+                ("object_id", models.IntegerField()),
+                ("at", models.DateTimeField(auto_now_add=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Client',
+            name="Client",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('description', models.TextField(blank=True, default='')),
-                ('active', models.BooleanField(default=True)),
-                ('logo_small', models.BinaryField(blank=True, default=b'')),
-                ('logo_medium', models.BinaryField(blank=True, default=b'')),
-                ('logo_version', models.PositiveIntegerField(default=0)),
-                ('epoch', models.BigIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("description", models.TextField(blank=True, default="")),
+                ("active", models.BooleanField(default=True)),
+                ("logo_small", models.BinaryField(blank=True, default=b"")),
+                ("logo_medium", models.BinaryField(blank=True, default=b"")),
+                ("logo_version", models.PositiveIntegerField(default=0)),
+                ("epoch", models.BigIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Collection',
+            name="Collection",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('version', models.CharField(default='1.0', max_length=32)),
-                ('handle', models.CharField(max_length=100, unique=True)),
-                ('description', models.TextField(blank=True, default='')),
-                ('kind', models.CharField(choices=[('recipe', 'Recipe'), ('proxy', 'Proxy')], max_length=8)),
-                ('cors_origins', models.JSONField(default=list)),
-                ('forward_credential', models.BooleanField(default=False)),
-                ('epoch', models.BigIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("version", models.CharField(default="1.0", max_length=32)),
+                ("handle", models.CharField(max_length=100, unique=True)),
+                ("description", models.TextField(blank=True, default="")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("recipe", "Recipe"), ("proxy", "Proxy")], max_length=8
+                    ),
+                ),
+                ("cors_origins", models.JSONField(default=list)),
+                ("forward_credential", models.BooleanField(default=False)),
+                ("epoch", models.BigIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Connection',
+            name="Connection",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('base_urls', models.JSONField(default=list)),
-                ('auth_type', models.CharField(choices=[('none', 'None'), ('header', 'Header'), ('query', 'Query'), ('basic', 'Basic'), ('oauth2_client_credentials', 'Oauth2')], default='none', max_length=32)),
-                ('auth_name', models.CharField(blank=True, default='', max_length=255)),
-                ('auth_secret', models.TextField(blank=True, default='')),
-                ('token_url', models.CharField(blank=True, default='', max_length=2048)),
-                ('scope', models.CharField(blank=True, default='', max_length=1024)),
-                ('verify_tls', models.BooleanField(default=True)),
-                ('ca_pem', models.TextField(blank=True, default='')),
-                ('timeout_seconds', models.PositiveIntegerField(default=30)),
-                ('health_path', models.CharField(blank=True, default='', max_length=512)),
-                ('epoch', models.BigIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("base_urls", models.JSONField(default=list)),
+                (
+                    "auth_type",
+                    models.CharField(
+                        choices=[
+                            ("none", "None"),
+                            ("header", "Header"),
+                            ("query", "Query"),
+                            ("basic", "Basic"),
+                            ("oauth2_client_credentials", "Oauth2"),
+                        ],
+                        default="none",
+                        max_length=32,
+                    ),
+                ),
+                ("auth_name", models.CharField(blank=True, default="", max_length=255)),
+                ("auth_secret", models.TextField(blank=True, default="")),
+                ("token_url", models.CharField(blank=True, default="", max_length=2048)),
+                ("scope", models.CharField(blank=True, default="", max_length=1024)),
+                ("verify_tls", models.BooleanField(default=True)),
+                ("ca_pem", models.TextField(blank=True, default="")),
+                ("timeout_seconds", models.PositiveIntegerField(default=30)),
+                ("health_path", models.CharField(blank=True, default="", max_length=512)),
+                ("epoch", models.BigIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
         ),
         migrations.CreateModel(
-            name='GatewayNode',
+            name="GatewayNode",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255, unique=True)),
-                ('confirmed', models.BigIntegerField(default=0)),
-                ('seen_at', models.DateTimeField()),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255, unique=True)),
+                ("confirmed", models.BigIntegerField(default=0)),
+                ("seen_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='Recipe',
+            name="Recipe",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('version', models.CharField(blank=True, default='', max_length=32)),
-                ('description', models.TextField(blank=True, default='')),
-                ('file', models.CharField(blank=True, default='', max_length=255)),
-                ('started', models.BooleanField(default=True)),
-                ('present', models.BooleanField(default=True)),
-                ('error', models.TextField(blank=True, default='')),
-                ('input_schema', models.JSONField(default=dict)),
-                ('output_schema', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100, unique=True)),
+                ("version", models.CharField(blank=True, default="", max_length=32)),
+                ("description", models.TextField(blank=True, default="")),
+                ("file", models.CharField(blank=True, default="", max_length=255)),
+                ("started", models.BooleanField(default=True)),
+                ("present", models.BooleanField(default=True)),
+                ("error", models.TextField(blank=True, default="")),
+                ("input_schema", models.JSONField(default=dict)),
+                ("output_schema", models.JSONField(default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Setting',
+            name="Setting",
             fields=[
-                ('name', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('value', models.JSONField()),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("name", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("value", models.JSONField()),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
         ),
         migrations.CreateModel(
-            name='AccessProfile',
+            name="AccessProfile",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('active', models.BooleanField(default=True)),
-                ('active_since', models.DateTimeField()),
-                ('auth_type', models.CharField(choices=[('token', 'token'), ('oauth2', 'oauth2'), ('jwt', 'jwt'), ('oidc', 'oidc')], max_length=8)),
-                ('policy_since', models.DateTimeField(null=True)),
-                ('allow_list', models.JSONField(default=list)),
-                ('deny_list', models.JSONField(default=list)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('epoch', models.BigIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('client', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='profiles', to='directory.client')),
-                ('collections', models.ManyToManyField(related_name='profiles', to='directory.collection')),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("active", models.BooleanField(default=True)),
+                ("active_since", models.DateTimeField()),
+                (
+                    "auth_type",
+                    models.CharField(
+                        choices=[
+                            ("token", "token"),
+                            ("oauth2", "oauth2"),
+                            ("jwt", "jwt"),
+                            ("oidc", "oidc"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("policy_since", models.DateTimeField(null=True)),
+                ("allow_list", models.JSONField(default=list)),
+                ("deny_list", models.JSONField(default=list)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("epoch", models.BigIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "client",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="profiles",
+                        to="directory.client",
+                    ),
+                ),
+                (
+                    "collections",
+                    models.ManyToManyField(related_name="profiles", to="directory.collection"),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='collection',
-            name='connection',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='collections', to='directory.connection'),
+            model_name="collection",
+            name="connection",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="collections",
+                to="directory.connection",
+            ),
         ),
         migrations.CreateModel(
-            name='Credential',
+            name="Credential",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('fingerprint', models.BinaryField(max_length=32, unique=True)),
-                ('prefix', models.CharField(blank=True, default='', max_length=16)),
-                ('last_four', models.CharField(blank=True, default='', max_length=4)),
-                ('imported', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('overlap_until', models.DateTimeField(null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('profile', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='credentials', to='directory.accessprofile')),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("fingerprint", models.BinaryField(max_length=32, unique=True)),
+                ("prefix", models.CharField(blank=True, default="", max_length=16)),
+                ("last_four", models.CharField(blank=True, default="", max_length=4)),
+                ("imported", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("overlap_until", models.DateTimeField(null=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
+                ("last_used_at", models.DateTimeField(null=True)),
+                (
+                    "profile",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="credentials",
+                        to="directory.accessprofile",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Folder',
+            name="Folder",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('description', models.TextField(blank=True, default='')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('parent', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='children', to='directory.folder')),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("description", models.TextField(blank=True, default="")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="children",
+                        to="directory.folder",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Project',
+            name="Project",
+            fields=[],
+            options={
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("directory.folder",),
+        ),
+        migrations.CreateModel(
+            name="IdempotentAnswer",
             fields=[
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("owner", models.CharField(max_length=64)),
+                ("key", models.CharField(max_length=255)),
+                ("request", models.BinaryField(max_length=32)),
+                ("status", models.PositiveSmallIntegerField()),
+                ("body", models.TextField()),
+                ("created_at", models.DateTimeField(auto_now_add=True, db_index=True)),
             ],
             options={
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "constraints": [
+                    models.UniqueConstraint(fields=("owner", "key"), name="one_answer_per_key")
+                ],
             },
-            bases=('directory.folder',),
         ),
         migrations.CreateModel(
-            name='IdempotentAnswer',
+            name="Policy",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('owner', models.CharField(max_length=64)),
-                ('key', models.CharField(max_length=255)),
-                ('request', models.BinaryField(max_length=32)),
-                ('status', models.PositiveSmallIntegerField()),
-                ('body', models.TextField()),
-                ('created_at', models.DateTimeField(auto_now_add=True, db_index=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255, unique=True)),
+                ("description", models.TextField(blank=True, default="")),
+                ("rate_limit", models.PositiveIntegerField(null=True)),
+                (
+                    "rate_interval",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("second", "second"),
+                            ("minute", "minute"),
+                            ("hour", "hour"),
+                            ("day", "day"),
+                        ],
+                        default="",
+                        max_length=8,
+                    ),
+                ),
+                ("quota_limit", models.PositiveIntegerField(null=True)),
+                (
+                    "quota_interval",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("day", "day"),
+                            ("week", "week"),
+                            ("month", "month"),
+                            ("30 days", "30 days"),
+                            ("60 days", "60 days"),
+                            ("90 days", "90 days"),
+                        ],
+                        default="",
+                        max_length=8,
+                    ),
+                ),
+                ("epoch", models.BigIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('owner', 'key'), name='one_answer_per_key')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("rate_interval", ""), ("rate_limit", None)),
+                            models.Q(
+                                ("rate_limit__gte", 1),
+                                models.Q(("rate_interval", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="rate_limit_whole",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("quota_interval", ""), ("quota_limit", None)),
+                            models.Q(
+                                ("quota_limit__gte", 1),
+                                models.Q(("quota_interval", ""), _negated=True),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="quota_whole",
+                    ),
+                ],
             },
         ),
+        migrations.AddField(
+            model_name="accessprofile",
+            name="policy",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="profiles",
+                to="directory.policy",
+            ),
+        ),
         migrations.CreateModel(
-            name='Policy',
+            name="Endpoint",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255, unique=True)),
-                ('description', models.TextField(blank=True, default='')),
-                ('rate_limit', models.PositiveIntegerField(null=True)),
-                ('rate_interval', models.CharField(blank=True, choices=[('second', 'second'), ('minute', 'minute'), ('hour', 'hour'), ('day', 'day')], default='', max_length=8)),
-                ('quota_limit', models.PositiveIntegerField(null=True)),
-                ('quota_interval', models.CharField(blank=True, choices=[('day', 'day'), ('week', 'week'), ('month', 'month'), ('30 days', '30 days'), ('60 days', '60 days'), ('90 days', '90 days')], default='', max_length=8)),
-                ('epoch', models.BigIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("method", models.CharField(max_length=8)),
+                ("path", models.CharField(max_length=512)),
+                ("shape", models.CharField(max_length=512)),
+                ("active", models.BooleanField(default=False)),
+                ("description", models.TextField(blank=True, default="")),
+                ("target_path", models.CharField(blank=True, default="", max_length=512)),
+                ("timeout_seconds", models.PositiveIntegerField(null=True)),
+                ("validate_request", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "collection",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="endpoints",
+                        to="directory.collection",
+                    ),
+                ),
+                (
+                    "recipe",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="endpoints",
+                        to="directory.recipe",
+                    ),
+                ),
             ],
-            options={
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('rate_interval', ''), ('rate_limit', None)), models.Q(('rate_limit__gte', 1), models.Q(('rate_interval', ''), _negated=True)), _connector='OR'), name='rate_limit_whole'), models.CheckConstraint(condition=models.Q(models.Q(('quota_interval', ''), ('quota_limit', None)), models.Q(('quota_limit__gte', 1), models.Q(('quota_interval', ''), _negated=True)), _connector='OR'), name='quota_whole')],
-            },
+        ),
+        migrations.CreateModel(
+            name="SignInLink",
+            fields=[
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("fingerprint", models.BinaryField(max_length=32, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField()),
+                ("used_at", models.DateTimeField(null=True)),
+                (
+                    "member",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sign_in_links",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Property",
+            fields=[
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("value", models.CharField(blank=True, max_length=1024)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "project",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="properties",
+                        to="directory.project",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="Membership",
+            fields=[
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("viewer", "viewer"), ("editor", "editor"), ("owner", "owner")],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "member",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="directory.project",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="ManagementToken",
+            fields=[
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255)),
+                ("fingerprint", models.BinaryField(max_length=32, unique=True)),
+                ("prefix", models.CharField(max_length=16)),
+                ("last_four", models.CharField(max_length=4)),
+                ("admin", models.BooleanField(default=False)),
+                (
+                    "role",
+                    models.CharField(
+                        blank=True,
+                        choices=[("viewer", "viewer"), ("editor", "editor"), ("owner", "owner")],
+                        default="",
+                        max_length=8,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
+                ("last_used_at", models.DateTimeField(null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="management_tokens",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "projects",
+                    models.ManyToManyField(
+                        related_name="management_tokens", to="directory.project"
+                    ),
+                ),
+            ],
         ),
         migrations.AddField(
-            model_name='accessprofile',
-            name='policy',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='profiles', to='directory.policy'),
-        ),
-        migrations.CreateModel(
-            name='Endpoint',
-            fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('method', models.CharField(max_length=8)),
-                ('path', models.CharField(max_length=512)),
-                ('shape', models.CharField(max_length=512)),
-                ('active', models.BooleanField(default=False)),
-                ('description', models.TextField(blank=True, default='')),
-                ('target_path', models.CharField(blank=True, default='', max_length=512)),
-                ('timeout_seconds', models.PositiveIntegerField(null=True)),
-                ('validate_request', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('collection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='endpoints', to='directory.collection')),
-                ('recipe', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='endpoints', to='directory.recipe')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='SignInLink',
-            fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('fingerprint', models.BinaryField(max_length=32, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField()),
-                ('used_at', models.DateTimeField(null=True)),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sign_in_links', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Property',
-            fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('value', models.CharField(blank=True, max_length=1024)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('project', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='properties', to='directory.project')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='Membership',
-            fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('viewer', 'viewer'), ('editor', 'editor'), ('owner', 'owner')], max_length=8)),
-                ('member', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='directory.project')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='ManagementToken',
-            fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255)),
-                ('fingerprint', models.BinaryField(max_length=32, unique=True)),
-                ('prefix', models.CharField(max_length=16)),
-                ('last_four', models.CharField(max_length=4)),
-                ('admin', models.BooleanField(default=False)),
-                ('role', models.CharField(blank=True, choices=[('viewer', 'viewer'), ('editor', 'editor'), ('owner', 'owner')], default='', max_length=8)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='management_tokens', to=settings.AUTH_USER_MODEL)),
-                ('projects', models.ManyToManyField(related_name='management_tokens', to='directory.project')),
-            ],
+            model_name="folder",
+            name="project",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="folders",
+                to="directory.project",
+            ),
         ),
         migrations.AddField(
-            model_name='folder',
-            name='project',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='folders', to='directory.project'),
+            model_name="connection",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="connections",
+                to="directory.project",
+            ),
         ),
         migrations.AddField(
-            model_name='connection',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connections', to='directory.project'),
+            model_name="collection",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="collections",
+                to="directory.project",
+            ),
         ),
         migrations.AddField(
-            model_name='collection',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='collections', to='directory.project'),
-        ),
-        migrations.AddField(
-            model_name='client',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='clients', to='directory.project'),
+            model_name="client",
+            name="project",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="clients",
+                to="directory.project",
+            ),
         ),
         migrations.AddIndex(
-            model_name='accessprofile',
-            index=models.Index(fields=['client', 'name'], name='directory_a_client__106161_idx'),
+            model_name="accessprofile",
+            index=models.Index(fields=["client", "name"], name="directory_a_client__106161_idx"),
         ),
         migrations.AddConstraint(
-            model_name='endpoint',
-            constraint=models.UniqueConstraint(fields=('collection', 'method', 'shape'), name='endpoint_in_collection'),
+            model_name="endpoint",
+            constraint=models.UniqueConstraint(
+                fields=("collection", "method", "shape"), name="endpoint_in_collection"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='property',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='property_in_project'),
+            model_name="property",
+            constraint=models.UniqueConstraint(
+                fields=("project", "name"), name="property_in_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='property',
-            constraint=models.UniqueConstraint(condition=models.Q(('project', None)), fields=('name',), name='property_of_workspace'),
+            model_name="property",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("project", None)),
+                fields=("name",),
+                name="property_of_workspace",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('member', 'project'), name='one_role_per_project'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(
+                fields=("member", "project"), name="one_role_per_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='folder',
-            constraint=models.UniqueConstraint(fields=('parent', 'name'), name='folder_name_in_parent'),
+            model_name="folder",
+            constraint=models.UniqueConstraint(
+                fields=("parent", "name"), name="folder_name_in_parent"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='folder',
-            constraint=models.UniqueConstraint(condition=models.Q(('parent', None)), fields=('name',), name='project_name'),
+            model_name="folder",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("parent", None)), fields=("name",), name="project_name"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='folder',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('parent', None), ('project', None)), models.Q(('parent__isnull', False), ('project__isnull', False)), _connector='OR'), name='folder_in_project'),
+            model_name="folder",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("parent", None), ("project", None)),
+                    models.Q(("parent__isnull", False), ("project__isnull", False)),
+                    _connector="OR",
+                ),
+                name="folder_in_project",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='connection',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='connection_in_project'),
+            model_name="connection",
+            constraint=models.UniqueConstraint(
+                fields=("project", "name"), name="connection_in_project"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='collection',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'proxy'), ('connection', None), _connector='OR'), name='recipe_collection_without_connection'),
+            model_name="collection",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind", "proxy"), ("connection", None), _connector="OR"),
+                name="recipe_collection_without_connection",
+            ),
         ),
         migrations.AddIndex(
-            model_name='client',
-            index=models.Index(fields=['project', 'name'], name='directory_c_project_9efd34_idx'),
+            model_name="client",
+            index=models.Index(fields=["project", "name"], name="directory_c_project_9efd34_idx"),
         ),
     ]

@@ -4,24 +4,32 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='QuotaCount',
+            name="QuotaCount",
             fields=[
-                ('id', models.AutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('profile_id', models.IntegerField()),
-                ('interval', models.CharField(max_length=8)),
-                ('period_start', models.BigIntegerField()),
-                ('calls', models.BigIntegerField(default=0)),
+                (
+                    "id",
+                    models.AutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("profile_id", models.IntegerField()),
+                ("interval", models.CharField(max_length=8)),
+                ("period_start", models.BigIntegerField()),
+                ("calls", models.BigIntegerField(default=0)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('profile_id', 'interval', 'period_start'), name='one_count_per_period')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("profile_id", "interval", "period_start"),
+                        name="one_count_per_period",
+                    )
+                ],
             },
         ),
     ]

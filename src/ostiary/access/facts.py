@@ -1,0 +1,79 @@
+"""What a decision rests on: plain values, gathered by whoever asks."""
+
+from dataclasses import dataclass
+from typing import NewType
+
+from ostiary.access.addresses import Address, Network
+from ostiary.access.limits import Quota, RateLimit
+from ostiary.access.methods import AuthMethod
+
+ProfileId = NewType("ProfileId", int)
+ClientId = NewType("ClientId", int)
+CollectionId = NewType("CollectionId", int)
+EndpointId = NewType("EndpointId", int)
+CredentialId = NewType("CredentialId", int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A stored credential. Times are Unix seconds; empty: never."""
+
+    id: CredentialId
+    revoked_at: int | None = None
+    expires_at: int | None = None
+    #: A newer one replaced it, and it still works until then.
+    overlap_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    id: ProfileId
+    active: bool = True
+    method: AuthMethod = AuthMethod.TOKEN
+    expires_at: int | None = None
+    allowed: tuple[Network, ...] = ()  # empty: any address
+    denied: tuple[Network, ...] = ()
+    rate: RateLimit | None = None
+    quota: Quota | None = None
+    #: When the policy was given to it.
+    policy_since: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    id: ClientId
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What the path and method mean, before anyone asks who calls."""
+
+    collection: CollectionId | None = None
+    granted: bool = False
+    endpoint: EndpointId | None = None
+    inactive: bool = False
+    #: Methods that the path takes, where no endpoint takes the call's own.
+    allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A credential that was found, with the profile and client it speaks for."""
+
+    credential: Credential
+    profile: Profile
+    client: Client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """One call, as far as a decision depends on it. `now` is Unix seconds."""
+
+    now: int
+    address: Address | None
+    presented: bool
+    #: How the call proves itself: the method that the presented form belongs to.
+    method: AuthMethod
+    known: Known | None
+    route: Route

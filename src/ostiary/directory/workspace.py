@@ -1,0 +1,127 @@
+"""Settings of the workspace: one typed value, stored a row per name."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from urllib.parse import urlsplit
+
+from django.db import transaction
+
+from ostiary.directory import audit, feed
+from ostiary.directory.actor import Actor
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import Forbidden, Invalid
+from ostiary.directory.models import Setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """What an admin may set. URLs are empty until set: then the listeners' own are shown."""
+
+    name: str = "Ostiary"
+    gateway_url: str = ""
+    console_url: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    request_log_days: int = 30
+    audit_log_days: int = 400
+
+
+def read() -> Workspace:
+    """The settings as they are now."""
+    known = {field.name for field in fields(Workspace)}
+    stored = {s.name: s.value for s in Setting.objects.all() if s.name in known}
+    if "trusted_proxies" in stored:
+        stored["trusted_proxies"] = tuple(stored["trusted_proxies"])
+    return Workspace(**stored)
+
+
+def change(*, by: Actor, values: Mapping[str, object]) -> Saved[Workspace]:
+    """Set some of the settings; raises Invalid with all that do not fit, Forbidden."""
+    if not by.admin:
+        raise Forbidden("Only a workspace admin may change settings")
+    errors: dict[str, list[str]] = {}
+    checked = {name: _checked(name, value, errors) for name, value in values.items()}
+    if errors:
+        raise Invalid(errors)
+    with transaction.atomic():
+        before = read()
+        after = replace(before, **checked)  # type: ignore[arg-type]
+        for name, value in checked.items():
+            Setting.objects.update_or_create(name=name, defaults={"value": value})
+        audit.record(
+            by,
+            "settings.change",
+            target_kind="settings",
+            target_id=None,
+            target_name="settings",
+            before=asdict(before),
+            after=asdict(after),
+        )
+        sequence = feed.announce(feed.Kind.SETTINGS, 0)
+    return Saved(value=after, sequence=sequence)
+
+
+def _checked(name: str, value: object, errors: dict[str, list[str]]) -> object:
+    try:
+        return _CHECKS[name](value)
+    except KeyError:
+        errors[name] = ["is no setting"]
+    except ValueError as error:
+        errors[name] = [str(error)]
+    return None
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > 100:
+        raise ValueError("must be a text of 1 to 100 characters")
+    return value.strip()
+
+
+def _url(value: object) -> str:
+    if value == "":
+        return ""
+    message = "must be an http or https URL without path, such as https://api.example.com"
+    if not isinstance(value, str) or len(value) > 300:
+        raise ValueError(message)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(message) from None
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
+        raise ValueError(message)
+    if parts.path not in {"", "/"} or any(c.isspace() for c in value):
+        raise ValueError(message)
+    return value.rstrip("/")
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) > 100:
+        raise ValueError("must be a list of at most 100 addresses or CIDR ranges")
+    networks = []
+    for entry in value:
+        try:
+            network = ipaddress.ip_network(str(entry))
+        except ValueError:
+            raise ValueError(f"{str(entry)[:50]!r} is no address or CIDR range") from None
+        if network.prefixlen == 0:
+            raise ValueError(f"{entry} is everyone: then any caller could claim any address")
+        networks.append(str(network))
+    return tuple(networks)
+
+
+def _days(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 3660:
+        raise ValueError("must be a number of days from 1 to 3660")
+    return value
+
+
+_CHECKS = {
+    "name": _name,
+    "gateway_url": _url,
+    "console_url": _url,
+    "trusted_proxies": _networks,
+    "request_log_days": _days,
+    "audit_log_days": _days,
+}

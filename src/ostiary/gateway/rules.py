@@ -1,0 +1,462 @@
+"""The rules of the request path in HAProxy's words, in the one order in which they are applied.
+
+Written for HAProxy 2.6 (configuration manual, sections 4.2, 7.1.3, 7.3). What is counted here is
+instructions: a rule with a condition costs 300 to 600, a variable is found by walking a list. So:
+
+* `decide`, first half (frontend): a call with a lease leaves at the first `allow`, a dozen rules in.
+  Every rule below that one is off the fast path.
+* `spend` (every backend that calls go to): limits are counted, headers stripped and set, just
+  before the call is forwarded.
+* `refusals` (backend `refuse`): the answer to every call that has a code instead of a lease.
+
+Variables: `txn.code` refusal code of `access.reasons`, `txn.p` path, `txn.route` value of the
+route, `txn.k` credential, `txn.n` number of credentials, `txn.key` key of the lease row. A fetch of
+an unset variable fails, and with it the condition: then there is no lease. Arithmetic goes below
+zero only by subtracting one non-negative number from another, which 2.6 does rightly.
+"""
+
+from collections.abc import Iterator
+
+from ostiary.access.reasons import Reason, refusal
+from ostiary.gateway import routing
+
+#: Elements of a lease row (`gpt` array of table `leases`), see `authority.answers`.
+LEASE_FIELDS = (
+    "verdict",
+    "profile",
+    "client",
+    "seq",
+    "exp",
+    "rate_limit",
+    "rate_interval",
+    "quota_limit",
+    "quota_start",
+    "quota_base",
+    "quota_end",
+    "credential",
+)
+GPT = {name: index for index, name in enumerate(LEASE_FIELDS)}
+#: Elements of a row of table `refused`.
+REFUSED_FIELDS = ("code", "profile", "seq", "exp")
+
+#: Hops of `X-Forwarded-For` that are followed before the call is refused.
+HOPS = 8
+#: Refused calls a second from one address before calls with an unknown credential are refused
+#: without asking. `gpc0_rate` looks at a sliding second and may read high, so this is above the
+#: 100 that every address is granted.
+BAD_CALLS = 200
+
+#: A target in normal form: no escape, no segment that is empty or begins with a dot, no slash at
+#: the end. Everything else takes the long way through `lua.normal`.
+NORMAL = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)+(\?|$)"
+
+LEASED = "{ sc_tracked(0) }"
+ROUTED = "{ var(txn.route) -m found }"
+CODED = "{ var(txn.code) -m found }"
+#: One credential; a row that is not over; decided after the last word on its profile.
+FRESH = (
+    f"{{ var(txn.n) -m int 1 }} {{ sc_get_gpt({GPT['exp']},0),sub(txn.now) gt 0 }}"
+    f" {{ sc_get_gpt({GPT['profile']},0),table_gpt0(rev),sub(txn.seq) le 0 }}"
+)
+FRESH_REFUSAL = (
+    "{ sc_get_gpt(3,1),sub(txn.now) gt 0 } { sc_get_gpt(1,1),table_gpt0(rev),sub(txn.seq) le 0 }"
+)
+#: The same for an answer that has just come: what was revoked while it was on its way is not in
+#: it. `proc.floor` is the sequence that this process had in force when it was last connected to.
+FRESH_ANSWER = (
+    "{ var(proc.floor),sub(txn.a_seq) le 0 }"
+    " { var(txn.a_profile),table_gpt0(rev),sub(txn.a_seq) le 0 }"
+)
+
+
+def code(reason: Reason) -> int:
+    """The number by which a reason travels through HAProxy."""
+    return refusal(reason).code
+
+
+def refuse(reason: Reason, condition: str) -> str:
+    return f"http-request set-var(txn.code) int({code(reason)}) if {condition}"
+
+
+def caller() -> Iterator[str]:
+    """The caller's address: the peer, or what trusted proxies say of it, from the right.
+
+    A fresh variable for each hop, since a failed `set-var` keeps the old value; one that is no
+    address, or a chain that is too long, is refused.
+    """
+    yield "acl from_trusted src,map_ip(trusted.map) -m found"
+    for hop in range(1, HOPS + 1):
+        before = "" if hop == 1 else f"{{ var(txn.hop{hop - 1}) -m found }} "
+        more = f"{before}from_trusted {{ req.hdr_cnt(x-forwarded-for) ge {hop} }}"
+        yield f"http-request set-var(txn.more{hop}) bool(1) if {more}"
+        told = f"{{ var(txn.more{hop}) -m found }}"
+        yield f"http-request set-var(txn.hop{hop}) req.hdr_ip(x-forwarded-for,-{hop}) if {told}"
+        known = f"{{ var(txn.hop{hop}) -m found }}"
+        yield refuse(Reason.ADDRESS_UNPARSABLE, f"{told} !{known}")
+        yield f"http-request set-src var(txn.hop{hop}) if {known}"
+    last = f"{{ var(txn.hop{HOPS}) -m found }}"
+    yield refuse(
+        Reason.ADDRESS_UNPARSABLE,
+        f"{last} from_trusted {{ req.hdr_cnt(x-forwarded-for) gt {HOPS} }}",
+    )
+
+
+def decide(*, trusted: bool) -> Iterator[str]:
+    """The frontend's rules, in order."""
+    if trusted:
+        yield from caller()
+    yield "http-request set-var(txn.p) path"
+    yield f"http-request lua.normal if !{{ url -m reg {quoted(NORMAL)} }}"
+    yield from routing.first_rules()
+    yield "http-request set-var(txn.n) req.fhdr_cnt(authorization)"
+    yield "http-request set-var(txn.k) req.fhdr(api-token)"
+    yield "http-request set-var(txn.k) http_auth_bearer if { var(txn.n) -m int 1 }"
+    yield "http-request set-var(txn.n) req.fhdr_cnt(api-token),add(txn.n)"
+    # The credential goes into the key as it is: keys are compared whole, and one that is longer
+    # than the table's is cut to a length that no row of ours has.
+    yield "http-request set-var(txn.key) var(txn.k),concat(/,txn.route)"
+    yield "http-request set-var(txn.now) date"
+    refused = f"!{CODED} " if trusted else ""
+    yield from _spend_lease("", refused)
+    yield from _bound("")
+    yield f"http-request allow if {CODED}"
+    yield from routing.other_rules()
+    yield from _credential()
+    yield from _miss()
+
+
+def _spend_lease(when: str, unless: str = "") -> Iterator[str]:
+    """One look-up, one tracked row; a fresh one ends the frontend's rules."""
+    found = "{ var(txn.key),table_gpt(0,leases) gt 0 }"
+    yield f"http-request track-sc0 var(txn.key) table leases if {when}{found}"
+    yield f"http-request set-var(txn.seq) sc_get_gpt({GPT['seq']},0)" + (
+        f" if {when.strip()}" if when else ""
+    )
+    yield f"http-request allow if {unless}{FRESH}"
+
+
+def _bound(when: str) -> Iterator[str]:
+    """A credential whose profile has address lists: its rows carry the address."""
+    yield f"http-request set-var(txn.bound) var(txn.k),table_gpt0(bound){_if(when)}"
+    bound = f"{when}!{LEASED} {{ var(txn.bound) -m int gt 0 }} "
+    yield f"http-request set-var(txn.ip) src if {bound.strip()}"
+    yield f"http-request set-var(txn.key) var(txn.key),concat(/,txn.ip) if {bound.strip()}"
+    yield from _spend_lease(bound, f"!{CODED} ")
+
+
+def _if(condition: str) -> str:
+    return f" if {condition.strip()}" if condition else ""
+
+
+def _credential() -> Iterator[str]:
+    """Credentials that are not a token of ours as bearer token or API token.
+
+    They become 65 characters: a digest, and before it a letter for the form, so that what was
+    proved as a bearer token is not taken as an API token.
+    """
+    yield refuse(Reason.CREDENTIAL_MISSING, "{ var(txn.n) -m int 0 }")
+    yield refuse(Reason.CONFLICTING_CREDENTIALS, "{ var(txn.n) -m int gt 1 }")
+    yield f"http-request allow if {CODED}"
+    yield "http-request set-var(txn.form) str(t)"
+    yield "http-request set-var(txn.form) str(b) if { http_auth_bearer -m found }"
+    basic = "{ http_auth_user -m str -i api-token }"
+    yield f"http-request set-var(txn.form) str(s) if {basic}"
+    yield f"http-request set-var(txn.k) http_auth_pass if {basic}"
+    yield refuse(Reason.CREDENTIAL_MISSING, "!{ var(txn.k) -m found }")
+    yield f"http-request allow if {CODED}"
+    native = "{ var(txn.k) -m len 65 } { var(txn.k) -m beg ost_ }"
+    yield f"http-request set-var(txn.native) bool(1) if {native}"
+    foreign = "!{ var(txn.native) -m found }"
+    yield f"http-request set-var(txn.raw) var(txn.k) if {foreign}"
+    yield f"http-request set-var(txn.k) var(txn.k),sha2(256),hex if {foreign}"
+    yield f"http-request set-var(txn.k) var(txn.form),concat(,txn.k) if {foreign}"
+    # Another try with what has become known since: the route, the form, the digest.
+    again = f"!{LEASED} "
+    yield f"http-request set-var(txn.key) var(txn.k),concat(/,txn.scope) if {again.strip()}"
+    yield from _spend_lease(again)
+    yield from _bound(again)
+
+
+def _miss() -> Iterator[str]:
+    """No lease: what is known to be bad is refused, and the authority is asked about the rest."""
+    # A token that we never issued does not carry our mark; nobody needs to be asked.
+    native = "{ var(txn.native) -m found }"
+    yield (
+        "http-request set-var(txn.mark)"
+        f" var(txn.k),bytes(4,43),hmac(sha256,proc.issue_key),hex,lower,bytes(0,12) if {native}"
+    )
+    yield refuse(
+        Reason.UNKNOWN_CREDENTIAL, f"{native} !{{ var(txn.k),bytes(47,12),strcmp(txn.mark) eq 0 }}"
+    )
+    yield f"http-request allow if {CODED}"
+    yield "http-request set-var(txn.ip) src"
+    yield from routing.allow_rules()
+    yield from _refused()
+    yield from _flood()
+    yield from _upcall("")
+    # Decided before, and answered after, something was revoked: ask once more.
+    yield "http-request set-var(txn.again) bool(1) if { var(txn.a_fresh) -m str stale }"
+    yield from _upcall("{ var(txn.again) -m found } ")
+    yield refuse(Reason.AUTHORITY_UNAVAILABLE, f"!{CODED} !{{ var(txn.a_fresh) -m str yes }}")
+    yield from _install()
+
+
+def _refused() -> Iterator[str]:
+    """A refusal that was given a moment ago, while nothing it rests on has changed."""
+    found = "{ var(txn.key),table_gpt(0,refused) gt 0 }"
+    yield f"http-request track-sc1 var(txn.key) table refused if {found}"
+    yield "http-request set-var(txn.seq) sc_get_gpt(2,1)"
+    yield (f"http-request set-var(txn.code) sc_get_gpt(0,1) if {{ sc_tracked(1) }} {FRESH_REFUSAL}")
+    yield f"http-request allow if {CODED}"
+
+
+def _flood() -> Iterator[str]:
+    """Bound what strangers cost: past a rate, unknown foreign credentials are not asked about.
+
+    Tokens of ours got past their mark, so somebody was given them; imported ones are listed.
+    """
+    foreign = "!{ var(txn.native) -m found }"
+    busy = f"{{ src,table_gpc0_rate(bad) gt {BAD_CALLS} }}"
+    listed = "{ var(txn.k),bytes(1,64),map(imported.map) -m found }"
+    yield refuse(Reason.UNKNOWN_CREDENTIAL, f"{foreign} {busy} !{listed}")
+    yield f"http-request allow if {CODED}"
+
+
+def _upcall(condition: str) -> Iterator[str]:
+    """Ask the authority; sets `txn.a_*`. No answer leaves `txn.a_ok` unset: refused, 503."""
+    yield f"http-request unset-var(txn.a_ok){_if(condition)}"
+    yield f"http-request unset-var(txn.a_fresh){_if(condition)}"
+    yield f"http-request lua.upcall{_if(condition)}"
+    answered = f"{condition}{{ var(txn.a_ok) -m found }}"
+    yield refuse(Reason.AUTHORITY_UNAVAILABLE, f"{condition}!{{ var(txn.a_ok) -m found }}")
+    yield f"http-request set-var(txn.a_fresh) str(stale) if {answered}"
+    yield f"http-request set-var(txn.a_fresh) str(yes) if {answered} {FRESH_ANSWER}"
+
+
+def _install() -> Iterator[str]:
+    """Write the answer down: a lease row, or a refusal that is held for a moment."""
+    refused = "{ var(txn.a_ok) -m str D }"
+    yield f"http-request set-var(txn.code) var(txn.a_code) if !{CODED} {refused}"
+    newly_bound = f"!{LEASED} {{ var(txn.a_bound) -m int 1 }} !{{ var(txn.bound) -m int gt 0 }}"
+    yield f"http-request set-var(txn.key) var(txn.key),concat(/,txn.ip) if {newly_bound}"
+    holds = f"{CODED} {{ var(txn.a_exp) -m int gt 0 }} {refused}"
+    yield f"http-request track-sc1 var(txn.key) table refused if {holds}"
+    for index, name in enumerate(REFUSED_FIELDS):
+        yield f"http-request sc-set-gpt({index},1) var(txn.a_{name}) if {holds}"
+    unknown = f"{{ var(txn.code) -m int {code(Reason.UNKNOWN_CREDENTIAL)} }}"
+    yield f"http-request track-sc2 src table bad if {unknown}"
+    yield f"http-request sc-inc-gpc0(2) if {unknown}"
+    yield f"http-request allow if {CODED}"
+    # Allowed. A row that was tracked before the profile got address lists is for no address in
+    # particular: it serves this call, and is void for the next.
+    yield "http-request set-var(txn.verdict) int(1)"
+    yield (
+        f"http-request set-var(txn.verdict) int(0) if {LEASED}"
+        " { var(txn.a_bound) -m int 1 } !{ var(txn.bound) -m int gt 0 }"
+    )
+    yield f"http-request track-sc0 var(txn.key) table leases if !{LEASED}"
+    yield refuse(Reason.OVERLOADED, f"!{LEASED}")
+    for name in LEASE_FIELDS[1:]:
+        yield f"http-request sc-set-gpt({GPT[name]},0) var(txn.a_{name})"
+    yield "http-request sc-set-gpt(0,0) var(txn.verdict)"
+
+
+RATED = f"{{ sc_get_gpt({GPT['rate_limit']},0) gt 0 }}"
+METERED = f"{{ sc_get_gpt({GPT['quota_limit']},0) gt 0 }}"
+RATE_LEFT = f"sc_get_gpt({GPT['rate_limit']},0),sub(txn.rn)"
+QUOTA_LEFT = f"sc_get_gpt({GPT['quota_limit']},0),sub(txn.qn)"
+
+
+def limits() -> Iterator[str]:
+    """Count the call against its profile's rate limit and quota; exact in every window.
+
+    The window's number is part of the key, so a window is never reset, only left behind. The
+    counters increment and compare in one step. A row that cannot be had (the table is full) has no
+    count, and what has no count is refused. What is refused counts towards nothing, so a quota
+    that is used up is seen before the rate counts.
+    """
+    profile = f"sc_get_gpt({GPT['profile']},0)"
+    yield f"http-request set-var(txn.ri) sc_get_gpt({GPT['rate_interval']},0)"
+    yield "http-request set-var(txn.w) date,div(txn.ri)"
+    row = f"{profile},concat(:,txn.w)"
+    yield f"http-request track-sc1 {row} table rate_short if {{ var(txn.ri) -m int 60 1 }}"
+    yield f"http-request track-sc1 {row} table rate_long if {{ var(txn.ri) -m int gt 60 }}"
+    yield f"http-request set-var(txn.q) sc_get_gpt({GPT['quota_start']},0)"
+    yield f"http-request track-sc2 {profile},concat(:,txn.q) table quota if {METERED}"
+    # Element 0 is one more than what was used before this process counted: zero is "not yet set".
+    base = f"sc_get_gpt({GPT['quota_base']},0),add(1)"
+    yield f"http-request sc-set-gpt(0,2) {base} if {{ sc_get_gpt(0,2) eq 0 }}"
+    yield "http-request set-var(txn.qb) sc_get_gpt(0,2)"
+    yield "http-request set-var(txn.qn) sc_get_gpc(0,2),add(txn.qb)"
+    yield refuse(Reason.QUOTA_EXCEEDED, f"{METERED} !{{ {QUOTA_LEFT} ge 0 }}")
+    yield f"http-request set-var(txn.rn) sc_inc_gpc(0,1) if !{CODED}"
+    yield refuse(Reason.RATE_LIMITED, f"{RATED} !{{ {RATE_LEFT} ge 0 }} !{CODED}")
+    yield "http-request set-var(txn.qb) sc_get_gpt(0,2),sub(1)"
+    yield f"http-request set-var(txn.qn) sc_inc_gpc(0,2),add(txn.qb) if !{CODED}"
+    yield refuse(Reason.QUOTA_EXCEEDED, f"{METERED} !{{ {QUOTA_LEFT} ge 0 }} !{CODED}")
+    yield "http-request set-var(txn.late) date,mod(txn.ri)"
+    yield from _exceeded()
+
+
+def _exceeded() -> Iterator[str]:
+    """Answer what is over a limit, with the seconds until it is full again."""
+    rate = f"{{ var(txn.code) -m int {code(Reason.RATE_LIMITED)} }}"
+    quota = f"{{ var(txn.code) -m int {code(Reason.QUOTA_EXCEEDED)} }}"
+    yield f"http-request set-var(txn.rn) sc_get_gpt({GPT['rate_limit']},0) if {rate}"
+    yield f"http-request set-var(txn.rn) sc_get_gpc(0,1) if {quota}"
+    yield f"http-request set-var(txn.qn) sc_get_gpt({GPT['quota_limit']},0) if {quota}"
+    yield answer(Reason.RATE_LIMITED, condition=rate, headers=(("Retry-After", RATE_RESET),))
+    yield answer(Reason.QUOTA_EXCEEDED, condition=quota, headers=(("Retry-After", QUOTA_RESET),))
+
+
+RATE_RESET = "%[var(txn.ri),sub(txn.late)]"
+QUOTA_RESET = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.now)]"
+
+
+def limit_headers() -> Iterator[str]:
+    """`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10, sections 3, 4).
+
+    On every answer to a limited profile, one line for each limit; the older `X-RateLimit-…` for
+    the rate limit alone.
+    """
+    header = "http-after-response {}-header {} {} if {}"
+    left = rf'"\"rate\";r=%[{RATE_LEFT}];t={RATE_RESET}"'
+    yield header.format("set", "RateLimit", left, RATED)
+    limit = f"%[sc_get_gpt({GPT['rate_limit']},0)]"
+    policy = rf'"\"rate\";q={limit};w=%[var(txn.ri)]"'
+    yield header.format("set", "RateLimit-Policy", policy, RATED)
+    yield header.format("set", "X-RateLimit-Limit", limit, RATED)
+    yield header.format("set", "X-RateLimit-Remaining", f"%[{RATE_LEFT}]", RATED)
+    yield header.format("set", "X-RateLimit-Reset", RATE_RESET, RATED)
+    left = rf'"\"quota\";r=%[{QUOTA_LEFT}];t={QUOTA_RESET}"'
+    yield header.format("add", "RateLimit", left, METERED)
+    limit = f"%[sc_get_gpt({GPT['quota_limit']},0)]"
+    length = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.q)]"
+    yield header.format("add", "RateLimit-Policy", rf'"\"quota\";q={limit};w={length}"', METERED)
+
+
+def bad_gateway() -> Iterator[str]:
+    """HAProxy says 503 where no connection came about; to a caller that is a bad gateway.
+
+    What the upstream itself answered stays as it is.
+    """
+    yield "http-response set-var(txn.answered) bool(1) if { status 503 }"
+    yield (
+        "http-after-response set-status 502 if { status 503 } !{ var(txn.answered) -m found }"
+        f" !{CODED}"
+    )
+
+
+#: What a caller must not be able to tell the upstream: our own headers, and addresses.
+STRIPPED = (
+    "x-ostiary-.*|forwarded|x-real-ip|true-client-ip|cf-connecting-ip|x-client-ip"
+    "|x-cluster-client-ip|x-forwarded-.*"
+)
+
+
+def identity(*, tls: bool) -> Iterator[str]:
+    """What the upstream is told, and what it must not hear from the caller."""
+    kept = "{ var(txn.route) -m sub ;-f }"
+    yield f"http-request del-header ^({STRIPPED}|authorization|api-token)$ -m reg if !{kept}"
+    yield f"http-request del-header ^({STRIPPED})$ -m reg if {kept}"
+    # `Connection: X-Ostiary-Client` would have the next hop drop ours.
+    yield (
+        "http-request del-header connection if { req.fhdr(connection) -m found }"
+        " !{ req.fhdr(connection) -m str -i close keep-alive upgrade }"
+    )
+    yield f"http-request add-header X-Ostiary-Client %[sc_get_gpt({GPT['client']},0)]"
+    yield f"http-request add-header X-Ostiary-Profile %[sc_get_gpt({GPT['profile']},0)]"
+    yield "http-request add-header X-Ostiary-Request-Id %[unique-id]"
+    yield "http-request add-header X-Forwarded-For %[src]"
+    yield f"http-request add-header X-Forwarded-Proto {'https' if tls else 'http'}"
+
+
+def upstream() -> Iterator[str]:
+    """Where the call goes: path below the upstream's base path, and its host."""
+    yield "http-request set-path %[be_name,map_str(base.map)]/%[path,field(3,/,0)]"
+    yield "http-request set-header Host %[be_name,map_str(hosts.map)]"
+
+
+def special_upstream(*, auth_headers: tuple[str, ...]) -> Iterator[str]:
+    """The same for connections and collections that ask for more than that."""
+    target = "{ var(txn.route) -m sub t; }"
+    yield "http-request set-var(txn.to) var(txn.route),field(1,;)"
+    yield f"http-request set-var(txn.to) var(txn.to),concat(,txn.p),map_regm(targets.map) if {target}"
+    yield f"http-request set-path %[be_name,map_str(base.map)]%[var(txn.to)] if {target}"
+    yield (f"http-request set-path %[be_name,map_str(base.map)]/%[path,field(3,/,0)] if !{target}")
+    yield "http-request set-header Host %[be_name,map_str(hosts.map)]"
+    timeout = "be_name,map_str_int(timeouts.map)"
+    yield f"http-request set-timeout server {timeout} if {{ {timeout} gt 0 }}"
+    own = "var(txn.route),field(5,;)"
+    yield f"http-request set-timeout server {own} if {{ {own} -m int gt 0 }}"
+    for header in auth_headers:
+        value = f"be_name,map_str(auth_{header.lower()}.map)"
+        yield f"http-request set-header {header} %[{value}] if {{ {value} -m found }}"
+    query = "be_name,map_str(query.map)"
+    added = f"{{ {query} -m found }}"
+    yield f"http-request set-query %[query]&%[{query}] if {{ query -m found }} {added}"
+    yield f"http-request set-query %[{query}] if !{{ query -m found }} {added}"
+
+
+def recipe() -> Iterator[str]:
+    """What the recipe runner is told beside the call; the path goes as it is."""
+    yield "http-request set-var(txn.endpoint) var(txn.route),field(1,;)"
+    yield "http-request set-var(txn.recipe) var(txn.endpoint),map_str(recipes.map)"
+    fields = ("Recipe", "Template", "Base", "Timeout", "Validate")
+    for index, name in enumerate(fields, start=1):
+        yield f"http-request add-header X-Ostiary-{name} %[var(txn.recipe),field({index},|)]"
+    yield "http-request add-header X-Ostiary-Endpoint %[var(txn.endpoint),bytes(1)]"
+    yield "http-request add-header X-Ostiary-Address %[src]"
+    yield "http-request add-header X-Ostiary-Auth-Method token"
+
+
+def body(public: str, message: str) -> str:
+    return (
+        r"{\"message\":\"" + message + r"\",\"reason\":\"" + public
+        + r"\",\"request_id\":\"%[unique-id]\"}"
+    )  # fmt: skip
+
+
+def answer(reason: Reason, *, condition: str, headers: tuple[tuple[str, str], ...] = ()) -> str:
+    """A `return` rule with the body that callers see for `reason`."""
+    told = refusal(reason)
+    extra = "".join(f' hdr {name} "{value}"' for name, value in headers)
+    return (
+        f"http-request return status {told.status} content-type application/json{extra}"
+        f' lf-string "{body(told.public_reason, told.message)}" if {condition}'
+    )
+
+
+def refusals() -> Iterator[str]:
+    """The answers to calls that have a code; reasons with one public face share a rule."""
+    faces: dict[tuple[int, str], list[Reason]] = {}
+    for reason in Reason:
+        told = refusal(reason)
+        faces.setdefault((told.status, told.public_reason), []).append(reason)
+    for (status, _), reasons in faces.items():
+        codes = " ".join(str(code(reason)) for reason in reasons)
+        if status == 404:
+            nothing_here = f"{{ var(txn.code) -m int {code(Reason.ENDPOINT_NOT_FOUND)} }}"
+            yield answer(
+                Reason.METHOD_NOT_ALLOWED,
+                condition=f"{nothing_here} {{ var(txn.allow) -m found }}",
+                headers=(("Allow", "%[var(txn.allow)]"),),
+            )
+        yield answer(
+            reasons[0],
+            condition=f"{{ var(txn.code) -m int {codes} }}",
+            headers=_HEADERS.get(status, ()),
+        )
+
+
+_HEADERS: dict[int, tuple[tuple[str, str], ...]] = {
+    401: (("WWW-Authenticate", r"Bearer realm=\"api\""),),
+    405: (("Allow", "%[var(txn.allow)]"),),
+    503: (("Retry-After", "1"),),
+}
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of HAProxy's configuration, in weak quotes (manual, section 2.2)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{escaped}"'

@@ -1,0 +1,89 @@
+-- What happens off the fast path, and HAProxy's own rules cannot say. Knows no rule of access.
+-- HAProxy 2.6 passes no arguments to a file loaded per thread, so three values are written in.
+
+local SOCKET, MOST, TIMEOUT = "@socket@", @most@, @timeout@
+local MALFORMED = @malformed@
+local waiting = 0
+
+-- lua.upcall: ask the authority about a call that has no lease. The request is one line per field,
+-- the answer one letter and numbers (ostiary.authority.answers).
+
+local NAMES = {
+  A = { "bound", "profile", "client", "seq", "exp", "rate_limit", "rate_interval",
+        "quota_limit", "quota_start", "quota_base", "quota_end", "credential" },
+  D = { "bound", "profile", "seq", "exp", "code" },
+}
+
+local function ask(txn)
+  local body = table.concat({
+    txn:get_var("txn.form"), txn:get_var("txn.scope"), txn:get_var("txn.ip"),
+    txn:get_var("txn.raw") or txn:get_var("txn.k"),
+  }, "\n")
+  return core.httpclient():post({
+    url = "http://authority/decide", dst = "unix@" .. SOCKET,
+    headers = { ["content-type"] = { "text/plain" } }, body = body, timeout = TIMEOUT,
+  })
+end
+
+core.register_action("upcall", { "http-req" }, function(txn)
+  if waiting >= MOST then return end
+  waiting = waiting + 1
+  local ok, answer = pcall(ask, txn)
+  waiting = waiting - 1
+  if not ok or not answer or answer.status ~= 200 or not answer.body then return end
+  local words = {}
+  for word in string.gmatch(answer.body, "%S+") do words[#words + 1] = word end
+  local names = NAMES[words[1]]
+  if not names or #words ~= #names + 1 then return end
+  for i, name in ipairs(names) do
+    local number = math.tointeger(tonumber(words[i + 1]))
+    if not number then return end
+    txn:set_var("txn.a_" .. name, number)
+  end
+  txn:set_var("txn.a_ok", words[1])
+end, 0)
+
+-- lua.normal: bring a path that is not in normal form into it, or refuse it; the same as
+-- ostiary.access.paths.normalise, and tested to be. What is decided on is what is forwarded.
+
+local PLAIN = "^[%w_.~!$&'()*+,=:@/%%-]*$"
+local UNRESERVED = "^[%w._~-]$"
+
+local function decoded(hex)
+  local number = tonumber(hex, 16)
+  local char = string.char(number)
+  if number < 0x20 or number == 0x7f or char == "/" or char == ";" or char == "\\" then
+    error("refused")
+  end
+  return string.find(char, UNRESERVED) and char or "%" .. string.upper(hex)
+end
+
+local function normalised(path)
+  if not string.find(path, PLAIN) or string.find(path, "//", 1, true) then return nil end
+  local bare = string.gsub(path, "%%%x%x", "")
+  if string.find(bare, "%", 1, true) then return nil end
+  local ok, clean = pcall(string.gsub, path, "%%(%x%x)", decoded)
+  if not ok then return nil end
+  local kept, last = {}, ""
+  for part in string.gmatch(clean, "/([^/]*)") do
+    last = part
+    if part == ".." then kept[#kept] = nil
+    elseif part ~= "." then kept[#kept + 1] = part end
+  end
+  if last == "." or last == ".." then kept[#kept + 1] = "" end
+  return "/" .. table.concat(kept, "/")
+end
+
+core.register_action("normal", { "http-req" }, function(txn)
+  local path = txn:get_var("txn.p")
+  local clean = path and string.sub(txn.f:url(), 1, 1) == "/" and normalised(path)
+  if not clean then
+    txn:set_var("txn.code", MALFORMED)
+    -- No route has this, whatever is looked up below.
+    txn:set_var("txn.p", "/{")
+    return
+  end
+  if clean ~= path then txn.http:req_set_path(clean) end
+  -- No template ends in an empty segment; a look-up by shape would not see that.
+  txn:set_var("txn.p", string.sub(clean, -1) == "/" and "{" .. clean or clean)
+end, 0)

@@ -1,0 +1,120 @@
+"""Tokens that Ostiary issues: how they are made, recognised and looked up.
+
+A consumer's token is `ost_`, 43 base64url characters (256 random bits), 12 hex characters (a mark:
+the first 48 bits of HMAC-SHA256 over those 43 under the workspace's issue key) and 6 base62
+characters (CRC-32 of all before them): 65 in all. The prefix and the checksum are for scanners and
+typing errors, with nothing secret in them; the mark lets a gateway refuse a token that was never
+issued without asking anybody. What proves a caller is the fingerprint alone.
+"""
+
+import hashlib
+import hmac
+import secrets
+import zlib
+
+from ostiary.identity.secret import Secret
+
+TOKEN_PREFIX = "ost_"  # noqa: S105 - a prefix
+MANAGEMENT_PREFIX = "ostm_"
+SIGN_IN_PREFIX = "osts_"
+TOKEN_LENGTH = 65
+BODY_LENGTH = 43
+MARK_LENGTH = 12
+CHECKSUM_LENGTH = 6
+#: Imported values: shorter ones can be guessed, longer ones do not fit a header with others.
+IMPORTED_LENGTHS = range(16, 513)
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _checksum(text: str) -> str:
+    number, digits = zlib.crc32(text.encode()), ""
+    while number:
+        number, digit = divmod(number, 62)
+        digits = _BASE62[digit] + digits
+    return digits.rjust(CHECKSUM_LENGTH, "0")
+
+
+def mark(body: str, issue_key: bytes) -> str:
+    """The mark that shows a gateway that `body` came from this workspace."""
+    return hmac.new(issue_key, body.encode(), hashlib.sha256).hexdigest()[:MARK_LENGTH]
+
+
+def _closed(text: str) -> Secret:
+    return Secret(text + _checksum(text))
+
+
+def issue_token(issue_key: bytes) -> Secret:
+    """A new token for a consumer, 65 characters."""
+    body = secrets.token_urlsafe(32)
+    return _closed(TOKEN_PREFIX + body + mark(body, issue_key))
+
+
+def issue_management_token() -> Secret:
+    """A new token for the management API."""
+    return _closed(MANAGEMENT_PREFIX + secrets.token_urlsafe(32))
+
+
+def issue_sign_in() -> Secret:
+    """A new secret for a one-time sign-in link."""
+    return _closed(SIGN_IN_PREFIX + secrets.token_urlsafe(32))
+
+
+def fingerprint(text: str) -> bytes:
+    """The SHA-256 under which a credential is stored and looked up, 32 bytes."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def looks_native(text: str) -> bool:
+    """Whether a value has the outer form of a consumer's token of ours."""
+    return len(text) == TOKEN_LENGTH and text.startswith(TOKEN_PREFIX)
+
+
+def checksum_ok(text: str) -> bool:
+    """Whether the last six characters fit the rest: no typing error."""
+    return hmac.compare_digest(
+        _checksum(text[:-CHECKSUM_LENGTH]).encode(), text[-CHECKSUM_LENGTH:].encode()
+    )
+
+
+def mark_ok(text: str, issue_key: bytes) -> bool:
+    """Whether a value of our form was issued under `issue_key`."""
+    body = text[len(TOKEN_PREFIX) :][:BODY_LENGTH]
+    start = len(TOKEN_PREFIX) + BODY_LENGTH
+    return hmac.compare_digest(
+        mark(body, issue_key).encode(), text[start : start + MARK_LENGTH].encode()
+    )
+
+
+def prefix_of(text: str) -> str:
+    """What may be shown of a credential's beginning: enough to tell it from others."""
+    return text[:8]
+
+
+def last_four(text: str) -> str:
+    return text[-4:]
+
+
+def masked(prefix: str, last: str) -> str:
+    """How a stored credential is shown; a digest alone shows nothing."""
+    return f"{prefix}…{last}" if prefix or last else "…"
+
+
+def problem_with_import(text: str) -> str | None:
+    """Why a value that consumers hold already cannot be taken over, or nothing."""
+    if len(text) not in IMPORTED_LENGTHS:
+        return "must have 16 to 512 characters"
+    if not all("!" <= char <= "~" for char in text):
+        return "must be printable ASCII without spaces"
+    if looks_native(text):
+        return "looks like a token that Ostiary issued; it cannot be imported"
+    return None
+
+
+def parse_digest(text: str) -> bytes | None:
+    """Read a SHA-256 in 64 hex characters."""
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        return None
+    return digest if len(text) == 64 and len(digest) == 32 else None
