@@ -83,6 +83,12 @@ def parse_bind(text: str, name: str) -> Bind:
     return host, int(port)
 
 
+def bind_text(bind: Bind) -> str:
+    """The text that `parse_bind` reads."""
+    host, port = bind
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_database(url: str) -> Database:
     """Take a `postgres://user:password@host:port/name` URL apart; `sqlite:///path` works too."""
     parts = urlsplit(url)

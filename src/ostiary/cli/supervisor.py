@@ -95,7 +95,7 @@ class _Keeper:
 
     @contextlib.asynccontextmanager
     async def _running(self) -> AsyncIterator[_Running]:
-        path = self.run / f"{self.part.name}.notify"
+        path = notify_path(self.run, self.part.name)
         with _notices(path) as ready:
             process = await self._spawn(path)
             assert process.stdout is not None  # noqa: S101 - asked for two lines above
@@ -149,6 +149,11 @@ class _Keeper:
         self.write(f"{self.part.name}: {line.decode(errors='replace')}")
 
 
+def notify_path(run: Path, name: str) -> Path:
+    """Where the part `name` tells that it is ready."""
+    return run / f"{name}.notify"
+
+
 @contextlib.contextmanager
 def _notices(path: Path) -> Iterator[asyncio.Event]:
     """Listen for a part's notices; the event is set by `READY=1`."""
@@ -195,9 +200,12 @@ async def supervise(
     say: Say,
     write: Say,
     stop: asyncio.Event,
+    greeting: str = "",
     pace: Pace | None = None,
 ) -> None:
-    """Start `parts` in order, say `ready`, keep them until `stop`, end them in reverse order.
+    """Start `parts` in order, say `ready` and the greeting, and keep them until `stop`.
+
+    They are ended in reverse order.
 
     `run` is a folder of mode 0700 for the notices. Raises Failure if a part cannot be started.
     """
@@ -211,6 +219,8 @@ async def supervise(
             if stop.is_set():
                 return
         say("ready")
+        if greeting:
+            say(greeting)
         await _either(stop.wait(), *tasks)
         _raise_failure(tasks)
     finally:
@@ -225,17 +235,22 @@ def _raise_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
             task.result()
 
 
-def run(parts: Sequence[Part], *, folder: Path, say: Say, write: Say) -> None:
-    """Supervise until SIGINT or SIGTERM; SIGHUP, a closed terminal, changes nothing."""
-    asyncio.run(_until_signalled(parts, folder=folder, say=say, write=write))
+def run(parts: Sequence[Part], *, folder: Path, say: Say, write: Say, greeting: str = "") -> None:
+    """Supervise until SIGINT or SIGTERM; SIGHUP, a closed terminal, changes nothing.
+
+    `say` is told what becomes of the parts, `write` every line that they print.
+    """
+    asyncio.run(_until_signalled(parts, folder=folder, say=say, write=write, greeting=greeting))
 
 
-async def _until_signalled(parts: Sequence[Part], *, folder: Path, say: Say, write: Say) -> None:
+async def _until_signalled(
+    parts: Sequence[Part], *, folder: Path, say: Say, write: Say, greeting: str
+) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _ignore)
-    await supervise(parts, run=folder, say=say, write=write, stop=stop)
+    await supervise(parts, run=folder, say=say, write=write, stop=stop, greeting=greeting)
 
 
 def _ignore() -> None:

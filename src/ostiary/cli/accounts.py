@@ -1,0 +1,49 @@
+"""The commands that make something in the directory: tokens, members, a population."""
+
+from importlib import import_module
+
+from ostiary.cli import addresses, opening
+from ostiary.settings import Settings
+
+
+def create_token(settings: Settings, *, name: str) -> str:
+    """Make a management token of an admin; returns it."""
+    with opening.opened(settings):
+        from ostiary.directory.actor import SYSTEM
+
+        tokens = import_module("ostiary.directory.management_tokens")
+        created = tokens.create(name=name, admin=True, by=SYSTEM)
+        return str(created.secret.reveal())
+
+
+def create_member(settings: Settings, *, email: str, admin: bool) -> str:
+    """Add a member; returns a one-time sign-in link."""
+    with opening.opened(settings):
+        from ostiary.directory.actor import SYSTEM
+
+        members = import_module("ostiary.directory.members")
+        members.create(email=email, admin=admin, by=SYSTEM)
+        return _link(settings, email)
+
+
+def link_member(settings: Settings, *, email: str) -> str:
+    """A new one-time sign-in link for a member."""
+    with opening.opened(settings):
+        return _link(settings, email)
+
+
+def _link(settings: Settings, email: str) -> str:
+    from ostiary.directory import workspace
+    from ostiary.directory.actor import SYSTEM
+
+    members = import_module("ostiary.directory.members")
+    secret = members.issue_link(email=email, by=SYSTEM)
+    console = workspace.read().console_url or addresses.read(settings).console
+    # After the `#`: it never reaches a server's log.
+    return f"{console}/sign-in/link#{secret.reveal()}"
+
+
+def seed(settings: Settings, *, profiles: int) -> None:
+    """Fill an empty directory with a made-up population."""
+    with opening.opened(settings):
+        import_module("ostiary.directory.population").make(profiles=profiles)

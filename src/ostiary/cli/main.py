@@ -1,0 +1,177 @@
+"""The `ostiary` command: its arguments, and one sentence for whatever goes wrong."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from ostiary import settings as environment
+from ostiary.cli.failure import Failure
+from ostiary.settings import Bind, Settings, SettingsError, bind_text, parse_bind
+
+Command = Callable[[argparse.Namespace, Settings], None]
+
+DESCRIPTION = "Self-hosted access control for API owners."
+#: Exit statuses: failures, and wrong use.
+FAILED, WRONG_USE = 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def run_role(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import running
+
+    running.run(arguments.command, settings, demo=getattr(arguments, "demo", False))
+
+
+def create_token(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import accounts
+
+    print_secret(accounts.create_token(settings, name=arguments.name))
+
+
+def create_member(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import accounts
+
+    print_secret(accounts.create_member(settings, email=arguments.email, admin=arguments.admin))
+
+
+def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import accounts
+
+    print_secret(accounts.link_member(settings, email=arguments.email))
+
+
+def seed(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import accounts
+
+    accounts.seed(settings, profiles=arguments.profiles)
+
+
+def print_secret(text: str) -> None:
+    """Standard output holds the one thing that was asked for."""
+    sys.stdout.write(f"{text}\n")
+
+
+def bind(text: str) -> Bind:
+    try:
+        return parse_bind(text, "the value")
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from error
+
+
+def count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 10000000, not {text!r}")
+    return int(text)
+
+
+def parser() -> Parser:
+    """The whole grammar of the command."""
+    top = Parser(prog="ostiary", description=DESCRIPTION)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = _command(commands, "up", run_role, "run everything in the foreground")
+    _gateway_options(up)
+    _control_options(up)
+    _recipes_options(up)
+    up.add_argument("--demo", action="store_true", help="on the first start, set up a demo")
+    role = _command(commands, "control", run_role, "run console and management API alone")
+    _control_options(role)
+    role = _command(commands, "gateway", run_role, "run a gateway alone (HAProxy and authority)")
+    _gateway_options(role)
+    role = _command(commands, "recipes", run_role, "run the recipe runner alone")
+    _recipes_options(role)
+    _account_commands(commands)
+    seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
+    seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
+    return top
+
+
+def _account_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
+    tokens = _group(commands, "token", "tokens of the management API")
+    token = _command(tokens, "create", create_token, "make a token and print it")
+    token.add_argument("--name", required=True, help="what it is for")
+    members = _group(commands, "member", "people who sign in to the console")
+    member = _command(members, "create", create_member, "add a member, print a sign-in link")
+    member.add_argument("--email", required=True, metavar="E", help="the member's address")
+    member.add_argument("--admin", action="store_true", help="make a workspace admin")
+    link = _command(members, "link", link_member, "print a new one-time sign-in link")
+    link.add_argument("--email", required=True, metavar="E", help="the member's address")
+
+
+def _group(
+    commands: "argparse._SubParsersAction[Parser]", name: str, text: str
+) -> "argparse._SubParsersAction[Parser]":
+    group = commands.add_parser(name, help=text, description=_sentence(text))
+    return group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _command(
+    commands: "argparse._SubParsersAction[Parser]", name: str, do: Command, text: str
+) -> Parser:
+    command = commands.add_parser(name, help=text, description=_sentence(text))
+    command.set_defaults(do=do)
+    command.add_argument("--data", metavar="DIR", help="data folder (default: ./ostiary-data)")
+    return command
+
+
+def _gateway_options(command: Parser) -> None:
+    command.add_argument(
+        "--gateway-bind", type=bind, metavar="HOST:PORT", help="default: 127.0.0.1:8080"
+    )
+
+
+def _control_options(command: Parser) -> None:
+    command.add_argument(
+        "--control-bind", type=bind, metavar="HOST:PORT", help="default: 127.0.0.1:8000"
+    )
+
+
+def _recipes_options(command: Parser) -> None:
+    command.add_argument(
+        "--recipes", metavar="DIR", help="folder of recipes (default: recipes in the data folder)"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def effective(arguments: argparse.Namespace) -> Settings:
+    """The environment's settings with the options in their place; raises SettingsError."""
+    given = {
+        "OSTIARY_DATA": arguments.data,
+        "OSTIARY_RECIPES": getattr(arguments, "recipes", None),
+        "OSTIARY_GATEWAY_BIND": _text(getattr(arguments, "gateway_bind", None)),
+        "OSTIARY_CONTROL_BIND": _text(getattr(arguments, "control_bind", None)),
+    }
+    settings = environment.adopt(**{k: v for k, v in given.items() if v is not None})
+    # Parts must find the same folder, wherever they are started.
+    return environment.adopt(OSTIARY_DATA=str(settings.data), OSTIARY_RECIPES=str(settings.recipes))
+
+
+def _text(value: Bind | None) -> str | None:
+    return None if value is None else bind_text(value)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        settings = effective(arguments)
+    except SettingsError as error:
+        sys.stderr.write(f"ostiary: {error}\n")
+        return WRONG_USE
+    try:
+        arguments.do(arguments, settings)
+    except Failure as failure:
+        sys.stderr.write(f"ostiary: {failure}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return 128 + 2
+    return 0

@@ -1,0 +1,152 @@
+"""Getting the data folder ready before anything starts: keys, tables, the demo.
+
+A process of its own, so that the supervisor need not keep Django in memory. What it prints is
+shown to the operator once everything is ready.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from ostiary import settings as environment
+from ostiary.cli import addresses, folder, opening
+from ostiary.cli.failure import Failure
+from ostiary.settings import Settings
+
+#: PostgreSQL advisory lock: of several machines that start at once, one migrates.
+MIGRATION_LOCK = 0x6F73746D
+
+#: Tells that the data folder was set up with the demo, and on which port its upstream is.
+DEMO = "demo.json"
+
+
+def has_demo(settings: Settings) -> bool:
+    return (settings.data / DEMO).exists()
+
+
+def demo_port(settings: Settings) -> int:
+    """The demo upstream's port; 0, for any, before there is a demo."""
+    try:
+        return int(json.loads((settings.data / DEMO).read_text())["port"])
+    except FileNotFoundError:
+        return 0
+
+
+def run(*, gateway: bool, demo_port: int | None) -> str:
+    """Prepare in a child process; returns what to show when all is ready. Raises Failure."""
+    arguments = [f"gateway={int(gateway)}", f"demo={demo_port or 0}"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ostiary.cli.preparation", *arguments],
+        env=environment.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        # One sentence if it was foreseen; else the trace, for us.
+        raise Failure(done.stderr.strip() or "The data folder could not be prepared.")
+    sys.stderr.write(done.stderr)
+    return done.stdout.strip()
+
+
+def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
+    """Check, migrate and fill; raises Failure."""
+    if settings.database.engine == "sqlite":
+        folder.check_database(Path(settings.database.name))
+    opening.set_up_django()
+    with opening.sentences():
+        if gateway:
+            _check_haproxy()
+        _check_keys(settings)
+        _migrate()
+        if _anybody():
+            return ""
+        return _make_demo(settings, demo_port) if demo_port else _hint(settings)
+
+
+def _check_haproxy() -> None:
+    from ostiary.gateway import launch
+
+    try:
+        launch.find_haproxy()
+    except launch.LaunchError as error:
+        raise Failure(str(error)) from error
+
+
+def _check_keys(settings: Settings) -> None:
+    """Make the key ring at the first start; never a second one beside an old database."""
+    from django.db import connection
+
+    from ostiary.identity.sealing import KeyRing
+
+    ring = settings.data / opening.KEY_RING
+    if not ring.exists() and "django_migrations" in connection.introspection.table_names():
+        raise Failure(
+            f"The key ring {ring} is missing, and the database holds what only it can open; restore"
+            " it from backup, or copy it from another machine of this workspace."
+        )
+    KeyRing.load_or_create(ring)
+
+
+def _migrate() -> None:
+    from django.core.management import call_command
+    from django.db import connection
+
+    locked = connection.vendor == "postgresql"
+    if locked:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+    call_command("migrate", verbosity=0, interactive=False)
+    # PostgreSQL lets the lock go with the connection.
+    connection.close()
+
+
+def _make_demo(settings: Settings, port: int) -> str:
+    # Before the demo: its connection leads to this port for good.
+    (settings.data / DEMO).write_text(json.dumps({"port": port}))
+    at = addresses.of(settings)
+    demo = import_module("ostiary.directory.demo")
+    shown: str = demo.create(
+        upstream=f"http://127.0.0.1:{port}",
+        recipes=settings.recipes,
+        console=at.console,
+        gateway=at.gateway,
+    )
+    return shown
+
+
+def _anybody() -> bool:
+    from ostiary.directory.models import Member
+
+    return Member.objects.exists()
+
+
+def _hint(settings: Settings) -> str:
+    return (
+        "Nobody can sign in yet; run:"
+        f" ostiary member create --data {settings.data} --email YOU@EXAMPLE.COM --admin"
+    )
+
+
+def main(argv: list[str]) -> int:
+    os.umask(0o077)
+    options = dict(argument.split("=") for argument in argv[1:])
+    try:
+        shown = prepare(
+            environment.current(),
+            gateway=options["gateway"] == "1",
+            demo_port=int(options["demo"]) or None,
+        )
+    except Failure as failure:
+        sys.stderr.write(f"{failure}\n")
+        return 1
+    sys.stdout.write(f"{shown}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
