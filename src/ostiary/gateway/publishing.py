@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ostiary.access.paths import parse_template
-from ostiary.directory import upstream_url
+from ostiary.directory import connections, upstream_url
 from ostiary.directory.models import Collection, Connection, Endpoint
 from ostiary.directory.published import Published
 from ostiary.gateway.plan import Node, Plan, RecipeEndpoint, Server, Upstream
@@ -157,7 +157,7 @@ def _credential(connection: Connection, keyring: KeyRing) -> tuple[str, str, Sec
     auth = connection.auth_type
     if auth == Connection.Auth.NONE or not connection.auth_secret:
         return "", "", Secret("")
-    plain = keyring.open(connection.auth_secret, secret_context(connection.pk))
+    plain = keyring.open(connection.auth_secret, connections.secret_context(connection.pk))
     match auth:
         case Connection.Auth.HEADER:
             return connection.auth_name, "", Secret(plain)
@@ -167,11 +167,6 @@ def _credential(connection: Connection, keyring: KeyRing) -> tuple[str, str, Sec
             pair = base64.b64encode(f"{connection.auth_name}:{plain}".encode()).decode()
             return "Authorization", "", Secret(f"Basic {pair}")
     return "", "", Secret("")
-
-
-def secret_context(connection_id: int) -> str:
-    """Where a connection's secret is sealed to."""
-    return f"directory_connection:{connection_id}:auth_secret"
 
 
 def assign_slots(published: Published, taken: Mapping[int, int], node: Node) -> dict[int, int]:

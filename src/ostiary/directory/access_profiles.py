@@ -1,0 +1,234 @@
+"""Access profiles: which collections, how a consumer proves itself, from where, how often."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ostiary.access import addresses
+from ostiary.access.methods import AuthMethod
+from ostiary.directory import audit, clients, credentials, feed, fields, versions
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import NotFound
+from ostiary.directory.models import AccessProfile, Collection, Policy
+from ostiary.directory.permission import require
+from ostiary.identity.secret import Secret
+
+#: Methods that a profile can have; the others have a place, and no way in yet.
+AVAILABLE = frozenset({AuthMethod.TOKEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an owner may say of a profile; empty where it does not. `policy_id` 0: no policy."""
+
+    name: object = None
+    collection_ids: object = None
+    policy_id: int | None = None
+    allow_list: object = None
+    deny_list: object = None
+    active: bool | None = None
+    expires_at: datetime | None = None
+
+
+def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]:
+    found = AccessProfile.objects.visible_to(by).order_by("pk")
+    if client_id is not None:
+        found = found.filter(client_id=client_id)
+    return found.select_related("client", "policy").prefetch_related("collections", "credentials")
+
+
+def find(by: Actor, profile_id: int) -> AccessProfile:
+    profile = profiles(by).filter(pk=profile_id).first()
+    if profile is None:
+        raise NotFound("access profile")
+    return profile
+
+
+def create(
+    *,
+    by: Actor,
+    client_id: int,
+    auth_type: object,
+    given: Given,
+    token: object = None,
+    token_sha256: object = None,
+) -> tuple[Saved[AccessProfile], Secret]:
+    """Make a profile with its first credential, which is empty if one was imported.
+
+    Raises Invalid with everything that does not fit, NotFound, Forbidden.
+    """
+    client = clients.find(by, client_id)
+    require(by, Role.EDITOR, client.project_id)
+    profile = AccessProfile(client=client, active_since=timezone.now())
+    problems = fields.Problems()
+    profile.auth_type = _method(problems, auth_type)
+    chosen = _fill(by, problems, profile, given)
+    problems.raise_if_any()
+    secret = Secret("")
+    with transaction.atomic():
+        profile.save()
+        profile.collections.set(chosen or ())
+        if token is None and token_sha256 is None:
+            secret = credentials.add_issued(profile)
+        else:
+            credentials.add_imported(profile, problems, token=token, digest=token_sha256)
+            problems.raise_if_any()
+        sequence = _announced(by, "create", profile)
+    return Saved(value=profile, sequence=sequence, warnings=_warnings(profile)), secret
+
+
+def change(
+    *, by: Actor, profile_id: int, given: Given, if_match: str | None = None
+) -> Saved[AccessProfile]:
+    """Change what is given; in force once confirmed. The authentication method stays."""
+    with transaction.atomic():
+        profile = credentials.locked_profile(by, profile_id)
+        versions.check(profile, if_match)
+        before = shown(profile)
+        problems = fields.Problems()
+        chosen = _fill(by, problems, profile, given)
+        problems.raise_if_any()
+        profile.save()
+        if chosen is not None:
+            profile.collections.set(chosen)
+        sequence = _announced(by, "change", profile, before=before)
+    return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))
+
+
+def switch(*, by: Actor, profile_id: int, active: bool) -> Saved[AccessProfile]:
+    """Switch a profile on or off."""
+    with transaction.atomic():
+        profile = credentials.locked_profile(by, profile_id)
+        before = shown(profile)
+        if active and not profile.active:
+            profile.active_since = timezone.now()
+        profile.active = active
+        profile.save()
+        sequence = _announced(by, "activate" if active else "deactivate", profile, before=before)
+    return Saved(value=profile, sequence=sequence)
+
+
+def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[None]:
+    """Delete a profile and its credentials."""
+    with transaction.atomic():
+        profile = credentials.locked_profile(by, profile_id)
+        versions.check(profile, if_match)
+        sequence = _announced(by, "delete", profile, before=shown(profile))
+        profile.delete()
+    return Saved(value=None, sequence=sequence)
+
+
+def _method(problems: fields.Problems, value: object) -> str:
+    method = fields.choice(problems, "auth_type", value, [m.value for m in AuthMethod])
+    if method and AuthMethod(method) not in AVAILABLE:
+        problems.add("auth_type", f"{method} is not available in this version")
+    return method
+
+
+def _fill(
+    by: Actor, problems: fields.Problems, profile: AccessProfile, given: Given
+) -> list[Collection] | None:
+    new = profile.pk is None
+    if given.name is not None or new:
+        profile.name = fields.text(problems, "name", given.name)
+    chosen = None
+    if given.collection_ids is not None or new:
+        chosen = _collections(by, problems, profile, given.collection_ids)
+    if given.policy_id is not None:
+        _set_policy(problems, profile, given.policy_id)
+    if given.allow_list is not None:
+        profile.allow_list = _addresses(problems, "ip_allow_list", given.allow_list)
+    if given.deny_list is not None:
+        profile.deny_list = _addresses(problems, "ip_deny_list", given.deny_list)
+    if given.active is not None:
+        if given.active and not profile.active:
+            profile.active_since = timezone.now()
+        profile.active = given.active
+    if given.expires_at is not None:
+        profile.expires_at = fields.moment(problems, "expires_at", given.expires_at)
+    return chosen
+
+
+def _collections(
+    by: Actor, problems: fields.Problems, profile: AccessProfile, value: object
+) -> list[Collection]:
+    """The chosen collections. Those that the profile has already may be out of the editor's sight."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        problems.add("api_collection_ids", "can't be blank")
+        return []
+    if not all(isinstance(v, int) and not isinstance(v, bool) for v in value) or len(value) > 1000:
+        problems.add("api_collection_ids", "must be a list of at most 1000 ids")
+        return []
+    wanted = set(value)
+    found = {c.pk: c for c in Collection.objects.visible_to(by).filter(pk__in=wanted)}
+    if profile.pk is not None:
+        found |= {c.pk: c for c in profile.collections.filter(pk__in=wanted)}
+    missing = sorted(wanted - set(found))
+    if missing:
+        problems.add("api_collection_ids", f"there is no API collection {missing[0]}")
+    return list(found.values())
+
+
+def _set_policy(problems: fields.Problems, profile: AccessProfile, policy_id: int) -> None:
+    if policy_id == 0:
+        profile.policy = profile.policy_since = None
+        return
+    policy = Policy.objects.filter(pk=policy_id).first()
+    if policy is None:
+        problems.add("api_policy_id", "there is no such policy")
+    elif profile.policy_id != policy.pk:
+        profile.policy, profile.policy_since = policy, timezone.now()
+
+
+def _addresses(problems: fields.Problems, field: str, value: object) -> list[str]:
+    if isinstance(value, str) or (
+        isinstance(value, Sequence) and all(isinstance(v, str) for v in value)
+    ):
+        parsed = addresses.parse_list(value)
+    else:
+        problems.add(field, "must be a list of addresses or CIDR ranges")
+        return []
+    problems.add(field, *parsed.problems)
+    return [entry.text for entry in parsed.entries]
+
+
+def _warnings(profile: AccessProfile) -> tuple[str, ...]:
+    lists = (profile.allow_list, profile.deny_list)
+    return tuple(warning for each in lists for warning in addresses.parse_list(each).warnings)
+
+
+def shown(profile: AccessProfile) -> Mapping[str, object]:
+    """A profile as the audit log shows it."""
+    return {
+        "name": profile.name,
+        "active": profile.active,
+        "collection_ids": sorted(profile.collections.values_list("pk", flat=True)),
+        "policy_id": profile.policy_id,
+        "allow_list": json.loads(json.dumps(profile.allow_list)),
+        "deny_list": json.loads(json.dumps(profile.deny_list)),
+        "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
+    }
+
+
+def _announced(
+    by: Actor, verb: str, profile: AccessProfile, before: Mapping[str, object] | None = None
+) -> int:
+    audit.record(
+        by,
+        f"profile.{verb}",
+        target_kind="profile",
+        target_id=profile.pk,
+        target_name=profile.name,
+        project_id=profile.client.project_id,
+        before=before,
+        after=shown(profile) if verb != "delete" else None,
+    )
+    profile.epoch = feed.announce(feed.Kind.PROFILE, profile.pk)
+    AccessProfile.objects.filter(pk=profile.pk).update(epoch=profile.epoch)
+    return profile.epoch

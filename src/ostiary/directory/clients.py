@@ -1,0 +1,181 @@
+"""Clients: groups of an API's consumers, with a logo."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+from django.db.models import Count, QuerySet
+
+from ostiary.directory import audit, feed, fields, logo, versions
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import NotFound
+from ostiary.directory.models import Client
+from ostiary.directory.permission import project_of, require
+
+
+def clients(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Client]:
+    """The clients that `by` may see, without their logos' bytes."""
+    found = Client.objects.visible_to(by).defer("logo_small", "logo_medium")
+    if project_id is not None:
+        found = found.filter(project_id=project_id)
+    if search:
+        found = found.filter(name__icontains=search)
+    return found.select_related("project").order_by("pk")
+
+
+def with_counts(found: QuerySet[Client]) -> QuerySet[Client]:
+    """The same clients, each with `profile_count`."""
+    return found.annotate(profile_count=Count("profiles"))
+
+
+def find(by: Actor, client_id: int) -> Client:
+    client = clients(by).filter(pk=client_id).first()
+    if client is None:
+        raise NotFound("client")
+    return client
+
+
+def create(
+    *,
+    by: Actor,
+    name: object,
+    description: object = "",
+    project_id: int | None = None,
+    logo_file: bytes | None = None,
+) -> Client:
+    """Make a client, active; raises Invalid, NotFound, Forbidden. Nothing has to be confirmed."""
+    project = project_of(by, project_id)
+    require(by, Role.EDITOR, project.pk)
+    client = Client(project=project)
+    problems = fields.Problems()
+    _fill(problems, client, name, description)
+    if logo_file:
+        _draw(problems, client, logo_file)
+    problems.raise_if_any()
+    with transaction.atomic():
+        client.save()
+        _record(by, "create", client)
+    return client
+
+
+def change(
+    *,
+    by: Actor,
+    client_id: int,
+    name: object | None = None,
+    description: object | None = None,
+    project_id: int | None = None,
+    if_match: str | None = None,
+) -> Client:
+    """Change what is given; none of it touches what a consumer may do."""
+    with transaction.atomic():
+        client = _locked(by, client_id)
+        versions.check(client, if_match)
+        before = _shown(client)
+        problems = fields.Problems()
+        _fill(
+            problems,
+            client,
+            client.name if name is None else name,
+            client.description if description is None else description,
+        )
+        if project_id is not None and project_id != client.project_id:
+            project = project_of(by, project_id)
+            require(by, Role.EDITOR, project.pk)
+            client.project = project
+        problems.raise_if_any()
+        client.save()
+        _record(by, "change", client, before=before)
+    return client
+
+
+def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
+    """Switch a client, and with it every profile that it has, on or off."""
+    with transaction.atomic():
+        client = _locked(by, client_id)
+        before = _shown(client)
+        client.active = active
+        _record(by, "activate" if active else "deactivate", client, before=before)
+        client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
+        client.save(update_fields=["active", "epoch", "updated_at"])
+    return Saved(value=client, sequence=client.epoch)
+
+
+def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
+    """Set the logo, or take it away; raises Invalid."""
+    with transaction.atomic():
+        client = _locked(by, client_id)
+        problems = fields.Problems()
+        if content is None:
+            client.logo_small = client.logo_medium = b""
+            client.logo_version = 0
+        else:
+            _draw(problems, client, content)
+        problems.raise_if_any()
+        client.save()
+        _record(by, "logo", client)
+    return client
+
+
+def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[None]:
+    """Delete a client with its profiles and their credentials."""
+    with transaction.atomic():
+        client = _locked(by, client_id)
+        versions.check(client, if_match)
+        _record(by, "delete", client, before=_shown(client))
+        # The profiles are gone when the change is followed, so each is announced by itself.
+        sequence = feed.announce(feed.Kind.CLIENT, client.pk)
+        for profile_id in client.profiles.values_list("pk", flat=True):
+            sequence = feed.announce(feed.Kind.PROFILE, profile_id)
+        client.delete()
+    return Saved(value=None, sequence=sequence)
+
+
+def _locked(by: Actor, client_id: int) -> Client:
+    found = find(by, client_id)
+    require(by, Role.EDITOR, found.project_id)
+    client = Client.objects.select_for_update().filter(pk=found.pk).first()
+    if client is None:
+        raise NotFound("client")
+    return client
+
+
+def _fill(problems: fields.Problems, client: Client, name: object, description: object) -> None:
+    client.name = fields.text(problems, "name", name)
+    client.description = fields.text(
+        problems, "description", description, maximum=4000, required=False, lines=True
+    )
+
+
+def _draw(problems: fields.Problems, client: Client, content: bytes) -> None:
+    try:
+        drawn = logo.read(content)
+    except logo.BadLogo as error:
+        problems.add("logo", str(error))
+        return
+    client.logo_small, client.logo_medium = drawn.small, drawn.medium
+    client.logo_version += 1
+
+
+def _shown(client: Client) -> Mapping[str, object]:
+    return {
+        "name": client.name,
+        "description": client.description,
+        "project_id": client.project_id,
+        "active": client.active,
+    }
+
+
+def _record(
+    by: Actor, verb: str, client: Client, before: Mapping[str, object] | None = None
+) -> None:
+    audit.record(
+        by,
+        f"client.{verb}",
+        target_kind="client",
+        target_id=client.pk,
+        target_name=client.name,
+        project_id=client.project_id,
+        before=before,
+        after=_shown(client),
+    )

@@ -1,0 +1,266 @@
+"""Collections: versioned groups of endpoints under one path."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from ostiary.directory import audit, connections, endpoints, feed, fields, openapi, versions
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.models import Collection, Connection, Project
+from ostiary.directory.permission import project_of, require
+
+_HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+#: First segments of paths that the gateway answers itself.
+RESERVED = frozenset({"oauth2", "healthz", "metrics"})
+MOST_ORIGINS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an owner may say of a collection; empty where it does not."""
+
+    name: object = None
+    version: object = None
+    handle: object = None
+    description: object = None
+    kind: object = None
+    connection_id: int | None = None
+    cors_origins: object = None
+    forward_credential: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A new collection, and what of an OpenAPI document became its endpoints."""
+
+    collection: Collection
+    taken: int = 0
+    skipped: Sequence[openapi.Skipped] = field(default_factory=tuple)
+
+
+def collections(by: Actor) -> QuerySet[Collection]:
+    return Collection.objects.visible_to(by).order_by("pk")
+
+
+def find(by: Actor, collection_id: int) -> Collection:
+    collection = collections(by).filter(pk=collection_id).first()
+    if collection is None:
+        raise NotFound("API collection")
+    return collection
+
+
+def create(
+    *,
+    by: Actor,
+    given: Given,
+    project_id: int | None,
+    document: tuple[str, str] | None = None,
+) -> Saved[Imported]:
+    """Make a collection, from an OpenAPI document (content, form) if one is given."""
+    project = project_of(by, project_id)
+    require(by, Role.EDITOR, project.pk)
+    read = _document(document)
+    collection = Collection(project=project)
+    problems = fields.Problems()
+    collection.kind = _kind(problems, given, read)
+    _fill(by, collection, given, problems)
+    if not collection.handle:
+        collection.handle = _free_handle(collection.name, collection.version)
+    problems.raise_if_any()
+    with transaction.atomic():
+        if read is not None and collection.connection is None:
+            collection.connection = _connection_for(by, project, collection.name, read)
+        _save(collection)
+        _record(by, "create", collection)
+        for operation in read.operations if read else ():
+            endpoints.add_imported(collection, operation)
+        sequence = announce(collection)
+    taken = len(read.operations) if read else 0
+    skipped = read.skipped if read else ()
+    imported = Imported(collection=collection, taken=taken, skipped=skipped)
+    return Saved(value=imported, sequence=sequence)
+
+
+def change(
+    *, by: Actor, collection_id: int, given: Given, if_match: str | None = None
+) -> Saved[Collection]:
+    """Change what is given of a collection; its kind stays."""
+    with transaction.atomic():
+        collection = locked(by, collection_id)
+        versions.check(collection, if_match)
+        before = _shown(collection)
+        problems = fields.Problems()
+        if given.kind is not None and given.kind != collection.kind:
+            problems.add("kind", "can't be changed")
+        _fill(by, collection, given, problems)
+        problems.raise_if_any()
+        _save(collection)
+        _record(by, "change", collection, before=before)
+        sequence = announce(collection)
+    return Saved(value=collection, sequence=sequence)
+
+
+def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Saved[None]:
+    """Delete a collection that no access profile includes; raises InUse."""
+    with transaction.atomic():
+        collection = locked(by, collection_id)
+        versions.check(collection, if_match)
+        users = collection.profiles.count()
+        if users:
+            raise InUse(f"The API collection is in {users} access profile{'s' * (users > 1)}")
+        _record(by, "delete", collection)
+        sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
+        collection.delete()
+    return Saved(value=None, sequence=sequence)
+
+
+def locked(by: Actor, collection_id: int) -> Collection:
+    """The collection, locked for a change by an editor."""
+    found = find(by, collection_id)
+    require(by, Role.EDITOR, found.project_id)
+    return Collection.objects.select_for_update().get(pk=found.pk)
+
+
+def announce(collection: Collection) -> int:
+    sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
+    Collection.objects.filter(pk=collection.pk).update(epoch=sequence)
+    collection.epoch = sequence
+    return sequence
+
+
+def _document(document: tuple[str, str] | None) -> openapi.Document | None:
+    if document is None:
+        return None
+    try:
+        return openapi.read(*document)
+    except openapi.BadDocument as error:
+        raise Invalid({"openapi_spec": [str(error)]}) from None
+
+
+def _kind(problems: fields.Problems, given: Given, read: openapi.Document | None) -> str:
+    implied = "proxy" if read is not None or given.connection_id is not None else "recipe"
+    kind = implied if given.kind is None else fields.choice(
+        problems, "kind", given.kind, Collection.Kind.values
+    )  # fmt: skip
+    if kind == "recipe" and implied == "proxy":
+        problems.add("kind", "a recipe collection has no connection and no document")
+    return kind or implied
+
+
+def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Problems) -> None:
+    if given.name is not None or not collection.pk:
+        collection.name = fields.text(problems, "name", given.name)
+    if given.version is not None:
+        collection.version = fields.text(problems, "version", given.version, maximum=32)
+    if given.description is not None:
+        collection.description = fields.text(
+            problems, "description", given.description, maximum=4000, required=False, lines=True
+        )
+    if given.handle is not None:
+        collection.handle = fields.text(problems, "handle", given.handle, maximum=100)
+        if not _HANDLE.fullmatch(collection.handle) or collection.handle in RESERVED:
+            problems.add("handle", "must be lower-case letters, digits, dots and hyphens")
+    if given.connection_id is not None:
+        collection.connection = _connection(by, collection, given.connection_id, problems)
+    if given.forward_credential is not None:
+        collection.forward_credential = given.forward_credential
+    if given.cors_origins is not None:
+        collection.cors_origins = _origins(problems, given.cors_origins)
+
+
+def _connection(
+    by: Actor, collection: Collection, connection_id: int, problems: fields.Problems
+) -> Connection | None:
+    if collection.pk and collection.kind != Collection.Kind.PROXY:
+        problems.add("proxy_connection_id", "a recipe collection has no connection")
+        return None
+    try:
+        connection = connections.find(by, connection_id)
+    except NotFound:
+        problems.add("proxy_connection_id", "is no connection")
+        return None
+    if connection.project_id != collection.project_id:
+        problems.add("proxy_connection_id", "must be in the collection's project")
+    return connection
+
+
+def _origins(problems: fields.Problems, value: object) -> list[str]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MOST_ORIGINS:
+        problems.add("cors_origins", f"must be a list of at most {MOST_ORIGINS} origins")
+        return []
+    for origin in value:
+        parts = urlsplit(origin) if isinstance(origin, str) else urlsplit("")
+        whole = f"{parts.scheme}://{parts.netloc}"
+        if parts.scheme not in {"http", "https"} or not parts.hostname or origin != whole.lower():
+            problems.add("cors_origins", f"{str(origin)[:80]!r} is no origin such as https://a.b")
+    return list(value)
+
+
+def _connection_for(
+    by: Actor, project: Project, name: str, read: openapi.Document
+) -> Connection | None:
+    """A connection to the document's first absolute server, if it can be had."""
+    if read.server_url is None:
+        return None
+    taken = set(Connection.objects.filter(project=project).values_list("name", flat=True))
+    free = next(n for n in (name, *(f"{name} {i}" for i in range(2, 10_000))) if n not in taken)
+    try:
+        given = connections.Input(base_urls=read.server_url)
+        return connections.create(by=by, name=free, project_id=project.pk, given=given).value
+    except Invalid:
+        return None
+
+
+def _free_handle(name: str, version: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80] or "api"
+    major = re.match(r"\d+", version)
+    handle = f"{slug}-v{major[0] if major else 1}"
+    taken = set(
+        Collection.objects.filter(handle__startswith=handle).values_list("handle", flat=True)
+    )
+    candidates = (handle, *(f"{handle}-{i}" for i in range(2, 10_000)))
+    return next(h for h in candidates if h not in taken and h not in RESERVED)
+
+
+def _save(collection: Collection) -> None:
+    try:
+        with transaction.atomic():
+            collection.save()
+    except IntegrityError:
+        raise Invalid({"handle": ["has already been taken"]}) from None
+
+
+def _shown(collection: Collection) -> Mapping[str, object]:
+    return {
+        "name": collection.name,
+        "version": collection.version,
+        "handle": collection.handle,
+        "description": collection.description,
+        "kind": collection.kind,
+        "connection_id": collection.connection_id,
+        "cors_origins": collection.cors_origins,
+        "forward_credential": collection.forward_credential,
+    }
+
+
+def _record(
+    by: Actor, verb: str, collection: Collection, before: Mapping[str, object] | None = None
+) -> None:
+    audit.record(
+        by,
+        f"collection.{verb}",
+        target_kind="collection",
+        target_id=collection.pk,
+        target_name=collection.name,
+        project_id=collection.project_id,
+        before=before,
+        after=_shown(collection),
+    )

@@ -1,0 +1,252 @@
+"""Connections: where proxy collections send their calls, and what Ostiary adds to them."""
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from ostiary import settings
+from ostiary.access.paths import normalise
+from ostiary.directory import audit, feed, fields, upstream_url, versions
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.models import Connection
+from ostiary.directory.permission import project_of, require
+from ostiary.identity.sealing import KeyRing
+
+MOST_URLS = 20
+TIMEOUTS = (1, 240)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+#: Headers that frame or route a message, or that the gateway says: not for a connection to set.
+_RESERVED = re.compile(
+    r"(?i)(x-ostiary-.*|x-forwarded-.*|host|connection|content-.*|transfer-encoding|te|trailer"
+    r"|upgrade|expect|keep-alive|proxy-.*|cookie|forwarded|range|via)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What an owner may say of a connection. An empty secret keeps the one that is stored."""
+
+    base_urls: object = ()
+    auth_type: object = "none"
+    auth_name: object = ""
+    auth_secret: str | None = None
+    verify_tls: bool = True
+    ca_pem: object = ""
+    timeout_seconds: object = 30
+    health_path: object = ""
+
+
+def connections(by: Actor) -> QuerySet[Connection]:
+    return Connection.objects.visible_to(by).order_by("pk")
+
+
+def find(by: Actor, connection_id: int) -> Connection:
+    connection = connections(by).filter(pk=connection_id).first()
+    if connection is None:
+        raise NotFound("connection")
+    return connection
+
+
+def create(*, by: Actor, name: object, project_id: int | None, given: Input) -> Saved[Connection]:
+    """Make a connection; raises Invalid, NotFound, Forbidden."""
+    project = project_of(by, project_id)
+    require(by, Role.EDITOR, project.pk)
+    connection = Connection(project=project)
+    _fill(connection, name, given)
+    with transaction.atomic():
+        _save(connection, given)
+        _record(by, "create", connection)
+        sequence = _announce(connection)
+    return Saved(value=connection, sequence=sequence, warnings=_warnings(connection))
+
+
+def change(
+    *, by: Actor, connection_id: int, name: object, given: Input, if_match: str | None = None
+) -> Saved[Connection]:
+    """Change a connection; calls go the new way as soon as this is confirmed."""
+    with transaction.atomic():
+        connection = _locked(by, connection_id)
+        versions.check(connection, if_match)
+        before = _shown(connection)
+        _fill(connection, name, given)
+        _save(connection, given)
+        _record(by, "change", connection, before=before)
+        sequence = _announce(connection)
+    return Saved(value=connection, sequence=sequence, warnings=_warnings(connection))
+
+
+def delete(*, by: Actor, connection_id: int, if_match: str | None = None) -> Saved[None]:
+    """Delete a connection that no collection has; raises InUse."""
+    with transaction.atomic():
+        connection = _locked(by, connection_id)
+        versions.check(connection, if_match)
+        used = list(connection.collections.values_list("name", flat=True)[:3])
+        if used:
+            raise InUse(f"The connection is used by {', '.join(used)}")
+        _record(by, "delete", connection)
+        sequence = feed.announce(feed.Kind.CONNECTION, connection.pk)
+        connection.delete()
+    return Saved(value=None, sequence=sequence)
+
+
+def _locked(by: Actor, connection_id: int) -> Connection:
+    found = find(by, connection_id)
+    require(by, Role.EDITOR, found.project_id)
+    return Connection.objects.select_for_update().get(pk=found.pk)
+
+
+def _announce(connection: Connection) -> int:
+    sequence = feed.announce(feed.Kind.CONNECTION, connection.pk)
+    Connection.objects.filter(pk=connection.pk).update(epoch=sequence)
+    connection.epoch = sequence
+    return sequence
+
+
+def _save(connection: Connection, given: Input) -> None:
+    try:
+        with transaction.atomic():
+            connection.save()
+            if given.auth_secret:
+                ring = KeyRing.load(settings.current().data / "keyring.json")
+                context = secret_context(connection.pk)
+                connection.auth_secret = ring.seal(given.auth_secret, context)
+                connection.save(update_fields=["auth_secret"])
+    except IntegrityError:
+        raise Invalid({"name": ["has already been taken"]}) from None
+
+
+def secret_context(connection_id: int) -> str:
+    """Where a connection's secret is sealed to."""
+    return f"directory_connection:{connection_id}:auth_secret"
+
+
+def _fill(connection: Connection, name: object, given: Input) -> None:
+    problems = fields.Problems()
+    connection.name = fields.text(problems, "name", name)
+    connection.base_urls = _urls(problems, given.base_urls)
+    _fill_auth(problems, connection, given)
+    connection.verify_tls = given.verify_tls
+    connection.ca_pem = _certificates(problems, given.ca_pem)
+    least, most = TIMEOUTS
+    timeout = fields.number(
+        problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=30
+    )
+    connection.timeout_seconds = timeout or 30
+    connection.health_path = _health(problems, given.health_path)
+    problems.raise_if_any()
+
+
+def _urls(problems: fields.Problems, value: object) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(t, str) for t in texts):
+        problems.add("base_url", "must be a URL or a list of URLs")
+        return []
+    if len(texts) > MOST_URLS:
+        problems.add("base_url", f"at most {MOST_URLS} URLs fit")
+        return []
+    own = [settings.current().gateway_bind, settings.current().control_bind]
+    urls = []
+    for text in texts:
+        try:
+            urls.append(upstream_url.parse(text.strip(), own))
+        except upstream_url.BadUrl as error:
+            problems.add("base_url", f"{text[:80]!r} {error}")
+    if len({(url.scheme, url.base_path) for url in urls}) > 1:
+        problems.add("base_url", "all URLs must have the same scheme and path")
+    return [str(url) for url in urls]
+
+
+def _fill_auth(problems: fields.Problems, connection: Connection, given: Input) -> None:
+    kinds = [kind.value for kind in Connection.Auth if kind is not Connection.Auth.OAUTH2]
+    kind = fields.choice(problems, "auth_type", given.auth_type, kinds)
+    changed = kind != connection.auth_type
+    connection.auth_type = kind or Connection.Auth.NONE
+    needs_name = kind in {"header", "query", "basic"}
+    connection.auth_name = fields.text(problems, "auth_name", given.auth_name, required=needs_name)
+    if kind == "header" and not _good_header(connection.auth_name):
+        problems.add("auth_name", "is no name of a header that a connection may set")
+    if kind == "query" and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", connection.auth_name):
+        problems.add("auth_name", "is no name of a query parameter")
+    if kind == "basic" and ":" in connection.auth_name:
+        problems.add("auth_name", "must not hold a colon")
+    secret = given.auth_secret or ""
+    if len(secret) > 4096 or not all(" " <= c <= "~" for c in secret) or secret != secret.strip():
+        problems.add("auth_secret", "must be at most 4096 printable ASCII characters")
+    if kind == "query" and not re.fullmatch(r"[A-Za-z0-9_.~%+-]*", secret):
+        problems.add("auth_secret", "must be percent-encoded for a query")
+    if needs_name and not secret and (changed or not connection.auth_secret):
+        problems.add("auth_secret", "can't be blank")
+    if kind == "none":
+        connection.auth_secret = connection.auth_name = ""
+
+
+def _good_header(name: str) -> bool:
+    return bool(_HEADER.fullmatch(name)) and not _RESERVED.fullmatch(name)
+
+
+def _certificates(problems: fields.Problems, value: object) -> str:
+    pem = fields.text(problems, "ca_pem", value, maximum=100_000, required=False, lines=True)
+    if pem:
+        try:
+            ssl.create_default_context(cadata=pem)
+        except (ssl.SSLError, ValueError):
+            problems.add("ca_pem", "must be certificates in PEM form")
+    return pem
+
+
+def _health(problems: fields.Problems, value: object) -> str:
+    path = fields.text(problems, "health_path", value, maximum=512, required=False)
+    if path and normalise(path) != path:
+        problems.add("health_path", "must be a path in normal form, such as /health")
+    return path
+
+
+def _warnings(connection: Connection) -> tuple[str, ...]:
+    warnings = []
+    if not connection.verify_tls and any(u.startswith("https") for u in connection.base_urls):
+        warnings.append("TLS certificates of the upstream are not verified")
+    if any(u.startswith("http://") and not _local(u) for u in connection.base_urls):
+        warnings.append("Calls to the upstream are not encrypted")
+    return tuple(warnings)
+
+
+def _local(url: str) -> bool:
+    host = upstream_url.parse(url).host
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host == "localhost"
+
+
+def _shown(connection: Connection) -> Mapping[str, object]:
+    return {
+        "name": connection.name,
+        "base_urls": connection.base_urls,
+        "auth_type": connection.auth_type,
+        "auth_name": connection.auth_name,
+        "verify_tls": connection.verify_tls,
+        "timeout_seconds": connection.timeout_seconds,
+        "health_path": connection.health_path,
+    }
+
+
+def _record(
+    by: Actor, verb: str, connection: Connection, before: Mapping[str, object] | None = None
+) -> None:
+    audit.record(
+        by,
+        f"connection.{verb}",
+        target_kind="connection",
+        target_id=connection.pk,
+        target_name=connection.name,
+        project_id=connection.project_id,
+        before=before,
+        after=_shown(connection),
+    )

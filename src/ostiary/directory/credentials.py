@@ -1,0 +1,166 @@
+"""Credentials: tokens issued, imported, refreshed and cut off. Only digests are stored."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from ostiary import settings
+from ostiary.access.methods import AuthMethod
+from ostiary.directory import audit, feed, fields
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.models import AccessProfile, Credential
+from ostiary.directory.permission import require
+from ostiary.identity import tokens
+from ostiary.identity.sealing import KeyRing
+from ostiary.identity.secret import Secret
+
+LONGEST_OVERLAP = 30 * 86_400
+
+
+def alive(profile: AccessProfile) -> QuerySet[Credential]:
+    """The credentials that may still be used, the newest first."""
+    now = timezone.now()
+    return (
+        Credential.objects.filter(profile=profile, revoked_at=None)
+        .filter(Q(overlap_until=None) | Q(overlap_until__gt=now))
+        .filter(Q(expires_at=None) | Q(expires_at__gt=now))
+        .order_by("-pk")
+    )
+
+
+def add_issued(profile: AccessProfile, *, expires_at: datetime | None = None) -> Secret:
+    """Issue a token for a profile, in the caller's transaction; the only time it is seen."""
+    ring = KeyRing.load(settings.current().data / "keyring.json")
+    token = tokens.issue_token(ring.issue_key)
+    _store(profile, tokens.fingerprint(token.reveal()), token, expires_at)
+    return token
+
+
+def add_imported(
+    profile: AccessProfile,
+    problems: fields.Problems,
+    *,
+    token: object,
+    digest: object,
+    expires_at: datetime | None = None,
+) -> None:
+    """Take over a token that consumers hold already, given as it is or as its SHA-256."""
+    shown = Secret("")
+    if token is not None and digest is not None:
+        problems.add("token", "give the token or its SHA-256, not both")
+        return
+    if token is not None:
+        problem = tokens.problem_with_import(token) if isinstance(token, str) else "must be a text"
+        if problem:
+            problems.add("token", problem)
+            return
+        shown, fingerprint = Secret(str(token)), tokens.fingerprint(str(token))
+    else:
+        parsed = tokens.parse_digest(digest) if isinstance(digest, str) else None
+        if parsed is None:
+            problems.add("token_sha256", "must be 64 hex characters")
+            return
+        fingerprint = parsed
+    try:
+        with transaction.atomic():
+            _store(profile, fingerprint, shown, expires_at, imported=True)
+    except IntegrityError:
+        problems.add("token", "belongs to another access profile already")
+
+
+def _store(
+    profile: AccessProfile,
+    fingerprint: bytes,
+    shown: Secret,
+    expires_at: datetime | None,
+    *,
+    imported: bool = False,
+) -> Credential:
+    text = shown.reveal()
+    # An imported token may be short: then its ends say too much of it.
+    ends = bool(text) and (not imported or len(text) >= 32)
+    return Credential.objects.create(
+        profile=profile,
+        fingerprint=fingerprint,
+        prefix=tokens.prefix_of(text) if ends else "",
+        last_four=tokens.last_four(text) if ends else "",
+        imported=imported,
+        expires_at=expires_at,
+    )
+
+
+def refresh(
+    *, by: Actor, profile_id: int, overlap_seconds: int = 0
+) -> tuple[Saved[AccessProfile], Secret]:
+    """Issue a new token; the old one is revoked, or works on for `overlap_seconds`.
+
+    At most two are alive: an older overlap ends at once. Raises Invalid for a profile whose
+    method has no token.
+    """
+    with transaction.atomic():
+        profile = locked_profile(by, profile_id)
+        if profile.auth_type != AuthMethod.TOKEN:
+            raise Invalid({"auth_type": ["this method has no secret to refresh"]})
+        if not 0 <= overlap_seconds <= LONGEST_OVERLAP:
+            raise Invalid({"overlap_seconds": [f"must be from 0 to {LONGEST_OVERLAP}"]})
+        _retire(profile, overlap_seconds)
+        secret = add_issued(profile, expires_at=None)
+        overlap = {"overlap_seconds": overlap_seconds}
+        sequence = _announced(by, "profile.refresh", profile, after=overlap)
+    return Saved(value=profile, sequence=sequence), secret
+
+
+def _retire(profile: AccessProfile, overlap_seconds: int) -> None:
+    now = timezone.now()
+    newest = alive(profile).filter(overlap_until=None).first()
+    old = Credential.objects.filter(profile=profile, revoked_at=None)
+    if overlap_seconds and newest is not None:
+        old = old.exclude(pk=newest.pk)
+        newest.overlap_until = now + timedelta(seconds=overlap_seconds)
+        newest.save(update_fields=["overlap_until"])
+    old.update(revoked_at=now)
+
+
+def cut_off(*, by: Actor, profile_id: int, credential_id: int) -> Saved[AccessProfile]:
+    """Revoke one credential now; repeating is safe. Raises NotFound."""
+    with transaction.atomic():
+        profile = locked_profile(by, profile_id)
+        credential = Credential.objects.filter(profile=profile, pk=credential_id).first()
+        if credential is None:
+            raise NotFound("credential")
+        if credential.revoked_at is None:
+            credential.revoked_at = timezone.now()
+            credential.save(update_fields=["revoked_at"])
+        after = {"credential_id": credential_id}
+        sequence = _announced(by, "credential.cut_off", profile, after=after)
+    return Saved(value=profile, sequence=sequence)
+
+
+def locked_profile(by: Actor, profile_id: int) -> AccessProfile:
+    """The profile, locked for a change by an editor; raises NotFound, Forbidden."""
+    visible = AccessProfile.objects.visible_to(by)
+    profile = visible.select_for_update().filter(pk=profile_id).first()
+    if profile is None:
+        raise NotFound("access profile")
+    require(by, Role.EDITOR, profile.client.project_id)
+    return profile
+
+
+def _announced(by: Actor, action: str, profile: AccessProfile, after: Mapping[str, object]) -> int:
+    audit.record(
+        by,
+        action,
+        target_kind="profile",
+        target_id=profile.pk,
+        target_name=profile.name,
+        project_id=profile.client.project_id,
+        after=after,
+    )
+    profile.epoch = feed.announce(feed.Kind.PROFILE, profile.pk)
+    profile.save(update_fields=["epoch", "updated_at"])
+    return profile.epoch

@@ -1,0 +1,236 @@
+"""Endpoints: one method and path template in a collection, and where its calls go."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
+from ostiary.directory import audit, feed, fields, openapi, versions
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.models import Collection, Endpoint, Recipe
+from ostiary.directory.permission import require
+
+TIMEOUTS = (1, 240)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an owner may say of an endpoint; empty where it does not."""
+
+    name: object = None
+    method: object = None
+    path: object = None
+    description: object = None
+    active: bool | None = None
+    recipe_id: int | None = None
+    target_path: object = None
+    timeout_seconds: object = None
+    validate_request: bool | None = None
+
+
+def endpoints(by: Actor, collection_id: int | None = None) -> QuerySet[Endpoint]:
+    found = Endpoint.objects.visible_to(by).order_by("pk")
+    if collection_id is not None:
+        found = found.filter(collection_id=collection_id)
+    return found.select_related("collection", "recipe")
+
+
+def find(by: Actor, endpoint_id: int) -> Endpoint:
+    endpoint = endpoints(by).filter(pk=endpoint_id).first()
+    if endpoint is None:
+        raise NotFound("API endpoint")
+    return endpoint
+
+
+def create(*, by: Actor, collection_id: int, given: Given) -> Saved[Endpoint]:
+    """Add an endpoint; inactive unless said otherwise. Raises Invalid, NotFound, Forbidden."""
+    with transaction.atomic():
+        visible = Collection.objects.visible_to(by)
+        collection = visible.select_for_update().filter(pk=collection_id).first()
+        if collection is None:
+            raise NotFound("API collection")
+        require(by, Role.EDITOR, collection.project_id)
+        endpoint = Endpoint(collection=collection)
+        _fill(endpoint, given)
+        _save(endpoint)
+        _record(by, "create", endpoint)
+        sequence = _announce(endpoint)
+    return Saved(value=endpoint, sequence=sequence)
+
+
+def change(
+    *, by: Actor, endpoint_id: int, given: Given, if_match: str | None = None
+) -> Saved[Endpoint]:
+    """Change what is given of an endpoint."""
+    with transaction.atomic():
+        endpoint = _locked(by, endpoint_id)
+        versions.check(endpoint, if_match)
+        before = _shown(endpoint)
+        _fill(endpoint, given)
+        _save(endpoint)
+        _record(by, "change", endpoint, before=before)
+        sequence = _announce(endpoint)
+    return Saved(value=endpoint, sequence=sequence)
+
+
+def switch(*, by: Actor, endpoint_id: int, active: bool) -> Saved[Endpoint]:
+    """Enable or disable an endpoint; enabling needs a recipe that runs."""
+    with transaction.atomic():
+        endpoint = _locked(by, endpoint_id)
+        before = _shown(endpoint)
+        endpoint.active = active
+        if active:
+            _require_running(endpoint)
+        endpoint.save(update_fields=["active", "updated_at"])
+        _record(by, "enable" if active else "disable", endpoint, before=before)
+        sequence = _announce(endpoint)
+    return Saved(value=endpoint, sequence=sequence)
+
+
+def delete(*, by: Actor, endpoint_id: int, if_match: str | None = None) -> Saved[None]:
+    """Delete an endpoint; its path is unknown from then on."""
+    with transaction.atomic():
+        endpoint = _locked(by, endpoint_id)
+        versions.check(endpoint, if_match)
+        _record(by, "delete", endpoint)
+        sequence = _announce(endpoint)
+        endpoint.delete()
+    return Saved(value=None, sequence=sequence)
+
+
+def add_imported(collection: Collection, operation: openapi.Operation) -> Endpoint:
+    """Add an operation of a document, inactive, in the caller's transaction."""
+    template = parse_template(operation.path)
+    return Endpoint.objects.create(
+        collection=collection,
+        name=operation.name,
+        method=operation.method,
+        path=template.text,
+        shape=template.shape,
+        target_path=template.text,
+        description=operation.description,
+    )
+
+
+def _locked(by: Actor, endpoint_id: int) -> Endpoint:
+    found = find(by, endpoint_id)
+    require(by, Role.EDITOR, found.collection.project_id)
+    endpoint = Endpoint.objects.select_for_update().filter(pk=found.pk).first()
+    if endpoint is None:
+        raise NotFound("API endpoint")
+    return endpoint
+
+
+def _announce(endpoint: Endpoint) -> int:
+    sequence = feed.announce(feed.Kind.COLLECTION, endpoint.collection_id)
+    Collection.objects.filter(pk=endpoint.collection_id).update(epoch=sequence)
+    return sequence
+
+
+def _save(endpoint: Endpoint) -> None:
+    try:
+        with transaction.atomic():
+            endpoint.save()
+    except IntegrityError:
+        message = "is the path of another endpoint with this method"
+        raise Invalid({"path": [message]}) from None
+
+
+def _fill(endpoint: Endpoint, given: Given) -> None:
+    problems = fields.Problems()
+    new = endpoint.pk is None
+    if given.name is not None or new:
+        endpoint.name = fields.text(problems, "name", given.name)
+    if given.method is not None or new:
+        endpoint.method = fields.choice(problems, "method", given.method, METHODS)
+    if given.path is not None or new:
+        follows = endpoint.target_path in {"", endpoint.path}
+        template = _template(problems, "path", given.path)
+        endpoint.path, endpoint.shape = template.text, template.shape
+        if follows:
+            endpoint.target_path = template.text
+    if given.description is not None:
+        endpoint.description = fields.text(
+            problems, "description", given.description, maximum=4000, required=False, lines=True
+        )
+    if given.timeout_seconds is not None:
+        least, most = TIMEOUTS
+        endpoint.timeout_seconds = fields.number(
+            problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=None
+        )
+    _fill_target(problems, endpoint, given)
+    problems.raise_if_any()
+    if given.active is not None:
+        endpoint.active = given.active
+        if given.active:
+            _require_running(endpoint)
+
+
+def _fill_target(problems: fields.Problems, endpoint: Endpoint, given: Given) -> None:
+    if endpoint.collection.kind == Collection.Kind.RECIPE:
+        if given.target_path is not None:
+            problems.add("target_path", "an endpoint of a recipe collection has no target path")
+        endpoint.target_path = ""
+        if given.recipe_id is not None:
+            endpoint.recipe = Recipe.objects.filter(pk=given.recipe_id).first()
+        if endpoint.recipe is None:
+            problems.add("flow_id", "must be the id of a recipe")
+        if given.validate_request is not None:
+            endpoint.validate_request = given.validate_request
+        return
+    if given.recipe_id:
+        problems.add("flow_id", "an endpoint of a proxy collection has no recipe")
+    if given.validate_request:
+        problems.add("validate_request", "only recipes have a schema to check requests against")
+    if given.target_path is not None:
+        target = _template(problems, "target_path", given.target_path)
+        endpoint.target_path = target.text
+        unknown = set(target.parameters) - set(parse_template(endpoint.path or "/x").parameters)
+        if unknown:
+            problems.add("target_path", f"{', '.join(sorted(unknown))} is not in the path")
+
+
+def _template(problems: fields.Problems, field: str, value: object) -> Template:
+    try:
+        return parse_template(value if isinstance(value, str) else "")
+    except BadTemplate as error:
+        problems.add(field, str(error))
+        return parse_template("/x")
+
+
+def _require_running(endpoint: Endpoint) -> None:
+    recipe = endpoint.recipe
+    if recipe is not None and not (recipe.started and recipe.present):
+        raise Invalid({"active": [f"the recipe {recipe.name} does not run; start it first"]})
+
+
+def _shown(endpoint: Endpoint) -> Mapping[str, object]:
+    return {
+        "name": endpoint.name,
+        "method": endpoint.method,
+        "path": endpoint.path,
+        "active": endpoint.active,
+        "target_path": endpoint.target_path,
+        "recipe_id": endpoint.recipe_id,
+        "timeout_seconds": endpoint.timeout_seconds,
+        "description": endpoint.description,
+    }
+
+
+def _record(
+    by: Actor, verb: str, endpoint: Endpoint, before: Mapping[str, object] | None = None
+) -> None:
+    audit.record(
+        by,
+        f"endpoint.{verb}",
+        target_kind="endpoint",
+        target_id=endpoint.pk,
+        target_name=endpoint.name,
+        project_id=endpoint.collection.project_id,
+        before=before,
+        after=_shown(endpoint),
+    )

@@ -1,0 +1,83 @@
+"""Reading single fields of what an owner sends: checked values out, sentences for what does not fit.
+
+Use cases collect the sentences of all fields and raise them together.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from django.utils import timezone
+
+from ostiary.directory.errors import Invalid
+
+
+class Problems:
+    """The sentences collected so far, by field."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, list[str]] = {}
+
+    def add(self, field: str, *sentences: str) -> None:
+        if sentences:
+            self.errors.setdefault(field, []).extend(sentences)
+
+    def raise_if_any(self) -> None:
+        if self.errors:
+            raise Invalid(self.errors)
+
+
+def text(
+    problems: Problems,
+    field: str,
+    value: object,
+    *,
+    maximum: int = 255,
+    required: bool = True,
+    lines: bool = False,
+) -> str:
+    """A text without control characters, stripped; `lines` allows line ends and tabs."""
+    if value is None:
+        value = ""
+    if not isinstance(value, str):
+        problems.add(field, "must be a text")
+        return ""
+    stripped = value.strip()
+    if required and not stripped:
+        problems.add(field, "can't be blank")
+    if len(stripped) > maximum:
+        problems.add(field, f"is too long (maximum is {maximum} characters)")
+    allowed = "\n\r\t" if lines else ""
+    if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in allowed for c in stripped):
+        problems.add(field, "holds a control character")
+    return stripped
+
+
+def number(
+    problems: Problems, field: str, value: object, *, least: int, most: int, default: int | None
+) -> int | None:
+    """A whole number between `least` and `most`; nothing means `default`."""
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        problems.add(field, f"must be a whole number from {least} to {most}")
+        return default
+    return value
+
+
+def choice(problems: Problems, field: str, value: object, among: Iterable[str]) -> str:
+    """One of a closed set."""
+    if not isinstance(value, str) or value not in set(among):
+        problems.add(field, "is not included in the list")
+        return ""
+    return value
+
+
+def moment(problems: Problems, field: str, value: datetime | None) -> datetime | None:
+    """A time in the future, or nothing."""
+    if value is None:
+        return None
+    aware = value if timezone.is_aware(value) else value.replace(tzinfo=UTC)
+    if aware <= timezone.now():
+        problems.add(field, "must be in the future")
+    return aware

@@ -1,0 +1,153 @@
+"""Members: people who sign in, their roles, and the one-time links that let them in."""
+
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ostiary.directory import audit, fields
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.models import Member, Membership, Project, SignInLink
+from ostiary.directory.permission import require, require_admin
+from ostiary.identity import tokens
+from ostiary.identity.secret import Secret
+
+LINK_LIFE = timedelta(hours=24)
+
+
+def members(by: Actor) -> QuerySet[Member]:
+    require_admin(by)
+    return Member.objects.order_by("pk").prefetch_related("memberships")
+
+
+def find(by: Actor, member_id: int) -> Member:
+    member = members(by).filter(pk=member_id).first()
+    if member is None:
+        raise NotFound("member")
+    return member
+
+
+def create(*, by: Actor, email: object, name: object = "", admin: bool = False) -> Member:
+    """Add a member without a password; a sign-in link lets them in. Raises Invalid, Forbidden."""
+    require_admin(by)
+    problems = fields.Problems()
+    address = fields.text(problems, "email", email, maximum=254).lower()
+    try:
+        validate_email(address)
+    except ValidationError:
+        problems.add("email", "is no e-mail address")
+    shown = fields.text(problems, "name", name, required=False)
+    problems.raise_if_any()
+    member = Member(email=address, name=shown, admin=admin)
+    member.set_unusable_password()
+    try:
+        with transaction.atomic():
+            member.save()
+            _record(by, "create", member)
+    except IntegrityError:
+        raise Invalid({"email": ["has already been taken"]}) from None
+    return member
+
+
+def change(
+    *, by: Actor, member_id: int, admin: bool | None = None, active: bool | None = None
+) -> Member:
+    """Make a member an admin or not, active or not; one active admin always remains."""
+    require_admin(by)
+    with transaction.atomic():
+        admins = list(Member.objects.select_for_update().filter(admin=True, is_active=True))
+        member = Member.objects.select_for_update().filter(pk=member_id).first()
+        if member is None:
+            raise NotFound("member")
+        if admin is not None:
+            member.admin = admin
+        if active is not None:
+            member.is_active = active
+        if [a.pk for a in admins] == [member.pk] and not (member.admin and member.is_active):
+            raise InUse("This is the last workspace admin")
+        member.save(update_fields=["admin", "is_active", "updated_at"])
+        _record(by, "change", member)
+    return member
+
+
+def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> None:
+    """Give a member a role in a project, or with nothing take it away."""
+    require(by, Role.OWNER, project_id)
+    problems = fields.Problems()
+    chosen = role and fields.choice(problems, "role", role, [r.value for r in Role])
+    problems.raise_if_any()
+    with transaction.atomic():
+        member = Member.objects.filter(pk=member_id).first()
+        project = Project.objects.filter(pk=project_id).first()
+        if member is None or project is None:
+            raise NotFound("member")
+        if chosen:
+            Membership.objects.update_or_create(
+                member=member, project=project, defaults={"role": str(chosen)}
+            )
+        else:
+            Membership.objects.filter(member=member, project=project).delete()
+        _record(by, "role", member, project_id=project_id, role=str(chosen or "none"))
+
+
+def actor_of(member: Member, address: str) -> Actor:
+    """What a signed-in member may do."""
+    roles = {m.project_id: Role(m.role) for m in member.memberships.all()}
+    return Actor(
+        kind="member",
+        id=member.pk,
+        name=member.name or member.email,
+        admin=member.admin,
+        roles=roles,
+        address=address,
+    )
+
+
+def create_link(*, by: Actor, member: Member) -> Secret:
+    """A one-time sign-in secret, good for 24 hours; older unused ones die."""
+    require_admin(by)
+    secret = tokens.issue_sign_in()
+    with transaction.atomic():
+        SignInLink.objects.filter(member=member, used_at=None).delete()
+        SignInLink.objects.create(
+            member=member,
+            fingerprint=tokens.fingerprint(secret.reveal()),
+            expires_at=timezone.now() + LINK_LIFE,
+        )
+        _record(by, "link", member)
+    return secret
+
+
+def redeem_link(text: str) -> Member | None:
+    """Use a sign-in secret up; of two who try at once, one gets in."""
+    now = timezone.now()
+    with transaction.atomic():
+        link = (
+            SignInLink.objects.select_for_update(of=("self",))
+            .filter(fingerprint=tokens.fingerprint(text), used_at=None, expires_at__gt=now)
+            .select_related("member")
+            .first()
+        )
+        if link is None or not link.member.is_active:
+            return None
+        taken = SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=now)
+        return link.member if taken else None
+
+
+def _record(
+    by: Actor, verb: str, member: Member, project_id: int | None = None, role: str = ""
+) -> None:
+    after: dict[str, object] = {"admin": member.admin, "active": member.is_active}
+    audit.record(
+        by,
+        f"member.{verb}",
+        target_kind="member",
+        target_id=member.pk,
+        target_name=member.email,
+        project_id=project_id,
+        after=after | ({"role": role} if role else {}),
+    )

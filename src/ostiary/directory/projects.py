@@ -1,0 +1,159 @@
+"""Projects and folders. A project is a top-level folder; both have one space of ids."""
+
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError, Q, QuerySet
+
+from ostiary.directory import audit, fields
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
+from ostiary.directory.models import Folder, Project
+from ostiary.directory.permission import HOME, require
+
+
+def projects(by: Actor) -> QuerySet[Project]:
+    """The projects that `by` may see, by id."""
+    found = Project.objects.order_by("pk")
+    return found if by.sees_all else found.filter(pk__in=by.project_ids)
+
+
+def folders(by: Actor, *, parent_id: int | None, nested: bool) -> QuerySet[Folder]:
+    """Folders below one (or at the top); with `nested`, at every depth."""
+    visible = Folder.objects.order_by("pk")
+    if not by.sees_all:
+        visible = visible.filter(Q(project_id__in=by.project_ids) | Q(pk__in=by.project_ids))
+    if nested and parent_id is None:
+        return visible
+    if not nested:
+        return visible.filter(parent_id=parent_id)
+    return visible.filter(pk__in=_below(parent_id))
+
+
+def _below(parent_id: int | None) -> set[int]:
+    found: set[int] = set()
+    level = {parent_id}
+    while level:
+        level = set(Folder.objects.filter(parent_id__in=level).values_list("pk", flat=True))
+        found |= {pk for pk in level if pk is not None}
+    return found
+
+
+def find(by: Actor, folder_id: int) -> Folder:
+    """A folder (or project) by id; raises NotFound."""
+    folder = Folder.objects.filter(pk=folder_id).first()
+    if folder is None or not by.sees(folder.root_id):
+        raise NotFound("folder")
+    return folder
+
+
+def create_folder(*, by: Actor, name: object, parent_id: int | None) -> Folder:
+    """Make a folder, or without a parent a project; raises Invalid, NotFound, Forbidden."""
+    problems = fields.Problems()
+    clean = fields.text(problems, "name", name)
+    problems.raise_if_any()
+    if parent_id is None:
+        if not by.admin:
+            raise Forbidden("Only a workspace admin may create projects")
+        parent, project_id = None, None
+    else:
+        parent = find(by, parent_id)
+        project_id = parent.root_id
+        require(by, Role.EDITOR, project_id)
+    try:
+        with transaction.atomic():
+            folder = Folder.objects.create(name=clean, parent=parent, project_id=project_id)
+            _record(by, "create", folder)
+    except IntegrityError:
+        raise Invalid({"name": ["has already been taken"]}) from None
+    return folder
+
+
+def change_folder(
+    *,
+    by: Actor,
+    folder_id: int,
+    name: object | None = None,
+    description: object | None = None,
+    parent_id: int | None = None,
+) -> Folder:
+    """Rename, describe or move a folder; a project cannot be moved."""
+    problems = fields.Problems()
+    with transaction.atomic():
+        folder = find(by, folder_id)
+        require(by, Role.OWNER if folder.parent_id is None else Role.EDITOR, folder.root_id)
+        before = _shown(folder)
+        if name is not None:
+            folder.name = fields.text(problems, "name", name)
+        if description is not None:
+            folder.description = fields.text(
+                problems, "description", description, maximum=4000, required=False, lines=True
+            )
+        if parent_id is not None and parent_id != folder.parent_id:
+            _move(by, folder, parent_id, problems)
+        problems.raise_if_any()
+        try:
+            with transaction.atomic():
+                folder.save()
+        except IntegrityError:
+            raise Invalid({"name": ["has already been taken"]}) from None
+        _record(by, "change", folder, before=before)
+    return folder
+
+
+def _move(by: Actor, folder: Folder, parent_id: int, problems: fields.Problems) -> None:
+    parent = find(by, parent_id)
+    if folder.parent_id is None:
+        problems.add("parent_id", "a project cannot be moved")
+    elif parent.root_id != folder.root_id:
+        problems.add("parent_id", "must be in the same project")
+    elif parent.pk == folder.pk or parent.pk in _below(folder.pk):
+        problems.add("parent_id", "must not be inside the folder itself")
+    else:
+        folder.parent = parent
+
+
+def delete_folder(*, by: Actor, folder_id: int, force: bool) -> None:
+    """Delete a folder; a project only when nothing is in it. Raises InUse."""
+    with transaction.atomic():
+        folder = find(by, folder_id)
+        if folder.parent_id is None:
+            _delete_project(by, folder)
+            return
+        require(by, Role.EDITOR, folder.root_id)
+        if not force and folder.children.exists():
+            raise InUse("Cannot destroy folder")
+        _record(by, "delete", folder)
+        folder.delete()
+
+
+def _delete_project(by: Actor, folder: Folder) -> None:
+    require(by, Role.OWNER, folder.pk)
+    project = Project.objects.get(pk=folder.pk)
+    if project.name == HOME or project.clients.exists() or project.collections.exists():
+        raise InUse("Cannot destroy folder")
+    _record(by, "delete", folder)
+    try:
+        project.delete()
+    except ProtectedError:
+        raise InUse("Cannot destroy folder") from None
+
+
+def _shown(folder: Folder) -> dict[str, object]:
+    return {
+        "name": folder.name,
+        "description": folder.description,
+        "parent_id": folder.parent_id,
+    }
+
+
+def _record(by: Actor, verb: str, folder: Folder, before: dict[str, object] | None = None) -> None:
+    kind = "project" if folder.parent_id is None else "folder"
+    audit.record(
+        by,
+        f"{kind}.{verb}",
+        target_kind=kind,
+        target_id=folder.pk,
+        target_name=folder.name,
+        project_id=folder.root_id,
+        before=before,
+        after=_shown(folder),
+    )

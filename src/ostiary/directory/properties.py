@@ -1,0 +1,61 @@
+"""Properties: named text values of a project or of the whole workspace."""
+
+from collections.abc import Mapping
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from ostiary.directory import audit, fields
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.models import Property
+from ostiary.directory.permission import project_of, require, require_admin
+
+MOST = 1000
+
+
+def read(*, by: Actor, project_id: int | None, prefix: str) -> dict[str, str]:
+    """Names and values that begin with `prefix`."""
+    if project_id is None:
+        require_admin(by)
+    else:
+        project_of(by, project_id)
+    found = _of(project_id).filter(name__startswith=prefix)
+    # SQLite's LIKE ignores case.
+    return {p.name: p.value for p in found.order_by("name") if p.name.startswith(prefix)}
+
+
+def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) -> None:
+    """Set properties, all or none; raises Invalid."""
+    problems = fields.Problems()
+    if project_id is None:
+        require_admin(by)
+    else:
+        require(by, Role.EDITOR, project_of(by, project_id).pk)
+    clean = {
+        fields.text(problems, "properties", name, maximum=100): fields.text(
+            problems, name[:100], value, maximum=1024, required=False, lines=True
+        )
+        for name, value in values.items()
+    }
+    if len(clean) > MOST:
+        problems.add("properties", f"at most {MOST} fit into one call")
+    problems.raise_if_any()
+    with transaction.atomic():
+        for name, value in clean.items():
+            if not _of(project_id).filter(name=name).update(value=value):
+                Property.objects.create(project_id=project_id, name=name, value=value)
+        # Values are the owner's configuration, and may be secret: the log names them only.
+        audit.record(
+            by,
+            "properties.change",
+            target_kind="property",
+            target_id=None,
+            target_name=", ".join(clean)[:255],
+            project_id=project_id,
+        )
+
+
+def _of(project_id: int | None) -> QuerySet[Property]:
+    if project_id is None:
+        return Property.objects.filter(project=None)
+    return Property.objects.filter(project_id=project_id)

@@ -1,0 +1,25 @@
+"""What every workspace has from its first start."""
+
+from django.db import transaction
+
+from ostiary.directory import audit, feed
+from ostiary.directory.actor import SYSTEM
+from ostiary.directory.models import Change, Project
+from ostiary.directory.permission import HOME
+
+
+def ensure() -> None:
+    """Make the project *Home* and the feed's first row, once."""
+    with transaction.atomic():
+        if not Change.objects.exists():
+            feed.announce(feed.Kind.SETTINGS, 0)
+        if not Project.objects.exists():
+            home = Project.objects.create(name=HOME, description="Where everything starts")
+            audit.record(
+                SYSTEM,
+                "project.create",
+                target_kind="project",
+                target_id=home.pk,
+                target_name=HOME,
+                project_id=home.pk,
+            )

@@ -1,0 +1,22 @@
+"""Versions of objects: an ETag that changes with every save, so that two editors do not collide."""
+
+import hashlib
+
+from django.db import models
+
+from ostiary.directory.errors import Stale
+
+
+def etag(instance: models.Model) -> str:
+    """The object's version as a strong ETag (RFC 9110, section 8.8.3)."""
+    parts: list[object] = [type(instance).__name__, instance.pk]
+    parts += [getattr(instance, name, None) for name in ("updated_at", "epoch")]
+    return f'"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}"'
+
+
+def check(instance: models.Model, if_match: str | None) -> None:
+    """Raise Stale unless `if_match` (the value of an If-Match header) names this version."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if etag(instance) not in {tag.strip() for tag in if_match.split(",")}:
+        raise Stale("It was changed in the meantime; read it again")
