@@ -23,3 +23,8 @@ def ensure() -> None:
                 target_name=HOME,
                 project_id=home.pk,
             )
+
+
+def home() -> Project:
+    """The project *Home*, or if it was renamed the oldest one."""
+    return Project.objects.filter(name=HOME).first() or Project.objects.order_by("pk")[0]

@@ -1,0 +1,123 @@
+"""Shapes that every noun's answers share: errors, pages, wrappers, versions."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from ninja import Schema
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from ostiary.api.rendering import moment
+from ostiary.directory import versions
+from ostiary.directory.actor import Actor
+from ostiary.directory.enforcement import Receipt, Saved, confirm
+
+T = TypeVar("T")
+M = TypeVar("M", bound=models.Model)
+
+MOST_PER_PAGE = 100
+LARGEST_ID = 2**31 - 1
+
+
+def _digits(value: object) -> object:
+    """Ids come as numbers, and from some scripts as strings of digits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
+        return int(value)
+    return value
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, (bool, float)):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic reads ValueError
+    return _digits(value)
+
+
+Id = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LARGEST_ID)]
+#: An id, or 0 for "none".
+IdOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_ID)]
+#: An id in a path: what is out of range does not exist.
+Time = Annotated[datetime, PlainSerializer(moment, return_type=str)]
+
+
+class Strict(Schema):
+    """A request body: a field that means nothing here is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Message(Schema):
+    message: str
+
+
+class Invalid(Schema):
+    message: str
+    errors: dict[str, list[str]] | None = None
+
+
+class ServerError(Schema):
+    message: str
+    id: str | None = None
+
+
+class Success(Schema):
+    success: bool = True
+
+
+class Revocation(Schema):
+    """How many gateways have confirmed, of how many, after how many milliseconds."""
+
+    confirmed: int
+    of: int
+    ms: float
+
+
+ERRORS: dict[Any, Any] = {
+    400: Invalid,
+    401: Message,
+    403: Message,
+    404: Message,
+    409: Message,
+    412: Message,
+    413: Message,
+    500: ServerError,
+    503: Message,
+}
+
+
+class Paging(Schema):
+    page: int = Field(1, ge=1, le=1_000_000)
+    per_page: int = Field(MOST_PER_PAGE, ge=1, le=MOST_PER_PAGE)
+
+
+def page(found: models.QuerySet[M], paging: Paging) -> list[M]:
+    """One page of a list."""
+    start = (paging.page - 1) * paging.per_page
+    return list(found[start : start + paging.per_page])
+
+
+def actor(request: HttpRequest) -> Actor:
+    """Who the management token of this request speaks for."""
+    return request.auth  # type: ignore[attr-defined, no-any-return]
+
+
+def if_match(request: HttpRequest) -> str | None:
+    return request.headers.get("If-Match")
+
+
+def versioned(response: HttpResponse, instance: models.Model) -> None:
+    """Send the version of the one object that an answer shows."""
+    response["ETag"] = versions.etag(instance)
+
+
+def in_force(saved: Saved[T]) -> tuple[T, Revocation]:
+    """Wait until a change is in force; the receipt goes into the answer."""
+    return saved.value, _shown(confirm(saved))
+
+
+def _shown(receipt: Receipt) -> Revocation:
+    return Revocation(confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms)
+
+
+Present = Callable[[M], Schema]

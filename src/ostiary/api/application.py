@@ -1,0 +1,156 @@
+"""The management API's frame: who asks, how errors look, and the routers, one per noun."""
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.security import HttpBearer
+
+from ostiary.api import (
+    access_profiles,
+    clients,
+    collections,
+    connections,
+    endpoints,
+    members,
+    policies,
+    projects,
+    properties,
+    recipes,
+    tokens,
+    users,
+    workspace,
+)
+from ostiary.api.rendering import Renderer
+from ostiary.directory import errors
+from ostiary.directory.tokens import authenticate
+
+log = logging.getLogger(__name__)
+
+
+class ManagementToken(HttpBearer):
+    """`Authorization: Bearer` with a management token (RFC 6750, section 2.1)."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> object | None:
+        return authenticate(token, str(request.META.get("REMOTE_ADDR", "")))
+
+
+api = NinjaAPI(
+    title="Ostiary management API",
+    version="1",
+    description=(
+        "Manage projects, connections, API collections, endpoints, clients, access profiles and "
+        "policies. Every call needs a management token as bearer token. Errors are "
+        '`{"message": …}`, with `errors` by field where input does not fit (400).'
+    ),
+    auth=ManagementToken(),
+    docs_url=None,
+    openapi_url="openapi.json",
+    renderer=Renderer(),
+    urls_namespace="api",
+)
+
+for prefix, module in (
+    ("", projects),
+    ("", properties),
+    ("", connections),
+    ("", collections),
+    ("", endpoints),
+    ("", recipes),
+    ("", clients),
+    ("", access_profiles),
+    ("", policies),
+    ("", members),
+    ("", tokens),
+    ("", users),
+    ("", workspace),
+):
+    api.add_router(prefix, module.router)
+
+
+def _answer(request: HttpRequest, status: int, **content: object) -> HttpResponse:
+    return api.create_response(request, content, status=status)
+
+
+Handler = Callable[[HttpRequest, Any], HttpResponse]
+
+
+def _handles(*kinds: type[Exception]) -> Callable[[Handler], Handler]:
+    def register(handler: Handler) -> Handler:
+        for kind in kinds:
+            api.add_exception_handler(kind, handler)
+        return handler
+
+    return register
+
+
+@_handles(errors.Invalid)
+def _invalid(request: HttpRequest, error: errors.Invalid) -> HttpResponse:
+    return _answer(request, 400, message=str(error), errors=error.errors)
+
+
+@_handles(ValidationError)
+def _unfit(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    found: dict[str, list[str]] = {}
+    for each in error.errors:
+        names = [str(part) for part in each["loc"][1:] if part not in {"payload", "given"}]
+        found.setdefault(".".join(names) or "body", []).append(str(each["msg"]))
+    return _answer(request, 400, message="Validation failed", errors=found)
+
+
+@_handles(errors.NotFound)
+def _not_found(request: HttpRequest, error: errors.NotFound) -> HttpResponse:
+    return _answer(request, 404, message="Not found")
+
+
+@_handles(errors.Forbidden)
+def _forbidden(request: HttpRequest, error: errors.Forbidden) -> HttpResponse:
+    return _answer(request, 403, message=str(error))
+
+
+@_handles(errors.InUse)
+def _in_use(request: HttpRequest, error: errors.InUse) -> HttpResponse:
+    status = 403 if str(error) == "Cannot destroy folder" else 409
+    return _answer(request, status, message=str(error))
+
+
+@_handles(errors.Stale)
+def _stale(request: HttpRequest, error: errors.Stale) -> HttpResponse:
+    return _answer(request, 412, message=str(error))
+
+
+@_handles(errors.NotInForce)
+def _not_in_force(request: HttpRequest, error: errors.NotInForce) -> HttpResponse:
+    answer = _answer(request, 503, message=str(error))
+    answer["Retry-After"] = "1"
+    return answer
+
+
+@_handles(AuthenticationError)
+def _unauthorized(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
+    answer = _answer(request, 401, message="Unauthorized")
+    answer["WWW-Authenticate"] = 'Bearer realm="management"'
+    return answer
+
+
+@_handles(HttpError)
+def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    return _answer(request, error.status_code, message=str(error))
+
+
+@_handles(RequestDataTooBig)
+def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return _answer(request, 413, message="The body of this call is too large")
+
+
+@_handles(Exception)
+def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
+    """What nobody expected: logged with an id, and nothing of it told."""
+    number = str(uuid.uuid4())
+    log.error("management API error %s", number, exc_info=error)
+    return _answer(request, 500, message="Server error", id=number)

@@ -1,0 +1,172 @@
+"""`/api/api_clients` (v1), and what of v2 is about the client alone."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import File, Query, Router, Schema, UploadedFile
+from pydantic import Field
+
+from ostiary.api.answers import (
+    ERRORS,
+    Id,
+    Paging,
+    Revocation,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    in_force,
+    page,
+    versioned,
+)
+from ostiary.directory import clients, logo, public_urls
+from ostiary.directory.models import Client
+
+router = Router(tags=["Clients"])
+
+
+class ClientIn(Strict):
+    name: str
+    description: str = ""
+    project_id: Id | None = None
+
+
+class ClientChange(Strict):
+    name: str | None = None
+    description: str | None = None
+    project_id: Id | None = None
+
+
+class ClientOut(Schema):
+    id: int
+    name: str
+    description: str
+    project_id: int
+    active: bool
+    logo: str | None
+    logo_2x: str | None
+    epoch: int
+    created_at: Time
+    updated_at: Time
+
+
+class ClientResult(Schema):
+    result: ClientOut
+
+
+class ClientList(Schema):
+    result: list[ClientOut]
+
+
+class Switched(Success):
+    revocation: Revocation
+
+
+class Logo(Schema):
+    logo: str | None
+    logo_2x: str | None
+
+
+class LogoData(Schema):
+    data: Logo
+
+
+class ClientQuery(Paging):
+    project_id: int | None = Field(None, ge=1, le=2**31 - 1)
+    wrap: str = ""
+
+
+def _shown(client: Client, console: str) -> dict[str, Any]:
+    version = client.logo_version
+    base = f"{console}/logos/{client.pk}/{version}"
+    return {
+        "id": client.pk,
+        "name": client.name,
+        "description": client.description,
+        "project_id": client.project_id,
+        "active": client.active,
+        "logo": f"{base}-{logo.SMALL}.png" if version else None,
+        "logo_2x": f"{base}-{logo.MEDIUM}.png" if version else None,
+        "epoch": client.epoch,
+        "created_at": client.created_at,
+        "updated_at": client.updated_at,
+    }
+
+
+@router.get("/api_clients", response={200: list[ClientOut] | ClientList, **ERRORS})
+def list_clients(request: HttpRequest, query: Query[ClientQuery]) -> Any:
+    """A bare list; `wrap=result` puts it into an object."""
+    found = clients.clients(actor(request), project_id=query.project_id)
+    console = public_urls.console_url()
+    shown = [_shown(client, console) for client in page(found, query)]
+    return {"result": shown} if query.wrap == "result" else shown
+
+
+@router.post("/api_clients", response={200: ClientResult, **ERRORS})
+def create_client(request: HttpRequest, payload: ClientIn) -> Any:
+    client = clients.create(
+        by=actor(request),
+        name=payload.name,
+        description=payload.description,
+        project_id=payload.project_id,
+    )
+    return {"result": _shown(client, public_urls.console_url())}
+
+
+@router.get("/api_clients/{int:client_id}", response={200: ClientResult, **ERRORS})
+def show_client(request: HttpRequest, client_id: int, response: HttpResponse) -> Any:
+    client = clients.find(actor(request), client_id)
+    versioned(response, client)
+    return {"result": _shown(client, public_urls.console_url())}
+
+
+@router.put("/api_clients/{int:client_id}", response={200: ClientResult, **ERRORS})
+def change_client(
+    request: HttpRequest, client_id: int, payload: ClientChange, response: HttpResponse
+) -> Any:
+    client = clients.change(
+        by=actor(request),
+        client_id=client_id,
+        name=payload.name,
+        description=payload.description,
+        project_id=payload.project_id,
+        if_match=if_match(request),
+    )
+    versioned(response, client)
+    return {"result": _shown(client, public_urls.console_url())}
+
+
+@router.delete("/api_clients/{int:client_id}", response={200: Switched, **ERRORS})
+def delete_client(request: HttpRequest, client_id: int) -> Any:
+    _, receipt = in_force(
+        clients.delete(by=actor(request), client_id=client_id, if_match=if_match(request))
+    )
+    return {"success": True, "revocation": receipt}
+
+
+@router.put("/v2/api_clients/{int:client_id}/enable", response={200: Switched, **ERRORS})
+def enable_client(request: HttpRequest, client_id: int) -> Any:
+    _, receipt = in_force(clients.switch(by=actor(request), client_id=client_id, active=True))
+    return {"success": True, "revocation": receipt}
+
+
+@router.put("/v2/api_clients/{int:client_id}/disable", response={200: Switched, **ERRORS})
+def disable_client(request: HttpRequest, client_id: int) -> Any:
+    """Switch the client off: when this answers, none of its profiles can call."""
+    _, receipt = in_force(clients.switch(by=actor(request), client_id=client_id, active=False))
+    return {"success": True, "revocation": receipt}
+
+
+@router.put("/v2/api_clients/{int:client_id}/logo", response={200: LogoData, **ERRORS})
+def set_logo(request: HttpRequest, client_id: int, logo: File[UploadedFile]) -> Any:
+    """A PNG or JPEG of at most 2 MB, as multipart field `logo`; it is drawn anew in two sizes."""
+    client = clients.set_logo(by=actor(request), client_id=client_id, content=logo.read())
+    shown = _shown(client, public_urls.console_url())
+    return {"data": {"logo": shown["logo"], "logo_2x": shown["logo_2x"]}}
+
+
+@router.delete("/v2/api_clients/{int:client_id}/logo", response={200: Success, **ERRORS})
+def remove_logo(request: HttpRequest, client_id: int) -> Any:
+    clients.set_logo(by=actor(request), client_id=client_id, content=None)
+    return {"success": True}

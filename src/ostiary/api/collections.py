@@ -1,0 +1,202 @@
+"""`/api/api_collections`: versioned groups of endpoints, made by hand or from OpenAPI."""
+
+from typing import Any, Literal
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+
+from ostiary.api.answers import (
+    ERRORS,
+    Id,
+    Paging,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    in_force,
+    page,
+    versioned,
+)
+from ostiary.directory import collections, endpoints, openapi, public_urls
+from ostiary.directory.models import Collection
+
+router = Router(tags=["API collections"])
+
+
+class DocumentIn(Strict):
+    content: str
+    format: Literal["json", "yaml"]
+
+
+class CollectionIn(Strict):
+    """With `proxy_connection_id` or `openapi_spec` it is a proxy collection, else a recipe one."""
+
+    name: str
+    project_id: Id | None = None
+    proxy_connection_id: Id | None = None
+    openapi_spec: DocumentIn | None = None
+    handle: str | None = None
+    version: str | None = None
+    description: str | None = None
+    kind: str | None = None
+    cors_origins: list[str] | None = None
+    forward_credential: bool | None = None
+
+
+class CollectionChange(Strict):
+    name: str | None = None
+    proxy_connection_id: Id | None = None
+    handle: str | None = None
+    version: str | None = None
+    description: str | None = None
+    kind: str | None = None
+    cors_origins: list[str] | None = None
+    forward_credential: bool | None = None
+
+
+class ImportResults(Schema):
+    success: bool
+    total_endpoints: int
+    failed_endpoints: int
+    failed_actions: list[str]
+
+
+class CollectionOut(Schema):
+    id: int
+    name: str
+    project_id: str
+    url: str
+    api_spec_url: str
+    version: str
+    handle: str
+    description: str
+    kind: str
+    proxy_connection_id: int | None
+    cors_origins: list[str]
+    forward_credential: bool
+    epoch: int
+    created_at: Time
+    updated_at: Time
+    message: str | None = None
+    import_results: ImportResults | None = None
+
+
+def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
+    console = public_urls.console_url()
+    return {
+        "id": collection.pk,
+        "name": collection.name,
+        "project_id": str(collection.project_id),
+        "url": f"{gateway}/{collection.handle}",
+        "api_spec_url": f"{console}/api/api_collections/{collection.pk}/openapi.json",
+        "version": collection.version,
+        "handle": collection.handle,
+        "description": collection.description,
+        "kind": collection.kind,
+        "proxy_connection_id": collection.connection_id,
+        "cors_origins": collection.cors_origins,
+        "forward_credential": collection.forward_credential,
+        "epoch": collection.epoch,
+        "created_at": collection.created_at,
+        "updated_at": collection.updated_at,
+    }
+
+
+def _given(payload: CollectionIn | CollectionChange) -> collections.Given:
+    return collections.Given(
+        name=payload.name,
+        version=payload.version,
+        handle=payload.handle,
+        description=payload.description,
+        kind=payload.kind,
+        connection_id=payload.proxy_connection_id,
+        cors_origins=payload.cors_origins,
+        forward_credential=payload.forward_credential,
+    )
+
+
+@router.get("/api_collections", response={200: list[CollectionOut], **ERRORS})
+def list_collections(request: HttpRequest, paging: Query[Paging]) -> Any:
+    gateway = public_urls.gateway_url()
+    return [_shown(c, gateway) for c in page(collections.collections(actor(request)), paging)]
+
+
+@router.post("/api_collections", response={200: CollectionOut, **ERRORS})
+def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
+    document = payload.openapi_spec
+    saved = collections.create(
+        by=actor(request),
+        given=_given(payload),
+        project_id=payload.project_id,
+        document=(document.content, document.format) if document else None,
+    )
+    imported, _ = in_force(saved)
+    shown = _shown(imported.collection, public_urls.gateway_url())
+    if document is None:
+        return shown
+    failed = [f"{skip.where}: {skip.reason}" for skip in imported.skipped]
+    results = {
+        "success": not failed,
+        "total_endpoints": imported.taken + len(failed),
+        "failed_endpoints": len(failed),
+        "failed_actions": failed,
+    }
+    return shown | {"message": "Import completed successfully", "import_results": results}
+
+
+@router.get("/api_collections/{int:collection_id}", response={200: CollectionOut, **ERRORS})
+def show_collection(request: HttpRequest, collection_id: int, response: HttpResponse) -> Any:
+    collection = collections.find(actor(request), collection_id)
+    versioned(response, collection)
+    return _shown(collection, public_urls.gateway_url())
+
+
+@router.put("/api_collections/{int:collection_id}", response={200: CollectionOut, **ERRORS})
+def change_collection(
+    request: HttpRequest, collection_id: int, payload: CollectionChange, response: HttpResponse
+) -> Any:
+    saved = collections.change(
+        by=actor(request),
+        collection_id=collection_id,
+        given=_given(payload),
+        if_match=if_match(request),
+    )
+    collection, _ = in_force(saved)
+    versioned(response, collection)
+    return _shown(collection, public_urls.gateway_url())
+
+
+@router.delete("/api_collections/{int:collection_id}", response={200: Success, **ERRORS})
+def delete_collection(request: HttpRequest, collection_id: int) -> Any:
+    in_force(
+        collections.delete(
+            by=actor(request), collection_id=collection_id, if_match=if_match(request)
+        )
+    )
+    return {"success": True}
+
+
+@router.get(
+    "/api_collections/{int:collection_id}/openapi.json", response={200: dict[str, Any], **ERRORS}
+)
+def show_document(request: HttpRequest, collection_id: int) -> Any:
+    """The collection as an OpenAPI 3.1 document, with the gateway's URL; active endpoints only."""
+    collection = collections.find(actor(request), collection_id)
+    operations = [
+        openapi.Operation(
+            name=endpoint.name,
+            method=endpoint.method,
+            path=endpoint.path,
+            description=endpoint.description,
+        )
+        for endpoint in endpoints.endpoints(actor(request), collection_id)
+        if endpoint.active
+    ]
+    return openapi.write(
+        title=collection.name,
+        version=collection.version,
+        description=collection.description,
+        url=f"{public_urls.gateway_url()}/{collection.handle}",
+        operations=operations,
+    )

@@ -1,0 +1,147 @@
+"""`/api/connections`: where proxy collections send their calls. Secrets go in and never out."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+
+from ostiary.api.answers import (
+    ERRORS,
+    Id,
+    Paging,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    in_force,
+    page,
+    versioned,
+)
+from ostiary.directory import connections
+from ostiary.directory.models import Connection
+
+router = Router(tags=["Connections"])
+
+
+class InputIn(Strict):
+    """`auth_name`: header, query parameter or user name; `auth_secret` is write-only."""
+
+    base_url: str | list[str]
+    auth_type: str = "none"
+    auth_name: str = ""
+    auth_secret: str | None = None
+    verify_tls: bool = True
+    ca_pem: str = ""
+    timeout_seconds: int = 30
+    health_path: str = ""
+
+
+class ConnectionIn(Strict):
+    name: str
+    provider: str = "http"
+    project_id: Id | None = None
+    input: InputIn
+
+
+class InputOut(Schema):
+    base_url: list[str]
+    auth_type: str
+    auth_name: str
+    verify_tls: bool
+    ca_pem: str
+    timeout_seconds: int
+    health_path: str
+
+
+class ConnectionOut(Schema):
+    id: int
+    name: str
+    provider: str
+    project_id: int
+    input: InputOut
+    created_at: Time
+    updated_at: Time
+    warnings: list[str] = []
+
+
+def _shown(connection: Connection, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "id": connection.pk,
+        "name": connection.name,
+        "provider": "http",
+        "project_id": connection.project_id,
+        "input": {
+            "base_url": connection.base_urls,
+            "auth_type": connection.auth_type,
+            "auth_name": connection.auth_name,
+            "verify_tls": connection.verify_tls,
+            "ca_pem": connection.ca_pem,
+            "timeout_seconds": connection.timeout_seconds,
+            "health_path": connection.health_path,
+        },
+        "created_at": connection.created_at,
+        "updated_at": connection.updated_at,
+        "warnings": list(warnings),
+    }
+
+
+def _given(payload: ConnectionIn) -> connections.Input:
+    given = payload.input
+    return connections.Input(
+        base_urls=given.base_url,
+        auth_type=given.auth_type,
+        auth_name=given.auth_name,
+        auth_secret=given.auth_secret,
+        verify_tls=given.verify_tls,
+        ca_pem=given.ca_pem,
+        timeout_seconds=given.timeout_seconds,
+        health_path=given.health_path,
+    )
+
+
+@router.get("/connections", response={200: list[ConnectionOut], **ERRORS})
+def list_connections(request: HttpRequest, paging: Query[Paging]) -> Any:
+    return [_shown(c) for c in page(connections.connections(actor(request)), paging)]
+
+
+@router.post("/connections", response={200: ConnectionOut, **ERRORS})
+def create_connection(request: HttpRequest, payload: ConnectionIn) -> Any:
+    saved = connections.create(
+        by=actor(request), name=payload.name, project_id=payload.project_id, given=_given(payload)
+    )
+    connection, _ = in_force(saved)
+    return _shown(connection, saved.warnings)
+
+
+@router.get("/connections/{int:connection_id}", response={200: ConnectionOut, **ERRORS})
+def show_connection(request: HttpRequest, connection_id: int, response: HttpResponse) -> Any:
+    connection = connections.find(actor(request), connection_id)
+    versioned(response, connection)
+    return _shown(connection)
+
+
+@router.put("/connections/{int:connection_id}", response={200: ConnectionOut, **ERRORS})
+def change_connection(
+    request: HttpRequest, connection_id: int, payload: ConnectionIn, response: HttpResponse
+) -> Any:
+    saved = connections.change(
+        by=actor(request),
+        connection_id=connection_id,
+        name=payload.name,
+        given=_given(payload),
+        if_match=if_match(request),
+    )
+    connection, _ = in_force(saved)
+    versioned(response, connection)
+    return _shown(connection, saved.warnings)
+
+
+@router.delete("/connections/{int:connection_id}", response={200: Success, **ERRORS})
+def delete_connection(request: HttpRequest, connection_id: int) -> Any:
+    in_force(
+        connections.delete(
+            by=actor(request), connection_id=connection_id, if_match=if_match(request)
+        )
+    )
+    return {"success": True}

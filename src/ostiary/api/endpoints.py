@@ -1,0 +1,174 @@
+"""`/api/api_endpoints`: methods and paths of collections."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from ostiary.api.answers import (
+    ERRORS,
+    IdOrNone,
+    Paging,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    in_force,
+    page,
+    versioned,
+)
+from ostiary.directory import collections, endpoints, public_urls
+from ostiary.directory.models import Endpoint
+
+router = Router(tags=["API endpoints"])
+
+
+class EndpointIn(Strict):
+    """`flow_id` is the recipe's id, in recipe collections; `target_path` is for proxy ones."""
+
+    name: str
+    method: str
+    path: str
+    description: str | None = None
+    active: bool = False
+    flow_id: IdOrNone | None = None
+    target_path: str | None = None
+    timeout_seconds: int | None = None
+    validate_request: bool | None = None
+
+
+class EndpointChange(Strict):
+    name: str | None = None
+    method: str | None = None
+    path: str | None = None
+    description: str | None = None
+    active: bool | None = None
+    flow_id: IdOrNone | None = None
+    target_path: str | None = None
+    timeout_seconds: int | None = None
+    validate_request: bool | None = None
+
+
+class EndpointOut(Schema):
+    id: int
+    api_collection_id: int
+    flow_id: int
+    name: str
+    method: str
+    url: str
+    legacy_url: str | None
+    base_path: str
+    path: str
+    active: bool
+    legacy: bool
+    description: str
+    target_path: str | None
+    timeout_seconds: int | None
+    validate_request: bool
+    created_at: Time
+    updated_at: Time
+
+
+class EndpointQuery(Paging):
+    api_collection_id: int | None = Field(None, ge=1, le=2**31 - 1)
+
+
+def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
+    base_path = f"/{endpoint.collection.handle}{endpoint.path}"
+    return {
+        "id": endpoint.pk,
+        "api_collection_id": endpoint.collection_id,
+        "flow_id": endpoint.recipe_id or 0,
+        "name": endpoint.name,
+        "method": endpoint.method,
+        "url": gateway + base_path,
+        "legacy_url": None,
+        "base_path": base_path,
+        "path": endpoint.path.removeprefix("/"),
+        "active": endpoint.active,
+        "legacy": False,
+        "description": endpoint.description,
+        "target_path": endpoint.target_path or None,
+        "timeout_seconds": endpoint.timeout_seconds,
+        "validate_request": endpoint.validate_request,
+        "created_at": endpoint.created_at,
+        "updated_at": endpoint.updated_at,
+    }
+
+
+def _given(payload: EndpointIn | EndpointChange) -> endpoints.Given:
+    return endpoints.Given(
+        name=payload.name,
+        method=payload.method,
+        path=payload.path,
+        description=payload.description,
+        active=payload.active,
+        recipe_id=payload.flow_id or None,
+        target_path=payload.target_path,
+        timeout_seconds=payload.timeout_seconds,
+        validate_request=payload.validate_request,
+    )
+
+
+@router.get("/api_endpoints", response={200: list[EndpointOut], **ERRORS})
+def list_endpoints(request: HttpRequest, query: Query[EndpointQuery]) -> Any:
+    gateway = public_urls.gateway_url()
+    found = endpoints.endpoints(actor(request), query.api_collection_id)
+    return [_shown(endpoint, gateway) for endpoint in page(found, query)]
+
+
+@router.post(
+    "/api_collections/{int:collection_id}/api_endpoints", response={200: EndpointOut, **ERRORS}
+)
+def create_endpoint(request: HttpRequest, collection_id: int, payload: EndpointIn) -> Any:
+    by = actor(request)
+    collections.find(by, collection_id)
+    endpoint, _ = in_force(
+        endpoints.create(by=by, collection_id=collection_id, given=_given(payload))
+    )
+    return _shown(endpoint, public_urls.gateway_url())
+
+
+@router.get("/api_endpoints/{int:endpoint_id}", response={200: EndpointOut, **ERRORS})
+def show_endpoint(request: HttpRequest, endpoint_id: int, response: HttpResponse) -> Any:
+    endpoint = endpoints.find(actor(request), endpoint_id)
+    versioned(response, endpoint)
+    return _shown(endpoint, public_urls.gateway_url())
+
+
+@router.put("/api_endpoints/{int:endpoint_id}", response={200: EndpointOut, **ERRORS})
+def change_endpoint(
+    request: HttpRequest, endpoint_id: int, payload: EndpointChange, response: HttpResponse
+) -> Any:
+    endpoint, _ = in_force(
+        endpoints.change(
+            by=actor(request),
+            endpoint_id=endpoint_id,
+            given=_given(payload),
+            if_match=if_match(request),
+        )
+    )
+    versioned(response, endpoint)
+    return _shown(endpoint, public_urls.gateway_url())
+
+
+@router.delete("/api_endpoints/{int:endpoint_id}", response={200: Success, **ERRORS})
+def delete_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
+    in_force(
+        endpoints.delete(by=actor(request), endpoint_id=endpoint_id, if_match=if_match(request))
+    )
+    return {"success": True}
+
+
+@router.put("/api_endpoints/{int:endpoint_id}/enable", response={200: Success, **ERRORS})
+def enable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
+    in_force(endpoints.switch(by=actor(request), endpoint_id=endpoint_id, active=True))
+    return {"success": True}
+
+
+@router.put("/api_endpoints/{int:endpoint_id}/disable", response={200: Success, **ERRORS})
+def disable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
+    in_force(endpoints.switch(by=actor(request), endpoint_id=endpoint_id, active=False))
+    return {"success": True}

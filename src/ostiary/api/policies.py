@@ -1,0 +1,130 @@
+"""`/api/v2/api_policies`: rate limits and usage quotas."""
+
+from typing import Any, Literal
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+
+from ostiary.api.answers import (
+    ERRORS,
+    Paging,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    in_force,
+    page,
+    versioned,
+)
+from ostiary.directory import policies
+from ostiary.directory.models import Policy
+
+router = Router(tags=["Policies"])
+
+Interval = Literal["second", "minute", "hour", "day"]
+Period = Literal["day", "week", "month", "30 days", "60 days", "90 days"]
+
+
+class RateLimit(Strict):
+    limit: int
+    interval: Interval
+
+
+class UsageQuota(Strict):
+    limit: int
+    interval: Period
+
+
+class PolicyIn(Strict):
+    name: str
+    description: str = ""
+    rate_limit: RateLimit | None = None
+    usage_quota: UsageQuota | None = None
+
+
+class PolicyOut(Schema):
+    id: int
+    name: str
+    description: str
+    rate_limit: RateLimit | None
+    usage_quota: UsageQuota | None
+    epoch: int
+    created_at: Time
+    updated_at: Time
+
+
+class PolicyData(Schema):
+    data: PolicyOut
+
+
+class PolicyPage(Schema):
+    data: list[PolicyOut]
+    count: int
+    page: int
+    per_page: int
+
+
+def _shown(policy: Policy) -> dict[str, Any]:
+    rate = {"limit": policy.rate_limit, "interval": policy.rate_interval}
+    quota = {"limit": policy.quota_limit, "interval": policy.quota_interval}
+    return {
+        "id": policy.pk,
+        "name": policy.name,
+        "description": policy.description,
+        "rate_limit": rate if policy.rate_limit else None,
+        "usage_quota": quota if policy.quota_limit else None,
+        "epoch": policy.epoch,
+        "created_at": policy.created_at,
+        "updated_at": policy.updated_at,
+    }
+
+
+def _limits(payload: PolicyIn) -> dict[str, Any]:
+    return {
+        "name": payload.name,
+        "description": payload.description,
+        "rate_limit": payload.rate_limit.dict() if payload.rate_limit else None,
+        "usage_quota": payload.usage_quota.dict() if payload.usage_quota else None,
+    }
+
+
+@router.get("/v2/api_policies", response={200: PolicyPage, **ERRORS})
+def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
+    found = policies.policies()
+    return {
+        "data": [_shown(policy) for policy in page(found, paging)],
+        "count": found.count(),
+        "page": paging.page,
+        "per_page": paging.per_page,
+    }
+
+
+@router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
+def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
+    return {"data": _shown(policies.create(by=actor(request), **_limits(payload)))}
+
+
+@router.get("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})
+def show_policy(request: HttpRequest, policy_id: int, response: HttpResponse) -> Any:
+    policy = policies.find(policy_id)
+    versioned(response, policy)
+    return {"data": _shown(policy)}
+
+
+@router.put("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})
+def change_policy(
+    request: HttpRequest, policy_id: int, payload: PolicyIn, response: HttpResponse
+) -> Any:
+    saved = policies.change(
+        by=actor(request), policy_id=policy_id, if_match=if_match(request), **_limits(payload)
+    )
+    policy, _ = in_force(saved)
+    versioned(response, policy)
+    return {"data": _shown(policy)}
+
+
+@router.delete("/v2/api_policies/{int:policy_id}", response={200: Success, **ERRORS})
+def delete_policy(request: HttpRequest, policy_id: int) -> Any:
+    policies.delete(by=actor(request), policy_id=policy_id, if_match=if_match(request))
+    return {"success": True}

@@ -1,0 +1,124 @@
+"""`/api/projects` and `/api/folders`: a project is a top-level folder."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, page
+from ostiary.directory import projects
+from ostiary.directory.models import Folder
+
+router = Router(tags=["Projects and folders"])
+
+
+class ProjectOut(Schema):
+    id: int
+    folder_id: int
+    name: str
+    description: str
+
+
+class FolderOut(Schema):
+    id: int
+    name: str
+    parent_id: int | None
+    is_project: bool
+    project_id: int
+    created_at: Time
+    updated_at: Time
+
+
+class FolderIn(Strict):
+    name: str
+    parent_id: Id | None = None
+
+
+class FolderChange(Strict):
+    name: str | None = None
+    parent_id: Id | None = None
+
+
+class ProjectChange(Strict):
+    name: str | None = None
+    description: str | None = None
+
+
+class FolderQuery(Paging):
+    parent_id: int | None = Field(None, ge=1, le=2**31 - 1)
+    with_nested_folders: bool = False
+
+
+def _project(folder: Folder) -> dict[str, Any]:
+    return {
+        "id": folder.pk,
+        "folder_id": folder.pk,
+        "name": folder.name,
+        "description": folder.description,
+    }
+
+
+def _folder(folder: Folder) -> dict[str, Any]:
+    return {
+        "id": folder.pk,
+        "name": folder.name,
+        "parent_id": folder.parent_id,
+        "is_project": folder.parent_id is None,
+        "project_id": folder.root_id,
+        "created_at": folder.created_at,
+        "updated_at": folder.updated_at,
+    }
+
+
+@router.get("/projects", response={200: list[ProjectOut], **ERRORS})
+def list_projects(request: HttpRequest, paging: Query[Paging]) -> Any:
+    return [_project(p) for p in page(projects.projects(actor(request)), paging)]
+
+
+@router.put("/projects/{int:project_id}", response={200: ProjectOut, **ERRORS})
+def change_project(request: HttpRequest, project_id: int, payload: ProjectChange) -> Any:
+    return _project(
+        projects.change_folder(
+            by=actor(request),
+            folder_id=project_id,
+            name=payload.name,
+            description=payload.description,
+        )
+    )
+
+
+@router.delete("/projects/{int:project_id}", response={200: Success, **ERRORS})
+def delete_project(request: HttpRequest, project_id: int) -> Any:
+    projects.delete_folder(by=actor(request), folder_id=project_id, force=False)
+    return {"success": True}
+
+
+@router.get("/folders", response={200: list[FolderOut], **ERRORS})
+def list_folders(request: HttpRequest, query: Query[FolderQuery]) -> Any:
+    found = projects.folders(
+        actor(request), parent_id=query.parent_id, nested=query.with_nested_folders
+    )
+    return [_folder(folder) for folder in page(found, query)]
+
+
+@router.post("/folders", response={200: FolderOut, **ERRORS})
+def create_folder(request: HttpRequest, payload: FolderIn) -> Any:
+    return _folder(
+        projects.create_folder(by=actor(request), name=payload.name, parent_id=payload.parent_id)
+    )
+
+
+@router.put("/folders/{int:folder_id}", response={200: FolderOut, **ERRORS})
+def change_folder(request: HttpRequest, folder_id: int, payload: FolderChange) -> Any:
+    return _folder(
+        projects.change_folder(
+            by=actor(request), folder_id=folder_id, name=payload.name, parent_id=payload.parent_id
+        )
+    )
+
+
+@router.delete("/folders/{int:folder_id}", response={200: Success, **ERRORS})
+def delete_folder(request: HttpRequest, folder_id: int, force: bool = False) -> Any:
+    projects.delete_folder(by=actor(request), folder_id=folder_id, force=force)
+    return {"success": True}

@@ -1,0 +1,35 @@
+"""`/api/properties`: named values of a project, or of the workspace."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from ostiary.api.answers import ERRORS, Strict, Success, actor
+from ostiary.directory import properties
+
+router = Router(tags=["Properties"])
+
+
+class Scope(Schema):
+    project_id: int | None = Field(None, ge=1, le=2**31 - 1)
+
+
+class Wanted(Scope):
+    prefix: str = Field("", max_length=100)
+
+
+class PropertiesIn(Strict):
+    properties: dict[str, str]
+
+
+@router.get("/properties", response={200: dict[str, str], **ERRORS})
+def list_properties(request: HttpRequest, query: Query[Wanted]) -> Any:
+    return properties.read(by=actor(request), project_id=query.project_id, prefix=query.prefix)
+
+
+@router.post("/properties", response={200: Success, **ERRORS})
+def set_properties(request: HttpRequest, payload: PropertiesIn, query: Query[Scope]) -> Any:
+    properties.write(by=actor(request), project_id=query.project_id, values=payload.properties)
+    return {"success": True}

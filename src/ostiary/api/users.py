@@ -1,0 +1,52 @@
+"""`/api/users/me`: who a management token speaks for, and where its work begins."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+
+from ostiary.api.answers import ERRORS, Time, actor
+from ostiary.directory import recipes, setup, workspace
+from ostiary.directory.models import Recipe
+
+router = Router(tags=["Users"])
+
+
+class UserOut(Schema):
+    id: int
+    name: str
+    email: str
+    created_at: Time
+    plan_id: str
+    current_billing_period_start: Time
+    current_billing_period_end: Time
+    recipes_count: int
+    active_recipes_count: int
+    root_folder_id: int
+    company_name: str
+    admin: bool
+
+
+@router.get("/users/me", response={200: UserOut, **ERRORS})
+def show_me(request: HttpRequest) -> Any:
+    """There is no billing here: the period is the current month, the plan `self-hosted`."""
+    by = actor(request)
+    start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
+    home = setup.home()
+    found: list[Recipe] = list(recipes.recipes())
+    return {
+        "id": by.id or 0,
+        "name": by.name,
+        "email": f"token-{by.id}@localhost",
+        "created_at": home.created_at,
+        "plan_id": "self-hosted",
+        "current_billing_period_start": start,
+        "current_billing_period_end": end,
+        "recipes_count": len(found),
+        "active_recipes_count": sum(recipe.started and recipe.present for recipe in found),
+        "root_folder_id": home.pk,
+        "company_name": workspace.read().name,
+        "admin": by.admin,
+    }

@@ -1,0 +1,49 @@
+"""`/api/v2/settings`: settings of the workspace."""
+
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+
+from ostiary.api.answers import ERRORS, Strict, actor, in_force
+from ostiary.directory import workspace
+from ostiary.directory.permission import require_admin
+
+router = Router(tags=["Settings"])
+
+
+class SettingsIn(Strict):
+    name: str | None = None
+    gateway_url: str | None = None
+    console_url: str | None = None
+    trusted_proxies: list[str] | None = None
+    request_log_days: int | None = None
+    audit_log_days: int | None = None
+
+
+class SettingsOut(Schema):
+    name: str
+    gateway_url: str
+    console_url: str
+    trusted_proxies: list[str]
+    request_log_days: int
+    audit_log_days: int
+
+
+class SettingsData(Schema):
+    data: SettingsOut
+
+
+@router.get("/v2/settings", response={200: SettingsData, **ERRORS})
+def show_settings(request: HttpRequest) -> Any:
+    require_admin(actor(request))
+    return {"data": asdict(workspace.read())}
+
+
+@router.put("/v2/settings", response={200: SettingsData, **ERRORS})
+def change_settings(request: HttpRequest, payload: SettingsIn) -> Any:
+    """Change what is given; empty URLs mean those of the listeners."""
+    values = {name: value for name, value in payload.dict().items() if value is not None}
+    settings, _ = in_force(workspace.change(by=actor(request), values=values))
+    return {"data": asdict(settings)}

@@ -1,0 +1,23 @@
+"""URLs that answers show: the public ones if set, else those of the listeners."""
+
+from ostiary import settings
+from ostiary.directory import workspace
+from ostiary.settings import Bind
+
+
+def gateway_url() -> str:
+    """Where consumers call, without a trailing slash."""
+    scheme = "https" if settings.current().certificate else "http"
+    return workspace.read().gateway_url or _listener(scheme, settings.current().gateway_bind)
+
+
+def console_url() -> str:
+    """Where owners sign in; `localhost`, since passkeys do not work at an address."""
+    return workspace.read().console_url or _listener("http", settings.current().control_bind)
+
+
+def _listener(scheme: str, bind: Bind) -> str:
+    host, port = bind
+    if host in {"127.0.0.1", "0.0.0.0", "::", "::1"}:  # noqa: S104 - compared, not bound
+        host = "localhost" if scheme == "http" else "127.0.0.1"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
