@@ -28,7 +28,7 @@ from ostiary.api import (
 )
 from ostiary.api.rendering import Renderer
 from ostiary.directory import errors
-from ostiary.directory.tokens import authenticate
+from ostiary.directory.management_tokens import authenticate
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, page
-from ostiary.directory import tokens
+from ostiary.directory import management_tokens
 from ostiary.directory.models import ManagementToken
 from ostiary.identity.tokens import masked
 
@@ -66,7 +66,7 @@ def _shown(token: ManagementToken) -> dict[str, Any]:
 
 @router.get("/v2/tokens", response={200: TokenPage, **ERRORS})
 def list_tokens(request: HttpRequest, paging: Query[Paging]) -> Any:
-    found = tokens.management_tokens(actor(request))
+    found = management_tokens.management_tokens(actor(request))
     counts = {"count": found.count(), "page": paging.page, "per_page": paging.per_page}
     return {"data": [_shown(token) for token in page(found, paging)], **counts}
 
@@ -74,7 +74,7 @@ def list_tokens(request: HttpRequest, paging: Query[Paging]) -> Any:
 @router.post("/v2/tokens", response={200: TokenData, **ERRORS})
 def create_token(request: HttpRequest, payload: TokenIn) -> Any:
     """Make a token; `secret` is shown this once."""
-    token, secret = tokens.create(
+    issued = management_tokens.create(
         by=actor(request),
         name=payload.name,
         admin=payload.admin,
@@ -82,10 +82,10 @@ def create_token(request: HttpRequest, payload: TokenIn) -> Any:
         project_ids=payload.project_ids,
         expires_at=payload.expires_at,
     )
-    return {"data": _shown(token) | {"secret": secret.reveal()}}
+    return {"data": _shown(issued.token) | {"secret": issued.secret.reveal()}}
 
 
 @router.delete("/v2/tokens/{int:token_id}", response={200: Success, **ERRORS})
 def revoke_token(request: HttpRequest, token_id: int) -> Any:
-    tokens.revoke(by=actor(request), token_id=token_id)
+    management_tokens.revoke(by=actor(request), token_id=token_id)
     return {"success": True}

@@ -58,9 +58,9 @@ def facts(question: Question, row: Row, now: int) -> Facts:
 
 def _known(row: Row) -> Known:
     rate = quota = None
-    if row.rate_limit is not None:
+    if row.rate_limit is not None and row.rate_interval:
         rate = limits.RateLimit(limit=row.rate_limit, interval=limits.Interval(row.rate_interval))
-    if row.quota_limit is not None:
+    if row.quota_limit is not None and row.quota_interval:
         quota = limits.Quota(limit=row.quota_limit, period=limits.Period(row.quota_interval))
     return Known(
         credential=Credential(

@@ -6,7 +6,7 @@ HAProxy that was started anew is first told that no lease from before now counts
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import close_old_connections
@@ -213,7 +213,7 @@ class Follower:
 
 
 #: Changes that touch many profiles, and how to find these.
-_TOUCHING = {
+_TOUCHING: dict[str, Callable[[int], list[int]]] = {
     Kind.CLIENT: published.profiles_of_client,
     Kind.POLICY: published.profiles_of_policy,
 }

@@ -7,7 +7,7 @@ what the ORM reads.
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import psycopg
 import psycopg_pool
@@ -130,7 +130,7 @@ class PostgresqlLookup:
         row = await self._one(self._quota, (profile, interval, start))
         return int(row[0]) if row else 0
 
-    async def _one(self, statement: bytes, values: Sequence[object]) -> tuple[object, ...] | None:
+    async def _one(self, statement: bytes, values: Sequence[object]) -> tuple[Any, ...] | None:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(statement, values)
             return await cursor.fetchone()

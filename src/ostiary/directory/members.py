@@ -122,6 +122,14 @@ def create_link(*, by: Actor, member: Member) -> Secret:
     return secret
 
 
+def issue_link(*, by: Actor, email: str) -> Secret:
+    """A new sign-in secret for the member with this address; raises NotFound."""
+    member = Member.objects.filter(email=email.strip().lower()).first()
+    if member is None:
+        raise NotFound("member")
+    return create_link(by=by, member=member)
+
+
 def redeem_link(text: str) -> Member | None:
     """Use a sign-in secret up; of two who try at once, one gets in."""
     now = timezone.now()

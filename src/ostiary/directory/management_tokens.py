@@ -1,6 +1,7 @@
 """Management tokens: what scripts use the management API with."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -19,6 +20,14 @@ from ostiary.identity.secret import Secret
 USE_RESOLUTION = 60
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A new token and its secret, which is shown this once."""
+
+    token: ManagementToken
+    secret: Secret
+
+
 def management_tokens(by: Actor) -> QuerySet[ManagementToken]:
     require_admin(by)
     return ManagementToken.objects.order_by("pk").prefetch_related("projects")
@@ -32,7 +41,7 @@ def create(
     role: object = None,
     project_ids: Sequence[int] = (),
     expires_at: datetime | None = None,
-) -> tuple[ManagementToken, Secret]:
+) -> Issued:
     """Make a token; without projects a role counts in all of them. Raises Invalid, Forbidden."""
     require_admin(by)
     problems = fields.Problems()
@@ -53,7 +62,7 @@ def create(
         token.save()
         token.projects.set(projects)
         _record(by, "create", token)
-    return token, secret
+    return Issued(token=token, secret=secret)
 
 
 def revoke(*, by: Actor, token_id: int) -> None:

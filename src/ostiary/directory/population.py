@@ -1,0 +1,88 @@
+"""A made-up population, to see how the console and the gateway do with many."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from ostiary.directory import collections, connections, endpoints, feed, setup
+from ostiary.directory.actor import SYSTEM
+from ostiary.directory.errors import InUse
+from ostiary.directory.models import AccessProfile, Client, Credential, Policy, Project
+from ostiary.identity import tokens
+
+#: Rows written in one transaction: longer ones would hold up every other writer.
+BATCH = 500
+PROFILES_PER_CLIENT = 10
+
+
+def make(*, profiles: int) -> None:
+    """Fill an empty directory with `profiles` profiles of made-up clients; raises InUse."""
+    if Client.objects.exists():
+        raise InUse("The directory is not empty")
+    setup.ensure()
+    collection = _collection()
+    policy, _ = Policy.objects.get_or_create(
+        name="Made up", defaults={"rate_limit": 1000, "rate_interval": "minute"}
+    )
+    home = setup.home()
+    made = 0
+    while made < profiles:
+        count = min(BATCH, profiles - made)
+        with transaction.atomic():
+            _batch(home, collection, policy, made, count)
+        made += count
+
+
+def _collection() -> int:
+    connection = connections.create(
+        by=SYSTEM,
+        name="Made-up upstream",
+        project_id=None,
+        given=connections.Input(base_urls=["http://127.0.0.1:9"]),
+    ).value
+    collection = collections.create(
+        by=SYSTEM,
+        project_id=None,
+        given=collections.Given(name="Made up", connection_id=connection.pk),
+    ).value.collection
+    endpoints.create(
+        by=SYSTEM,
+        collection_id=collection.pk,
+        given=endpoints.Given(name="Item", method="GET", path="/items/{id}", active=True),
+    )
+    return collection.pk
+
+
+def _batch(home: Project, collection: int, policy: Policy, start: int, count: int) -> None:
+    now = timezone.now()
+    clients = Client.objects.bulk_create(
+        Client(project=home, name=f"Client {start // PROFILES_PER_CLIENT + i:06}")
+        for i in range(-(-count // PROFILES_PER_CLIENT))
+    )
+    made = AccessProfile.objects.bulk_create(
+        AccessProfile(
+            client=clients[i // PROFILES_PER_CLIENT],
+            name=f"Profile {start + i:07}",
+            auth_type="token",
+            active_since=now - timedelta(days=i % 90),
+            policy=policy,
+            policy_since=now,
+        )
+        for i in range(count)
+    )
+    through = AccessProfile.collections.through
+    through.objects.bulk_create(
+        through(accessprofile_id=profile.pk, collection_id=collection) for profile in made
+    )
+    # Nobody is given these tokens: only their digests are made.
+    Credential.objects.bulk_create(
+        Credential(
+            profile=profile,
+            fingerprint=tokens.fingerprint(f"made up {start + i}"),
+            prefix="ost_made",
+            last_four="0000",
+        )
+        for i, profile in enumerate(made)
+    )
+    feed.announce(feed.Kind.COLLECTION, collection)
