@@ -1,0 +1,143 @@
+"""**API platform > Clients**: the list, a new one, and the client's page."""
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ostiary.console.viewer import page
+from ostiary.directory import access_profiles, clients, logo, projects, setup
+from ostiary.directory.actor import Actor
+from ostiary.directory.enforcement import confirm
+from ostiary.directory.errors import Invalid, NotInForce
+
+PER_PAGE = 25
+ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "-created": ("-pk",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paging:
+    """Where in a list a page lies; links keep the filters."""
+
+    number: int
+    total: int
+    filters: dict[str, str]
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.total // PER_PAGE))
+
+    @property
+    def previous(self) -> str:
+        return self._link(self.number - 1) if self.number > 1 else ""
+
+    @property
+    def following(self) -> str:
+        return self._link(self.number + 1) if self.number < self.pages else ""
+
+    def _link(self, number: int) -> str:
+        return "?" + urlencode({**self.filters, "page": number})
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+@page
+@require_safe
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    search = request.GET.get("search", "").strip()[:100]
+    project_id = _number(request.GET.get("project"))
+    order = request.GET.get("order", "name")
+    found = clients.clients(by, project_id=project_id, search=search)
+    filters = {"search": search, "project": str(project_id or ""), "order": order}
+    paging = Paging(
+        number=max(1, _number(request.GET.get("page")) or 1),
+        total=found.count(),
+        filters={name: value for name, value in filters.items() if value},
+    )
+    start = (paging.number - 1) * PER_PAGE
+    ordered = found.order_by(*ORDERS.get(order, ORDERS["name"]))
+    context = {
+        "clients": clients.with_counts(ordered)[start : start + PER_PAGE],
+        "projects": projects.projects(by).order_by("name"),
+        "project_id": project_id,
+        "search": search,
+        "order": order,
+        "filtered": bool(search or project_id),
+        "paging": paging,
+    }
+    template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]
+    return render(request, template, context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, by: Actor) -> HttpResponse:
+    errors: dict[str, list[str]] = {}
+    if request.method == "POST":
+        upload = request.FILES.get("logo")
+        try:
+            client = clients.create(
+                by=by,
+                name=request.POST.get("name", ""),
+                description=request.POST.get("description", ""),
+                project_id=_number(request.POST.get("project")),
+                logo_file=upload.read(logo.LARGEST + 1) if upload else None,
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            messages.success(request, f"The client {client.name} was added.")
+            return redirect("client", client.pk)
+    context = {
+        "errors": errors,
+        "projects": projects.projects(by).order_by("name"),
+        "home": setup.home().pk,
+        "given": request.POST,
+    }
+    return render(request, "console/new_client.html", context, status=400 if errors else 200)
+
+
+@page
+@require_safe
+def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
+    context = {
+        "client": clients.find(by, client_id),
+        "profiles": access_profiles.profiles(by, client_id),
+    }
+    return render(request, "console/client.html", context)
+
+
+@page
+@require_POST
+def switch(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
+    active = request.POST.get("active") == "1"
+    saved = clients.switch(by=by, client_id=client_id, active=active)
+    try:
+        confirm(saved)
+    except NotInForce as error:
+        messages.error(request, str(error))
+    else:
+        state = "active again" if active else "inactive: none of its profiles can call now"
+        messages.success(request, f"{saved.value.name} is {state}.")
+    return redirect("client", client_id)
+
+
+@page
+@require_safe
+def logo_file(
+    request: HttpRequest, by: Actor, client_id: int, version: int, size: int
+) -> HttpResponse:
+    """The logo, for who may see the client; its address changes with it, so it may be kept."""
+    client = clients.find(by, client_id)
+    content = {logo.SMALL: client.logo_small, logo.MEDIUM: client.logo_medium}.get(size)
+    if not content or version != client.logo_version:
+        raise Http404
+    response = HttpResponse(bytes(content), content_type="image/png")
+    response["Cache-Control"] = "private, max-age=31536000, immutable"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
