@@ -1,13 +1,16 @@
 """`/api/recipes`: what the runner found, started or stopped."""
 
+import contextlib
 from typing import Any
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
+from ostiary import settings
 from ostiary.api.answers import ERRORS, Paging, Success, Time, actor, in_force, page
 from ostiary.directory import recipes
 from ostiary.directory.models import Recipe
+from ostiary.recipes import control
 
 router = Router(tags=["Recipes"])
 
@@ -42,13 +45,21 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _learn() -> None:
+    """Take over what the runner knows; while it is gone, what was known of it is shown."""
+    with contextlib.suppress(control.RunnerGone):
+        recipes.learn(control.recipes(settings.current().run / "recipes-control.sock"))
+
+
 @router.get("/recipes", response={200: list[RecipeOut], **ERRORS})
 def list_recipes(request: HttpRequest, paging: Query[Paging]) -> Any:
+    _learn()
     return [_shown(recipe) for recipe in page(recipes.recipes(), paging)]
 
 
 @router.get("/recipes/{int:recipe_id}", response={200: RecipeOut, **ERRORS})
 def show_recipe(request: HttpRequest, recipe_id: int) -> Any:
+    _learn()
     return _shown(recipes.find(recipe_id))
 
 

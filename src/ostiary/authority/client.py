@@ -1,25 +1,13 @@
 """The control side's way to wait until a change is in force (see `directory.enforcement`)."""
 
-import http.client
-import socket
 import time
 from pathlib import Path
 
 from ostiary.directory.enforcement import Receipt
 from ostiary.directory.errors import NotInForce
+from ostiary.unix_http import UnixConnection
 
 TIMEOUT_SECONDS = 8.0
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("authority", timeout=TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_SECONDS)
-        self.sock.connect(str(self._path))
 
 
 class SocketConfirmer:
@@ -31,7 +19,7 @@ class SocketConfirmer:
     def confirm(self, sequence: int) -> Receipt:
         """Wait until the gateway follows `sequence`; raises NotInForce."""
         began = time.perf_counter()
-        connection = _Connection(self._path)
+        connection = UnixConnection(self._path, seconds=TIMEOUT_SECONDS)
         try:
             connection.request("POST", f"/confirm?sequence={sequence}")
             status = connection.getresponse().status

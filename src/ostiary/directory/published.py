@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Prefetch
+from django.db.models import Prefetch, Q
 
 from ostiary.directory import feed, workspace
 from ostiary.directory.models import AccessProfile, Collection, Connection, Credential, Endpoint
@@ -22,7 +22,9 @@ class Published:
 
 def read() -> Published:
     """Read everything that a gateway is rendered from."""
-    active = Endpoint.objects.filter(active=True).select_related("recipe")
+    # An endpoint whose recipe is stopped is not there.
+    stopped = Q(recipe__started=False) | Q(recipe__present=False)
+    active = Endpoint.objects.filter(active=True).exclude(stopped).select_related("recipe")
     with transaction.atomic():
         return Published(
             sequence=feed.latest(),

@@ -40,26 +40,33 @@ def find(recipe_id: int) -> Recipe:
 
 def learn(found: Iterable[Found]) -> None:
     """Take over what the runner found; recipes that are gone stay as absent ones."""
+    known = {recipe.name: recipe for recipe in Recipe.objects.all()}
+    seen = {item.name[:100]: _values(item) for item in found}
+    absent: dict[str, dict[str, object]] = {
+        name: {"present": False} for name in known if name not in seen
+    }
     with transaction.atomic():
-        names = set()
-        for item in found:
-            names.add(item.name)
-            values = {
-                "version": item.version[:32],
-                "description": item.description,
-                "file": item.file[:255],
-                "error": item.error,
-                "input_schema": dict(item.input_schema),
-                "output_schema": dict(item.output_schema),
-                "present": True,
-            }
-            Recipe.objects.update_or_create(name=item.name[:100], defaults=values)
-        Recipe.objects.exclude(name__in=names).update(present=False)
+        for name, values in {**seen, **absent}.items():
+            recipe = known.get(name)
+            if recipe is None:
+                Recipe.objects.create(name=name, **values)
+            elif any(getattr(recipe, field) != value for field, value in values.items()):
+                came_or_went = recipe.present != values["present"]
+                Recipe.objects.filter(pk=recipe.pk).update(**values)
+                if came_or_went:
+                    feed.announce(feed.Kind.RECIPE, recipe.pk)
 
 
-def stopped() -> list[str]:
-    """Names of the recipes that must not run."""
-    return list(Recipe.objects.filter(started=False).values_list("name", flat=True))
+def _values(item: Found) -> dict[str, object]:
+    return {
+        "version": item.version[:32],
+        "description": item.description,
+        "file": item.file[:255],
+        "error": item.error,
+        "input_schema": dict(item.input_schema),
+        "output_schema": dict(item.output_schema),
+        "present": True,
+    }
 
 
 def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:

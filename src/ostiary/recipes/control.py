@@ -1,0 +1,36 @@
+"""The control side's way to ask the recipe runner."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ostiary.directory.recipes import Found
+from ostiary.unix_http import UnixConnection
+
+SECONDS = 5.0
+
+
+class RunnerGone(Exception):
+    """The recipe runner does not answer."""
+
+
+def _ask(path: Path, target: str) -> dict[str, Any]:
+    connection = UnixConnection(path, seconds=SECONDS)
+    try:
+        connection.request("GET", target)
+        answer = connection.getresponse().read()
+        return json.loads(answer)  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise RunnerGone from error
+    finally:
+        connection.close()
+
+
+def recipes(path: Path) -> list[Found]:
+    """What the runner found in its folder; raises RunnerGone."""
+    return [Found(**recipe) for recipe in _ask(path, "/recipes")["recipes"]]
+
+
+def jobs(path: Path, *, recipe: str = "", limit: int = 100) -> list[dict[str, Any]]:
+    """The newest jobs, of one recipe if named (a name is an identifier); raises RunnerGone."""
+    return list(_ask(path, f"/jobs?recipe={recipe}&limit={limit}")["jobs"])

@@ -1,0 +1,1 @@
+"""The demo's recipes. They are copied into a recipes folder, not imported from here."""
