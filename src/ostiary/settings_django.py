@@ -39,6 +39,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # Django reads uploads of a POST alone.
+    "ninja.compatibility.files.fix_request_files_middleware",
 ]
 TEMPLATES = [
     {

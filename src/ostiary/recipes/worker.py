@@ -5,8 +5,10 @@ the sources, so it needs to read no folder of ours; whoever started it kills it 
 too long.
 """
 
+import ast
 import asyncio
 import contextlib
+import importlib
 import inspect
 import io
 import json
@@ -17,12 +19,14 @@ import struct
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, PydanticUserError, TypeAdapter, ValidationError
 
 from ostiary.recipes.authoring import MARK, Caller, Context, Marked
 
@@ -63,6 +67,39 @@ def confine() -> None:
         os.setgroups([])
         os.setgid(nobody.pw_gid)
         os.setuid(nobody.pw_uid)
+
+
+def preload(sources: Iterable[str]) -> None:
+    """Import the installed modules that recipe files name, before rights are given up."""
+    names = {"datetime", "decimal", "hashlib", "math", "random", "secrets", "uuid"}
+    for source in sources:
+        with contextlib.suppress(SyntaxError, ValueError):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names.add(node.module)
+    names |= {"importlib.metadata", "asyncio", "pydantic.json_schema", "traceback"}
+    for name in sorted(names):
+        # What cannot be imported is said when the recipe itself is loaded.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    _warm_up()
+
+
+class _Sample(BaseModel):
+    number: int = Field(0, ge=0)
+    amount: Decimal = Decimal(0)
+    when: datetime | None = None
+
+
+def _warm_up() -> None:
+    """Have pydantic import what it imports late, while it can."""
+    with contextlib.suppress(ValidationError):
+        _Sample.model_validate({"number": "x"})
+    adapter = TypeAdapter(list[_Sample])
+    adapter.json_schema(mode="serialization")
+    adapter.dump_json([_Sample()])
 
 
 def load(file: str, source: str) -> list[Recipe]:
@@ -185,9 +222,14 @@ def main() -> None:
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, 0)
     os.dup2(2, 1)
-    confine()
     recipes: dict[str, Recipe] = {}
+    confined = False
     while (told := read(inward)) is not None:
+        if not confined:
+            # The user that we become may not be able to read where Python is installed.
+            preload(told.get("files", {}).values())
+            confine()
+            confined = True
         outward.write(message(_answer(told, recipes)))
         outward.flush()
 
