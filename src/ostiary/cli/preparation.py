@@ -63,6 +63,7 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
             _check_haproxy()
         _check_keys(settings)
         _migrate()
+        _ensure()
         if _anybody():
             return ""
         return _make_demo(settings, demo_port) if demo_port else _hint(settings)
@@ -103,6 +104,12 @@ def _migrate() -> None:
     call_command("migrate", verbosity=0, interactive=False)
     # PostgreSQL lets the lock go with the connection.
     connection.close()
+
+
+def _ensure() -> None:
+    from ostiary.directory import setup
+
+    setup.ensure()
 
 
 def _make_demo(settings: Settings, port: int) -> str:

@@ -140,6 +140,7 @@ def _bound(when: str) -> Iterator[str]:
     yield f"http-request set-var(txn.bound) var(txn.k),table_gpt0(bound){_if(when)}"
     bound = f"{when}!{LEASED} {{ var(txn.bound) -m int gt 0 }} "
     yield f"http-request set-var(txn.ip) src if {bound.strip()}"
+    yield f"http-request set-var(txn.own) bool(1) if {bound.strip()}"
     yield f"http-request set-var(txn.key) var(txn.key),concat(/,txn.ip) if {bound.strip()}"
     yield from _spend_lease(bound, f"!{CODED} ")
 
@@ -173,6 +174,7 @@ def _credential() -> Iterator[str]:
     # Another try with what has become known since: the route, the form, the digest.
     again = f"!{LEASED} "
     yield f"http-request set-var(txn.key) var(txn.k),concat(/,txn.scope) if {again.strip()}"
+    yield f"http-request unset-var(txn.own) if {again.strip()}"
     yield from _spend_lease(again)
     yield from _bound(again)
 
@@ -237,7 +239,8 @@ def _install() -> Iterator[str]:
     """Write the answer down: a lease row, or a refusal that is held for a moment."""
     refused = "{ var(txn.a_ok) -m str D }"
     yield f"http-request set-var(txn.code) var(txn.a_code) if !{CODED} {refused}"
-    newly_bound = f"!{LEASED} {{ var(txn.a_bound) -m int 1 }} !{{ var(txn.bound) -m int gt 0 }}"
+    # `txn.own`: the key holds the caller's address.
+    newly_bound = f"!{LEASED} {{ var(txn.a_bound) -m int 1 }} !{{ var(txn.own) -m found }}"
     yield f"http-request set-var(txn.key) var(txn.key),concat(/,txn.ip) if {newly_bound}"
     holds = f"{CODED} {{ var(txn.a_exp) -m int gt 0 }} {refused}"
     yield f"http-request track-sc1 var(txn.key) table refused if {holds}"
@@ -252,7 +255,7 @@ def _install() -> Iterator[str]:
     yield "http-request set-var(txn.verdict) int(1)"
     yield (
         f"http-request set-var(txn.verdict) int(0) if {LEASED}"
-        " { var(txn.a_bound) -m int 1 } !{ var(txn.bound) -m int gt 0 }"
+        " { var(txn.a_bound) -m int 1 } !{ var(txn.own) -m found }"
     )
     yield f"http-request track-sc0 var(txn.key) table leases if !{LEASED}"
     yield refuse(Reason.OVERLOADED, f"!{LEASED}")

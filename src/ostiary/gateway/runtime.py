@@ -11,6 +11,8 @@ from pathlib import Path
 #: A command and its payload must fit HAProxy's buffer of 16,384 bytes.
 CHUNK = 12_000
 _PROMPT = b"\n> "
+#: HAProxy answers within milliseconds, but for a table of very many rows.
+SECONDS = 10.0
 
 
 class RuntimeGone(Exception):
@@ -50,16 +52,23 @@ class Runtime:
         return await self._exchange(line)
 
     async def _exchange(self, text: str) -> str:
+        payload = "<<" in text
+        # Each of several commands on a line is answered with a prompt of its own.
+        prompts = 1 if payload else text.count(";") + 1
+        shown = []
         try:
             self._writer.write(text.encode() + b"\n")
             await self._writer.drain()
-            answer = await asyncio.wait_for(self._reader.readuntil(_PROMPT), timeout=10)
+            async with asyncio.timeout(SECONDS):
+                for _ in range(prompts):
+                    answer = await self._reader.readuntil(_PROMPT)
+                    shown.append(answer[: -len(_PROMPT)].decode(errors="replace").strip())
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             await self.close()
             raise RuntimeGone from error
-        shown = answer[: -len(_PROMPT)].decode(errors="replace").strip()
+        told = "\n".join(part for part in shown if part)
         # In a payload, the prompt is a plus sign.
-        return shown.lstrip("+ ").strip() if "<<" in text else shown
+        return told.lstrip("+ ").strip() if payload else told
 
     async def close(self) -> None:
         self._writer.close()

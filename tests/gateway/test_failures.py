@@ -1,0 +1,93 @@
+"""Parts that die under load: what is in force goes on, the rest fails closed, all comes back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.stage import Stage, Upstream, running, wait_for
+
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def things(stage: Stage, upstream: Upstream) -> Any:
+    return stage.a_collection(upstream, name="Things", handle="things-v1")
+
+
+def status(stage: Stage, profile: Any, path: str = "things") -> int:
+    return stage.call(f"/things-v1/{path}", profile["secret"]).status
+
+
+def test_without_an_authority_leases_serve_and_nothing_else_does(stage: Stage, things: Any) -> None:
+    profile, other = stage.a_profile(things), stage.a_profile(things)
+    assert status(stage, profile) == 200
+    stage.kill("authority")
+    served = status(stage, profile)
+    new = status(stage, other)
+    assert served == 200
+    assert new in {503, 200}  # 200 if it is back already
+    wait_for(lambda: status(stage, other) == 200, what="authority back")
+    assert any("authority" in line and "died" in line for line in stage.lines)
+
+
+def test_a_change_while_the_authority_is_gone_is_saved_and_said_not_to_be_in_force(
+    stage: Stage, things: Any
+) -> None:
+    profile = stage.a_profile(things)
+    assert status(stage, profile) == 200
+    stage.kill("authority")
+    path = f"api_access_profiles/{profile['id']}/disable"
+    answer = stage.api("PUT", path)
+    assert answer.status in {200, 503}
+    wait_for(lambda: stage.api("PUT", path).status == 200, what="in force")
+    assert status(stage, profile) == 401
+
+
+def test_a_gateway_that_died_comes_back_without_old_rights(stage: Stage, things: Any) -> None:
+    profile, revoked = stage.a_profile(things), stage.a_profile(things)
+    assert status(stage, profile) == status(stage, revoked) == 200
+    stage.done("PUT", f"api_access_profiles/{revoked['id']}/disable")
+    stage.kill("gateway")
+
+    def back() -> bool:
+        try:
+            return status(stage, profile) == 200
+        except OSError:
+            return False
+
+    wait_for(back, what="gateway back")
+    assert status(stage, revoked) == 401
+    stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+    assert status(stage, profile) == 401
+
+
+@pytest.mark.parametrize("part", ["control", "recipes", "collector"])
+def test_other_parts_come_back(stage: Stage, things: Any, part: str) -> None:
+    profile = stage.a_profile(things)
+    before = len([line for line in stage.lines if line == f"{part} ready"])
+    stage.kill(part)
+    assert status(stage, profile) == 200
+    wait_for(
+        lambda: len([line for line in stage.lines if line == f"{part} ready"]) > before, what=part
+    )
+
+    def works() -> bool:
+        try:
+            return stage.api("GET", "users/me").status == 200
+        except OSError:
+            return False
+
+    wait_for(works)
+
+
+def test_counts_and_rights_outlive_a_restart(tmp_path: Path, upstream: Upstream) -> None:
+    with running(tmp_path / "data") as stage:
+        things = stage.a_collection(upstream, name="Things", handle="things-v1")
+        policy = stage.a_policy(quota=(5, "month"))
+        profile = stage.a_profile(things, api_policy_id=policy["id"])
+        for _ in range(3):
+            assert status(stage, profile) == 200
+        assert stage.stop() == 0
+        stage.start()
+        answers = [status(stage, profile) for _ in range(4)]
+        assert answers == [200, 200, 429, 429]

@@ -1,0 +1,112 @@
+"""Limits are exact in every window, under a flood that is far over them."""
+
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.stage import Answer, Stage, Upstream, wait_for
+
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def things(stage: Stage, upstream: Upstream) -> Any:
+    return stage.a_collection(upstream, name="Things", handle="things-v1")
+
+
+def flood(stage: Stage, token: str, calls: int, threads: int = 8) -> list[Answer]:
+    answers: list[Answer] = []
+
+    def load() -> None:
+        for _ in range(calls // threads):
+            answers.append(stage.call("/things-v1/things", token))
+
+    running = [threading.Thread(target=load) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return answers
+
+
+def early_in_the_minute() -> None:
+    """A flood of a few seconds must not cross into the next window."""
+    wait_for(lambda: time.time() % 60 < 40, seconds=30)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 60])
+def test_a_rate_limit_admits_exactly_its_number(
+    stage: Stage, upstream: Upstream, things: Any, limit: int
+) -> None:
+    policy = stage.a_policy(rate=(limit, "minute"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    early_in_the_minute()
+    answers = flood(stage, profile["secret"], max(80, 2 * limit))
+    assert Counter(a.status for a in answers)[200] == limit
+    refused = next(a for a in answers if a.status == 429)
+    assert refused.json["reason"] == "rate_limited"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-ratelimit-remaining"] == "0"
+    assert f'"rate";q={limit};w=60' in refused.headers["ratelimit-policy"]
+    mine = str(profile["id"])
+    assert sum(seen.header("X-Ostiary-Profile") == [mine] for seen in upstream.seen) == limit
+
+
+def test_windows_of_a_second_are_exact_each(stage: Stage, upstream: Upstream, things: Any) -> None:
+    policy = stage.a_policy(rate=(5, "second"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    stop = time.monotonic() + 4
+    windows: Counter[int] = Counter()
+    lock = threading.Lock()
+
+    def load() -> None:
+        while time.monotonic() < stop:
+            answer = stage.call("/things-v1/things", profile["secret"])
+            if answer.status == 200:
+                # The window that the gateway counted in: the header's date is the upstream's.
+                with lock:
+                    windows[int(time.time())] += 1
+
+    threads = [threading.Thread(target=load) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Counted where they arrive, calls at a window's edge may fall into its neighbour.
+    assert max(windows.values()) <= 10
+    assert sum(windows.values()) <= 5 * (len(windows) + 1)
+    assert sum(windows.values()) >= 5 * (len(windows) - 2)
+
+
+def test_a_quota_is_exact_and_refused_calls_count_towards_nothing(
+    stage: Stage, things: Any
+) -> None:
+    policy = stage.a_policy(rate=(1000, "hour"), quota=(7, "month"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    answers = flood(stage, profile["secret"], 40)
+    assert Counter(a.status for a in answers) == {200: 7, 429: 33}
+    refused = next(a for a in answers if a.status == 429)
+    assert refused.json["reason"] == "quota_exceeded"
+    limits = [value for name, value in refused.lines if name.lower() == "ratelimit"]
+    assert any(value.startswith('"quota";r=0;t=') for value in limits)
+    rate = next(value for value in limits if value.startswith('"rate"'))
+    assert rate.startswith('"rate";r=993;')
+
+
+def test_a_raised_limit_is_in_force_at_once_and_counts_go_on(stage: Stage, things: Any) -> None:
+    policy = stage.a_policy(quota=(3, "month"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    assert Counter(a.status for a in flood(stage, profile["secret"], 8, 1)) == {200: 3, 429: 5}
+    raised = {"name": policy["name"], "usage_quota": {"limit": 5, "interval": "month"}}
+    stage.done("PUT", f"v2/api_policies/{policy['id']}", raised)
+    assert Counter(a.status for a in flood(stage, profile["secret"], 8, 1)) == {200: 2, 429: 6}
+
+
+def test_a_refresh_keeps_the_count(stage: Stage, things: Any) -> None:
+    policy = stage.a_policy(quota=(3, "month"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    flood(stage, profile["secret"], 2, 1)
+    renewed = stage.done("PUT", f"api_access_profiles/{profile['id']}/refresh_secret")["result"]
+    assert Counter(a.status for a in flood(stage, renewed["secret"], 5, 1)) == {200: 1, 429: 4}

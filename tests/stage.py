@@ -1,0 +1,357 @@
+"""The whole product on free ports, started as its users start it, with an upstream that tells all.
+
+`Stage` is for tests from the outside: it knows the command, two ports and the management API.
+"""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+OSTIARY = [str(Path(sys.executable).with_name("ostiary"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    #: Every header as it came, repeated ones too.
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Seen:
+    """A call as the upstream got it."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+class _Quiet(ThreadingHTTPServer):
+    request_queue_size = 256
+
+    def handle_error(self, *_: Any) -> None:
+        """A caller that goes away is no error of ours."""
+
+
+class Upstream:
+    """An HTTP server that remembers what it got; paths tell it how to answer."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None: ...
+
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                if self.headers.get("Transfer-Encoding") == "chunked":
+                    body = _chunks(self.rfile)
+                else:
+                    body = self.rfile.read(length)
+                upstream.seen.append(Seen(self.command, self.path, self.headers.items(), body))
+                if "/status/" in self.path:
+                    status = int(self.path.rpartition("/")[2])
+                else:
+                    status = 200
+                if "/slow" in self.path:
+                    upstream.slow.wait(30)
+                told = json.dumps(
+                    {"path": self.path, "length": len(body), "headers": self.headers.items()}
+                ).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(told)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(told)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815
+
+        self.slow = threading.Event()
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        self.slow.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _chunks(stream: Any) -> bytes:
+    body = b""
+    while size := int(stream.readline().split(b";")[0], 16):
+        body += stream.read(size)
+        stream.readline()
+    stream.readline()
+    return body
+
+
+def ask(
+    port: int,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    source: str = "127.0.0.1",
+) -> Answer:
+    """One HTTP call from a loopback address, on a connection of its own."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", port, timeout=40, source_address=(source, 0)
+    )
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        if body is not None and "Content-Length" not in (headers or {}):
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        lines = answer.getheaders()
+        return Answer(
+            answer.status,
+            {k.lower(): v for k, v in lines},
+            answer.read(),
+            [(k, v) for k, v in lines],
+        )
+    finally:
+        connection.close()
+
+
+def raw(port: int, text: bytes, *, seconds: float = 10) -> bytes:
+    """Send bytes as they are, and read until the other side closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
+        sock.sendall(text)
+        answer = b""
+        while part := sock.recv(65536):
+            answer += part
+    return answer
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 20, what: str = "") -> None:
+    """Poll a condition until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not come about: {what or condition}")
+        time.sleep(0.02)
+
+
+class Stage:
+    """A running `ostiary up`, driven through its ports."""
+
+    def __init__(self, data: Path, env: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+        self.env.update(env or {})
+        self.lines: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        self.token = ""
+        self.gateway = self.control = 0
+
+    def start(self, *options: str) -> None:
+        self.lines.clear()
+        binds = [f"127.0.0.1:{self.gateway}", f"127.0.0.1:{self.control}"]
+        self._process = subprocess.Popen(
+            [*OSTIARY, "up", "--data", str(self.data), "--gateway-bind", binds[0],
+             "--control-bind", binds[1], *options],
+            env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        wait_for(self.is_ready, seconds=60, what="ready")
+        told = json.loads((self.data / "addresses.json").read_text())
+        self.gateway = int(told["gateway"].rpartition(":")[2])
+        self.control = int(told["console"].rpartition(":")[2])
+        if not self.token:
+            self.token = self.command("token", "create", "--name", "tests").strip()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError("\n".join(self.lines))
+        return "ready" in self.lines
+
+    def command(self, *words: str) -> str:
+        """Run an `ostiary` command on this data folder; its standard output."""
+        done = subprocess.run(
+            [*OSTIARY, *words[:2], "--data", str(self.data), *words[2:]],
+            env=self.env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self) -> int:
+        """Ask for a clean stop; the exit status."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+
+    def pids(self, part: str) -> list[int]:
+        """Process ids of a part's processes, found among our own descendants."""
+        assert self._process is not None
+        found = []
+        for pid in _descendants(self._process.pid):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if part.encode() in words or (part == "gateway" and b"haproxy" in words[0]):
+                found.append(pid)
+        return found
+
+    def kill(self, part: str) -> None:
+        """End a part as a crash would."""
+        pids = self.pids(part)
+        assert pids, part
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def api(
+        self,
+        method: str,
+        path: str,
+        content: object | None = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A call of the management API."""
+        sent = {"Authorization": f"Bearer {token or self.token}", **(headers or {})}
+        body = None
+        if content is not None:
+            body = json.dumps(content).encode()
+            sent["Content-Type"] = "application/json"
+        return ask(self.control, method, f"/api/{path}", headers=sent, body=body)
+
+    def done(self, method: str, path: str, content: object | None = None) -> Any:
+        """A call of the management API that must work; what it answers."""
+        answer = self.api(method, path, content)
+        assert answer.status == 200, (answer.status, answer.body)
+        return answer.json
+
+    def call(
+        self,
+        target: str,
+        token: str | None = None,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        source: str = "127.0.0.1",
+    ) -> Answer:
+        """A consumer's call through the gateway."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["API-TOKEN"] = token
+        return ask(self.gateway, method, target, headers=sent, body=body, source=source)
+
+    # What nearly every test needs.
+
+    def a_collection(self, upstream: Upstream, *paths: str, name: str = "", **more: Any) -> Any:
+        """A proxy collection in front of `upstream`, with active endpoints `METHOD /path`."""
+        name = name or f"Things {time.monotonic_ns()}"
+        connection = self.done(
+            "POST", "connections", {"name": name, "input": {"base_url": upstream.url}}
+        )
+        collection = self.done(
+            "POST",
+            "api_collections",
+            {"name": name, "proxy_connection_id": connection["id"], **more},
+        )
+        for path in paths or ("GET /things", "GET /things/{id}", "POST /things"):
+            self.an_endpoint(collection, path)
+        return collection
+
+    def an_endpoint(self, collection: Any, path: str, **more: Any) -> Any:
+        method, _, template = path.partition(" ")
+        content = {"name": path, "method": method, "path": template, "active": True, **more}
+        return self.done("POST", f"api_collections/{collection['id']}/api_endpoints", content)
+
+    def a_client(self, name: str = "A client") -> Any:
+        return self.done("POST", "api_clients", {"name": name})["result"]
+
+    def a_profile(self, *collections: Any, client: Any | None = None, **more: Any) -> Any:
+        """An access profile; its token is `secret`."""
+        content = {
+            "name": "A profile",
+            "api_client_id": (client or self.a_client())["id"],
+            "api_collection_ids": [c["id"] for c in collections],
+            "auth_type": "token",
+            **more,
+        }
+        return self.done("POST", "api_access_profiles", content)["result"]
+
+    def a_policy(
+        self, *, rate: tuple[int, str] | None = None, quota: tuple[int, str] | None = None
+    ) -> Any:
+        content: dict[str, Any] = {"name": f"Policy {time.monotonic_ns()}"}
+        if rate:
+            content["rate_limit"] = {"limit": rate[0], "interval": rate[1]}
+        if quota:
+            content["usage_quota"] = {"limit": quota[0], "interval": quota[1]}
+        return self.done("POST", "v2/api_policies", content)["data"]
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [c for t in tasks for c in (t / "children").read_text().split()]
+    except OSError:
+        return []
+    for child in children:
+        found += [int(child), *_descendants(int(child))]
+    return found
+
+
+@contextmanager
+def running(data: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """A stage that is stopped at the end, whatever happens."""
+    stage = Stage(data, env)
+    try:
+        stage.start(*options)
+        yield stage
+    finally:
+        stage.stop()
