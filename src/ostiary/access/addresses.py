@@ -7,8 +7,8 @@ refused: leading zeros, zone ids, ports, names.
 
 import ipaddress
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -22,7 +22,9 @@ class Entry:
 
     text: str
     network: Network
+    #: How what was typed was understood, where that is not plain.
     notes: tuple[str, ...] = ()
+    #: What is allowed, but seldom meant.
     warnings: tuple[str, ...] = ()
 
     @property
@@ -51,22 +53,37 @@ class _BadEntry(ValueError):
 
 
 def parse_list(value: str | Iterable[str]) -> AddressList:
-    """Read a list: text with commas or one entry a line, or the entries themselves."""
-    if isinstance(value, str):
-        texts = [part.strip() for part in re.split(r"[,\n]", value)]
-        texts = [text for text in texts if text]
-    else:
-        texts = [text.strip() for text in value]
+    """Read a list: text with commas or one entry a line, or the entries themselves.
+
+    Whoever enforces a list must look at `problems` first: what is left of a half-read list may be
+    empty, and an empty list is everybody.
+    """
+    texts = _split(value) if isinstance(value, str) else [text.strip() for text in value]
     if len(texts) > MOST_ENTRIES:
-        return AddressList(problems=(f"has {len(texts)} entries; at most {MOST_ENTRIES} fit",))
+        return AddressList(problems=(f"has {len(texts):,} entries; at most {MOST_ENTRIES:,} fit",))
     entries: list[Entry] = []
     problems: list[str] = []
-    for text in texts:
+    for number, text in enumerate(texts, start=1):
         try:
-            entries.append(_entry(text, entries))
+            entries.append(_entry(text))
         except _BadEntry as error:
-            problems.append(f"{text[:60]!r}: {error}")
-    return AddressList(entries=tuple(entries), problems=tuple(problems))
+            problems.append(f"entry {number}, {text[:60]!r}: {error}")
+    return AddressList(entries=_with_overlaps(entries), problems=tuple(problems))
+
+
+def _split(text: str) -> list[str]:
+    """The entries of a text. Blank lines and a comma at the end of a line are nothing.
+
+    Any other comma without an entry is kept as an empty one, to be refused: a list that holds
+    commas alone would otherwise be empty, and let everybody in.
+    """
+    texts: list[str] = []
+    for line in re.split(r"\r\n|\n|\r", text):
+        parts = [part.strip() for part in line.split(",")]
+        if not parts[-1] and (len(parts) == 1 or parts[-2]):
+            parts.pop()
+        texts += parts
+    return texts
 
 
 def parse_address(text: str) -> Address | None:
@@ -87,19 +104,48 @@ def contains(networks: Iterable[Network], address: Address) -> bool:
     return any(address.version == net.version and address in net for net in networks)
 
 
-def _entry(text: str, earlier: list[Entry]) -> Entry:
+def _entry(text: str) -> Entry:
     network, notes = _network(text)
-    warnings: list[str] = []
+    warnings: tuple[str, ...] = ()
     if network.prefixlen == 0:
-        warnings.append(f"{text} is every IPv{network.version} address")
-    elif network.is_private or network.is_loopback or network.is_link_local:
-        warnings.append(f"{text} is a private range: no caller on the internet has it")
-    warnings += [
-        f"{text} overlaps {other.text}"
-        for other in earlier
-        if other.network.version == network.version and other.network.overlaps(network)
-    ]
-    return Entry(text=text, network=network, notes=notes, warnings=tuple(warnings))
+        warnings = (f"{text} is every IPv{network.version} address",)
+    elif network.is_private or network.is_link_local:
+        warnings = (f"{text} is a private range: no caller on the internet has it",)
+    return Entry(text=text, network=network, notes=notes, warnings=warnings)
+
+
+def _with_overlaps(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries, with a warning at each that another one holds.
+
+    Two networks are apart or one holds the other, so in the order of their first address, wide
+    before narrow, all that hold an entry lie on a stack: this stays cheap for the longest list,
+    and there is at most one warning for each entry.
+    """
+    order = sorted(range(len(entries)), key=lambda i: _position(entries[i].network, i))
+    told = list(entries)
+    around: list[Entry] = []
+    for index in order:
+        entry = entries[index]
+        while around and not _holds(around[-1].network, entry.network):
+            around.pop()
+        if around:
+            told[index] = replace(entry, warnings=(*entry.warnings, _overlap(entry, around[-1])))
+        around.append(entry)
+    return tuple(told)
+
+
+def _position(network: Network, index: int) -> tuple[int, int, int, int]:
+    return network.version, int(network.network_address), network.prefixlen, index
+
+
+def _holds(outer: Network, inner: Network) -> bool:
+    return outer.version == inner.version and inner.network_address in outer
+
+
+def _overlap(entry: Entry, holder: Entry) -> str:
+    if entry.network == holder.network:
+        return f"{entry.text} repeats {holder.text}"
+    return f"{entry.text} overlaps {holder.text}, which holds all of it"
 
 
 def _network(text: str) -> tuple[Network, tuple[str, ...]]:

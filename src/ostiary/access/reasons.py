@@ -40,6 +40,9 @@ class Reason(enum.StrEnum):
     UPSTREAM_TIMEOUT = "upstream_timeout"
     AUTHORITY_UNAVAILABLE = "authority_unavailable"
     OVERLOADED = "overloaded"
+    MALFORMED_CREDENTIAL = "malformed_credential"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105 - a name
+    MALFORMED_REQUEST = "malformed_request"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +59,15 @@ def _face(reason: Reason) -> tuple[int, str, str]:
     match reason:
         case Reason.MALFORMED_PATH:
             return 400, "malformed_path", "The path of this call is not accepted."
+        case Reason.MALFORMED_REQUEST:
+            return 400, "malformed_request", "This call is not well-formed."
         case Reason.CONFLICTING_CREDENTIALS:
             return 400, "conflicting_credentials", "A call must present exactly one credential."
         case (
             Reason.CREDENTIAL_MISSING
             | Reason.UNKNOWN_CREDENTIAL
+            | Reason.MALFORMED_CREDENTIAL
+            | Reason.TOKEN_INVALID
             | Reason.REVOKED_CREDENTIAL
             | Reason.EXPIRED_CREDENTIAL
             | Reason.METHOD_MISMATCH
@@ -107,7 +114,42 @@ def _face(reason: Reason) -> tuple[int, str, str]:
             assert_never(reason)
 
 
-_CODES = {reason: number for number, reason in enumerate(Reason, start=10)}
+#: Written out, since logs and gateways that run hold them: a number is never given twice.
+_CODES = {
+    Reason.MALFORMED_PATH: 10,
+    Reason.CONFLICTING_CREDENTIALS: 11,
+    Reason.CREDENTIAL_MISSING: 12,
+    Reason.UNKNOWN_CREDENTIAL: 13,
+    Reason.REVOKED_CREDENTIAL: 14,
+    Reason.EXPIRED_CREDENTIAL: 15,
+    Reason.METHOD_MISMATCH: 16,
+    Reason.CLIENT_INACTIVE: 17,
+    Reason.PROFILE_INACTIVE: 18,
+    Reason.PROFILE_EXPIRED: 19,
+    Reason.ADDRESS_UNPARSABLE: 20,
+    Reason.ADDRESS_DENIED: 21,
+    Reason.ADDRESS_NOT_ALLOWED: 22,
+    Reason.COLLECTION_NOT_FOUND: 23,
+    Reason.COLLECTION_NOT_GRANTED: 24,
+    Reason.ENDPOINT_NOT_FOUND: 25,
+    Reason.ENDPOINT_INACTIVE: 26,
+    Reason.METHOD_NOT_ALLOWED: 27,
+    Reason.RATE_LIMITED: 28,
+    Reason.QUOTA_EXCEEDED: 29,
+    Reason.INPUT_INVALID: 30,
+    Reason.INPUT_TOO_LARGE: 31,
+    Reason.RECIPE_STOPPED: 32,
+    Reason.RECIPE_FAILED: 33,
+    Reason.UPSTREAM_MISSING: 34,
+    Reason.UPSTREAM_UNAVAILABLE: 35,
+    Reason.UPSTREAM_FAILED: 36,
+    Reason.UPSTREAM_TIMEOUT: 37,
+    Reason.AUTHORITY_UNAVAILABLE: 38,
+    Reason.OVERLOADED: 39,
+    Reason.MALFORMED_CREDENTIAL: 40,
+    Reason.TOKEN_INVALID: 41,
+    Reason.MALFORMED_REQUEST: 42,
+}
 _REASONS = {number: reason for reason, number in _CODES.items()}
 
 

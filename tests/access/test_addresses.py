@@ -1,0 +1,291 @@
+"""Address lists mean what their owner typed, or are refused; and matching agrees with arithmetic."""
+
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.access.addresses import (
+    MOST_ENTRIES,
+    Network,
+    contains,
+    parse_address,
+    parse_list,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "network", "count"),
+    [
+        pytest.param("192.0.2.1", "192.0.2.1/32", 1, id="ipv4"),
+        pytest.param("2001:db8::1", "2001:db8::1/128", 1, id="ipv6"),
+        pytest.param("2001:0DB8::0001", "2001:db8::1/128", 1, id="ipv6-spelled-otherwise"),
+        pytest.param("198.51.100.0/24", "198.51.100.0/24", 256, id="range"),
+        pytest.param("106.226.100.3/20", "106.226.96.0/20", 4096, id="host-bits"),
+        pytest.param("2001:db8::ff/32", "2001:db8::/32", 2**96, id="ipv6-host-bits"),
+        pytest.param("::ffff:192.0.2.1", "192.0.2.1/32", 1, id="mapped"),
+        pytest.param("::ffff:c000:201", "192.0.2.1/32", 1, id="mapped-in-hex"),
+        pytest.param("::ffff:192.0.2.9/120", "192.0.2.0/24", 256, id="mapped-range"),
+        pytest.param("::ffff:0:0/96", "0.0.0.0/0", 2**32, id="all-mapped"),
+        pytest.param("::/0", "::/0", 2**128, id="every-ipv6"),
+        pytest.param("9.9.9.9/0", "0.0.0.0/0", 2**32, id="every-ipv4"),
+    ],
+)
+def test_an_entry_means_its_network(text: str, network: str, count: int) -> None:
+    parsed = parse_list(text)
+    assert not parsed.problems
+    assert parsed.networks == (ip_network(network),)
+    assert parsed.entries[0].text == text
+    assert parsed.entries[0].addresses == count
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("10.0.0.01", "begin with a zero", id="leading-zero"),
+        pytest.param("::ffff:010.0.0.1", "begin with a zero", id="leading-zero-in-mapped"),
+        pytest.param("10.0.0.0/08", "begin with a zero", id="leading-zero-in-prefix"),
+        pytest.param("10.0.0.0/033", "begin with a zero", id="long-prefix-with-zero"),
+        pytest.param("10.0.0.0/33", "at most 32", id="prefix-too-long"),
+        pytest.param("2001:db8::/129", "at most 128", id="ipv6-prefix-too-long"),
+        pytest.param("10.0.0.0/", "number from 0 to 32", id="no-prefix"),
+        pytest.param("10.0.0.0/1000", "number from 0 to 32", id="prefix-of-four-digits"),
+        pytest.param("10.0.0.0/255.0.0.0", "number from 0 to 32", id="netmask"),
+        pytest.param("10.0.0.0/8/8", "number from 0 to 32", id="two-prefixes"),
+        pytest.param("fe80::1%eth0", "zone ids", id="zone"),
+        pytest.param("10.0.0.1%1", "zone ids", id="ipv4-zone"),
+        pytest.param("10.0.0.1:443", "ports", id="port"),
+        pytest.param("[2001:db8::1]:443", "brackets", id="ipv6-port"),
+        pytest.param("api.example.com", "names", id="name"),
+        pytest.param("localhost", "names", id="local-name"),
+        pytest.param("10.0.0.1-10.0.0.9", "names", id="dash-range"),
+        pytest.param("10.0.0.*", "names", id="wildcard"),
+        pytest.param("10.0.0.1 10.0.0.2", "names", id="space"),
+        pytest.param("１０.0.0.1", "names", id="other-digits"),
+        pytest.param("\x00", "names", id="nul"),
+        pytest.param("10.0.0", "no IPv4 or IPv6", id="three-parts"),
+        pytest.param("3232235777", "no IPv4 or IPv6", id="one-number"),
+        pytest.param("10.0.0.256", "no IPv4 or IPv6", id="part-too-big"),
+        pytest.param("2001:db8:::1", "no IPv4 or IPv6", id="three-colons"),
+        pytest.param("/24", "no IPv4 or IPv6", id="prefix-alone"),
+        pytest.param("::ffff:0:0/95", "wider than IPv4", id="mapped-prefix-too-short"),
+        pytest.param(",", "empty", id="comma-alone"),
+        pytest.param("10.0.0.1,,10.0.0.2", "empty", id="nothing-between-commas"),
+        pytest.param("10.0.0.1,\n,", "empty", id="comma-on-a-line-of-its-own"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused_with_its_reason(text: str, reason: str) -> None:
+    parsed = parse_list(text)
+    assert parsed.problems
+    assert reason in parsed.problems[0]
+
+
+def test_each_wrong_entry_is_named_with_its_place_and_good_ones_are_kept() -> None:
+    parsed = parse_list("10.0.0.1, nonsense\n10.0.0.02, 10.0.0.3")
+    assert [entry.text for entry in parsed.entries] == ["10.0.0.1", "10.0.0.3"]
+    assert parsed.problems == (
+        "entry 2, 'nonsense': is no IP address or CIDR range; names are not accepted",
+        "entry 3, '10.0.0.02': a number must not begin with a zero",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.0.0.1,10.0.0.2",
+        "10.0.0.1\n10.0.0.2",
+        "10.0.0.1\r\n10.0.0.2\r\n",
+        "10.0.0.1\r10.0.0.2",
+        " 10.0.0.1 ,\t10.0.0.2 , ",
+        "\n\n10.0.0.1,\n  \n10.0.0.2,\n",
+    ],
+)
+def test_commas_and_lines_separate_entries(text: str) -> None:
+    assert parse_list(text) == parse_list(["10.0.0.1", "10.0.0.2"])
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", " \r\n\t"])
+def test_nothing_typed_is_an_empty_list(text: str) -> None:
+    assert parse_list(text) == parse_list([])
+    assert not parse_list(text).entries
+
+
+@pytest.mark.parametrize("entries", [[""], ["10.0.0.1", " "], ["10.0.0.1, 10.0.0.2"]])
+def test_an_entry_of_a_list_is_one_entry(entries: list[str]) -> None:
+    assert parse_list(entries).problems
+
+
+def test_a_list_may_have_so_many_entries_and_no_more() -> None:
+    entries = [f"10.{i // 250}.{i % 250}.1" for i in range(MOST_ENTRIES + 1)]
+    assert len(parse_list(entries[:-1]).entries) == MOST_ENTRIES
+    assert parse_list(entries).problems == ("has 1,001 entries; at most 1,000 fit",)
+    assert not parse_list(entries).entries
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ("106.226.100.3/20", ("means 106.226.96.0/20 (4,096 addresses)",)),
+        ("106.226.96.0/20", ()),
+        ("::ffff:192.0.2.1", ("is the IPv4 address 192.0.2.1",)),
+        (
+            "::ffff:192.0.2.1/120",
+            ("is the IPv4 address 192.0.2.1", "means 192.0.2.0/24 (256 addresses)"),
+        ),
+    ],
+)
+def test_notes_say_how_an_entry_was_understood(text: str, notes: tuple[str, ...]) -> None:
+    assert parse_list(text).entries[0].notes == notes
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        pytest.param("8.8.8.8", (), id="none"),
+        pytest.param("0.0.0.0/0", ("0.0.0.0/0 is every IPv4 address",), id="every-ipv4"),
+        pytest.param("::/0", ("::/0 is every IPv6 address",), id="every-ipv6"),
+        pytest.param(
+            "10.1.2.3",
+            ("10.1.2.3 is a private range: no caller on the internet has it",),
+            id="private",
+        ),
+        pytest.param(
+            "::1", ("::1 is a private range: no caller on the internet has it",), id="loopback"
+        ),
+        pytest.param(
+            "fe80::/10",
+            ("fe80::/10 is a private range: no caller on the internet has it",),
+            id="link-local",
+        ),
+        pytest.param("8.8.8.8, 8.8.8.8", ("8.8.8.8 repeats 8.8.8.8",), id="twice"),
+        pytest.param(
+            "8.8.8.8, ::ffff:8.8.8.8", ("::ffff:8.8.8.8 repeats 8.8.8.8",), id="twice-when-mapped"
+        ),
+        pytest.param(
+            "8.8.8.8, 8.8.0.0/16",
+            ("8.8.8.8 overlaps 8.8.0.0/16, which holds all of it",),
+            id="narrow-before-wide",
+        ),
+        pytest.param(
+            "8.8.0.0/16, 8.8.8.0/24, 8.8.8.8, 8.9.0.1",
+            (
+                "8.8.8.0/24 overlaps 8.8.0.0/16, which holds all of it",
+                "8.8.8.8 overlaps 8.8.8.0/24, which holds all of it",
+            ),
+            id="nested",
+        ),
+        pytest.param(
+            "0.0.0.0/0, 2001:4860::8888", ("0.0.0.0/0 is every IPv4 address",), id="versions-apart"
+        ),
+    ],
+)
+def test_what_is_seldom_meant_is_a_warning(text: str, warnings: tuple[str, ...]) -> None:
+    parsed = parse_list(text)
+    assert not parsed.problems
+    assert parsed.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.0.2.1", IPv4Address("192.0.2.1")),
+        ("2001:DB8::1", IPv6Address("2001:db8::1")),
+        ("::ffff:192.0.2.1", IPv4Address("192.0.2.1")),
+        ("::ffff:c000:0201", IPv4Address("192.0.2.1")),
+        ("::192.0.2.1", IPv6Address("::c000:201")),
+        ("fe80::1%eth0", None),
+        ("192.0.2.01", None),
+        ("192.0.2.1/32", None),
+        ("192.0.2.1 ", None),
+        ("192.0.2.1\n", None),
+        ("unix", None),
+        ("", None),
+    ],
+)
+def test_a_callers_address_is_one_address_or_none(
+    text: str, address: IPv4Address | IPv6Address | None
+) -> None:
+    assert parse_address(text) == address
+
+
+def test_versions_never_mix() -> None:
+    assert not contains([ip_network("::/0")], ip_address("0.0.0.0"))
+    assert not contains([ip_network("0.0.0.0/0")], ip_address("::"))
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "outside"),
+    [
+        (
+            "106.226.96.0/20",
+            ["106.226.96.0", "106.226.111.255"],
+            ["106.226.95.255", "106.226.112.0"],
+        ),
+        ("2001:db8::/127", ["2001:db8::", "2001:db8::1"], ["2001:db7:ffff::", "2001:db8::2"]),
+        ("192.0.2.1/32", ["192.0.2.1"], ["192.0.2.0", "192.0.2.2"]),
+    ],
+)
+def test_a_range_ends_where_it_ends(network: str, inside: list[str], outside: list[str]) -> None:
+    networks = [ip_network(network)]
+    assert all(contains(networks, ip_address(text)) for text in inside)
+    assert not any(contains(networks, ip_address(text)) for text in outside)
+
+
+_NETWORKS = st.one_of(
+    st.tuples(st.ip_addresses(v=4), st.integers(0, 32)),
+    st.tuples(st.ip_addresses(v=6), st.integers(0, 128)),
+).map(lambda pair: ip_network(pair, strict=False))
+
+
+@given(st.lists(_NETWORKS, max_size=8), st.ip_addresses())
+def test_matching_agrees_with_comparing_leading_bits(
+    networks: list[Network], address: IPv4Address | IPv6Address
+) -> None:
+    def leading(net: Network) -> bool:
+        shift = net.max_prefixlen - net.prefixlen
+        return int(net.network_address) >> shift == int(address) >> shift
+
+    expected = any(net.version == address.version and leading(net) for net in networks)
+    assert contains(networks, address) is expected
+
+
+@given(_NETWORKS)
+def test_a_network_reads_back_as_itself_and_its_mapped_spelling_too(network: Network) -> None:
+    parsed = parse_list(str(network))
+    if network.version == 6 and IPv6Address(int(network.network_address)).ipv4_mapped:
+        return  # Another network, or refused: see the table.
+    assert parsed.networks == (network,)
+    if network.version == 4:
+        mapped = parse_list(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
+        assert mapped.networks == (network,)
+
+
+@given(st.lists(_NETWORKS, max_size=12))
+def test_an_entry_is_warned_of_just_when_another_holds_it(networks: list[Network]) -> None:
+    parsed = parse_list([str(network) for network in networks])
+    if parsed.problems or parsed.networks != tuple(networks):
+        return  # IPv4-mapped ones: see the table.
+    told = sum(" overlaps " in text or " repeats " in text for text in parsed.warnings)
+    distinct = set(networks)
+    held = sum(
+        any(n != o and n.version == o.version and n.network_address in o and
+            n.prefixlen >= o.prefixlen for o in distinct)
+        for n in distinct
+    )  # fmt: skip
+    repeats = len(networks) - len(distinct)
+    assert told == held + repeats
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused_and_never_becomes_everybody(text: str) -> None:
+    parsed = parse_list(text)
+    if not parsed.entries and not parsed.problems:
+        assert not text.strip()
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.0/8", "10.0.{}.1", "10.0.0.0/{}"])
+def test_the_longest_list_has_at_most_an_overlap_for_each_entry(entry: str) -> None:
+    parsed = parse_list([entry.format(i % 9) for i in range(MOST_ENTRIES)])
+    assert not parsed.problems
+    assert len(parsed.warnings) <= 2 * MOST_ENTRIES
