@@ -37,6 +37,9 @@ class RateLimit:
     limit: int
     interval: Interval
 
+    def __post_init__(self) -> None:
+        _check(self.limit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
@@ -45,6 +48,15 @@ class Quota:
     limit: int
     period: Period
 
+    def __post_init__(self) -> None:
+        _check(self.limit)
+
+
+def _check(limit: int) -> None:
+    """A gateway takes zero for "no limit": a rule that is half there must not become that."""
+    if not 1 <= limit <= LARGEST:
+        raise ValueError(f"a limit is a number from 1 to {LARGEST:,}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -52,6 +64,10 @@ class Span:
 
     start: int
     end: int
+
+    def retry_after(self, now: int) -> int:
+        """Whole seconds until the next one begins: at least 1, if `now` lies in this one."""
+        return self.end - now
 
 
 def window(interval: Interval, now: int) -> Span:
@@ -64,7 +80,8 @@ def period(kind: Period, now: int, since: int) -> Span:
     """The quota's period that holds `now`.
 
     Weeks start on Monday. Periods of 30, 60 and 90 days count from the (UTC) day of `since`, when
-    the policy was given to the profile.
+    the policy was given to the profile; before that day (a clock was set back) they go on
+    backwards, so that there is a period at any time.
     """
     match kind:
         case Period.DAY:

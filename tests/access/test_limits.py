@@ -1,0 +1,177 @@
+"""Windows and periods lie on the clock and the calendar, without gap or overlap."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.access.limits import (
+    DAY,
+    LARGEST,
+    Interval,
+    Period,
+    Quota,
+    RateLimit,
+    Span,
+    period,
+    window,
+)
+
+#: 1970 to 2099.
+_TIMES = st.integers(0, 4_102_444_799)
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+def span(start: str, end: str) -> Span:
+    return Span(start=at(start), end=at(end))
+
+
+@pytest.mark.parametrize(
+    ("interval", "start", "end"),
+    [
+        (Interval.SECOND, "2026-11-24T10:20:30", "2026-11-24T10:20:31"),
+        (Interval.MINUTE, "2026-11-24T10:20:00", "2026-11-24T10:21:00"),
+        (Interval.HOUR, "2026-11-24T10:00:00", "2026-11-24T11:00:00"),
+        (Interval.DAY, "2026-11-24", "2026-11-25"),
+    ],
+)
+def test_windows_are_aligned_to_the_clock(interval: Interval, start: str, end: str) -> None:
+    assert window(interval, at("2026-11-24T10:20:30")) == span(start, end)
+
+
+@pytest.mark.parametrize(
+    ("kind", "now", "since", "start", "end"),
+    [
+        pytest.param(
+            Period.DAY, "2026-11-24T23:59:59", "2026-01-01", "2026-11-24", "2026-11-25", id="day"
+        ),
+        pytest.param(
+            Period.WEEK, "2026-11-24", "2026-01-01", "2026-11-23", "2026-11-30", id="week"
+        ),
+        pytest.param(
+            Period.WEEK, "2026-11-23", "2026-01-01", "2026-11-23", "2026-11-30", id="on-a-monday"
+        ),
+        pytest.param(
+            Period.WEEK,
+            "2026-11-22T23:59:59",
+            "2026-01-01",
+            "2026-11-16",
+            "2026-11-23",
+            id="late-on-a-sunday",
+        ),
+        pytest.param(
+            Period.WEEK, "1970-01-01", "1970-01-01", "1969-12-29", "1970-01-05", id="first-week"
+        ),
+        pytest.param(
+            Period.MONTH, "2026-11-24", "2026-01-01", "2026-11-01", "2026-12-01", id="month"
+        ),
+        pytest.param(
+            Period.MONTH, "2026-12-31", "2026-01-01", "2026-12-01", "2027-01-01", id="december"
+        ),
+        pytest.param(
+            Period.MONTH, "2028-02-29", "2026-01-01", "2028-02-01", "2028-03-01", id="leap-february"
+        ),
+        pytest.param(
+            Period.DAYS_30,
+            "2026-11-24",
+            "2026-11-20T15:00:00",
+            "2026-11-20",
+            "2026-12-20",
+            id="30-days-from-the-day-of-giving",
+        ),
+        pytest.param(
+            Period.DAYS_30,
+            "2026-12-20",
+            "2026-11-20T15:00:00",
+            "2026-12-20",
+            "2027-01-19",
+            id="second-30-days",
+        ),
+        pytest.param(
+            Period.DAYS_60,
+            "2027-01-18T23:59:59",
+            "2026-11-20",
+            "2026-11-20",
+            "2027-01-19",
+            id="60-days",
+        ),
+        pytest.param(
+            Period.DAYS_90, "2027-02-17", "2026-11-20", "2026-11-20", "2027-02-18", id="90-days"
+        ),
+        pytest.param(
+            Period.DAYS_30,
+            "2026-11-19T23:59:59",
+            "2026-11-20",
+            "2026-10-21",
+            "2026-11-20",
+            id="before-it-was-given",
+        ),
+    ],
+)
+def test_periods_lie_on_the_calendar(
+    kind: Period, now: str, since: str, start: str, end: str
+) -> None:
+    assert period(kind, at(now), at(since)) == span(start, end)
+
+
+@given(st.sampled_from(Interval), _TIMES)
+def test_windows_hold_their_moment_and_meet(interval: Interval, now: int) -> None:
+    this = window(interval, now)
+    assert this.start <= now < this.end
+    assert this.end - this.start == interval.seconds
+    assert window(interval, this.end).start == this.end
+    assert window(interval, this.end - 1) == this
+
+
+@given(st.sampled_from(Period), _TIMES, _TIMES)
+def test_periods_hold_their_moment_and_meet(kind: Period, now: int, since: int) -> None:
+    this = period(kind, now, since)
+    assert this.start <= now < this.end
+    assert this.start % DAY == this.end % DAY == 0
+    assert period(kind, this.end, since).start == this.end
+    assert period(kind, this.end - 1, since) == this
+
+
+@given(_TIMES)
+def test_weeks_begin_on_monday_and_months_on_the_first(now: int) -> None:
+    week, month = period(Period.WEEK, now, 0), period(Period.MONTH, now, 0)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert (epoch + timedelta(seconds=week.start)).weekday() == 0
+    assert (epoch + timedelta(seconds=month.start)).day == 1
+    assert (epoch + timedelta(seconds=month.end)).day == 1
+    assert 28 * DAY <= month.end - month.start <= 31 * DAY
+
+
+@given(st.sampled_from([Period.DAYS_30, Period.DAYS_60, Period.DAYS_90]), _TIMES, _TIMES)
+def test_periods_of_days_count_from_the_day_of_giving(kind: Period, now: int, since: int) -> None:
+    this = period(kind, now, since)
+    days = int(kind.value.split()[0])
+    assert this.end - this.start == days * DAY
+    assert (this.start - (since - since % DAY)) % (days * DAY) == 0
+
+
+@given(st.sampled_from(Interval), _TIMES)
+def test_to_try_again_then_is_to_be_in_the_next_window(interval: Interval, now: int) -> None:
+    this = window(interval, now)
+    seconds = this.retry_after(now)
+    assert 1 <= seconds <= interval.seconds
+    assert window(interval, now + seconds) != this
+    assert window(interval, now + seconds - 1) == this
+
+
+@pytest.mark.parametrize("limit", [1, LARGEST])
+def test_limits_may_be_that_small_and_that_large(limit: int) -> None:
+    assert RateLimit(limit=limit, interval=Interval.SECOND).limit == limit
+    assert Quota(limit=limit, period=Period.DAY).limit == limit
+
+
+@pytest.mark.parametrize("limit", [-1, 0, LARGEST + 1])
+def test_a_limit_that_a_gateway_would_misread_is_no_limit(limit: int) -> None:
+    with pytest.raises(ValueError, match="from 1 to 1,000,000,000"):
+        RateLimit(limit=limit, interval=Interval.SECOND)
+    with pytest.raises(ValueError, match="from 1 to 1,000,000,000"):
+        Quota(limit=limit, period=Period.DAY)
