@@ -6,6 +6,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -163,6 +164,18 @@ def raw(port: int, text: bytes, *, seconds: float = 10) -> bytes:
     return answer
 
 
+def free_port() -> int:
+    """A port that no outgoing connection can have taken when it is bound anew after a restart."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
 def wait_for(condition: Callable[[], bool], *, seconds: float = 20, what: str = "") -> None:
     """Poll a condition until it holds."""
     deadline = time.monotonic() + seconds
@@ -182,7 +195,8 @@ class Stage:
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self.token = ""
-        self.gateway = self.control = 0
+        self.gateway, self.control = free_port(), free_port()
+        self._reader = threading.Thread()
 
     def start(self, *options: str) -> None:
         self.lines.clear()
@@ -192,18 +206,17 @@ class Stage:
              "--control-bind", binds[1], *options],
             env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
         wait_for(self.is_ready, seconds=60, what="ready")
-        told = json.loads((self.data / "addresses.json").read_text())
-        self.gateway = int(told["gateway"].rpartition(":")[2])
-        self.control = int(told["console"].rpartition(":")[2])
         if not self.token:
             self.token = self.command("token", "create", "--name", "tests").strip()
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        with process.stdout as stream:
+            for line in stream:
+                self.lines.append(line.rstrip("\n"))
 
     def is_ready(self) -> bool:
         assert self._process is not None
@@ -226,7 +239,9 @@ class Stage:
             return 0
         self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(timeout=30)
+            status = self._process.wait(timeout=30)
+            self._reader.join()
+            return status
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise

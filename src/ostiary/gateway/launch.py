@@ -101,7 +101,7 @@ def write(path: Path, text: str) -> None:
 
 def command(node: Node) -> list[str]:
     """The command line of HAProxy in master-worker mode, telling systemd's way when it is ready."""
-    return [find_haproxy(), "-Ws", "-q", "-C", str(folder(node)), "-f", "haproxy.cfg"]
+    return [find_haproxy(), "-Ws", "-C", str(folder(node)), "-f", "haproxy.cfg"]
 
 
 def prepare(node: Node, keyring: KeyRing) -> list[str]:
