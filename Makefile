@@ -29,8 +29,8 @@ check: lint
 	$(PYTEST) -m "not slow"
 
 test: lint
-	$(PYTEST) --cov --cov-report=
 	@scripts/coverage-floors
+	$(PYTEST)
 
 bench: setup-dev
 	@scripts/bench

@@ -1,0 +1,214 @@
+"""The decision: every way to refuse, the order, and what an allowance is good for."""
+
+import ipaddress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostiary.access.decision import LEASE_SECONDS, Allow, Deny, decide, explain
+from ostiary.access.facts import (
+    Client,
+    ClientId,
+    CollectionId,
+    Credential,
+    CredentialId,
+    EndpointId,
+    Facts,
+    Known,
+    Profile,
+    ProfileId,
+    Route,
+)
+from ostiary.access.methods import AuthMethod
+from ostiary.access.reasons import Reason, by_code, refusal
+
+NOW = 1_800_000_000
+HERE = ipaddress.ip_address("192.0.2.7")
+NET = ipaddress.ip_network("192.0.2.0/24")
+OTHER_NET = ipaddress.ip_network("198.51.100.0/24")
+
+
+def some_facts(
+    *,
+    credential: dict[str, Any] | None = None,
+    profile: dict[str, Any] | None = None,
+    client: dict[str, Any] | None = None,
+    route: dict[str, Any] | None = None,
+    **more: Any,
+) -> Facts:
+    """A call that is allowed, but for what is given."""
+    known = Known(
+        credential=Credential(id=CredentialId(1), **(credential or {})),
+        profile=Profile(id=ProfileId(2), **(profile or {})),
+        client=Client(id=ClientId(3), **(client or {})),
+    )
+    path = Route(
+        **{
+            "collection": CollectionId(4),
+            "granted": True,
+            "endpoint": EndpointId(5),
+            **(route or {}),
+        }
+    )
+    facts = Facts(
+        now=NOW, address=HERE, presented=True, method=AuthMethod.TOKEN, known=known, route=path
+    )
+    return replace(facts, **more)
+
+
+REFUSED: dict[str, tuple[Facts, Reason]] = {
+    "nothing presented": (some_facts(presented=False), Reason.CREDENTIAL_MISSING),
+    "unknown": (some_facts(known=None), Reason.UNKNOWN_CREDENTIAL),
+    "another method": (some_facts(profile={"method": AuthMethod.JWT}), Reason.METHOD_MISMATCH),
+    "revoked": (some_facts(credential={"revoked_at": NOW - 1}), Reason.REVOKED_CREDENTIAL),
+    "revoked later": (some_facts(credential={"revoked_at": NOW + 9}), Reason.REVOKED_CREDENTIAL),
+    "overlap over": (some_facts(credential={"overlap_until": NOW}), Reason.REVOKED_CREDENTIAL),
+    "expired": (some_facts(credential={"expires_at": NOW}), Reason.EXPIRED_CREDENTIAL),
+    "client off": (some_facts(client={"active": False}), Reason.CLIENT_INACTIVE),
+    "profile off": (some_facts(profile={"active": False}), Reason.PROFILE_INACTIVE),
+    "profile over": (some_facts(profile={"expires_at": NOW}), Reason.PROFILE_EXPIRED),
+    "not among the allowed": (
+        some_facts(profile={"allowed": (OTHER_NET,)}),
+        Reason.ADDRESS_NOT_ALLOWED,
+    ),
+    "denied, though allowed": (
+        some_facts(profile={"allowed": (NET,), "denied": (NET,)}),
+        Reason.ADDRESS_DENIED,
+    ),
+    "no address": (
+        some_facts(profile={"allowed": (NET,)}, address=None),
+        Reason.ADDRESS_UNPARSABLE,
+    ),
+    "no collection": (some_facts(route={"collection": None}), Reason.COLLECTION_NOT_FOUND),
+    "not granted": (some_facts(route={"granted": False}), Reason.COLLECTION_NOT_GRANTED),
+    "no endpoint": (some_facts(route={"endpoint": None}), Reason.ENDPOINT_NOT_FOUND),
+    "inactive endpoint": (
+        some_facts(route={"endpoint": None, "inactive": True}),
+        Reason.ENDPOINT_INACTIVE,
+    ),
+    "other methods": (
+        some_facts(route={"endpoint": None, "allow": ("GET",)}),
+        Reason.METHOD_NOT_ALLOWED,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_wrong_is_refused_for_that_reason(case: str) -> None:
+    facts, reason = REFUSED[case]
+    verdict = decide(facts)
+    assert isinstance(verdict, Deny)
+    assert verdict.reason is reason
+    assert verdict.known == facts.known
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_explanation_ends_with_the_reason_of_the_decision(case: str) -> None:
+    facts, reason = REFUSED[case]
+    steps = explain(facts)
+    assert steps[-1].reason is reason
+    assert all(step.reason is None for step in steps[:-1])
+
+
+def test_an_allowed_call_is_explained_to_the_end() -> None:
+    steps = explain(some_facts())
+    assert len(steps) == 9
+    assert not any(step.reason for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("facts", "until"),
+    [
+        (some_facts(), NOW + LEASE_SECONDS),
+        (some_facts(credential={"expires_at": NOW + 5}), NOW + 5),
+        (some_facts(credential={"overlap_until": NOW + 6}), NOW + 6),
+        (some_facts(profile={"expires_at": NOW + 7}), NOW + 7),
+        (some_facts(profile={"expires_at": NOW + 10 * LEASE_SECONDS}), NOW + LEASE_SECONDS),
+    ],
+    ids=["lease", "expiry", "overlap", "profile", "never longer than a lease"],
+)
+def test_an_allowance_ends_with_the_first_of_what_it_rests_on(facts: Facts, until: int) -> None:
+    verdict = decide(facts)
+    assert isinstance(verdict, Allow)
+    assert verdict.until == until
+    assert not verdict.address_bound
+
+
+def test_an_allowance_by_address_is_bound_to_it() -> None:
+    for profile in ({"allowed": (NET,)}, {"denied": (OTHER_NET,)}):
+        verdict = decide(some_facts(profile=profile))
+        assert isinstance(verdict, Allow)
+        assert verdict.address_bound
+
+
+def test_an_address_of_the_other_version_is_in_no_list() -> None:
+    facts = some_facts(profile={"allowed": (NET,)}, address=ipaddress.ip_address("2001:db8::7"))
+    assert decide(facts) == Deny(reason=Reason.ADDRESS_NOT_ALLOWED, known=facts.known)
+
+
+times = st.none() | st.integers(NOW - 100, NOW + 100)
+
+
+@given(
+    credential=st.fixed_dictionaries(
+        {"revoked_at": times, "expires_at": times, "overlap_until": times}
+    ),
+    profile=st.fixed_dictionaries({"active": st.booleans(), "expires_at": times}),
+    client=st.fixed_dictionaries({"active": st.booleans()}),
+    route=st.fixed_dictionaries({"granted": st.booleans()}),
+)
+def test_nothing_is_allowed_unless_everything_is_right(
+    credential: dict[str, Any],
+    profile: dict[str, Any],
+    client: dict[str, Any],
+    route: dict[str, Any],
+) -> None:
+    def over(moment: int | None) -> bool:
+        return moment is not None and moment <= NOW
+
+    right = (
+        credential["revoked_at"] is None
+        and not over(credential["expires_at"])
+        and not over(credential["overlap_until"])
+        and profile["active"]
+        and not over(profile["expires_at"])
+        and client["active"]
+        and route["granted"]
+    )
+    verdict = decide(some_facts(credential=credential, profile=profile, client=client, route=route))
+    assert isinstance(verdict, Allow) == right
+    if isinstance(verdict, Allow):
+        assert NOW < verdict.until <= NOW + LEASE_SECONDS
+
+
+def test_every_reason_has_a_face_and_a_number_of_its_own() -> None:
+    codes = {refusal(reason).code for reason in Reason}
+    assert len(codes) == len(Reason)
+    assert min(codes) >= 10
+    assert all(by_code(refusal(reason).code) is reason for reason in Reason)
+    assert all(400 <= refusal(reason).status <= 599 for reason in Reason)
+
+
+def test_a_stranger_cannot_tell_why_a_credential_does_not_work() -> None:
+    told = {
+        (face.status, face.public_reason, face.message)
+        for _, reason in REFUSED.values()
+        if (face := refusal(reason)).status in {401}
+    }
+    assert len(told) == 1
+
+
+def test_what_is_not_granted_looks_like_what_does_not_exist() -> None:
+    faces = [
+        refusal(reason)
+        for reason in (
+            Reason.COLLECTION_NOT_FOUND,
+            Reason.COLLECTION_NOT_GRANTED,
+            Reason.ENDPOINT_NOT_FOUND,
+            Reason.ENDPOINT_INACTIVE,
+        )
+    ]
+    assert len({(f.status, f.public_reason, f.message) for f in faces}) == 1
