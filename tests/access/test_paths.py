@@ -1,169 +1,370 @@
-"""Paths: one normal form, templates, and which endpoint a path means."""
+"""A path has one normal form or is refused, and means at most one endpoint."""
 
+import re
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ostiary.access.paths import BadTemplate, Template, choose, normalise, parse_template
-
-
-@pytest.mark.parametrize(
-    ("path", "normal"),
-    [
-        ("/", "/"),
-        ("/a/b", "/a/b"),
-        ("/a/b/", "/a/b/"),
-        ("/%61/%7e", "/a/~"),
-        ("/%c3%a9", "/%C3%A9"),
-        ("/a/./b/../c", "/a/c"),
-        ("/a/%2e%2e/c", "/c"),
-        ("/../../a", "/a"),
-        ("/a/..", "/"),
-        ("/a/b/.", "/a/b/"),
-        ("/a%20b", "/a%20b"),
-        ("/a+b:c@d!$&'()*,=", "/a+b:c@d!$&'()*,="),
-        ("", None),
-        ("a", None),
-        ("*", None),
-        ("/a//b", None),
-        ("//", None),
-        ("/a%2fb", None),
-        ("/a%2Fb", None),
-        ("/a%5cb", None),
-        ("/a\\b", None),
-        ("/a;b", None),
-        ("/a%3bb", None),
-        ("/a%00", None),
-        ("/a%0a", None),
-        ("/a%7f", None),
-        ("/a%", None),
-        ("/a%4", None),
-        ("/a%zz", None),
-        ("/a b", None),
-        ("/a#b", None),
-        ("/a?b", None),
-        ("/é", None),
-        ("/a{b}", None),
-    ],
+from ostiary.access.paths import (
+    LONGEST,
+    METHODS,
+    MOST_PARAMETERS,
+    MOST_SEGMENTS,
+    BadTemplate,
+    Template,
+    allowed,
+    choose,
+    normalise,
+    parse_template,
 )
-def test_a_path_has_one_normal_form_or_none(path: str, normal: str | None) -> None:
-    assert normalise(path) == normal
+
+WORDS = ("a", "b", "c", "%C3%A9", "x.y")
+METHOD = st.sampled_from(METHODS)
 
 
-@given(st.text("ab%./2eEfF5cC0~;\\", max_size=20))
-def test_the_normal_form_is_its_own(text: str) -> None:
-    normal = normalise("/" + text)
-    if normal is not None:
-        assert normalise(normal) == normal
-        assert "/../" not in normal
-        assert "/./" not in normal
+@dataclass(frozen=True, slots=True, kw_only=True)
+class An:
+    """An endpoint, as far as `choose` looks at it."""
 
-
-@pytest.mark.parametrize(
-    ("text", "normal", "shape"),
-    [
-        ("orders", "/orders", "/orders"),
-        ("/orders/{id}", "/orders/{id}", "/orders/{}"),
-        ("/a b/ü", "/a%20b/%C3%BC", "/a%20b/%C3%BC"),
-        ("/%61/{x}/b", "/a/{x}/b", "/a/{}/b"),
-        (" /orders ", "/orders", "/orders"),
-    ],
-)
-def test_a_template_is_brought_into_normal_form(text: str, normal: str, shape: str) -> None:
-    template = parse_template(text)
-    assert (template.text, template.shape) == (normal, shape)
-    assert parse_template(template.text) == template
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "/",
-        "/a//b",
-        "/a/",
-        "/{}",
-        "/{a b}",
-        "/{1}",
-        "/a{b}",
-        "/{a}b",
-        "/{a}/{a}",
-        "/..",
-        "/a/../b",
-        "/.",
-        "/a%2fb",
-        "/a;b%3b",
-        "/a%zz",
-        "/" + "a" * 600,
-        "/" + "ü" * 200,
-        "/a" * 40,
-        "/\ud800",
-        "/%00",
-    ],
-)
-def test_a_template_that_no_path_could_match_is_refused(text: str) -> None:
-    with pytest.raises(BadTemplate):
-        parse_template(text)
-
-
-@dataclass(frozen=True)
-class Endpoint:
     method: str
     template: Template
     active: bool = True
 
 
-def endpoints(*texts: str) -> list[Endpoint]:
-    pairs = [text.split(" ") for text in texts]
-    return [
-        Endpoint(p[0].removeprefix("-"), parse_template(p[1]), active=not p[0].startswith("-"))
-        for p in pairs
-    ]
+def an(method: str, template: str, *, active: bool = True) -> An:
+    return An(method=method, template=parse_template(template), active=active)
+
+
+def named(segments: list[str]) -> Template:
+    """A template of words and `{}`; parameters get names."""
+    texts = [f"{{p{i}}}" if s == "{}" else s for i, s in enumerate(segments)]
+    return parse_template("/" + "/".join(texts))
+
+
+TEMPLATES = st.lists(st.sampled_from((*WORDS[:3], "{}", "{}")), min_size=1, max_size=5).map(named)
+PATHS = st.builds(
+    lambda words, slash: "/" + "/".join(words) + "/" * (slash and bool(words)),
+    st.lists(st.sampled_from(WORDS), max_size=5),
+    st.booleans(),
+)
+ENDPOINTS = st.lists(
+    st.builds(An, method=METHOD, template=TEMPLATES, active=st.sampled_from([True, True, False])),
+    max_size=12,
+    unique_by=lambda e: (e.method, e.template.shape),
+)
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "chosen"),
+    ("raw", "normal"),
     [
-        ("GET", "/a/b", "/a/b"),
-        ("GET", "/a/c", "/a/{x}"),
-        ("GET", "/c/b", "/{x}/b"),
-        ("GET", "/c/d", "/{x}/{y}"),
-        ("HEAD", "/a/b", "/a/b"),
-        ("POST", "/a/b", "/a/{x}"),
-        ("GET", "/a/", None),
-        ("GET", "/a", None),
-        ("GET", "/a/b/c", None),
+        ("/", "/"),
+        ("/a/b", "/a/b"),
+        ("/a/", "/a/"),
+        ("/%61%2D%2e%5F%7e", "/a-._~"),
+        ("/%c3%a9", "/%C3%A9"),
+        ("/a%20b%3f%23", "/a%20b%3F%23"),
+        ("/a%2520b", "/a%2520b"),
+        ("/%7B%7d", "/%7B%7D"),
+        ("/!$&'()*+,=:@-._~", "/!$&'()*+,=:@-._~"),
+        ("/a/./b", "/a/b"),
+        ("/a/./b/../c", "/a/c"),
+        ("/a/../b", "/b"),
+        ("/a/%2E%2e/b", "/b"),
+        ("/../../a", "/a"),
+        ("/a/b/..", "/a/"),
+        ("/a/b/.", "/a/b/"),
+        ("/..", "/"),
+        ("/.", "/"),
+        ("/a/..", "/"),
+        ("/a/../", "/"),
+        ("/...", "/..."),
+        ("/.well-known", "/.well-known"),
     ],
 )
-def test_literals_win_from_left_to_right(method: str, path: str, chosen: str | None) -> None:
-    all_ = endpoints(
-        "GET /{x}/{y}", "GET /{x}/b", "GET /a/{x}", "GET /a/b", "POST /a/{x}", "HEAD /{x}/b"
+def test_a_path_has_one_normal_form(raw: str, normal: str) -> None:
+    assert normalise(raw) == normal
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("a", id="no-slash"),
+        pytest.param("*", id="asterisk"),
+        pytest.param("http://h/a", id="absolute"),
+        pytest.param("//a", id="two-slashes-first"),
+        pytest.param("/a//b", id="two-slashes"),
+        pytest.param("/a//", id="two-slashes-last"),
+        pytest.param("/a/.//b", id="two-slashes-behind-a-dot"),
+        pytest.param("/a%2fb", id="escaped-slash"),
+        pytest.param("/..%2Fa", id="escaped-slash-behind-dots"),
+        pytest.param("/a%5cb", id="escaped-backslash"),
+        pytest.param("/a\\b", id="backslash"),
+        pytest.param("/a%00", id="escaped-nul"),
+        pytest.param("/a%1F", id="escaped-control"),
+        pytest.param("/a%0d%0ab", id="escaped-line-end"),
+        pytest.param("/a%7f", id="escaped-delete"),
+        pytest.param("/a;b", id="semicolon"),
+        pytest.param("/a%3Bb", id="escaped-semicolon"),
+        pytest.param("/a\x00", id="nul"),
+        pytest.param("/a\n", id="line-end"),
+        pytest.param("/a b", id="space"),
+        pytest.param("/é", id="not-ascii"),
+        pytest.param("/{a}", id="braces"),
+        pytest.param("/a|b", id="bar"),
+        pytest.param("/a?b", id="query"),
+        pytest.param("/a#b", id="fragment"),
+        pytest.param('/a"b', id="quote"),
+        pytest.param("/a%", id="escape-without-digits"),
+        pytest.param("/a%4", id="escape-with-one-digit"),
+        pytest.param("/a%zz", id="escape-without-hex"),
+        pytest.param("/%%4141", id="escape-in-an-escape"),
+        pytest.param("/%u0041", id="another-kind-of-escape"),
+    ],
+)
+def test_what_two_readers_could_take_for_two_paths_is_refused(raw: str) -> None:
+    assert normalise(raw) is None
+
+
+_RAW = st.lists(
+    st.sampled_from(
+        [
+            "/",
+            "/",
+            ".",
+            "..",
+            "a",
+            "b",
+            "%2e",
+            "%2E%2e",
+            "%61",
+            "%C3%a9",
+            "%25",
+            "%2f",
+            "%",
+            ";",
+            "~",
+        ]
+    ),
+    max_size=12,
+).map(lambda parts: "/" + "".join(parts))
+
+
+@given(st.one_of(_RAW, st.text(max_size=30).map("/".__add__)))
+@example("/a/%2e/%2E%2e/..b")
+def test_the_normal_form_is_normal_and_ambiguous_to_nobody(raw: str) -> None:
+    normal = normalise(raw)
+    if normal is None:
+        return
+    assert normalise(normal) == normal
+    assert normal.startswith("/")
+    assert "//" not in normal
+    assert not {".", ".."} & set(normal.split("/"))
+    assert normal.count("/") == unquote_to_bytes(normal).count(b"/")
+    assert not re.search(rb"[\x00-\x1f\x7f\\;]", unquote_to_bytes(normal))
+
+
+@given(PATHS, st.data())
+def test_escaping_what_needs_no_escape_changes_no_path(path: str, data: st.DataObject) -> None:
+    spelled = "".join(
+        f"%{ord(char):02x}" if char.isalnum() and data.draw(st.booleans()) else char
+        for char in re.sub(r"%..", "", path)
     )
-    found = choose(all_, method, path).endpoint
-    assert (found.template.text if found else None) == chosen
+    assert normalise(spelled) == normalise(re.sub(r"%..", "", path))
 
 
-def test_head_prefers_its_own_endpoint_of_the_same_shape() -> None:
-    found = choose(endpoints("GET /a/{x}", "HEAD /a/{x}"), "HEAD", "/a/b").endpoint
-    assert found is not None
-    assert found.method == "HEAD"
+@pytest.mark.parametrize(
+    ("text", "normal", "shape", "parameters"),
+    [
+        ("/orders", "/orders", "/orders", ()),
+        ("orders", "/orders", "/orders", ()),
+        ("  /orders ", "/orders", "/orders", ()),
+        ("/orders/{id}", "/orders/{id}", "/orders/{}", ("id",)),
+        ("/{a}/{b_2}", "/{a}/{b_2}", "/{}/{}", ("a", "b_2")),
+        ("/%61/{x}/b", "/a/{x}/b", "/a/{}/b", ("x",)),
+        ("/größe/a b", "/gr%C3%B6%C3%9Fe/a%20b", "/gr%C3%B6%C3%9Fe/a%20b", ()),
+        ("/gr%c3%b6%C3%9fe/%61", "/gr%C3%B6%C3%9Fe/a", "/gr%C3%B6%C3%9Fe/a", ()),
+        ("/a*b,c=d:e@f", "/a*b,c=d:e@f", "/a*b,c=d:e@f", ()),
+        ("/a|b^", "/a%7Cb%5E", "/a%7Cb%5E", ()),
+        ("/.well-known/x", "/.well-known/x", "/.well-known/x", ()),
+    ],
+)
+def test_a_template_is_kept_in_the_normal_form_of_paths(
+    text: str, normal: str, shape: str, parameters: tuple[str, ...]
+) -> None:
+    template = parse_template(text)
+    assert (template.text, template.shape, template.parameters) == (normal, shape, parameters)
+    assert parse_template(template.text) == template
 
 
-def test_a_path_with_other_methods_names_them() -> None:
-    choice = choose(endpoints("GET /a", "POST /a", "-PUT /a"), "DELETE", "/a")
-    assert choice.endpoint is None
-    assert choice.allow == ("GET", "HEAD", "POST")
-    assert not choice.inactive
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("", "blank", id="nothing"),
+        pytest.param("  ", "blank", id="spaces"),
+        pytest.param("/", "end with a slash", id="slash-alone"),
+        pytest.param("//", "end with a slash", id="two-slashes"),
+        pytest.param("/a/", "end with a slash", id="slash-at-the-end"),
+        pytest.param("//a", "empty segment", id="two-slashes-first"),
+        pytest.param("/a//b", "empty segment", id="two-slashes-within"),
+        pytest.param("/a//", "end with a slash", id="two-slashes-last"),
+        pytest.param("/a{id}", "whole segment", id="parameter-within-a-segment"),
+        pytest.param("/{id}.json", "whole segment", id="parameter-and-more"),
+        pytest.param("/{a}{b}", "proper name", id="two-parameters-in-a-segment"),
+        pytest.param("/}", "whole segment", id="closing-brace"),
+        pytest.param("/{", "whole segment", id="opening-brace"),
+        pytest.param("/{}", "proper name", id="parameter-without-name"),
+        pytest.param("/{1a}", "proper name", id="parameter-named-by-a-digit"),
+        pytest.param("/{a b}", "proper name", id="parameter-with-space"),
+        pytest.param("/{é}", "proper name", id="parameter-not-ascii"),
+        pytest.param("/{" + "a" * 65 + "}", "proper name", id="parameter-too-long"),
+        pytest.param("/{a}/{a}", "twice", id="same-name"),
+        pytest.param("/a?b=c", "query", id="query"),
+        pytest.param("/a#b", "fragment", id="fragment"),
+        pytest.param("/.", "no path may have", id="dot"),
+        pytest.param("/a/../b", "no path may have", id="dots"),
+        pytest.param("/%00", "no path may have", id="escaped-nul"),
+        pytest.param("/a%3bb", "no path may have", id="escaped-semicolon"),
+        pytest.param("/%2e%2E", "no path may have", id="escaped-dots"),
+        pytest.param("/a%2Fb", "no path may have", id="escaped-slash"),
+        pytest.param("/a\\b", "no path may have", id="backslash"),
+        pytest.param("/a;b", "no path may have", id="semicolon"),
+        pytest.param("/a\x00b", "no path may have", id="nul"),
+        pytest.param("/a\nb", "no path may have", id="line-end"),
+        pytest.param("/a%4", "no path may have", id="bad-escape"),
+        pytest.param("/a\ud800", "cannot be encoded", id="half-a-character"),
+        pytest.param("/" + "a" * LONGEST, "longer than", id="too-long"),
+        pytest.param("/" + "é" * 200, "once encoded", id="too-long-when-encoded"),
+        pytest.param("/a" * (MOST_SEGMENTS + 1), "segments", id="too-many-segments"),
+        pytest.param(
+            "".join(f"/{{p{i}}}" for i in range(MOST_PARAMETERS + 1)),
+            "parameters",
+            id="too-many-parameters",
+        ),
+    ],
+)
+def test_a_template_that_could_not_work_is_refused_in_words(text: str, reason: str) -> None:
+    with pytest.raises(BadTemplate, match=reason) as caught:
+        parse_template(text)
+    assert str(caught.value).isprintable()
 
 
-def test_an_inactive_endpoint_is_not_chosen_and_said_to_be_there() -> None:
-    choice = choose(endpoints("-GET /a"), "GET", "/a")
-    assert choice.endpoint is None
-    assert choice.inactive
-    assert choice.allow == ()
+def test_a_template_may_be_that_large() -> None:
+    many = "".join(f"/{{p{i}}}" for i in range(MOST_PARAMETERS))
+    for text in ("/a" * MOST_SEGMENTS, "/" + "a" * (LONGEST - 1), many):
+        assert parse_template(text).text == text
 
 
-def test_parameters_are_named_in_order() -> None:
-    assert parse_template("/a/{x}/{y}").parameters == ("x", "y")
+@given(st.text(max_size=20))
+def test_a_template_is_refused_or_matched_by_its_own_text(text: str) -> None:
+    try:
+        template = parse_template(text)
+    except BadTemplate:
+        return
+    path = re.sub(r"\{[^}]*\}", "5", template.text)
+    assert normalise(path) == path
+    assert template.matches(path[1:].split("/"))
+
+
+ORDERS = [
+    an("GET", "/orders"),
+    an("POST", "/orders"),
+    an("GET", "/orders/{id}"),
+    an("DELETE", "/orders/{id}"),
+    an("GET", "/orders/latest"),
+    an("PUT", "/orders/{id}/lines/{line}"),
+    an("GET", "/orders/{id}/lines/first"),
+    an("GET", "/{kind}/7"),
+    an("PATCH", "/orders/{id}", active=False),
+    an("GET", "/hidden", active=False),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "template"),
+    [
+        pytest.param("GET", "/orders", "/orders", id="literal"),
+        pytest.param("HEAD", "/orders", "/orders", id="head-follows-get"),
+        pytest.param("GET", "/orders/5", "/orders/{id}", id="parameter"),
+        pytest.param("GET", "/orders/%C3%A9", "/orders/{id}", id="parameter-that-is-escaped"),
+        pytest.param("GET", "/orders/latest", "/orders/latest", id="literal-wins"),
+        pytest.param("DELETE", "/orders/latest", "/orders/{id}", id="method-decides"),
+        pytest.param("GET", "/orders/7", "/orders/{id}", id="left-literal-wins"),
+        pytest.param("GET", "/things/7", "/{kind}/7", id="parameter-first"),
+        pytest.param("GET", "/orders/7/lines/first", "/orders/{id}/lines/first", id="inner"),
+        pytest.param("PUT", "/orders/7/lines/first", "/orders/{id}/lines/{line}", id="two"),
+    ],
+)
+def test_a_call_means_the_most_specific_endpoint_of_its_method(
+    method: str, path: str, template: str
+) -> None:
+    chosen = choose(ORDERS, method, path)
+    assert chosen.endpoint is not None
+    assert chosen.endpoint.template.text == template
+    assert chosen.endpoint.active
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow", "inactive"),
+    [
+        pytest.param("GET", "/nothing", (), False, id="unknown"),
+        pytest.param("GET", "/orders/", (), False, id="slash-at-the-end"),
+        pytest.param("DELETE", "/orders/", (), False, id="slash-is-no-parameter"),
+        pytest.param("GET", "/", (), False, id="root"),
+        pytest.param("GET", "/orders/5/lines", (), False, id="between-two"),
+        pytest.param("GET", "/ORDERS", (), False, id="case"),
+        pytest.param("PUT", "/orders", ("GET", "HEAD", "POST"), False, id="other-method"),
+        pytest.param("PUT", "/orders/7", ("GET", "HEAD", "DELETE"), False, id="methods-of-all"),
+        pytest.param("OPTIONS", "/orders", ("GET", "HEAD", "POST"), False, id="options"),
+        pytest.param("PATCH", "/orders/5", ("GET", "HEAD", "DELETE"), True, id="inactive-method"),
+        pytest.param("GET", "/hidden", (), True, id="inactive"),
+        pytest.param("HEAD", "/hidden", (), True, id="inactive-for-head"),
+    ],
+)
+def test_a_call_that_means_none_is_told_the_methods_of_its_path(
+    method: str, path: str, allow: tuple[str, ...], inactive: bool
+) -> None:
+    choice = choose(ORDERS, method, path)
+    assert (choice.endpoint, choice.allow, choice.inactive) == (None, allow, inactive)
+
+
+def test_head_has_an_endpoint_of_its_own_if_there_is_one() -> None:
+    both = [an("GET", "/a/{x}"), an("HEAD", "/a/{x}"), an("HEAD", "/{y}/{x}")]
+    assert choose(both, "HEAD", "/a/5").endpoint == both[1]
+    assert choose([both[0], both[2]], "HEAD", "/a/5").endpoint == both[0]
+    assert choose(both[1:], "GET", "/a/5").allow == ("HEAD",)
+
+
+@given(TEMPLATES, PATHS)
+def test_a_template_matches_as_its_expression_does(template: Template, path: str) -> None:
+    expression = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template.text))
+    matches = template.matches(path[1:].split("/"))
+    assert matches == bool(re.fullmatch(expression, path))
+
+
+@given(ENDPOINTS, METHOD, PATHS)
+def test_no_matching_endpoint_is_more_specific_than_the_chosen_one(
+    endpoints: list[An], method: str, path: str
+) -> None:
+    segments = path[1:].split("/")
+    takes = {method, "GET"} if method == "HEAD" else {method}
+    fitting = [e for e in endpoints if e.active and e.template.matches(segments)]
+    mine = [e for e in fitting if e.method in takes]
+    choice = choose(endpoints, method, path)
+    if choice.endpoint is None:
+        assert not mine
+        assert choice.allow == allowed(e.method for e in fitting)
+        assert method not in choice.allow
+    else:
+        assert choice.endpoint in mine
+        assert all(choice.endpoint.template.rank <= e.template.rank for e in mine)
+
+
+@given(ENDPOINTS.flatmap(lambda es: st.tuples(st.just(es), st.permutations(es))), METHOD, PATHS)
+def test_the_order_of_endpoints_decides_nothing(
+    lists: tuple[list[An], list[An]], method: str, path: str
+) -> None:
+    assert choose(lists[0], method, path) == choose(lists[1], method, path)

@@ -8,6 +8,8 @@ from typing import Generic, Protocol, TypeVar
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 LONGEST = 512
 MOST_SEGMENTS = 32
+#: A gateway refers back to what a parameter matched by one digit.
+MOST_PARAMETERS = 9
 #: A segment that is a parameter, in a template's shape.
 PARAMETER = "{}"
 
@@ -25,7 +27,11 @@ class BadTemplate(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """An endpoint's path below its collection, in normal form, with a leading slash."""
+    """An endpoint's path below its collection, in normal form, with a leading slash.
+
+    None ends in a slash. What is matched is forwarded byte for byte, so a call's `/orders/` is
+    another path than `/orders`, and no endpoint's.
+    """
 
     text: str
     segments: tuple[str, ...]
@@ -58,18 +64,28 @@ def _is_parameter(segment: str) -> bool:
 def parse_template(text: str) -> Template:
     """Read a path template such as `/orders/{id}`; raises BadTemplate."""
     text = text.strip()
+    if not text:
+        raise BadTemplate("can't be blank")
     if len(text) > LONGEST:
         raise BadTemplate(f"is longer than {LONGEST} characters")
+    if text.endswith("/"):
+        raise BadTemplate("must not end with a slash")
     segments = tuple(_template_segment(part) for part in text.removeprefix("/").split("/"))
-    if len(segments) > MOST_SEGMENTS:
+    template = Template(text="/" + "/".join(segments), segments=segments)
+    _check_size(template)
+    return template
+
+
+def _check_size(template: Template) -> None:
+    if len(template.text) > LONGEST:
+        raise BadTemplate(f"is longer than {LONGEST} characters, once encoded")
+    if len(template.segments) > MOST_SEGMENTS:
         raise BadTemplate(f"has more than {MOST_SEGMENTS} segments")
-    names = [segment for segment in segments if _is_parameter(segment)]
+    names = template.parameters
+    if len(names) > MOST_PARAMETERS:
+        raise BadTemplate(f"has more than {MOST_PARAMETERS} parameters")
     if len(set(names)) != len(names):
         raise BadTemplate("names a parameter twice")
-    template = Template(text="/" + "/".join(segments), segments=segments)
-    if len(template.text) > LONGEST:
-        raise BadTemplate(f"is longer than {LONGEST} characters")
-    return template
 
 
 def _template_segment(part: str) -> str:
@@ -77,14 +93,16 @@ def _template_segment(part: str) -> str:
         raise BadTemplate("has an empty segment")
     if part.startswith("{") and part.endswith("}"):
         if not _NAME.fullmatch(part[1:-1]):
-            raise BadTemplate(f"has a parameter without a proper name: {part}")
+            raise BadTemplate(f"has a parameter without a proper name: {part!r}")
         return part
     if "{" in part or "}" in part:
         raise BadTemplate("a parameter must be a whole segment")
+    if "?" in part or "#" in part:
+        raise BadTemplate("must be a path alone, without a query or fragment")
     escaped = "".join(c if _PLAIN.fullmatch(c) else _escaped(c) for c in part)
     normal = normalise("/" + escaped)
-    if normal is None or normal == "/" or part in {".", ".."}:
-        raise BadTemplate(f"has a segment that no path may have: {part}")
+    if normal is None or normal == "/":
+        raise BadTemplate(f"has a segment that no path may have: {part!r}")
     return normal[1:]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ostiary.api.rendering import moment
 from ostiary.directory import versions
@@ -34,10 +34,21 @@ def _whole(value: object) -> object:
     return _digits(value)
 
 
-Id = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LARGEST_ID)]
+def _documented(least: int) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": least, "maximum": LARGEST_ID},
+                {"type": "string", "pattern": "^[0-9]{1,10}$"},
+            ]
+        },
+        mode="validation",
+    )
+
+
+Id = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LARGEST_ID), _documented(1)]
 #: An id, or 0 for "none".
-IdOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_ID)]
-#: An id in a path: what is out of range does not exist.
+IdOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_ID), _documented(0)]
 Time = Annotated[datetime, PlainSerializer(moment, return_type=str)]
 
 
@@ -86,7 +97,7 @@ ERRORS: dict[Any, Any] = {
 }
 
 
-class Paging(Schema):
+class Paging(Strict):
     page: int = Field(1, ge=1, le=1_000_000)
     per_page: int = Field(MOST_PER_PAGE, ge=1, le=MOST_PER_PAGE)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
+from ninja import Query, Router
 from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Strict, Success, actor
@@ -12,7 +12,7 @@ from ostiary.directory import properties
 router = Router(tags=["Properties"])
 
 
-class Scope(Schema):
+class Scope(Strict):
     project_id: int | None = Field(None, ge=1, le=2**31 - 1)
 
 

@@ -56,6 +56,7 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
         "general": dict(routes.general),
         "collections": dict(routes.collections),
         "allow": dict(routes.allow),
+        "methods": dict(routes.methods),
         "targets": dict(routes.targets),
         "imported": dict.fromkeys(sorted(plan.imported), "1"),
         "base": {u.backend: u.base_path for u in upstreams if u.base_path},

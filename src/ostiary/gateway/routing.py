@@ -11,11 +11,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ostiary.access.paths import PARAMETER, Template, allowed
+from ostiary.access.paths import METHODS, PARAMETER, Template
 
 #: Letter of a shape by which segments from the end are parameters, in the order of precedence.
 SHAPES: dict[tuple[int, ...], str] = {(1,): "a", (2,): "b", (1, 2): "c", (3,): "e", (1, 3): "d"}
 GENERAL = "g"
+#: A method's place in a set of methods, which maps and rules hold as a number.
+BITS = {method: 1 << place for place, method in enumerate(METHODS)}
+#: Every set of methods by its number, as an `Allow` header says it.
+METHOD_SETS: Mapping[str, str] = {
+    str(number): ",".join(method for method in METHODS if number & BITS[method])
+    for number in range(1, 1 << len(METHODS))
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +49,16 @@ class RoutedCollection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """The entries of each map, by its name without `.map`; order matters for `general`."""
+    """The entries of each map, by its name without `.map`; order matters for `general`.
+
+    `allow` holds the methods of each path as a number; `methods` says these numbers in words.
+    """
 
     routes: Mapping[str, str] = field(default_factory=dict)
     general: Mapping[str, str] = field(default_factory=dict)
     collections: Mapping[str, str] = field(default_factory=dict)
     allow: Mapping[str, str] = field(default_factory=dict)
+    methods: Mapping[str, str] = field(default_factory=lambda: METHOD_SETS)
     targets: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -69,29 +80,31 @@ def compile_routes(collections: Iterable[RoutedCollection]) -> Routes:
     routes: dict[str, str] = {}
     general: list[tuple[tuple[bool, ...], str, str]] = []
     known: dict[str, str] = {}
-    allow: dict[str, str] = {}
+    allow: dict[str, int] = {}
     targets: dict[str, str] = {}
     for collection in collections:
         active = [e for e in collection.endpoints if e.active]
         letters = {shape_letter(e.template) for e in active}
         known[collection.handle] = f"c{collection.id};-{''.join(sorted(letters))}"
         for endpoint in active:
+            template = endpoint.template
             value = _value(collection, endpoint)
+            key = f"/{collection.handle}{template.shape}"
             for method in _methods(endpoint, active):
-                if shape_letter(endpoint.template) == GENERAL:
-                    expression = _expression(collection.handle, endpoint.template)
-                    general.append((endpoint.template.rank, f"^{method}{expression}$", value))
+                if shape_letter(template) == GENERAL:
+                    expression = _expression(collection.handle, template, "[^/]+")
+                    general.append((template.rank, f"^{method}{expression}$", value))
                 else:
-                    key = f"{method}/{collection.handle}{endpoint.template.shape}"
-                    routes[key] = value
+                    routes[f"{method}{key}"] = value
+                    allow[key] = allow.get(key, 0) | BITS[method]
             if endpoint.target is not None:
-                targets[_target_key(collection, endpoint)] = _target(endpoint)
-        allow |= _allow(collection.handle, active)
+                expression = _expression(collection.handle, template, "([^/]+)")
+                targets[f"^e{endpoint.id}{expression}$"] = _target(template, endpoint.target)
     return Routes(
         routes=routes,
         general={key: value for _, key, value in sorted(general)},
         collections=known,
-        allow=allow,
+        allow={key: str(methods) for key, methods in allow.items()},
         targets=targets,
     )
 
@@ -112,51 +125,24 @@ def _methods(endpoint: RoutedEndpoint, active: list[RoutedEndpoint]) -> tuple[st
     return ("GET", "HEAD")
 
 
-def _expression(handle: str, template: Template) -> str:
-    return re.escape(f"/{handle}") + "".join(
-        "/[^/]+" if is_parameter else "/" + re.escape(segment)
+def _expression(handle: str, template: Template, parameter: str) -> str:
+    """A path as an expression; `parameter` is the one for a parameter's segment."""
+    segments = (
+        parameter if is_parameter else re.escape(segment)
         for segment, is_parameter in zip(template.segments, template.rank, strict=True)
     )
+    return "/".join((re.escape(f"/{handle}"), *segments))
 
 
-def _allow(handle: str, active: list[RoutedEndpoint]) -> dict[str, str]:
-    """Path shape → `Allow` header, methods of more general templates included."""
-    entries: dict[str, str] = {}
-    for endpoint in active:
-        shape = endpoint.template.shape
-        segments = shape[1:].split("/")
-        methods = allowed(
-            e.method
-            for e in active
-            if len(e.template.segments) == len(segments)
-            and all(
-                theirs.startswith("{") or theirs == ours
-                for theirs, ours in zip(e.template.segments, segments, strict=True)
-            )
-        )
-        if shape_letter(endpoint.template) != GENERAL:
-            entries[f"/{handle}{shape}"] = ",".join(methods)
-    return entries
+def _target(template: Template, target: Template) -> str:
+    """The target's path with back references; `map_regm` fills them in (manual, 7.3.1).
 
-
-def _target_key(collection: RoutedCollection, endpoint: RoutedEndpoint) -> str:
-    """`e12/handle/orders/5` as an expression that captures the parameters."""
-    path = re.escape(f"/{collection.handle}") + "".join(
-        "/([^/]+)" if is_parameter else "/" + re.escape(segment)
-        for segment, is_parameter in zip(
-            endpoint.template.segments, endpoint.template.rank, strict=True
-        )
-    )
-    return f"^e{endpoint.id}{path}$"
-
-
-def _target(endpoint: RoutedEndpoint) -> str:
-    """The target's path with back references; `map_regm` fills them in (manual, 7.3.1)."""
-    assert endpoint.target is not None  # noqa: S101 - checked by the only caller
-    numbers = {name: i for i, name in enumerate(endpoint.template.parameters, start=1)}
+    These have one digit: `access.paths.MOST_PARAMETERS`.
+    """
+    numbers = {name: i for i, name in enumerate(template.parameters, start=1)}
     return "/" + "/".join(
-        f"\\{numbers[segment[1:-1]]}" if segment.startswith("{") else segment
-        for segment in endpoint.target.segments
+        f"\\{numbers[segment[1:-1]]}" if is_parameter else segment
+        for segment, is_parameter in zip(target.segments, target.rank, strict=True)
     )
 
 
@@ -203,38 +189,79 @@ def other_rules() -> Iterator[str]:
 
 
 def allow_rules() -> Iterator[str]:
-    """Set `txn.allow` for a path without an endpoint for the method; off the fast path."""
-    missing = "!{ var(txn.route) -m found } !{ var(txn.allow) -m found }"
-    yield "http-request set-var(txn.a1) var(txn.p),field(-2,/,0)"
-    yield "http-request set-var(txn.a2) var(txn.p),field(-3,/,0)"
-    yield "http-request set-var(txn.a3) var(txn.p),field(-4,/,0)"
+    """Set `txn.allow` for a path without an endpoint for the method; off the fast path.
+
+    The methods of every shape that the path has are put together: templates that no other holds
+    may match the same path.
+    """
+    missing = "!{ var(txn.route) -m found }"
+    yield f"http-request set-var(txn.methods) int(0) if {missing}"
+    yield f"http-request set-var(txn.p1) var(txn.p),field(-2,/,0) if {missing}"
+    yield f"http-request set-var(txn.p2) var(txn.p),field(-3,/,0) if {missing}"
+    yield f"http-request set-var(txn.p3) var(txn.p),field(-4,/,0) if {missing}"
     for key in (
         "var(txn.p)",
-        "var(txn.a1),concat(/{})",
-        "var(txn.a2),concat(/{}/,txn.s1)",
-        "var(txn.a2),concat(/{}/{})",
-        "var(txn.a3),concat(/{}/,txn.s2),concat(/,txn.s1)",
-        "var(txn.a3),concat(/{}/,txn.s2,/{})",
+        "var(txn.p1),concat(/{})",
+        "var(txn.p2),concat(/{}/,txn.s1)",
+        "var(txn.p2),concat(/{}/{})",
+        "var(txn.p3),concat(/{}/,txn.s2),concat(/,txn.s1)",
+        "var(txn.p3),concat(/{}/,txn.s2,/{})",
     ):
-        yield f"http-request set-var(txn.allow) {key},map_str(allow.map) if {missing}"
+        found = f"{key},map_str_int(allow.map,0),or(txn.methods)"
+        yield f"http-request set-var(txn.methods) {found} if {missing}"
+    general = f"{{ var(txn.shapes) -m sub {GENERAL} }}"
+    for method, bit in BITS.items():
+        found = f"{{ str({method}),concat(,txn.p),map_reg(general.map) -m found }}"
+        yield (
+            f"http-request set-var(txn.methods) var(txn.methods),or({bit})"
+            f" if {missing} {general} {found}"
+        )
+    yield f"http-request set-var(txn.allow) var(txn.methods),map_int(methods.map) if {missing}"
 
 
 def lookup(routes: Routes, method: str, path: str) -> str | None:
-    """The look-ups of the rules above in Python, to be compared with `access.paths.choose` in tests."""
-    call = f"{method}{path}"
-    if call in routes.routes:
-        return routes.routes[call]
-    known = routes.collections.get(path.split("/")[1] if path.count("/") else "")
-    shapes = known.split(";")[1] if known and not path.endswith("/") else ""
+    """The look-ups of the rules above in Python: the value of the route of a path in normal form."""
+    call = f"{method}{_marked(path)}"
     parts = call.split("/")
+    for key in (call, _masked(parts, (1,))):
+        if key in routes.routes:
+            return routes.routes[key]
+    shapes = _shapes(routes, parts)
     for from_end, letter in SHAPES.items():
-        if letter in shapes and len(parts) > max(from_end) + 1:
-            masked = [PARAMETER if len(parts) - i in from_end else p for i, p in enumerate(parts)]
-            value = routes.routes.get("/".join(masked))
-            if value is not None:
-                return value
-    if GENERAL in shapes:
-        for expression, value in routes.general.items():
-            if re.search(expression, call):
-                return value
-    return None
+        value = routes.routes.get(_masked(parts, from_end))
+        if letter in shapes and value is not None:
+            return value
+    return _general(routes, call) if GENERAL in shapes else None
+
+
+def lookup_allow(routes: Routes, path: str) -> str | None:
+    """The same for the `Allow` header of a path that has no endpoint for a method."""
+    parts = _marked(path).split("/")
+    number = int(routes.allow.get(path, "0"))
+    for from_end in SHAPES:
+        number |= int(routes.allow.get(_masked(parts, from_end), "0"))
+    if GENERAL in _shapes(routes, parts):
+        for method, bit in BITS.items():
+            number |= bit * (_general(routes, f"{method}{path}") is not None)
+    return routes.methods.get(str(number))
+
+
+def _marked(path: str) -> str:
+    """A path as `txn.p` holds it: one that ends in a slash is no key, whatever its shape."""
+    return "{" + path if path.endswith("/") else path
+
+
+def _shapes(routes: Routes, parts: list[str]) -> str:
+    known = routes.collections.get(parts[1]) if len(parts) > 1 else None
+    return known.split(";")[1] if known else ""
+
+
+def _masked(parts: list[str], from_end: tuple[int, ...]) -> str:
+    """A key with parameters at places counted from the end; shorter paths have no such key."""
+    if len(parts) <= max(from_end):
+        return ""
+    return "/".join(PARAMETER if len(parts) - i in from_end else p for i, p in enumerate(parts))
+
+
+def _general(routes: Routes, call: str) -> str | None:
+    return next((v for e, v in routes.general.items() if re.search(e, call)), None)

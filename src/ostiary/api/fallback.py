@@ -1,0 +1,31 @@
+"""Errors below `/api/` that Django itself answers: JSON, as every other answer of the API."""
+
+import json
+from collections.abc import Callable
+from http.client import responses
+
+from django.http import HttpRequest, HttpResponse
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class JsonErrors:
+    """Gives an unknown path or a wrong method below `/api/` the API's shape of an error."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        kind = response.headers.get("Content-Type", "")
+        if not request.path.startswith("/api/") or response.status_code < 400 or "json" in kind:
+            return response
+        message = responses.get(response.status_code, "Error").capitalize()
+        answer = HttpResponse(
+            json.dumps({"message": message}),
+            status=response.status_code,
+            content_type="application/json; charset=utf-8",
+        )
+        if "Allow" in response.headers:
+            answer["Allow"] = response.headers["Allow"]
+        return answer
