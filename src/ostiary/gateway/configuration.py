@@ -24,7 +24,7 @@ TABLES = (
     ("bad", "type ipv6 size 100k expire 10s store gpc0,gpc0_rate(1s)"),
     ("rate_short", "type string len 32 size 1m expire 3m nopurge store gpc(1)"),
     ("rate_long", "type string len 32 size 1m expire 25h nopurge store gpc(1)"),
-    ("quota", "type string len 32 size 1m expire 24d nopurge store gpc(1),gpt(1)"),
+    ("quota", "type string len 32 size 1m expire 24d nopurge store gpc(2),gpt(1)"),
 )
 
 #: Fields of a log line, separated by spaces; `collector.lines` reads them.
@@ -104,7 +104,7 @@ def configuration(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> st
         *_tables(node),
         _frontend(node, plan),
         _refuse(),
-        _guarded(node),
+        _guarded(),
         *(_upstream(node, plan, slot) for slot in range(node.slots)),
         _recipes(node),
         "defaults end from base\n",
@@ -201,10 +201,9 @@ def _refuse() -> str:
     )  # fmt: skip
 
 
-def _guarded(node: Node) -> str:
+def _guarded() -> str:
     def lines() -> Iterator[str]:
         yield from rules.limits()
-        yield from rules.identity(tls=node.certificate is not None)
         yield from rules.bad_gateway()
         yield from rules.limit_headers()
 
@@ -213,12 +212,13 @@ def _guarded(node: Node) -> str:
 
 def _upstream(node: Node, plan: Plan, slot: int) -> str:
     used = [u for u in plan.upstreams if u.slot == slot]
+    tls = node.certificate is not None
 
     def lines() -> Iterator[str]:
         if slot in node.plain_slots:
-            yield from rules.upstream()
+            yield from rules.upstream(tls=tls)
         else:
-            yield from rules.special_upstream(auth_headers=auth_headers(plan))
+            yield from rules.special_upstream(tls=tls, auth_headers=auth_headers(plan))
         if slot in node.checked_slots:
             yield "option httpchk"
             host = "%[be_name,map_str(hosts.map)]"
@@ -262,7 +262,7 @@ def server_parameters(server: Server) -> str:
 def _recipes(node: Node) -> str:
     def lines() -> Iterator[str]:
         yield "timeout server 250s"
-        yield from rules.recipe()
+        yield from rules.recipe(tls=node.certificate is not None)
         yield f"server runner unix@{node.run}/recipes.sock"
 
     return _section("backend recipes from guarded", lines())
