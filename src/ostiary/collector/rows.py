@@ -3,20 +3,21 @@
 import re
 from collections.abc import Iterable
 
-_QUOTA = re.compile(r"key=(\d+):(\d+) .*\bgpt0=(\d+)\b.*\bgpc0=(\d+)|"
-                    r"key=(\d+):(\d+) .*\bgpc0=(\d+)\b.*\bgpt0=(\d+)")  # fmt: skip
+_KEY = re.compile(r"key=(\d+):(\d+) ")
+_VALUE = re.compile(r"\b(gp[tc]\d)=(\d+)")
 
 
 def quota(lines: Iterable[str]) -> dict[tuple[int, int], int]:
-    """(profile, start of the period) → calls in it: the base (less one) and what was counted."""
+    """(profile, start of the period) → calls that passed in it.
+
+    `gpt0` is one more than the count before this process; `gpc0` counts what came, `gpc1` what of
+    it was refused.
+    """
     counts = {}
     for line in lines:
-        match = _QUOTA.search(line)
-        if match is None:
-            continue
-        profile, start, base, count = (
-            match.group(1, 2, 3, 4) if match[1] else match.group(5, 6, 8, 7)
-        )
-        if int(base):
-            counts[int(profile), int(start)] = int(base) - 1 + int(count)
+        key = _KEY.search(line)
+        values = {name: int(value) for name, value in _VALUE.findall(line)}
+        if key and values.get("gpt0"):
+            passed = values.get("gpc0", 0) - values.get("gpc1", 0)
+            counts[int(key[1]), int(key[2])] = values["gpt0"] - 1 + max(0, passed)
     return counts

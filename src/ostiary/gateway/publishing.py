@@ -190,12 +190,9 @@ def _kind(connection: Connection, published: Published, node: Node) -> range:
     if connection.health_path:
         return node.checked_slots
     special = connection.auth_type != Connection.Auth.NONE or connection.timeout_seconds != 30
-    endpoints = (
-        endpoint
-        for collection in published.collections
-        if collection.connection_id == connection.pk
-        for endpoint in collection.endpoints.all()
-    )
+    collections = [c for c in published.collections if c.connection_id == connection.pk]
+    special |= any(collection.forward_credential for collection in collections)
+    endpoints = (endpoint for collection in collections for endpoint in collection.endpoints.all())
     if special or any(e.timeout_seconds or e.target_path not in {"", e.path} for e in endpoints):
         return node.special_slots
     return node.plain_slots

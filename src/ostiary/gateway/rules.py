@@ -271,71 +271,82 @@ QUOTA_LEFT = f"sc_get_gpt({GPT['quota_limit']},0),sub(txn.qn)"
 
 
 def limits() -> Iterator[str]:
-    """Count the call against its profile's rate limit and quota; exact in every window.
+    """Count the call against its profile's quota and rate limit; exact in every window.
 
     The window's number is part of the key, so a window is never reset, only left behind. The
     counters increment and compare in one step. A row that cannot be had (the table is full) has no
-    count, and what has no count is refused. What is refused counts towards nothing, so a quota
-    that is used up is seen before the rate counts.
+    count, and what has no count is refused. What is refused counts towards nothing: a call that
+    the rate limit refuses is taken back from the quota by counting it in element 1.
     """
     profile = f"sc_get_gpt({GPT['profile']},0)"
-    yield f"http-request set-var(txn.ri) sc_get_gpt({GPT['rate_interval']},0)"
-    yield "http-request set-var(txn.w) date,div(txn.ri)"
-    row = f"{profile},concat(:,txn.w)"
-    yield f"http-request track-sc1 {row} table rate_short if {{ var(txn.ri) -m int 60 1 }}"
-    yield f"http-request track-sc1 {row} table rate_long if {{ var(txn.ri) -m int gt 60 }}"
     yield f"http-request set-var(txn.q) sc_get_gpt({GPT['quota_start']},0)"
     yield f"http-request track-sc2 {profile},concat(:,txn.q) table quota if {METERED}"
     # Element 0 is one more than what was used before this process counted: zero is "not yet set".
     base = f"sc_get_gpt({GPT['quota_base']},0),add(1)"
     yield f"http-request sc-set-gpt(0,2) {base} if {{ sc_get_gpt(0,2) eq 0 }}"
-    yield "http-request set-var(txn.qb) sc_get_gpt(0,2)"
-    yield "http-request set-var(txn.qn) sc_get_gpc(0,2),add(txn.qb)"
-    yield refuse(Reason.QUOTA_EXCEEDED, f"{METERED} !{{ {QUOTA_LEFT} ge 0 }}")
-    yield f"http-request set-var(txn.rn) sc_inc_gpc(0,1) if !{CODED}"
-    yield refuse(Reason.RATE_LIMITED, f"{RATED} !{{ {RATE_LEFT} ge 0 }} !{CODED}")
-    yield "http-request set-var(txn.qb) sc_get_gpt(0,2),sub(1)"
-    yield f"http-request set-var(txn.qn) sc_inc_gpc(0,2),add(txn.qb) if !{CODED}"
-    yield refuse(Reason.QUOTA_EXCEEDED, f"{METERED} !{{ {QUOTA_LEFT} ge 0 }} !{CODED}")
-    yield "http-request set-var(txn.late) date,mod(txn.ri)"
-    yield from _exceeded()
+    yield "http-request set-var(txn.back) sc_get_gpc(1,2)"
+    yield "http-request set-var(txn.qb) sc_get_gpt(0,2),sub(1),sub(txn.back)"
+    yield "http-request set-var(txn.qn) sc_inc_gpc(0,2),add(txn.qb)"
+    exhausted = f"{METERED} !{{ {QUOTA_LEFT} ge 0 }}"
+    yield f"http-request sc-inc-gpc(1,2) if {exhausted}"
+    yield answer(Reason.QUOTA_EXCEEDED, condition=exhausted, headers=_refused_quota())
+    yield f"http-request set-var(txn.ri) sc_get_gpt({GPT['rate_interval']},0)"
+    yield "http-request set-var(txn.w) date,div(txn.ri)"
+    row = f"{profile},concat(:,txn.w)"
+    yield f"http-request track-sc1 {row} table rate_short if {{ var(txn.ri) -m int 60 1 }}"
+    yield f"http-request track-sc1 {row} table rate_long if {{ var(txn.ri) -m int gt 60 }}"
+    yield "http-request set-var(txn.rn) sc_inc_gpc(0,1)"
+    over = f"{RATED} !{{ {RATE_LEFT} ge 0 }}"
+    yield f"http-request sc-inc-gpc(1,2) if {over}"
+    yield answer(Reason.RATE_LIMITED, condition=over, headers=_refused_rate())
 
 
-def _exceeded() -> Iterator[str]:
-    """Answer what is over a limit, with the seconds until it is full again."""
-    rate = f"{{ var(txn.code) -m int {code(Reason.RATE_LIMITED)} }}"
-    quota = f"{{ var(txn.code) -m int {code(Reason.QUOTA_EXCEEDED)} }}"
-    yield f"http-request set-var(txn.rn) sc_get_gpt({GPT['rate_limit']},0) if {rate}"
-    yield f"http-request set-var(txn.rn) sc_get_gpc(0,1) if {quota}"
-    yield f"http-request set-var(txn.qn) sc_get_gpt({GPT['quota_limit']},0) if {quota}"
-    yield answer(Reason.RATE_LIMITED, condition=rate, headers=(("Retry-After", RATE_RESET),))
-    yield answer(Reason.QUOTA_EXCEEDED, condition=quota, headers=(("Retry-After", QUOTA_RESET),))
-
-
-RATE_RESET = "%[var(txn.ri),sub(txn.late)]"
+RATE_RESET = "%[date,mod(txn.ri),neg,add(txn.ri)]"
 QUOTA_RESET = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.now)]"
+RATE_LIMIT = f"%[sc_get_gpt({GPT['rate_limit']},0)]"
+QUOTA_LIMIT = f"%[sc_get_gpt({GPT['quota_limit']},0)]"
+QUOTA_LENGTH = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.q)]"
+RATE_POLICY = rf"\"rate\";q={RATE_LIMIT};w=%[var(txn.ri)]"
+QUOTA_POLICY = rf"\"quota\";q={QUOTA_LIMIT};w={QUOTA_LENGTH}"
+
+Headers = tuple[tuple[str, str], ...]
+
+
+def _refused_rate() -> Headers:
+    """What a call over the rate limit is told beside the headers that every answer has."""
+    return (
+        ("Retry-After", RATE_RESET),
+        ("RateLimit", rf"\"rate\";r=0;t={RATE_RESET}"),
+        ("RateLimit-Policy", RATE_POLICY),
+        ("X-RateLimit-Limit", RATE_LIMIT),
+        ("X-RateLimit-Remaining", "0"),
+        ("X-RateLimit-Reset", RATE_RESET),
+    )
+
+
+def _refused_quota() -> Headers:
+    return (
+        ("Retry-After", QUOTA_RESET),
+        ("RateLimit", rf"\"quota\";r=0;t={QUOTA_RESET}"),
+        ("RateLimit-Policy", QUOTA_POLICY),
+    )
 
 
 def limit_headers() -> Iterator[str]:
     """`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10, sections 3, 4).
 
     On every answer to a limited profile, one line for each limit; the older `X-RateLimit-…` for
-    the rate limit alone.
+    the rate limit alone. A call over a limit was told by the rule that refused it.
     """
-    header = "http-after-response {}-header {} {} if {}"
-    left = rf'"\"rate\";r=%[{RATE_LEFT}];t={RATE_RESET}"'
-    yield header.format("set", "RateLimit", left, RATED)
-    limit = f"%[sc_get_gpt({GPT['rate_limit']},0)]"
-    policy = rf'"\"rate\";q={limit};w=%[var(txn.ri)]"'
-    yield header.format("set", "RateLimit-Policy", policy, RATED)
-    yield header.format("set", "X-RateLimit-Limit", limit, RATED)
-    yield header.format("set", "X-RateLimit-Remaining", f"%[{RATE_LEFT}]", RATED)
-    yield header.format("set", "X-RateLimit-Reset", RATE_RESET, RATED)
-    left = rf'"\"quota\";r=%[{QUOTA_LEFT}];t={QUOTA_RESET}"'
-    yield header.format("add", "RateLimit", left, METERED)
-    limit = f"%[sc_get_gpt({GPT['quota_limit']},0)]"
-    length = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.q)]"
-    yield header.format("add", "RateLimit-Policy", rf'"\"quota\";q={limit};w={length}"', METERED)
+    rated, metered = f"{{ {RATE_LEFT} ge 0 }}", f"{{ {QUOTA_LEFT} ge 0 }}"
+    header = "http-after-response add-header {} {} if {}"
+    yield header.format("RateLimit", rf'"\"rate\";r=%[{RATE_LEFT}];t={RATE_RESET}"', rated)
+    yield header.format("RateLimit-Policy", f'"{RATE_POLICY}"', rated)
+    yield header.format("X-RateLimit-Limit", RATE_LIMIT, rated)
+    yield header.format("X-RateLimit-Remaining", f"%[{RATE_LEFT}]", rated)
+    yield header.format("X-RateLimit-Reset", RATE_RESET, rated)
+    yield header.format("RateLimit", rf'"\"quota\";r=%[{QUOTA_LEFT}];t={QUOTA_RESET}"', metered)
+    yield header.format("RateLimit-Policy", f'"{QUOTA_POLICY}"', metered)
 
 
 def bad_gateway() -> Iterator[str]:
@@ -344,10 +355,7 @@ def bad_gateway() -> Iterator[str]:
     What the upstream itself answered stays as it is.
     """
     yield "http-response set-var(txn.answered) bool(1) if { status 503 }"
-    yield (
-        "http-after-response set-status 502 if { status 503 } !{ var(txn.answered) -m found }"
-        f" !{CODED}"
-    )
+    yield "http-after-response set-status 502 if { status 503 } !{ var(txn.answered) -m found }"
 
 
 #: What a caller must not be able to tell the upstream: our own headers, and addresses.
@@ -357,11 +365,13 @@ STRIPPED = (
 )
 
 
+def stripped(*, credential: bool) -> str:
+    """Headers of the caller that do not reach the upstream, as one expression."""
+    return f"^({STRIPPED}{'|authorization|api-token' if credential else ''})$"
+
+
 def identity(*, tls: bool) -> Iterator[str]:
-    """What the upstream is told, and what it must not hear from the caller."""
-    kept = "{ var(txn.route) -m sub ;-f }"
-    yield f"http-request del-header ^({STRIPPED}|authorization|api-token)$ -m reg if !{kept}"
-    yield f"http-request del-header ^({STRIPPED})$ -m reg if {kept}"
+    """What the upstream is told of the caller; what the caller said of itself is gone by then."""
     # `Connection: X-Ostiary-Client` would have the next hop drop ours.
     yield (
         "http-request del-header connection if { req.fhdr(connection) -m found }"
@@ -374,14 +384,20 @@ def identity(*, tls: bool) -> Iterator[str]:
     yield f"http-request add-header X-Forwarded-Proto {'https' if tls else 'http'}"
 
 
-def upstream() -> Iterator[str]:
+def upstream(*, tls: bool) -> Iterator[str]:
     """Where the call goes: path below the upstream's base path, and its host."""
+    yield f"http-request del-header {stripped(credential=True)} -m reg"
+    yield from identity(tls=tls)
     yield "http-request set-path %[be_name,map_str(base.map)]/%[path,field(3,/,0)]"
     yield "http-request set-header Host %[be_name,map_str(hosts.map)]"
 
 
-def special_upstream(*, auth_headers: tuple[str, ...]) -> Iterator[str]:
+def special_upstream(*, tls: bool, auth_headers: tuple[str, ...]) -> Iterator[str]:
     """The same for connections and collections that ask for more than that."""
+    kept = "{ var(txn.route) -m sub ;-f }"
+    yield f"http-request del-header {stripped(credential=True)} -m reg if !{kept}"
+    yield f"http-request del-header {stripped(credential=False)} -m reg if {kept}"
+    yield from identity(tls=tls)
     target = "{ var(txn.route) -m sub t; }"
     yield "http-request set-var(txn.to) var(txn.route),field(1,;)"
     yield f"http-request set-var(txn.to) var(txn.to),concat(,txn.p),map_regm(targets.map) if {target}"
@@ -401,8 +417,10 @@ def special_upstream(*, auth_headers: tuple[str, ...]) -> Iterator[str]:
     yield f"http-request set-query %[{query}] if !{{ query -m found }} {added}"
 
 
-def recipe() -> Iterator[str]:
+def recipe(*, tls: bool) -> Iterator[str]:
     """What the recipe runner is told beside the call; the path goes as it is."""
+    yield f"http-request del-header {stripped(credential=True)} -m reg"
+    yield from identity(tls=tls)
     yield "http-request set-var(txn.endpoint) var(txn.route),field(1,;)"
     yield "http-request set-var(txn.recipe) var(txn.endpoint),map_str(recipes.map)"
     fields = ("Recipe", "Template", "Base", "Timeout", "Validate")
