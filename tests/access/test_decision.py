@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.access.decision import LEASE_SECONDS, Allow, Deny, decide, explain
+from ostiary.access.decision import (
+    CHECKS,
+    LEASE_SECONDS,
+    Allow,
+    Deny,
+    Outcome,
+    check_client,
+    decide,
+    explain,
+)
 from ostiary.access.facts import (
     Client,
     ClientId,
@@ -60,6 +69,7 @@ def some_facts(
 
 
 REFUSED: dict[str, tuple[Facts, Reason]] = {
+    "several presented": (some_facts(several=True), Reason.CONFLICTING_CREDENTIALS),
     "nothing presented": (some_facts(presented=False), Reason.CREDENTIAL_MISSING),
     "unknown": (some_facts(known=None), Reason.UNKNOWN_CREDENTIAL),
     "another method": (some_facts(profile={"method": AuthMethod.JWT}), Reason.METHOD_MISMATCH),
@@ -106,17 +116,94 @@ def test_what_is_wrong_is_refused_for_that_reason(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_the_explanation_ends_with_the_reason_of_the_decision(case: str) -> None:
+def test_the_explanation_fails_once_for_the_reason_of_the_decision(case: str) -> None:
     facts, reason = REFUSED[case]
     steps = explain(facts)
-    assert steps[-1].reason is reason
-    assert all(step.reason is None for step in steps[:-1])
+    failed = [step.outcome for step in steps].index(Outcome.FAILED)
+    assert steps[failed].reason is reason
+    assert all(s.outcome is Outcome.PASSED and s.reason is None for s in steps[:failed])
+    assert all(s.outcome is Outcome.NOT_REACHED and not s.inputs for s in steps[failed + 1 :])
+    assert len(steps) == len(CHECKS)
 
 
 def test_an_allowed_call_is_explained_to_the_end() -> None:
     steps = explain(some_facts())
-    assert len(steps) == 9
-    assert not any(step.reason for step in steps)
+    assert [step.check for step in steps] == [
+        "presented", "known", "method", "credential", "client", "profile", "address", "collection",
+        "endpoint",
+    ]  # fmt: skip
+    assert all(step.outcome is Outcome.PASSED and step.reason is None for step in steps)
+
+
+def test_the_explanation_shows_what_each_check_looked_at() -> None:
+    profile = {"allowed": (NET, OTHER_NET), "expires_at": NOW + 7}
+    shown = {s.check: dict(s.inputs) for s in explain(some_facts(profile=profile))}
+    assert shown == {
+        "presented": {"presented": "yes", "several": "no"},
+        "known": {"credential": "1"},
+        "method": {"presented as": "token", "profile": "token"},
+        "credential": {
+            "now": "1800000000",
+            "revoked at": "none",
+            "overlap until": "none",
+            "expires at": "none",
+        },
+        "client": {"client": "3", "active": "yes"},
+        "profile": {
+            "profile": "2",
+            "active": "yes",
+            "now": "1800000000",
+            "expires at": "1800000007",
+        },
+        "address": {
+            "address": "192.0.2.7",
+            "denied": "none",
+            "allowed": "192.0.2.0/24, 198.51.100.0/24",
+        },
+        "collection": {"collection": "4", "granted": "yes"},
+        "endpoint": {"endpoint": "5", "inactive": "no", "methods of the path": "none"},
+    }
+
+
+def test_of_two_things_that_are_wrong_the_first_check_tells() -> None:
+    everything: dict[str, Any] = {
+        "several": True,
+        "credential": {"revoked_at": NOW},
+        "client": {"active": False},
+        "profile": {"active": False, "method": AuthMethod.JWT, "allowed": (OTHER_NET,)},
+        "route": {"granted": False, "endpoint": None},
+    }
+    repairs: list[dict[str, Any]] = [
+        {"several": False},
+        {"profile": {"active": False, "allowed": (OTHER_NET,)}},
+        {"credential": {}},
+        {"client": {}},
+        {"profile": {"allowed": (OTHER_NET,)}},
+        {"profile": {}},
+        {"route": {"endpoint": None}},
+        {"route": {}},
+    ]
+    told = []
+    for repair in ({}, *repairs):
+        everything |= repair
+        verdict = decide(some_facts(**everything))
+        told.append(verdict.reason if isinstance(verdict, Deny) else None)
+    assert told == [
+        Reason.CONFLICTING_CREDENTIALS,
+        Reason.METHOD_MISMATCH,
+        Reason.REVOKED_CREDENTIAL,
+        Reason.CLIENT_INACTIVE,
+        Reason.PROFILE_INACTIVE,
+        Reason.ADDRESS_NOT_ALLOWED,
+        Reason.COLLECTION_NOT_GRANTED,
+        Reason.ENDPOINT_NOT_FOUND,
+        None,
+    ]
+
+
+def test_a_check_that_is_asked_about_nobody_does_not_pass() -> None:
+    with pytest.raises(AssertionError):
+        check_client(some_facts(known=None))
 
 
 @pytest.mark.parametrize(

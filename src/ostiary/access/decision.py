@@ -1,6 +1,7 @@
 """The decision: facts in, a verdict out. Pure and total; the order of checks stands here, once."""
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ostiary.access.addresses import contains
@@ -31,16 +32,27 @@ class Deny:
 Verdict = Allow | Deny
 
 
+class Outcome(enum.StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_REACHED = "not reached"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One check of a decision, for the owner: what it looked at, and what it found."""
 
     check: str
-    inputs: str
-    reason: Reason | None
+    outcome: Outcome
+    #: Names and values; none where the check was not reached.
+    inputs: tuple[tuple[str, str], ...] = ()
+    #: Why it failed, if it did.
+    reason: Reason | None = None
 
 
 def check_presented(facts: Facts) -> Reason | None:
+    if facts.several:
+        return Reason.CONFLICTING_CREDENTIALS
     return None if facts.presented else Reason.CREDENTIAL_MISSING
 
 
@@ -134,37 +146,79 @@ def decide(facts: Facts) -> Verdict:
 
 
 def explain(facts: Facts) -> tuple[Step, ...]:
-    """The checks of `decide` up to the first that refuses, with what each one looked at."""
+    """Every check of `decide`, in its order, with what each one looked at and found."""
     steps: list[Step] = []
+    refused = False
     for check in CHECKS:
-        reason = check(facts)
-        name = check.__name__.removeprefix("check_")
-        steps.append(Step(check=name, inputs=_inputs(name, facts), reason=reason))
-        if reason is not None:
-            break
+        steps.append(_unreached(check) if refused else _step(check, facts))
+        refused = steps[-1].outcome is not Outcome.PASSED
     return tuple(steps)
 
 
-def _inputs(check: str, facts: Facts) -> str:
-    known = facts.known
-    shown: dict[str, object] = {
-        "presented": facts.presented,
-        "known": known.credential.id if known else None,
-        "method": facts.method.value,
-        "credential": known.credential if known else None,
-        "client": known.client if known else None,
-        "profile": (known.profile.id, known.profile.active, known.profile.expires_at)
-        if known
-        else None,
-        "address": str(facts.address),
-        "collection": (facts.route.collection, facts.route.granted),
-        "endpoint": facts.route,
-    }
-    return str(shown[check])
+def _step(check: Check, facts: Facts) -> Step:
+    reason = check(facts)
+    return Step(
+        check=_name(check),
+        outcome=Outcome.FAILED if reason else Outcome.PASSED,
+        inputs=tuple((name, _text(value)) for name, value in _INPUTS[check](facts).items()),
+        reason=reason,
+    )
+
+
+def _unreached(check: Check) -> Step:
+    return Step(check=_name(check), outcome=Outcome.NOT_REACHED)
+
+
+def _name(check: Check) -> str:
+    return check.__name__.removeprefix("check_")
+
+
+def _text(value: object) -> str:
+    """A value as an owner reads it."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+#: What each check looks at; times are Unix seconds.
+_INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
+    check_presented: lambda f: {"presented": f.presented, "several": f.several},
+    check_known: lambda f: {"credential": f.known.credential.id if f.known else None},
+    check_method: lambda f: {"presented as": f.method, "profile": _known(f).profile.method},
+    check_credential: lambda f: {
+        "now": f.now,
+        "revoked at": _known(f).credential.revoked_at,
+        "overlap until": _known(f).credential.overlap_until,
+        "expires at": _known(f).credential.expires_at,
+    },
+    check_client: lambda f: {"client": _known(f).client.id, "active": _known(f).client.active},
+    check_profile: lambda f: {
+        "profile": _known(f).profile.id,
+        "active": _known(f).profile.active,
+        "now": f.now,
+        "expires at": _known(f).profile.expires_at,
+    },
+    check_address: lambda f: {
+        "address": f.address,
+        "denied": _known(f).profile.denied,
+        "allowed": _known(f).profile.allowed,
+    },
+    check_collection: lambda f: {
+        "collection": f.route.collection,
+        "granted": f.route.granted,
+    },
+    check_endpoint: lambda f: {
+        "endpoint": f.route.endpoint,
+        "inactive": f.route.inactive,
+        "methods of the path": f.route.allow,
+    },
+}
 
 
 def _known(facts: Facts) -> Known:
-    if facts.known is None:  # pragma: no cover - `check_known` stands before all who ask
+    if facts.known is None:  # `check_known` stands before all who ask
         raise AssertionError("asked about an unknown credential")
     return facts.known
 

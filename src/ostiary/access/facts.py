@@ -73,6 +73,8 @@ class Facts:
     now: int
     address: Address | None
     presented: bool
+    #: More than one credential, or one twice.
+    several: bool = False
     #: How the call proves itself: the method that the presented form belongs to.
     method: AuthMethod
     known: Known | None
