@@ -93,3 +93,65 @@ def test_a_secret_is_not_pickled() -> None:
 
     with pytest.raises(TypeError):
         pickle.dumps(Secret("hush"))
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [
+        (tokens.issue_management_token().reveal(), "ostm_"),
+        (tokens.issue_sign_in().reveal(), "osts_"),
+        (tokens.issue_client_id(), "ostc_"),
+        (tokens.issue_client_secret().reveal(), "ostk_"),
+    ],
+    ids=["management", "sign-in", "client id", "client secret"],
+)
+def test_what_is_no_consumers_token_has_its_own_prefix_and_a_checksum(
+    text: str, prefix: str
+) -> None:
+    assert text.startswith(prefix)
+    assert len(text) == 54
+    assert tokens.checksum_ok(text)
+    assert not tokens.looks_native(text)
+    assert tokens.problem_with_import(text)
+
+
+@given(st.text(st.characters(), max_size=80))
+def test_no_text_of_a_stranger_raises_or_passes(text: str) -> None:
+    for value in (text, "ost_" + text, ("ost_" + text).ljust(65, "A")[:65]):
+        assert not tokens.mark_ok(value, KEY)
+        assert isinstance(tokens.checksum_ok(value), bool)
+        assert len(tokens.fingerprint(value)) == 32
+
+
+@given(st.integers(4, 58), st.sampled_from("Zz9_"))
+def test_a_changed_body_or_mark_is_not_ours(position: int, char: str) -> None:
+    text = tokens.issue_token(KEY).reveal()
+    wrong = text[:position] + char + text[position + 1 :]
+    assert tokens.mark_ok(wrong, KEY) == (wrong == text)
+
+
+def test_a_token_has_as_many_bytes_as_characters() -> None:
+    text = tokens.issue_token(KEY).reveal()
+    assert not tokens.looks_native(text[:-1] + "ü")
+    assert not tokens.looks_native(text + "A")
+    assert not tokens.looks_native("OST_" + text[4:])
+
+
+def test_a_stored_token_is_shown_by_its_ends_alone() -> None:
+    text = tokens.issue_token(KEY).reveal()
+    shown = tokens.masked(tokens.prefix_of(text), tokens.last_four(text))
+    assert shown == f"{text[:8]}…{text[-4:]}"
+    assert tokens.masked("", "") == "…"
+
+
+def test_a_secret_does_not_get_into_json() -> None:
+    import json
+
+    with pytest.raises(TypeError) as caught:
+        json.dumps({"token": Secret("hush")})
+    assert "hush" not in str(caught.value)
+    assert "hush" not in json.dumps({"token": Secret("hush")}, default=str)
+
+
+def test_secrets_of_any_text_are_compared() -> None:
+    assert Secret("\ud800") == Secret("\ud800") != Secret("\ud801")

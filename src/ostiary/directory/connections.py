@@ -196,7 +196,7 @@ def _certificates(problems: fields.Problems, value: object) -> str:
     if pem:
         try:
             ssl.create_default_context(cadata=pem)
-        except (ssl.SSLError, ValueError):
+        except (ssl.SSLError, ValueError, TypeError):
             problems.add("ca_pem", "must be certificates in PEM form")
     return pem
 

@@ -185,7 +185,7 @@ def _frontend(node: Node, plan: Plan) -> str:
         yield f"bind {host}:{node.port}{tls}"
         yield f"log unix@{node.run}/log.sock len 4096 format raw local0 info"
         yield f'log-format "{LOG_FORMAT}"'
-        yield "unique-id-format %{+X}o%Ts-%pid-%rt"
+        yield "unique-id-format %{+X}o%Ts-%rt"
         yield from rules.decide(trusted=bool(plan.trusted_proxies))
         yield "use_backend refuse if { var(txn.code) -m found }"
         yield "use_backend %[var(txn.route),field(3,;)]"

@@ -380,8 +380,9 @@ def identity(*, tls: bool) -> Iterator[str]:
     yield f"http-request add-header X-Ostiary-Client %[sc_get_gpt({GPT['client']},0)]"
     yield f"http-request add-header X-Ostiary-Profile %[sc_get_gpt({GPT['profile']},0)]"
     yield "http-request add-header X-Ostiary-Request-Id %[unique-id]"
-    yield "http-request add-header X-Forwarded-For %[src]"
-    yield f"http-request add-header X-Forwarded-Proto {'https' if tls else 'http'}"
+    yield "option forwardfor"
+    if tls:
+        yield "http-request add-header X-Forwarded-Proto https"
 
 
 def upstream(*, tls: bool) -> Iterator[str]:

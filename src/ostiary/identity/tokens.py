@@ -17,18 +17,28 @@ from ostiary.identity.secret import Secret
 TOKEN_PREFIX = "ost_"  # noqa: S105 - a prefix
 MANAGEMENT_PREFIX = "ostm_"
 SIGN_IN_PREFIX = "osts_"
+CLIENT_ID_PREFIX = "ostc_"
+CLIENT_SECRET_PREFIX = "ostk_"  # noqa: S105 - a prefix
 TOKEN_LENGTH = 65
 BODY_LENGTH = 43
 MARK_LENGTH = 12
 CHECKSUM_LENGTH = 6
+#: The length of everything of ours but consumers' tokens, which carry a mark besides.
+OTHER_LENGTH = 54
 #: Imported values: shorter ones can be guessed, longer ones do not fit a header with others.
 IMPORTED_LENGTHS = range(16, 513)
 
+_OTHER_PREFIXES = (MANAGEMENT_PREFIX, SIGN_IN_PREFIX, CLIENT_ID_PREFIX, CLIENT_SECRET_PREFIX)
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
+def _raw(text: str) -> bytes:
+    """Any text's bytes: what strangers send may hold a lone surrogate, and must not raise."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _checksum(text: str) -> str:
-    number, digits = zlib.crc32(text.encode()), ""
+    number, digits = zlib.crc32(_raw(text)), ""
     while number:
         number, digit = divmod(number, 62)
         digits = _BASE62[digit] + digits
@@ -37,7 +47,7 @@ def _checksum(text: str) -> str:
 
 def mark(body: str, issue_key: bytes) -> str:
     """The mark that shows a gateway that `body` came from this workspace."""
-    return hmac.new(issue_key, body.encode(), hashlib.sha256).hexdigest()[:MARK_LENGTH]
+    return hmac.new(issue_key, _raw(body), hashlib.sha256).hexdigest()[:MARK_LENGTH]
 
 
 def _closed(text: str) -> Secret:
@@ -60,30 +70,41 @@ def issue_sign_in() -> Secret:
     return _closed(SIGN_IN_PREFIX + secrets.token_urlsafe(32))
 
 
+def issue_client_id() -> str:
+    """A new OAuth 2.0 client id; public."""
+    return _closed(CLIENT_ID_PREFIX + secrets.token_urlsafe(32)).reveal()
+
+
+def issue_client_secret() -> Secret:
+    """A new OAuth 2.0 client secret."""
+    return _closed(CLIENT_SECRET_PREFIX + secrets.token_urlsafe(32))
+
+
 def fingerprint(text: str) -> bytes:
     """The SHA-256 under which a credential is stored and looked up, 32 bytes."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(_raw(text)).digest()
 
 
 def looks_native(text: str) -> bool:
-    """Whether a value has the outer form of a consumer's token of ours."""
-    return len(text) == TOKEN_LENGTH and text.startswith(TOKEN_PREFIX)
+    """Whether a value has the outer form of a consumer's token of ours.
+
+    The gateway counts bytes, and this characters: they are the same for ASCII alone.
+    """
+    return len(text) == TOKEN_LENGTH and text.startswith(TOKEN_PREFIX) and text.isascii()
 
 
 def checksum_ok(text: str) -> bool:
     """Whether the last six characters fit the rest: no typing error."""
-    return hmac.compare_digest(
-        _checksum(text[:-CHECKSUM_LENGTH]).encode(), text[-CHECKSUM_LENGTH:].encode()
-    )
+    body, given = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
+    return hmac.compare_digest(_checksum(body).encode(), _raw(given))
 
 
 def mark_ok(text: str, issue_key: bytes) -> bool:
     """Whether a value of our form was issued under `issue_key`."""
     body = text[len(TOKEN_PREFIX) :][:BODY_LENGTH]
     start = len(TOKEN_PREFIX) + BODY_LENGTH
-    return hmac.compare_digest(
-        mark(body, issue_key).encode(), text[start : start + MARK_LENGTH].encode()
-    )
+    given = text[start : start + MARK_LENGTH]
+    return hmac.compare_digest(mark(body, issue_key).encode(), _raw(given))
 
 
 def prefix_of(text: str) -> str:
@@ -101,12 +122,17 @@ def masked(prefix: str, last: str) -> str:
 
 
 def problem_with_import(text: str) -> str | None:
-    """Why a value that consumers hold already cannot be taken over, or nothing."""
+    """Why a value that consumers hold already cannot be taken over, or nothing.
+
+    A value of our own form is refused even with this workspace's mark: what we issued is in the
+    directory already, and without the mark the gateway would refuse every call that presents it.
+    """
     if len(text) not in IMPORTED_LENGTHS:
         return "must have 16 to 512 characters"
     if not all("!" <= char <= "~" for char in text):
         return "must be printable ASCII without spaces"
-    if looks_native(text):
+    other = len(text) == OTHER_LENGTH and text.startswith(_OTHER_PREFIXES) and checksum_ok(text)
+    if looks_native(text) or other:
         return "looks like a token that Ostiary issued; it cannot be imported"
     return None
 
