@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ostiary.identity.sealing import KeyRing, SealingError
 
 RING = KeyRing.new()
+SEALED = RING.seal("hush", "t:1:f")
 
 
 @given(st.text())
@@ -87,12 +88,13 @@ def test_what_cannot_be_opened_is_one_sentence_without_it(sealed: str, sentence:
 
 @given(st.data())
 def test_a_change_anywhere_is_noticed(data: st.DataObject) -> None:
-    sealed = RING.seal("hush", "t:1:f")
     # The last character of base64 has bits that mean nothing.
-    position = data.draw(st.integers(0, len(sealed) - 2))
-    char = data.draw(st.sampled_from("Aa0-.\x00ü").filter(lambda c: c != sealed[position]))
-    with pytest.raises(SealingError):
-        RING.open(sealed[:position] + char + sealed[position + 1 :], "t:1:f")
+    position = data.draw(st.integers(0, len(SEALED) - 2))
+    char = data.draw(st.sampled_from("Aa0-.\x00ü"))
+    changed = SEALED[:position] + char + SEALED[position + 1 :]
+    if changed != SEALED:
+        with pytest.raises(SealingError):
+            RING.open(changed, "t:1:f")
 
 
 def test_two_seals_of_one_value_differ() -> None:
