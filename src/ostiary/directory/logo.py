@@ -1,19 +1,32 @@
-"""Client logos: decoded, checked and drawn anew, so that nothing but pixels is kept."""
+"""Client logos: decoded, checked and drawn anew, so that nothing but pixels is kept.
+
+Pure; knows no table and no upload.
+"""
 
 import io
-import warnings
+import struct
+import zlib
 from dataclasses import dataclass
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 LARGEST = 2 * 1024 * 1024
-#: Pixels; a small file can claim to be far more than memory holds.
+#: A small file can claim to be far more than memory holds: four bytes for each of these.
 MOST_PIXELS = 25_000_000
 SMALL, MEDIUM = 48, 96
+#: What is tried, whatever the file's name or the upload's type says.
 FORMATS = ("PNG", "JPEG")
+#: Modes that are made smaller as they are: each conversion before that costs 100 MB.
+_PLAIN = frozenset({"L", "RGB", "RGBA"})
+#: What Pillow raises for files that are not what their first bytes promise.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError,
+    AttributeError, struct.error, zlib.error,
+)  # fmt: skip
+_TOO_MANY = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-class BadLogo(ValueError):
+class BadLogo(Exception):
     """Not a logo; the text is one sentence."""
 
 
@@ -29,33 +42,59 @@ def read(content: bytes) -> Logo:
     """Check an uploaded image and draw it in two sizes; raises BadLogo."""
     if len(content) > LARGEST:
         raise BadLogo("The logo is larger than 2 MB.")
-    image = _decoded(content)
-    return Logo(small=_drawn(image, SMALL), medium=_drawn(image, MEDIUM))
-
-
-def _decoded(content: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
-            if image.width * image.height > MOST_PIXELS:
-                raise BadLogo("The logo has more than 25 million pixels.")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_claims(image, content)
+            medium = _upright(image)
+    except UnidentifiedImageError:
         raise BadLogo("The logo must be a PNG or JPEG image.") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, BadLogo):
-            raise
+    except _TOO_MANY:
+        raise BadLogo("The logo has more than 25 million pixels.") from None
+    except _DAMAGE:
         raise BadLogo("The logo is damaged: it cannot be decoded.") from None
-    return upright.convert("RGBA")
+    return Logo(small=_written(_fitted(medium, SMALL)), medium=_written(medium))
 
 
-def _drawn(image: Image.Image, side: int) -> bytes:
-    small = ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
+def _check_claims(image: Image.Image, content: bytes) -> None:
+    """What the head of a file says, before a pixel of it is decoded."""
+    if image.width * image.height > MOST_PIXELS:
+        raise Image.DecompressionBombError
+    if image.format == "PNG":
+        if getattr(image, "is_animated", False):
+            raise BadLogo("The logo must not be animated.")
+        # Pillow does without the last chunk, but who cut it off may have cut off more.
+        if b"IEND" not in content[-4096:]:
+            raise BadLogo("The logo is damaged: its end is missing.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as it is meant to be seen, no larger than the larger square.
+
+    It is made small first: each later step then costs nothing, whatever was uploaded.
+    """
+    # JPEG can be decoded at a fraction of its size; PNG cannot, and this does nothing.
+    image.draft(None, (MEDIUM * 2, MEDIUM * 2))
+    image.load()
+    if image.mode.startswith("I"):
+        # 16 bits of grey: a plain conversion would cut off what is above 255, so nearly all.
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode not in _PLAIN or "transparency" in image.info:
+        image = image.convert("RGBA")
+    # The new image still says how it is to be turned, in `info`.
+    return ImageOps.exif_transpose(_fitted(image, MEDIUM)).convert("RGBA")
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    """Fit an image into a square; a very long one keeps a pixel of width."""
+    scale = side / max(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _written(image: Image.Image) -> bytes:
     # A new image: no profile, no text, no metadata of the old one.
-    clean = Image.new("RGBA", small.size)
-    clean.paste(small)
+    clean = Image.new("RGBA", image.size)
+    clean.paste(image)
     out = io.BytesIO()
     clean.save(out, "PNG", optimize=True)
     return out.getvalue()
