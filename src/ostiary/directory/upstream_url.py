@@ -1,4 +1,7 @@
-"""Base URLs of upstreams: what an owner may point a connection at. Knows no database."""
+"""Base URLs of upstreams: what an owner may point a connection at. Knows no database.
+
+Names are not resolved here: who does asks `refused_address` about what they resolve to.
+"""
 
 import ipaddress
 import re
@@ -6,14 +9,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import idna
+
 from ostiary.access.paths import normalise
 
 LONGEST = 2048
-_HOST = re.compile(
-    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_USUAL_PORTS = {"http": 80, "https": 443}
+#: Stricter than `urlsplit`, which takes `x[::1]y` for `::1`.
+_NETLOC = re.compile(r"(\[(?P<v6>[^\[\]@]*)\]|(?P<name>[^\[\]:@]*))(:(?P<port>[0-9]*))?")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 #: What some resolvers take for an IPv4 address, though it is not written as one.
-_NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?")
+_NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
+
+#: Addresses of cloud metadata that are not link-local: AWS over IPv6, Alibaba.
+_METADATA = frozenset({"fd00:ec2::254", "100.100.100.200"})
+_NOWHERE = ipaddress.ip_network("0.0.0.0/8")
+#: RFC 6052, section 2.1: the last 32 bits are an IPv4 address that a translator calls.
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
 class BadUrl(ValueError):
@@ -32,8 +46,7 @@ class UpstreamUrl:
     @property
     def host_header(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = {"http": 80, "https": 443}[self.scheme]
-        return host if self.port == usual else f"{host}:{self.port}"
+        return host if self.port == _USUAL_PORTS[self.scheme] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host_header}{self.base_path}"
@@ -45,68 +58,138 @@ def parse(text: str, own: Iterable[tuple[str, int]] = ()) -> UpstreamUrl:
         raise BadUrl("must be one URL without spaces, of at most 2048 characters")
     try:
         parts = urlsplit(text)
-        port = parts.port
     except ValueError:
         raise BadUrl("is no valid URL") from None
-    if parts.scheme not in {"http", "https"}:
+    if parts.scheme not in _USUAL_PORTS or not text[len(parts.scheme) :].startswith("://"):
         raise BadUrl("must begin with http:// or https://")
     if "@" in parts.netloc:
         raise BadUrl("must not hold a user name or password; give them as authentication")
     if "#" in text or "?" in text:
         raise BadUrl("must not have a query or a fragment")
-    if port == 0:
-        raise BadUrl("must have a port from 1 to 65535")
-    host, is_ip = _host(parts.hostname or "")
+    host, port, is_ip = _authority(parts.netloc)
     url = UpstreamUrl(
         scheme=parts.scheme,
         host=host,
-        port=port or {"http": 80, "https": 443}[parts.scheme],
+        port=port or _USUAL_PORTS[parts.scheme],
         base_path=_base_path(parts.path),
         is_ip=is_ip,
     )
-    _refuse_own(url, own)
+    if any(_reaches(url, *listener) for listener in own):
+        raise BadUrl("is one of Ostiary's own ports")
     return url
 
 
-def refused_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether no upstream may have this address: link-local ones serve cloud metadata."""
-    mapped = getattr(address, "ipv4_mapped", None)
-    plain = mapped or address
-    return bool(plain.is_link_local or plain.is_multicast or plain.is_unspecified)
+def refused_address(address: Address) -> bool:
+    """Whether no upstream may have this address: link-local ones serve cloud metadata.
+
+    Also in the forms of IPv6 that carry such an IPv4 address.
+    """
+    plain = _unwrapped(address)
+    return (
+        plain.is_link_local
+        or plain.is_multicast
+        or plain.is_unspecified
+        or plain in _NOWHERE
+        or plain == ipaddress.IPv4Address("255.255.255.255")
+        or str(plain) in _METADATA
+    )
 
 
-def _host(host: str) -> tuple[str, bool]:
+def _unwrapped(address: Address) -> Address:
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _authority(netloc: str) -> tuple[str, int | None, bool]:
+    parts = _NETLOC.fullmatch(netloc)
+    if parts is None:
+        raise BadUrl("has no valid host or port")
+    port = int(parts["port"][:6]) if parts["port"] else None
+    if port is not None and not 1 <= port <= 65_535:
+        raise BadUrl("must have a port from 1 to 65535")
+    if parts["v6"] is not None:
+        return _ipv6(parts["v6"]), port, True
+    host, is_ip = _name(parts["name"])
+    return host, port, is_ip
+
+
+def _ipv6(text: str) -> str:
+    if "%" in text:
+        raise BadUrl("must not have an address with a zone")
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.IPv6Address(text)
     except ValueError:
-        pass
-    else:
-        if refused_address(address) or getattr(address, "scope_id", None):
-            raise BadUrl("must not be a link-local, multicast or unspecified address")
-        return str(address), True
-    if _NUMERIC.fullmatch(host):
-        raise BadUrl("must write an IPv4 address as four decimal numbers")
+        raise BadUrl("has no valid IPv6 address between its brackets") from None
+    return _checked(address.ipv4_mapped or address)
+
+
+def _checked(address: Address) -> str:
+    if refused_address(address):
+        raise BadUrl("must not be a link-local, multicast, metadata or unspecified address")
+    return str(address)
+
+
+def _name(text: str) -> tuple[str, bool]:
+    """A host's name, or an IPv4 address. Looked at once it is ASCII: `１２７.0.0.1` is one."""
+    name = text.lower() if text.isascii() else _ascii(text)
+    name = name.removesuffix(".")
     try:
-        name = host.encode("idna").decode() if not host.isascii() else host
-    except UnicodeError:
-        raise BadUrl("has no valid host name") from None
-    name = name.rstrip(".").lower()
-    if not _HOST.fullmatch(name):
+        return _checked(ipaddress.IPv4Address(name)), True
+    except ipaddress.AddressValueError:
+        pass
+    if _NUMERIC.fullmatch(name):
+        raise BadUrl("must write an IPv4 address as four decimal numbers")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise BadUrl("has no valid host name")
     return name, False
 
 
+def _ascii(text: str) -> str:
+    """A name's form in the DNS, as browsers make it (UTS 46)."""
+    try:
+        return idna.encode(text, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        raise BadUrl("has no valid host name") from None
+
+
 def _base_path(path: str) -> str:
-    if path in {"", "/"}:
+    bare = path.rstrip("/")
+    if not bare:
         return ""
-    normal = normalise(path.rstrip("/"))
+    normal = normalise(bare)
     if normal is None:
-        raise BadUrl("has a path that no call may have")
-    return "" if normal == "/" else normal
+        raise BadUrl(
+            "has a path that no call may have: it must be percent-encoded, without empty segments, "
+            "semicolons or escaped slashes"
+        )
+    return normal.rstrip("/")
 
 
-def _refuse_own(url: UpstreamUrl, own: Iterable[tuple[str, int]]) -> None:
-    local = url.host == "localhost" or (url.is_ip and ipaddress.ip_address(url.host).is_loopback)
-    for host, port in own:
-        if url.port == port and (url.host == host or local):
-            raise BadUrl("is one of Ostiary's own ports")
+def _reaches(url: UpstreamUrl, host: str, port: int) -> bool:
+    """Whether a URL leads to a listener; one on all addresses is reached by this machine's own."""
+    if url.port != port:
+        return False
+    listener = host.strip("[]").lower()
+    if url.host == listener:
+        return True
+    named = _is_local_name(url.host)
+    if listener in {"", "*", "0.0.0.0", "::"}:  # noqa: S104 - told, not bound
+        return named or _is_loopback(url.host)
+    if _is_local_name(listener):
+        return named or url.host in {"127.0.0.1", "::1"}
+    return named and _is_loopback(listener)
+
+
+def _is_local_name(host: str) -> bool:
+    """RFC 6761, section 6.3: these names are this machine's."""
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return _unwrapped(ipaddress.ip_address(host)).is_loopback
+    except ValueError:
+        return False
