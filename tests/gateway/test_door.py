@@ -302,3 +302,59 @@ def test_live_changes_drop_no_call(stage: Stage, upstream: Upstream, profile: An
         thread.join()
     assert len(statuses) > 20
     assert set(statuses) == {200}
+
+
+def test_forwarded_addresses_are_believed_from_trusted_proxies_alone(
+    stage: Stage, upstream: Upstream, things: Any
+) -> None:
+    profile = stage.a_profile(things, ip_allow_list=["198.51.100.7", "127.0.9.9"])
+    token = profile["secret"]
+
+    def calls(forwarded: str, source: str = "127.0.8.8") -> int:
+        headers = {"X-Forwarded-For": forwarded}
+        return stage.call("/things-v1/things", token, headers=headers, source=source).status
+
+    assert calls("198.51.100.7") == 403
+    stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.8.0/24", "203.0.113.0/24"]})
+    try:
+        assert calls("198.51.100.7") == 200
+        assert upstream.seen[-1].header("X-Forwarded-For") == ["198.51.100.7"]
+        assert calls("198.51.100.7, 203.0.113.5") == 200
+        assert calls("198.51.100.7, 192.0.2.1") == 403
+        assert calls("6.6.6.6, 198.51.100.7, 203.0.113.5") == 200
+        assert calls("198.51.100.7", source="127.0.7.7") == 403
+        for nonsense in ("198.51.100.7, x", "198.51.100.07", "198.51.100.7, ", "unknown", "1.2.3"):
+            assert calls(nonsense) == 403, nonsense
+    finally:
+        stage.done("PUT", "v2/settings", {"trusted_proxies": []})
+    assert calls("198.51.100.7") == 403
+
+
+def test_a_connection_may_add_its_credential_in_any_header_or_in_the_query(
+    stage: Stage, upstream: Upstream
+) -> None:
+    for number, (kind, name, expected) in enumerate(
+        (("header", "X-Own-Key", "header"), ("query", "api_key", "query"), ("basic", "me", "basic"))
+    ):
+        given = {
+            "base_url": upstream.url,
+            "auth_type": kind,
+            "auth_name": name,
+            "auth_secret": "s3cret",
+        }
+        connection = stage.done("POST", "connections", {"name": f"Auth {kind}", "input": given})
+        collection = stage.done(
+            "POST",
+            "api_collections",
+            {"name": f"Auth {number}", "proxy_connection_id": connection["id"]},
+        )
+        stage.an_endpoint(collection, "GET /things")
+        profile = stage.a_profile(collection)
+        assert stage.call(f"/{collection['handle']}/things?a=1", profile["secret"]).status == 200
+        seen = upstream.seen[-1]
+        if expected == "header":
+            assert seen.header("X-Own-Key") == ["s3cret"]
+        elif expected == "query":
+            assert seen.target == "/things?a=1&api_key=s3cret"
+        else:
+            assert seen.header("Authorization") == ["Basic " + b64encode(b"me:s3cret").decode()]

@@ -38,8 +38,6 @@ class _Known:
     maps: dict[str, Mapping[str, str]] = field(default_factory=dict)
     slots: dict[int, int] = field(default_factory=dict)
     freed: dict[int, float] = field(default_factory=dict)
-    #: Maps that the running configuration knows; no command can add one.
-    configured: frozenset[str] = frozenset()
 
 
 class Follower:
@@ -117,9 +115,7 @@ class Follower:
     async def _connect(self) -> None:
         self.confirmed = 0
         runtime = await Runtime.connect(self._node.socket)
-        self._known = _Known(
-            slots=_slots_of(await runtime.servers()), configured=launch.configured_maps(self._node)
-        )
+        self._known = _Known(slots=_slots_of(await runtime.servers()))
         plan = await self._replan(runtime)
         floor = await runtime.floor()
         # What this process has had in force since it was started cold, or last connected to: the
@@ -191,9 +187,6 @@ class Follower:
                 await self._add_server(runtime, "/".join(place), parameters)
         for name, entries in maps(plan).items():
             file = f"{name}.map"
-            if name not in self._known.configured:
-                log.warning("the gateway needs a restart before %s is in force", name)
-                continue
             if self._known.maps.get(file) != entries:
                 await runtime.replace_map(file, entries)
                 self._known.maps[file] = entries

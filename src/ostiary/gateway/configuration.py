@@ -50,7 +50,6 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
     """Every map's entries by the map's name; what changes while HAProxy runs."""
     routes = compile_routes(plan.collections)
     upstreams = [u for u in plan.upstreams if u.servers]
-    headers = auth_headers(plan)
     entries: dict[str, dict[str, str]] = {
         "routes": dict(routes.routes),
         "general": dict(routes.general),
@@ -58,6 +57,7 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
         "allow": dict(routes.allow),
         "methods": dict(routes.methods),
         "targets": dict(routes.targets),
+        "trusted": dict.fromkeys(plan.trusted_proxies, "1"),
         "imported": dict.fromkeys(sorted(plan.imported), "1"),
         "base": {u.backend: u.base_path for u in upstreams if u.base_path},
         "hosts": {u.backend: u.host_header for u in upstreams},
@@ -69,21 +69,17 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
             for r in plan.recipes
         },
     }
-    if plan.trusted_proxies:
-        entries["trusted"] = dict.fromkeys(plan.trusted_proxies, "1")
-    for header in headers:
-        entries[f"auth_{header.lower()}"] = {
-            u.backend: u.value.reveal() for u in upstreams if u.header.lower() == header.lower()
+    known = {header.lower() for header in rules.AUTH_HEADERS}
+    for header in known:
+        entries[f"auth_{header}"] = {
+            u.backend: u.value.reveal() for u in upstreams if u.header.lower() == header
         }
+    entries["auth_other"] = {
+        u.backend: f"{u.header}: {u.value.reveal()}"
+        for u in upstreams
+        if u.header and u.header.lower() not in known
+    }
     return entries
-
-
-def auth_headers(plan: Plan) -> tuple[str, ...]:
-    """The headers that connections add; a new one is the rare change that needs a reload."""
-    names = {u.header.lower(): u.header for u in plan.upstreams if u.header}
-    return ("Authorization", "X-API-Key", *sorted(
-        name for lower, name in names.items() if lower not in {"authorization", "x-api-key"}
-    ))  # fmt: skip
 
 
 def map_text(name: str, entries: Mapping[str, str]) -> str:
@@ -186,7 +182,7 @@ def _frontend(node: Node, plan: Plan) -> str:
         yield f"log unix@{node.run}/log.sock len 4096 format raw local0 info"
         yield f'log-format "{LOG_FORMAT}"'
         yield "unique-id-format %{+X}o%Ts-%rt"
-        yield from rules.decide(trusted=bool(plan.trusted_proxies))
+        yield from rules.decide()
         yield "use_backend refuse if { var(txn.code) -m found }"
         yield "use_backend %[var(txn.route),field(3,;)]"
         yield "default_backend no_upstream"
@@ -218,7 +214,7 @@ def _upstream(node: Node, plan: Plan, slot: int) -> str:
         if slot in node.plain_slots:
             yield from rules.upstream(tls=tls)
         else:
-            yield from rules.special_upstream(tls=tls, auth_headers=auth_headers(plan))
+            yield from rules.special_upstream(tls=tls)
         if slot in node.checked_slots:
             yield "option httpchk"
             host = "%[be_name,map_str(hosts.map)]"

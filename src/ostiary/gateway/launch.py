@@ -67,15 +67,6 @@ def render(node: Node, plan: Plan, keyring: KeyRing, *, cold: bool) -> None:
         write(target / name, text)
 
 
-def configured_maps(node: Node) -> frozenset[str]:
-    """The maps that the configuration on disk uses, without `.map`; no command can add one.
-
-    `show map` does not tell: it leaves out a map that is used in very many places.
-    """
-    text = (folder(node) / "haproxy.cfg").read_text()
-    return frozenset(re.findall(r"([\w-]+)\.map\b", text))
-
-
 def _upcall(node: Node) -> str:
     text = (resources("ostiary.gateway") / "upcall.lua").read_text()
     values = {
@@ -83,6 +74,7 @@ def _upcall(node: Node) -> str:
         "most": node.upcalls,
         "timeout": UPCALL_MS,
         "malformed": refusal(Reason.MALFORMED_PATH).code,
+        "unparsable": refusal(Reason.ADDRESS_UNPARSABLE).code,
     }
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))

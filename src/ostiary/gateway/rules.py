@@ -39,8 +39,6 @@ GPT = {name: index for index, name in enumerate(LEASE_FIELDS)}
 #: Elements of a row of table `refused`.
 REFUSED_FIELDS = ("code", "profile", "seq", "exp")
 
-#: Hops of `X-Forwarded-For` that are followed before the call is refused.
-HOPS = 8
 #: Refused calls a second from one address before calls with an unknown credential are refused
 #: without asking. `gpc0_rate` looks at a sliding second and may read high, so this is above the
 #: 100 that every address is granted.
@@ -79,32 +77,14 @@ def refuse(reason: Reason, condition: str) -> str:
 
 
 def caller() -> Iterator[str]:
-    """The caller's address: the peer, or what trusted proxies say of it, from the right.
-
-    A fresh variable for each hop, since a failed `set-var` keeps the old value; one that is no
-    address, or a chain that is too long, is refused.
-    """
-    yield "acl from_trusted src,map_ip(trusted.map) -m found"
-    for hop in range(1, HOPS + 1):
-        before = "" if hop == 1 else f"{{ var(txn.hop{hop - 1}) -m found }} "
-        more = f"{before}from_trusted {{ req.hdr_cnt(x-forwarded-for) ge {hop} }}"
-        yield f"http-request set-var(txn.more{hop}) bool(1) if {more}"
-        told = f"{{ var(txn.more{hop}) -m found }}"
-        yield f"http-request set-var(txn.hop{hop}) req.hdr_ip(x-forwarded-for,-{hop}) if {told}"
-        known = f"{{ var(txn.hop{hop}) -m found }}"
-        yield refuse(Reason.ADDRESS_UNPARSABLE, f"{told} !{known}")
-        yield f"http-request set-src var(txn.hop{hop}) if {known}"
-    last = f"{{ var(txn.hop{HOPS}) -m found }}"
-    yield refuse(
-        Reason.ADDRESS_UNPARSABLE,
-        f"{last} from_trusted {{ req.hdr_cnt(x-forwarded-for) gt {HOPS} }}",
-    )
+    """The caller's address: the peer, or what trusted proxies say of it."""
+    yield "http-request lua.caller if { src,map_ip(trusted.map) -m found }"
+    yield "http-request set-src var(txn.caller) if { var(txn.caller) -m found }"
 
 
-def decide(*, trusted: bool) -> Iterator[str]:
+def decide() -> Iterator[str]:
     """The frontend's rules, in order."""
-    if trusted:
-        yield from caller()
+    yield from caller()
     yield "http-request set-var(txn.p) path"
     yield f"http-request lua.normal if !{{ url -m reg {quoted(NORMAL)} }}"
     yield from routing.first_rules()
@@ -116,8 +96,7 @@ def decide(*, trusted: bool) -> Iterator[str]:
     # than the table's is cut to a length that no row of ours has.
     yield "http-request set-var(txn.key) var(txn.k),concat(/,txn.route)"
     yield "http-request set-var(txn.now) date"
-    refused = f"!{CODED} " if trusted else ""
-    yield from _spend_lease("", refused)
+    yield from _spend_lease("")
     yield from _bound("")
     yield f"http-request allow if {CODED}"
     yield from routing.other_rules()
@@ -358,6 +337,9 @@ def bad_gateway() -> Iterator[str]:
     yield "http-after-response set-status 502 if { status 503 } !{ var(txn.answered) -m found }"
 
 
+#: Headers in which connections commonly add a credential; others cost a detour through Lua.
+AUTH_HEADERS = ("Authorization", "X-API-Key", "Api-Key", "X-Auth-Token")
+
 #: What a caller must not be able to tell the upstream: our own headers, and addresses.
 STRIPPED = (
     "x-ostiary-.*|forwarded|x-real-ip|true-client-ip|cf-connecting-ip|x-client-ip"
@@ -393,7 +375,7 @@ def upstream(*, tls: bool) -> Iterator[str]:
     yield "http-request set-header Host %[be_name,map_str(hosts.map)]"
 
 
-def special_upstream(*, tls: bool, auth_headers: tuple[str, ...]) -> Iterator[str]:
+def special_upstream(*, tls: bool) -> Iterator[str]:
     """The same for connections and collections that ask for more than that."""
     kept = "{ var(txn.route) -m sub ;-f }"
     yield f"http-request del-header {stripped(credential=True)} -m reg if !{kept}"
@@ -409,9 +391,12 @@ def special_upstream(*, tls: bool, auth_headers: tuple[str, ...]) -> Iterator[st
     yield f"http-request set-timeout server {timeout} if {{ {timeout} gt 0 }}"
     own = "var(txn.route),field(5,;)"
     yield f"http-request set-timeout server {own} if {{ {own} -m int gt 0 }}"
-    for header in auth_headers:
+    for header in AUTH_HEADERS:
         value = f"be_name,map_str(auth_{header.lower()}.map)"
         yield f"http-request set-header {header} %[{value}] if {{ {value} -m found }}"
+    other = "be_name,map_str(auth_other.map)"
+    yield f"http-request set-var(txn.added) {other}"
+    yield "http-request lua.add_header if { var(txn.added) -m found }"
     query = "be_name,map_str(query.map)"
     added = f"{{ {query} -m found }}"
     yield f"http-request set-query %[query]&%[{query}] if {{ query -m found }} {added}"

@@ -2,7 +2,7 @@
 -- HAProxy 2.6 passes no arguments to a file loaded per thread, so three values are written in.
 
 local SOCKET, MOST, TIMEOUT = "@socket@", @most@, @timeout@
-local MALFORMED = @malformed@
+local MALFORMED, UNPARSABLE = @malformed@, @unparsable@
 local waiting = 0
 
 -- lua.upcall: ask the authority about a call that has no lease. The request is one line per field,
@@ -86,4 +86,44 @@ core.register_action("normal", { "http-req" }, function(txn)
   if clean ~= path then txn.http:req_set_path(clean) end
   -- No template ends in an empty segment; a look-up by shape would not see that.
   txn:set_var("txn.p", string.sub(clean, -1) == "/" and "{" .. clean or clean)
+end, 0)
+
+-- lua.caller: behind a trusted proxy, who really calls. From the right of X-Forwarded-For as far as
+-- the addresses are trusted; one that is no address is refused, never skipped.
+
+local trusted
+
+core.register_init(function() trusted = Map.new("trusted.map", Map._ip) end)
+
+local function an_address(text)
+  if string.find(text, "[^%x:.]") then return false end
+  for part in string.gmatch(string.find(text, ":") and "" or text, "[^.]+") do
+    if #part > 1 and string.sub(part, 1, 1) == "0" then return false end
+  end
+  return core.parse_addr(text) ~= nil
+end
+
+core.register_action("caller", { "http-req" }, function(txn)
+  local hops = {}
+  local lines = txn.http:req_get_headers()["x-forwarded-for"] or {}
+  for i = 0, #lines do
+    for hop in string.gmatch((lines[i] or "") .. ",", "%s*([^,]-)%s*,") do hops[#hops + 1] = hop end
+  end
+  local found
+  for i = #hops, 1, -1 do
+    if not an_address(hops[i]) then
+      txn:set_var("txn.code", UNPARSABLE)
+      return
+    end
+    found = hops[i]
+    if not trusted:lookup(found) then break end
+  end
+  if found then txn:set_var("txn.caller", found) end
+end, 0)
+
+-- lua.add_header: a credential for the upstream in a header whose name no rule of ours knows.
+
+core.register_action("add_header", { "http-req" }, function(txn)
+  local name, value = string.match(txn:get_var("txn.added") or "", "^([%w-]+): (.*)$")
+  if name then txn.http:req_set_header(name, value) end
 end, 0)
