@@ -246,6 +246,11 @@ class Stage:
             self._process.kill()
             raise
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def pids(self, part: str) -> list[int]:
         """Process ids of a part's processes, found among our own descendants."""
         assert self._process is not None

@@ -79,7 +79,7 @@ def _batch(home: Project, collection: int, policy: Policy, start: int, count: in
     Credential.objects.bulk_create(
         Credential(
             profile=profile,
-            fingerprint=tokens.fingerprint(f"made up {start + i}"),
+            fingerprint=tokens.fingerprint(f"made-up-{start + i}"),
             prefix="ost_made",
             last_four="0000",
         )

@@ -1,0 +1,185 @@
+"""Upcalls a second, what a first call costs, revocation under load, a flood, and memory at rest."""
+
+import http.client
+import statistics
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from tests.stage import OSTIARY, Stage
+
+from bench.stand import a_guarded_api, cpu_seconds, product, quantile, upstream, wrk
+
+PROFILES = 100_000
+
+#: Every call has a token that was not seen yet.
+NEW_TOKENS = """
+local n = {start}
+request = function()
+  n = n + 1
+  return wrk.format("GET", "/made-up-v1/items/1", {{["API-TOKEN"] = "made-up-" .. n}})
+end
+"""
+
+STRANGERS = """
+local n = 0
+request = function()
+  n = n + 1
+  return wrk.format("GET", "/bench-v1/orders/1", {{["API-TOKEN"] = "{form}" .. n}})
+end
+"""
+
+
+def upcalls(stage: Stage) -> None:
+    """Calls a second that each need a decision, per second of the authority's processor time."""
+    pids = stage.pids("authority")
+    url = f"http://127.0.0.1:{stage.gateway}/"
+    best = 0.0
+    for round_ in range(3):
+        before, clock = cpu_seconds(pids), time.perf_counter()
+        done = wrk(url, seconds=4, connections=32, script=NEW_TOKENS.format(start=round_ * 30_000))
+        used = cpu_seconds(pids) - before
+        elapsed = time.perf_counter() - clock
+        best = max(best, done["total"] / used)
+        print(
+            f"upcalls: {done['total'] / elapsed:,.0f}/s with the gateway and the load beside it on"
+            f" two cores, {done['total'] / used:,.0f} per second of the authority's processor time"
+        )
+    print(f"upcalls, best round: {best:,.0f} a second and core of authority")
+
+
+def timed(connection: http.client.HTTPConnection, path: str, token: str) -> tuple[float, int]:
+    began = time.perf_counter()
+    connection.request("GET", path, headers={"API-TOKEN": token})
+    answer = connection.getresponse()
+    answer.read()
+    return (time.perf_counter() - began) * 1000, answer.status
+
+
+def first_calls(stage: Stage) -> None:
+    """What a call without a lease takes longer than the next with it, at the median."""
+    connection = http.client.HTTPConnection("127.0.0.1", stage.gateway)
+    new, again = [], []
+    for number in range(99_000, 99_500):
+        token = f"made-up-{number}"
+        new.append(timed(connection, "/made-up-v1/items/1", token)[0])
+        again.append(timed(connection, "/made-up-v1/items/1", token)[0])
+    added = statistics.median(new) - statistics.median(again)
+    print(f"a first call adds {added:.2f} ms at the median")
+
+
+def revocation(stage: Stage, profile: dict[str, object]) -> None:
+    """Switch a profile off and on under load; what passes after the answer must be nothing."""
+    path = "/bench-v1/orders/1"
+    stop = threading.Event()
+    sent = [0]
+
+    def load() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", stage.gateway)
+        while not stop.is_set():
+            began = time.perf_counter()
+            timed(connection, path, str(profile["secret"]))
+            sent[0] += 1
+            time.sleep(max(0.0, 0.004 - (time.perf_counter() - began)))
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    began = time.perf_counter()
+    took, late = [], 0
+    check = http.client.HTTPConnection("127.0.0.1", stage.gateway)
+    for _ in range(200):
+        stage.done("PUT", f"api_access_profiles/{profile['id']}/enable")
+        clock = time.perf_counter()
+        stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+        took.append((time.perf_counter() - clock) * 1000)
+        late += sum(timed(check, path, str(profile["secret"]))[1] != 401 for _ in range(5))
+    rate = sent[0] / (time.perf_counter() - began)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    stage.done("PUT", f"api_access_profiles/{profile['id']}/enable")
+    print(
+        f"revocation under {rate:,.0f} calls a second: {late} of 1,000 calls passed afterwards;"
+        f" the call takes {quantile(took, 0.5):.1f} ms at p50, {quantile(took, 0.99):.1f} at p99"
+    )
+
+
+def _flood(url: str, script: str, results: list[dict[str, float]]) -> None:
+    results.append(wrk(url, seconds=5, connections=32, script=script))
+
+
+def flood(stage: Stage, profile: dict[str, object]) -> None:
+    """Unknown tokens from the same address, and what a valid call feels of it."""
+    url = f"http://127.0.0.1:{stage.gateway}/"
+    pids = stage.pids("authority")
+    connection = http.client.HTTPConnection("127.0.0.1", stage.gateway)
+    path, token = "/bench-v1/orders/1", str(profile["secret"])
+    quiet = statistics.median(timed(connection, path, token)[0] for _ in range(300))
+    for form, what in (("stranger-", "foreign"), ("ost_" + "A" * 50, "forged")):
+        before = cpu_seconds(pids)
+        results: list[dict[str, float]] = []
+        script = STRANGERS.format(form=form)
+        thread = threading.Thread(target=_flood, args=(url, script, results))
+        thread.start()
+        time.sleep(0.5)
+        taken, statuses = [], []
+        while thread.is_alive():
+            ms, status = timed(connection, path, token)
+            taken.append(ms)
+            statuses.append(status)
+        thread.join()
+        wrong = sum(status not in {200, 429} for status in statuses)
+        print(
+            f"flood of {what} tokens, {results[0]['rate']:,.0f}/s: the authority used"
+            f" {cpu_seconds(pids) - before:.2f} s of processor in 5 s; a valid call takes"
+            f" {statistics.median(taken):.2f} ms at the median (quiet: {quiet:.2f});"
+            f" {wrong} valid calls refused of {len(statuses)}"
+        )
+
+
+def memory(stage: Stage) -> None:
+    """Resident memory at rest, shared pages counted once (PSS)."""
+    total = 0
+    for name in ("authority", "recipes", "control", "gateway", "collector", "ostiary"):
+        size = 0
+        for pid in stage.pids(name) if name != "ostiary" else [stage.pid]:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            size += int(text.split("Pss:")[1].split()[0])
+        total += size
+        print(f"  {name}: {size / 1024:.0f} MB")
+    for pid in stage.pids("ostiary.recipes.worker"):
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        size = int(text.split("Pss:")[1].split()[0])
+        total += size
+        print(f"  recipe worker: {size / 1024:.0f} MB")
+    print(f"memory at rest: {total / 1024:.0f} MB")
+
+
+def main() -> None:
+    with product() as stage:
+        memory(stage)
+    with product() as stage, upstream() as server:
+        print(f"seeding {PROFILES:,} profiles")
+        seed(stage)
+        upcalls(stage)
+        first_calls(stage)
+        _, profile = a_guarded_api(stage, server, rate=(1_000_000_000, "minute"))
+        revocation(stage, profile)
+        flood(stage, profile)
+
+
+def seed(stage: Stage) -> None:
+    subprocess.run(
+        [*OSTIARY, "seed", "--data", str(stage.data), "--profiles", str(PROFILES)],
+        env=stage.env,
+        check=True,
+    )
+    # What was made beside a running product is in force with the next start.
+    stage.stop()
+    stage.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Instructions per call in user space, against a bare HAProxy with the same build.
+
+Callgrind counts; the difference of a long and a short run leaves out the start. It repeats within
+one per cent on any machine. The cost of a group of rules is what the count falls by without them.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from tests.stage import Stage, free_port
+
+from bench.stand import BARE, a_guarded_api, h2load, product, upstream, wait_until_listening, wrk
+
+SHORT, LONG = 200, 1200
+GROUPS = {
+    "log line": r"^  log |^  log-format",
+    "RateLimit headers": r"http-after-response add-header",
+    "counting": r"track-sc[12] |txn\.(ri|w|q|qb|qn|rn|back)\)|sc-inc-gpc\(1,2\)|sc-set-gpt\(0,2\)|add-header (X-)?RateLimit|retry-after",
+    "headers stripped": r"http-request del-header",
+    "identity headers": r"http-request add-header|option forwardfor",
+    "path rewritten": r"http-request set-path",
+    "host rewritten": r"set-header Host",
+    "path checked": r"lua\.normal",
+}
+
+
+def count(folder: Path, port: int, uris: Path, *headers: str) -> float:
+    """Instructions per call of `haproxy.cfg` in `folder`."""
+    totals = []
+    for calls in (SHORT, LONG):
+        words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "haproxy"]
+        with tempfile.TemporaryFile("w+") as told:
+            running = subprocess.Popen(
+                [*words, "-db", "-C", str(folder), "-f", "haproxy.cfg"],
+                stdout=told,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                wait_until_listening(port)
+                time.sleep(1)
+                # The first call asks the authority.
+                h2load(uris, 20, *headers)
+                good = h2load(uris, calls, *headers)
+            finally:
+                running.terminate()
+                running.wait()
+            told.seek(0)
+            match = re.search(r"Collected : (\d+)", told.read())
+        if match is None or good != calls:
+            raise RuntimeError(f"only {good} of {calls} calls were answered")
+        totals.append(int(match[1]))
+    return (totals[1] - totals[0]) / (LONG - SHORT)
+
+
+def copied(stage: Stage, target: Path, port: int, *, without: str = "") -> None:
+    """The product's own configuration, on a port of its own and without some of its rules."""
+    shutil.copytree(stage.data / "run" / "gateway", target, dirs_exist_ok=True)
+    text = (target / "haproxy.cfg").read_text()
+    text = re.sub(r"bind \S+:\d+", f"bind 127.0.0.1:{port}", text)
+    text = re.sub(r"nbthread \d+", "nbthread 1", text)
+    text = re.sub(r"stats socket \S+", f"stats socket {target}/s.sock", text)
+    text = re.sub(r" check inter 5s", "", text)
+    if without:
+        text = "\n".join(line for line in text.splitlines() if not re.search(without, line)) + "\n"
+    (target / "haproxy.cfg").write_text(text)
+
+
+def main() -> None:
+    with upstream() as server:
+        folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
+        port = free_port()
+        uris = folder / "uris"
+        paths = [f"bench-v1/orders/{n * 7919 % 100_000}" for n in range(LONG)]
+        uris.write_text("".join(f"http://127.0.0.1:{port}/{path}\n" for path in paths))
+        (folder / "bare").mkdir()
+        bare_text = BARE.format(threads=1, port=port, upstream=server)
+        (folder / "bare" / "haproxy.cfg").write_text(bare_text)
+        bare = count(folder / "bare", port, uris)
+        print(f"bare HAProxy: {bare:,.0f} instructions per call")
+        for endpoints in (30, 1000):
+            with product() as stage:
+                limits = {"rate": (1_000_000, "minute"), "quota": (100_000_000, "month")}
+                _, profile = a_guarded_api(stage, server, endpoints=endpoints, **limits)
+                # A start renders what was made; the copies are of that.
+                stage.stop()
+                stage.start()
+                token = f"API-TOKEN: {profile['secret']}"
+                copied(stage, folder / "full", port)
+                full = count(folder / "full", port, uris, token)
+                print(
+                    f"everything, {endpoints} endpoints: {full:,.0f}, {full / bare:.2f} times bare"
+                )
+                if endpoints == 30:
+                    for name, pattern in GROUPS.items():
+                        shutil.rmtree(folder / "less", ignore_errors=True)
+                        copied(stage, folder / "less", port, without=pattern)
+                        less = count(folder / "less", port, uris, token)
+                        print(f"  {name}: {full - less:,.0f}")
+                    throughput(stage, server, token)
+        shutil.rmtree(folder)
+
+
+def throughput(stage: Stage, server: int, token: str) -> None:
+    """Calls a second of the same pair, alternating, each on the same number of threads."""
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
+    (folder / "haproxy.cfg").write_text(BARE.format(threads=2, port=port, upstream=server))
+    running = subprocess.Popen(["haproxy", "-db", "-f", str(folder / "haproxy.cfg")])
+    try:
+        wait_until_listening(port)
+        rates: dict[str, list[float]] = {"bare": [], "ours": []}
+        for _ in range(5):
+            rates["bare"].append(wrk(f"http://127.0.0.1:{port}/orders/5", seconds=3)["rate"])
+            url = f"http://127.0.0.1:{stage.gateway}/bench-v1/orders/5"
+            rates["ours"].append(wrk(url, token, seconds=3)["rate"])
+        ratios = sorted(a / b for a, b in zip(rates["ours"], rates["bare"], strict=True))
+        print(
+            f"throughput, 2 threads and the load on 2 cores: bare {max(rates['bare']):,.0f}/s,"
+            f" ours {max(rates['ours']):,.0f}/s, ratio of pairs {ratios[0]:.2f} to {ratios[-1]:.2f}"
+        )
+    finally:
+        running.terminate()
+        running.wait()
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
