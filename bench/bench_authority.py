@@ -63,8 +63,11 @@ def first_calls(stage: Stage) -> None:
     new, again = [], []
     for number in range(99_000, 99_500):
         token = f"made-up-{number}"
-        new.append(timed(connection, "/made-up-v1/items/1", token)[0])
-        again.append(timed(connection, "/made-up-v1/items/1", token)[0])
+        for taken in (new, again):
+            ms, status = timed(connection, "/made-up-v1/items/1", token)
+            taken.append(ms)
+            # The made-up upstream is not there: what counts is that the call was let through.
+            assert status == 502, status
     added = statistics.median(new) - statistics.median(again)
     print(f"a first call adds {added:.2f} ms at the median")
 
