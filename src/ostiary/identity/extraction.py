@@ -81,6 +81,9 @@ def _authorization(value: str) -> Presented | Reason:
 
 def _basic(rest: str) -> Presented | Reason:
     """RFC 7617: the user's name ends at the first colon, the password may hold more of them."""
+    # Python takes more padding than there should be, HAProxy does not.
+    if len(rest) % 4:
+        return Reason.MALFORMED_CREDENTIAL
     try:
         decoded = base64.b64decode(rest, validate=True).decode("latin-1")
     except (binascii.Error, ValueError):
