@@ -22,7 +22,7 @@ GROUPS = {
     "counting": r"track-sc[12] |txn\.(ri|w|q|qb|qn|rn|back)\)|sc-inc-gpc\(1,2\)|sc-set-gpt\(0,2\)|add-header (X-)?RateLimit|retry-after",
     "headers stripped": r"http-request del-header",
     "identity headers": r"http-request add-header|option forwardfor",
-    "path rewritten": r"http-request set-path",
+    "path rewritten": r"http-request set-uri",
     "host rewritten": r"set-header Host",
     "path checked": r"lua\.normal",
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 from tests.console.conftest import PICTURES
 from tests.stage import Stage, ask
 
@@ -57,7 +57,11 @@ def test_a_client_is_added_with_a_logo(page: Page) -> None:
     page.get_by_role("link", name="New client").click()
     page.get_by_label("Name", exact=True).fill("Wayne <b>Enterprises</b>")
     page.get_by_label("Description", exact=True).fill("Two\nlines")
-    picture = {"name": "x.png", "mimeType": "image/png", "buffer": a_picture((200, 30, 30))}
+    picture: FilePayload = {
+        "name": "x.png",
+        "mimeType": "image/png",
+        "buffer": a_picture((200, 30, 30)),
+    }
     page.get_by_label("Client logo", exact=True).set_input_files(picture)
     assert page.get_by_label("Project", exact=True).input_value() == "1"
     page.get_by_role("button", name="Add client").click()
@@ -87,7 +91,7 @@ def test_what_is_no_logo_is_refused_and_nothing_typed_is_lost(
 ) -> None:
     page.goto(page.url.partition("/clients")[0] + "/clients/new")
     page.get_by_label("Name", exact=True).fill("Kept name")
-    file = {"name": "logo.png", "mimeType": "image/png", "buffer": content}
+    file: FilePayload = {"name": "logo.png", "mimeType": "image/png", "buffer": content}
     page.get_by_label("Client logo", exact=True).set_input_files(file)
     page.get_by_role("button", name="Add client").click()
     expect(page.get_by_role("alert")).to_contain_text(words)

@@ -1,5 +1,6 @@
 """What the door lets in, from outside: real HAProxy, real authority, real upstream."""
 
+import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable
@@ -180,7 +181,10 @@ def test_an_absolute_form_target_does_not_choose_the_upstream(
         "GET http://elsewhere.example/things-v1/things HTTP/1.1\r\nHost: elsewhere.example\r\n"
         f"Connection: close\r\nAPI-TOKEN: {profile['secret']}\r\n\r\n"
     )
-    assert b" 400 " in raw(stage.gateway, text.encode()).split(b"\r\n")[0]
+    assert b" 200 " in raw(stage.gateway, text.encode()).split(b"\r\n")[0]
+    seen = upstream.seen[-1]
+    assert seen.target == "/things"
+    assert seen.header("Host") == [f"127.0.0.1:{upstream.port}"]
 
 
 def test_large_bodies_pass_both_ways(stage: Stage, upstream: Upstream, profile: Any) -> None:
@@ -358,3 +362,135 @@ def test_a_connection_may_add_its_credential_in_any_header_or_in_the_query(
             assert seen.target == "/things?a=1&api_key=s3cret"
         else:
             assert seen.header("Authorization") == ["Basic " + b64encode(b"me:s3cret").decode()]
+
+
+def test_browsers_may_call_from_the_origins_of_the_collection_alone(
+    stage: Stage, upstream: Upstream
+) -> None:
+    collection = stage.a_collection(
+        upstream, name="Pages", handle="pages-v1", cors_origins=["https://app.example"]
+    )
+    token = stage.a_profile(collection)["secret"]
+    asking = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "api-token,content-type",
+    }
+    answer = stage.call("/pages-v1/things", method="OPTIONS", headers=asking)
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-origin"] == "https://app.example"
+    assert answer.headers["access-control-allow-headers"] == "api-token,content-type"
+    other = {**asking, "Origin": "https://evil.example"}
+    answer = stage.call("/pages-v1/things", method="OPTIONS", headers=other)
+    assert answer.status == 401
+    assert "access-control-allow-origin" not in answer.headers
+    for headers, allowed in (
+        ({"Origin": "https://app.example"}, True),
+        ({"Origin": "https://evil.example"}, False),
+        ({}, False),
+    ):
+        answer = stage.call("/pages-v1/things", token, headers=headers)
+        assert answer.status == 200
+        assert ("access-control-allow-origin" in answer.headers) == allowed
+        refused = stage.call("/pages-v1/things", "wrong", headers=headers)
+        assert refused.status == 401
+        assert ("access-control-allow-origin" in refused.headers) == allowed
+
+
+def test_a_websocket_passes_and_is_counted_once(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = stage.done(
+            "POST",
+            "connections",
+            {"name": "WS", "input": {"base_url": f"http://127.0.0.1:{server.getsockname()[1]}"}},
+        )
+        collection = stage.done(
+            "POST",
+            "api_collections",
+            {"name": "WS", "handle": "ws-v1", "proxy_connection_id": connection["id"]},
+        )
+        stage.an_endpoint(collection, "GET /socket")
+        policy = stage.a_policy(quota=(10, "month"))
+        profile = stage.a_profile(collection, api_policy_id=policy["id"])
+        got: list[bytes] = []
+
+        def serve() -> None:
+            while True:
+                peer, _ = server.accept()
+                with peer:
+                    head = peer.recv(65536)
+                    # A health check connects, and says nothing.
+                    if not head:
+                        continue
+                    got.append(head)
+                    peer.sendall(
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                        b"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+                        b"\r\n\r\n"
+                    )
+                    for _ in range(3):
+                        peer.sendall(peer.recv(100).upper())
+                    return
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with socket.create_connection(("127.0.0.1", stage.gateway), timeout=10) as sock:
+            sock.sendall(
+                b"GET /ws-v1/socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                + f"API-TOKEN: {profile['secret']}\r\n\r\n".encode()
+            )
+            head = sock.recv(65536)
+            assert b" 101 " in head.split(b"\r\n")[0]
+            assert b'"quota";r=9' in head
+            for word in (b"one", b"two", b"three"):
+                sock.sendall(word)
+                assert sock.recv(100) == word.upper()
+        thread.join(timeout=10)
+        assert b"API-TOKEN" not in got[0].upper()
+
+
+def test_answers_stream_as_they_come(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = stage.done(
+            "POST",
+            "connections",
+            {"name": "Str", "input": {"base_url": f"http://127.0.0.1:{server.getsockname()[1]}"}},
+        )
+        collection = stage.done(
+            "POST",
+            "api_collections",
+            {"name": "Str", "handle": "stream-v1", "proxy_connection_id": connection["id"]},
+        )
+        stage.an_endpoint(collection, "GET /events")
+        token = stage.a_profile(collection)["secret"]
+        go_on = threading.Event()
+
+        def serve() -> None:
+            while True:
+                peer, _ = server.accept()
+                with peer:
+                    if not peer.recv(65536):
+                        continue
+                    peer.sendall(
+                        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                        b"Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+                    )
+                    assert go_on.wait(10)
+                    peer.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
+                    return
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with socket.create_connection(("127.0.0.1", stage.gateway), timeout=10) as sock:
+            text = f"GET /stream-v1/events HTTP/1.1\r\nHost: x\r\nAPI-TOKEN: {token}\r\n\r\n"
+            sock.sendall(text.encode())
+            seen = b""
+            while b"first" not in seen:
+                seen += sock.recv(65536)
+            # The second part has not been sent by anybody yet.
+            go_on.set()
+            while b"second" not in seen:
+                seen += sock.recv(65536)
+        thread.join(timeout=10)

@@ -57,6 +57,11 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
         "allow": dict(routes.allow),
         "methods": dict(routes.methods),
         "targets": dict(routes.targets),
+        "cors": {
+            f"{handle}|{origin}": "1"
+            for handle, origins in plan.origins.items()
+            for origin in origins
+        },
         "trusted": dict.fromkeys(plan.trusted_proxies, "1"),
         "imported": dict.fromkeys(sorted(plan.imported), "1"),
         "base": {u.backend: u.base_path for u in upstreams if u.base_path},

@@ -60,6 +60,7 @@ def build(
             for endpoint in collection.endpoints.all()
             if endpoint.recipe is not None
         ),
+        origins={c.handle: tuple(c.cors_origins) for c in published.collections},
         trusted_proxies=published.workspace.trusted_proxies,
         imported=published.imported,
     )
@@ -191,7 +192,7 @@ def _kind(connection: Connection, published: Published, node: Node) -> range:
         return node.checked_slots
     special = connection.auth_type != Connection.Auth.NONE or connection.timeout_seconds != 30
     collections = [c for c in published.collections if c.connection_id == connection.pk]
-    special |= any(collection.forward_credential for collection in collections)
+    special |= any(c.forward_credential or c.cors_origins for c in collections)
     endpoints = (endpoint for collection in collections for endpoint in collection.endpoints.all())
     if special or any(e.timeout_seconds or e.target_path not in {"", e.path} for e in endpoints):
         return node.special_slots

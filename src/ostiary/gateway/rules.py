@@ -44,7 +44,7 @@ REFUSED_FIELDS = ("code", "profile", "seq", "exp")
 #: 100 that every address is granted.
 BAD_CALLS = 200
 
-#: A target in normal form: no escape, no segment that is empty or begins with a dot, no slash at
+#: A path in normal form: no escape, no segment that is empty or begins with a dot, no slash at
 #: the end. Everything else takes the long way through `lua.normal`.
 NORMAL = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)+(\?|$)"
 
@@ -86,7 +86,7 @@ def decide() -> Iterator[str]:
     """The frontend's rules, in order."""
     yield from caller()
     yield "http-request set-var(txn.p) path"
-    yield f"http-request lua.normal if !{{ url -m reg {quoted(NORMAL)} }}"
+    yield f"http-request lua.normal if !{{ pathq -m reg {quoted(NORMAL)} }}"
     yield from routing.first_rules()
     yield "http-request set-var(txn.n) req.fhdr_cnt(authorization)"
     yield "http-request set-var(txn.k) req.fhdr(api-token)"
@@ -99,6 +99,7 @@ def decide() -> Iterator[str]:
     yield from _spend_lease("")
     yield from _bound("")
     yield f"http-request allow if {CODED}"
+    yield from preflight()
     yield from routing.other_rules()
     yield from _credential()
     yield from _miss()
@@ -126,6 +127,41 @@ def _bound(when: str) -> Iterator[str]:
 
 def _if(condition: str) -> str:
     return f" if {condition.strip()}" if condition else ""
+
+
+#: Whether the collection lets a browser's page of this origin call (WHATWG Fetch, section 3.2).
+ORIGIN = "var(txn.p),field(2,/),concat(|,txn.origin),map_str(cors.map)"
+ALLOWED_ORIGIN = "{ var(txn.cors) -m found }"
+SHOWN_TO_PAGES = (
+    "RateLimit, RateLimit-Policy, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining,"
+    " X-RateLimit-Reset"
+)
+
+
+def preflight() -> Iterator[str]:
+    """Answer a browser that asks before it calls; such a question has no credential."""
+    asked = "METH_OPTIONS { req.fhdr(access-control-request-method) -m found }"
+    yield f"http-request set-var(txn.origin) req.fhdr(origin) if {asked}"
+    yield f"http-request set-var(txn.cors) {ORIGIN} if {asked}"
+    headers = (
+        ("Access-Control-Allow-Origin", "%[var(txn.origin)]"),
+        ("Access-Control-Allow-Methods", "GET,HEAD,POST,PUT,PATCH,DELETE"),
+        ("Access-Control-Allow-Headers", "%[req.fhdr(access-control-request-headers)]"),
+        ("Access-Control-Max-Age", "600"),
+        ("Vary", "Origin"),
+    )
+    shown = "".join(f' hdr {name} "{value}"' for name, value in headers)
+    yield f"http-request return status 204{shown} if {asked} {ALLOWED_ORIGIN}"
+
+
+def cross_origin() -> Iterator[str]:
+    """Let the page that called read the answer, refusals too."""
+    yield "http-request set-var(txn.origin) req.fhdr(origin)"
+    yield f"http-request set-var(txn.cors) {ORIGIN} if {{ var(txn.origin) -m found }}"
+    header = "http-after-response set-header Access-Control"
+    yield f"{header}-Allow-Origin %[var(txn.origin)] if {ALLOWED_ORIGIN}"
+    yield f'{header}-Expose-Headers "{SHOWN_TO_PAGES}" if {ALLOWED_ORIGIN}'
+    yield f"http-after-response add-header Vary Origin if {ALLOWED_ORIGIN}"
 
 
 def _credential() -> Iterator[str]:
@@ -371,16 +407,19 @@ def upstream(*, tls: bool) -> Iterator[str]:
     """Where the call goes: path below the upstream's base path, and its host."""
     yield f"http-request del-header {stripped(credential=True)} -m reg"
     yield from identity(tls=tls)
-    yield "http-request set-path %[be_name,map_str(base.map)]/%[path,field(3,/,0)]"
+    # The whole target: a caller's absolute form (RFC 9112, section 3.2.2) must not reach it.
+    yield "http-request set-uri %[be_name,map_str(base.map)]/%[pathq,field(3,/,0)]"
     yield "http-request set-header Host %[be_name,map_str(hosts.map)]"
 
 
 def special_upstream(*, tls: bool) -> Iterator[str]:
     """The same for connections and collections that ask for more than that."""
+    yield from cross_origin()
     kept = "{ var(txn.route) -m sub ;-f }"
     yield f"http-request del-header {stripped(credential=True)} -m reg if !{kept}"
     yield f"http-request del-header {stripped(credential=False)} -m reg if {kept}"
     yield from identity(tls=tls)
+    yield "http-request set-uri %[pathq]"
     target = "{ var(txn.route) -m sub t; }"
     yield "http-request set-var(txn.to) var(txn.route),field(1,;)"
     yield f"http-request set-var(txn.to) var(txn.to),concat(,txn.p),map_regm(targets.map) if {target}"
@@ -405,8 +444,10 @@ def special_upstream(*, tls: bool) -> Iterator[str]:
 
 def recipe(*, tls: bool) -> Iterator[str]:
     """What the recipe runner is told beside the call; the path goes as it is."""
+    yield from cross_origin()
     yield f"http-request del-header {stripped(credential=True)} -m reg"
     yield from identity(tls=tls)
+    yield "http-request set-uri %[pathq]"
     yield "http-request set-var(txn.endpoint) var(txn.route),field(1,;)"
     yield "http-request set-var(txn.recipe) var(txn.endpoint),map_str(recipes.map)"
     fields = ("Recipe", "Template", "Base", "Timeout", "Validate")
@@ -436,6 +477,7 @@ def answer(reason: Reason, *, condition: str, headers: tuple[tuple[str, str], ..
 
 def refusals() -> Iterator[str]:
     """The answers to calls that have a code; reasons with one public face share a rule."""
+    yield from cross_origin()
     faces: dict[tuple[int, str], list[Reason]] = {}
     for reason in Reason:
         told = refusal(reason)

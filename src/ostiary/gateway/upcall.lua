@@ -76,7 +76,7 @@ end
 
 core.register_action("normal", { "http-req" }, function(txn)
   local path = txn:get_var("txn.p")
-  local clean = path and string.sub(txn.f:url(), 1, 1) == "/" and normalised(path)
+  local clean = path and normalised(path)
   if not clean then
     txn:set_var("txn.code", MALFORMED)
     -- No route has this, whatever is looked up below.
