@@ -31,6 +31,8 @@ class Api:
     def __init__(self, token: str, confirmer: AtOnce) -> None:
         self.token, self.confirmer = token, confirmer
         self._client = Client()
+        #: The id of the project *Home*.
+        self.home = setup.home().pk
 
     def __call__(
         self, method: str, path: str, content: object | None = None, **headers: str

@@ -42,13 +42,13 @@ def test_a_new_top_level_folder_is_a_project(api: Api) -> None:
 
 
 def test_home_and_full_projects_cannot_be_deleted(api: Api, collection: Any) -> None:
-    assert api("DELETE", "projects/1")[0] == 403
-    assert api("DELETE", "projects/1")[1] == {"message": "Cannot destroy folder"}
+    assert api("DELETE", f"projects/{api.home}")[0] == 403
+    assert api("DELETE", f"projects/{api.home}")[1] == {"message": "Cannot destroy folder"}
 
 
 def test_a_collection_has_the_fields_that_clients_insist_on(api: Api, collection: Any) -> None:
     assert isinstance(collection["id"], int)
-    assert collection["project_id"] == "1"
+    assert collection["project_id"] == str(api.home)
     assert collection["version"] == "1.0"
     assert collection["url"].endswith("/orders-v1")
     assert TIME.fullmatch(collection["created_at"])
@@ -85,7 +85,7 @@ paths:
         "api_collections",
         {
             "name": "Pets",
-            "project_id": "1",
+            "project_id": str(api.home),
             "openapi_spec": {"content": document, "format": "yaml"},
         },
     )
@@ -99,7 +99,9 @@ paths:
 
 
 def test_the_way_of_an_owner(api: Api, collection: Any) -> None:
-    client = api.done("POST", "api_clients", {"name": "Acme", "project_id": "1"})["result"]
+    client = api.done("POST", "api_clients", {"name": "Acme", "project_id": str(api.home)})[
+        "result"
+    ]
     policy = api.done(
         "POST",
         "v2/api_policies",
@@ -427,9 +429,9 @@ def test_a_viewer_reads_and_changes_nothing(api: Api, collection: Any) -> None:
 
 
 def test_properties_are_set_and_read(api: Api) -> None:
-    api.done("POST", "properties?project_id=1", {"properties": {"a.x": "1", "b": "2"}})
-    api.done("POST", "properties?project_id=1", {"properties": {"a.x": "3"}})
-    assert api.done("GET", "properties?prefix=a.&project_id=1") == {"a.x": "3"}
+    api.done("POST", f"properties?project_id={api.home}", {"properties": {"a.x": "1", "b": "2"}})
+    api.done("POST", f"properties?project_id={api.home}", {"properties": {"a.x": "3"}})
+    assert api.done("GET", f"properties?prefix=a.&project_id={api.home}") == {"a.x": "3"}
     api.done("POST", "properties", {"properties": {"a.x": "env"}})
     assert api.done("GET", "properties?prefix=") == {"a.x": "env"}
 
@@ -439,10 +441,10 @@ def test_members_and_roles(api: Api) -> None:
     assert member["email"] == "a@b.example"
     assert api("POST", "v2/members", {"email": "a@b.example"})[0] == 400
     assert api("POST", "v2/members", {"email": "nonsense"})[0] == 400
-    api.done("PUT", f"v2/members/{member['id']}/projects/1", {"role": "editor"})
+    api.done("PUT", f"v2/members/{member['id']}/projects/{api.home}", {"role": "editor"})
     listed = api.done("GET", "v2/members")
     assert listed["count"] == 1
-    assert listed["data"][0]["roles"] == {"1": "editor"}
+    assert listed["data"][0]["roles"] == {str(api.home): "editor"}
 
 
 def test_me_has_the_fields_that_clients_insist_on(api: Api) -> None:

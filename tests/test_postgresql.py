@@ -1,0 +1,61 @@
+"""What holds on SQLite holds on PostgreSQL: the same tests, and the product itself."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.postgres import cluster
+from tests.stage import Upstream, running, wait_for
+
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+SAME = ["tests/api/test_shapes.py", "tests/directory"]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with cluster() as url:
+        yield url
+
+
+def test_the_same_tests_pass(url: str, tmp_path: Path) -> None:
+    env = {**os.environ, "OSTIARY_DATABASE_URL": url, "OSTIARY_DATA": str(tmp_path)}  # noqa: TID251
+    paths = [path for path in SAME if Path(path).exists()]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *paths],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def test_the_product_runs_on_it(url: str, tmp_path: Path) -> None:
+    upstream = Upstream()
+    try:
+        with running(tmp_path / "data", env={"OSTIARY_DATABASE_URL": url}) as stage:
+            things = stage.a_collection(upstream, name="Things", handle="things-v1")
+            policy = stage.a_policy(quota=(4, "month"))
+            profile = stage.a_profile(
+                things, api_policy_id=policy["id"], ip_allow_list=["127.0.0.1"]
+            )
+
+            def status(source: str = "127.0.0.1") -> int:
+                return stage.call("/things-v1/things", profile["secret"], source=source).status
+
+            assert [status(), status(), status("127.0.0.2")] == [200, 200, 403]
+            stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+            assert status() == 401
+            stage.done("PUT", f"api_access_profiles/{profile['id']}/enable")
+            stage.stop()
+            stage.start()
+            assert [status() for _ in range(3)] == [200, 200, 429]
+            stage.kill("authority")
+            wait_for(lambda: status("127.0.0.3") == 403, what="authority back")
+    finally:
+        upstream.close()
