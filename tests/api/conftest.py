@@ -31,6 +31,7 @@ class Api:
     def __init__(self, token: str, confirmer: AtOnce) -> None:
         self.token, self.confirmer = token, confirmer
         self._client = Client()
+        self.token_id = 0
         #: The id of the project *Home*.
         self.home = setup.home().pk
 
@@ -66,5 +67,7 @@ def api(db: None) -> Iterator[Api]:
     setup.ensure()
     confirmer = AtOnce()
     enforcement.install(confirmer)
-    token = management_tokens.create(by=SYSTEM, name="tests", admin=True)
-    yield Api(token.secret.reveal(), confirmer)
+    issued = management_tokens.create(by=SYSTEM, name="tests", admin=True)
+    api = Api(issued.secret.reveal(), confirmer)
+    api.token_id = issued.token.pk
+    yield api

@@ -43,4 +43,6 @@ def test_the_document_is_public_and_describes_every_operation() -> None:
     suppress_health_check=list(HealthCheck),
 )
 def test_schemathesis_finds_nothing(case: schemathesis.Case[Any], api: Api) -> None:
+    if case.path_parameters.get("token_id") == api.token_id:
+        return  # It would revoke the very token that it calls with.
     case.call_and_validate(headers={"Authorization": f"Bearer {api.token}"})

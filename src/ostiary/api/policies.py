@@ -102,7 +102,8 @@ def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
 def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
-    return {"data": _shown(policies.create(by=actor(request), **_limits(payload)))}
+    policy, _ = in_force(policies.create(by=actor(request), **_limits(payload)))
+    return {"data": _shown(policy)}
 
 
 @router.get("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})

@@ -34,6 +34,7 @@ class Lease:
     quota_base: int
     quota_end: int
     credential: int
+    policy: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,7 @@ async def _lease(verdict: Allow, row: Row, lookup: Lookup, now: int) -> Lease:
         quota_base=used,
         quota_end=end,
         credential=verdict.known.credential.id,
+        policy=row.policy or 0,
     )
 
 

@@ -20,7 +20,7 @@ STATEMENT = """
 SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        p.id, p.active, p.auth_type, {t[p.expires_at]}, {t[p.policy_since]},
        p.allow_list, p.deny_list, k.id, k.active,
-       l.rate_limit, l.rate_interval, l.quota_limit, l.quota_interval,
+       l.id, l.rate_limit, l.rate_interval, l.quota_limit, l.quota_interval,
        EXISTS (SELECT 1 FROM directory_accessprofile_collections g
                WHERE g.accessprofile_id = p.id AND g.collection_id = {p})
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
@@ -53,6 +53,7 @@ class Row:
     deny_list: str
     client: int
     client_active: bool
+    policy: int | None
     rate_limit: int | None
     rate_interval: str | None
     quota_limit: int | None

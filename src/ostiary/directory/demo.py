@@ -42,7 +42,7 @@ def create(*, upstream: str, console: str, gateway: str, recipes: Path) -> str:
         name="Demo: 60 a minute, 10,000 a month",
         rate_limit={"limit": 60, "interval": "minute"},
         usage_quota={"limit": 10_000, "interval": "month"},
-    )
+    ).value
     client = clients.create(
         by=SYSTEM, name="Acme Corporation", description="A made-up client", logo_file=_logo()
     )

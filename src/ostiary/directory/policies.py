@@ -33,8 +33,8 @@ def create(
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
     usage_quota: Mapping[str, object] | None = None,
-) -> Policy:
-    """Make a policy; raises Invalid, Forbidden. Nothing to confirm: nobody has it yet."""
+) -> Saved[Policy]:
+    """Make a policy; raises Invalid, Forbidden."""
     require_admin(by)
     policy = Policy()
     _fill(
@@ -43,7 +43,8 @@ def create(
     with transaction.atomic():
         _save(policy)
         _record(by, "create", policy)
-    return policy
+        sequence = _announce(policy)
+    return Saved(value=policy, sequence=sequence)
 
 
 def change(
@@ -68,9 +69,7 @@ def change(
         )  # fmt: skip
         _save(policy)
         _record(by, "change", policy, before=before)
-        sequence = feed.announce(feed.Kind.POLICY, policy.pk)
-        Policy.objects.filter(pk=policy.pk).update(epoch=sequence)
-        policy.epoch = sequence
+        sequence = _announce(policy)
     return Saved(value=policy, sequence=sequence)
 
 
@@ -85,6 +84,13 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
             raise InUse(f"The policy is used by {users} access profile{'s' * (users > 1)}")
         _record(by, "delete", policy)
         policy.delete()
+
+
+def _announce(policy: Policy) -> int:
+    sequence = feed.announce(feed.Kind.POLICY, policy.pk)
+    Policy.objects.filter(pk=policy.pk).update(epoch=sequence)
+    policy.epoch = sequence
+    return sequence
 
 
 def _locked(policy_id: int) -> Policy:

@@ -6,7 +6,14 @@ from django.db import transaction
 from django.db.models import Prefetch, Q
 
 from ostiary.directory import feed, workspace
-from ostiary.directory.models import AccessProfile, Collection, Connection, Credential, Endpoint
+from ostiary.directory.models import (
+    AccessProfile,
+    Collection,
+    Connection,
+    Credential,
+    Endpoint,
+    Policy,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +23,7 @@ class Published:
     sequence: int
     collections: tuple[Collection, ...]
     connections: tuple[Connection, ...]
+    policies: tuple[Policy, ...]
     imported: frozenset[str]
     workspace: workspace.Workspace
 
@@ -34,6 +42,7 @@ def read() -> Published:
                 )
             ),
             connections=tuple(Connection.objects.order_by("pk")),
+            policies=tuple(Policy.objects.order_by("pk")),
             imported=frozenset(
                 bytes(print_).hex().upper()
                 for print_ in Credential.objects.filter(imported=True, revoked_at=None).values_list(

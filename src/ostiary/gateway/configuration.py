@@ -62,6 +62,7 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
             for handle, origins in plan.origins.items()
             for origin in origins
         },
+        "policies": {str(policy): text for policy, text in plan.policies.items() if text},
         "trusted": dict.fromkeys(plan.trusted_proxies, "1"),
         "imported": dict.fromkeys(sorted(plan.imported), "1"),
         "base": {u.backend: u.base_path for u in upstreams if u.base_path},

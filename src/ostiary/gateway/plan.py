@@ -111,6 +111,8 @@ class Plan:
     collections: tuple[RoutedCollection, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
     recipes: tuple[RecipeEndpoint, ...] = ()
+    #: Policy → what it says of itself in `RateLimit-Policy`.
+    policies: Mapping[int, str] = field(default_factory=dict)
     #: Networks whose `X-Forwarded-For` is believed.
     trusted_proxies: tuple[str, ...] = ()
     #: SHA-256 (upper-case hex) of imported credentials that may still be good.

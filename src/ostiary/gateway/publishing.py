@@ -7,9 +7,10 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ostiary.access import limits
 from ostiary.access.paths import parse_template
 from ostiary.directory import connections, upstream_url
-from ostiary.directory.models import Collection, Connection, Endpoint
+from ostiary.directory.models import Collection, Connection, Endpoint, Policy
 from ostiary.directory.published import Published
 from ostiary.gateway.plan import Node, Plan, RecipeEndpoint, Server, Upstream
 from ostiary.gateway.routing import RoutedCollection, RoutedEndpoint
@@ -61,9 +62,25 @@ def build(
             if endpoint.recipe is not None
         ),
         origins={c.handle: tuple(c.cors_origins) for c in published.collections},
+        policies={policy.pk: _policy(policy) for policy in published.policies},
         trusted_proxies=published.workspace.trusted_proxies,
         imported=published.imported,
     )
+
+
+def _policy(policy: Policy) -> str:
+    """A policy as a structured field (draft-ietf-httpapi-ratelimit-headers-10, section 3)."""
+    items = []
+    if policy.rate_limit:
+        window = limits.Interval(policy.rate_interval).seconds
+        items.append(f'"rate";q={policy.rate_limit};w={window}')
+    if policy.quota_limit:
+        days = {"day": 1, "week": 7, "30 days": 30, "60 days": 60, "90 days": 90}
+        # Months differ in length: then the window is left out.
+        length = days.get(policy.quota_interval)
+        window_text = f";w={length * limits.DAY}" if length else ""
+        items.append(f'"quota";q={policy.quota_limit}{window_text}')
+    return ", ".join(items)
 
 
 def _collection(collection: Collection, backends: Mapping[int, str]) -> RoutedCollection:

@@ -34,6 +34,7 @@ LEASE_FIELDS = (
     "quota_base",
     "quota_end",
     "credential",
+    "policy",
 )
 GPT = {name: index for index, name in enumerate(LEASE_FIELDS)}
 #: Elements of a row of table `refused`.
@@ -290,8 +291,8 @@ def limits() -> Iterator[str]:
 
     The window's number is part of the key, so a window is never reset, only left behind. The
     counters increment and compare in one step. A row that cannot be had (the table is full) has no
-    count, and what has no count is refused. What is refused counts towards nothing: a call that
-    the rate limit refuses is taken back from the quota by counting it in element 1.
+    count, and what has no count is refused. What is refused counts towards nothing: it is taken
+    back from the quota by counting it in element 1.
     """
     profile = f"sc_get_gpt({GPT['profile']},0)"
     yield f"http-request set-var(txn.q) sc_get_gpt({GPT['quota_start']},0)"
@@ -299,69 +300,53 @@ def limits() -> Iterator[str]:
     # Element 0 is one more than what was used before this process counted: zero is "not yet set".
     base = f"sc_get_gpt({GPT['quota_base']},0),add(1)"
     yield f"http-request sc-set-gpt(0,2) {base} if {{ sc_get_gpt(0,2) eq 0 }}"
-    yield "http-request set-var(txn.back) sc_get_gpc(1,2)"
-    yield "http-request set-var(txn.qb) sc_get_gpt(0,2),sub(1),sub(txn.back)"
+    yield "http-request set-var(txn.back) sc_get_gpc(1,2),add(1)"
+    yield "http-request set-var(txn.qb) sc_get_gpt(0,2),sub(txn.back)"
     yield "http-request set-var(txn.qn) sc_inc_gpc(0,2),add(txn.qb)"
-    exhausted = f"{METERED} !{{ {QUOTA_LEFT} ge 0 }}"
-    yield f"http-request sc-inc-gpc(1,2) if {exhausted}"
-    yield answer(Reason.QUOTA_EXCEEDED, condition=exhausted, headers=_refused_quota())
+    yield refuse(Reason.QUOTA_EXCEEDED, f"{METERED} !{{ {QUOTA_LEFT} ge 0 }}")
     yield f"http-request set-var(txn.ri) sc_get_gpt({GPT['rate_interval']},0)"
     yield "http-request set-var(txn.w) date,div(txn.ri)"
     row = f"{profile},concat(:,txn.w)"
     yield f"http-request track-sc1 {row} table rate_short if {{ var(txn.ri) -m int 60 1 }}"
     yield f"http-request track-sc1 {row} table rate_long if {{ var(txn.ri) -m int gt 60 }}"
-    yield "http-request set-var(txn.rn) sc_inc_gpc(0,1)"
-    over = f"{RATED} !{{ {RATE_LEFT} ge 0 }}"
-    yield f"http-request sc-inc-gpc(1,2) if {over}"
-    yield answer(Reason.RATE_LIMITED, condition=over, headers=_refused_rate())
+    yield f"http-request set-var(txn.rn) sc_inc_gpc(0,1) if !{CODED}"
+    yield refuse(Reason.RATE_LIMITED, f"{RATED} !{{ {RATE_LEFT} ge 0 }} !{CODED}")
+    yield from _exceeded()
+
+
+def _exceeded() -> Iterator[str]:
+    """Answer what is over a limit, with the seconds until it is full again, and nothing left."""
+    yield f"http-request sc-inc-gpc(1,2) if {CODED}"
+    for reason, count, limit, reset in (
+        (Reason.RATE_LIMITED, "rn", "rate_limit", RATE_RESET),
+        (Reason.QUOTA_EXCEEDED, "qn", "quota_limit", QUOTA_RESET),
+    ):
+        over = f"{{ var(txn.code) -m int {code(reason)} }}"
+        yield f"http-request set-var(txn.{count}) sc_get_gpt({GPT[limit]},0) if {over}"
+        yield answer(reason, condition=over, headers=(("Retry-After", reset),))
 
 
 RATE_RESET = "%[date,mod(txn.ri),neg,add(txn.ri)]"
 QUOTA_RESET = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.now)]"
-RATE_LIMIT = f"%[sc_get_gpt({GPT['rate_limit']},0)]"
-QUOTA_LIMIT = f"%[sc_get_gpt({GPT['quota_limit']},0)]"
-QUOTA_LENGTH = f"%[sc_get_gpt({GPT['quota_end']},0),sub(txn.q)]"
-RATE_POLICY = rf"\"rate\";q={RATE_LIMIT};w=%[var(txn.ri)]"
-QUOTA_POLICY = rf"\"quota\";q={QUOTA_LIMIT};w={QUOTA_LENGTH}"
-
-Headers = tuple[tuple[str, str], ...]
-
-
-def _refused_rate() -> Headers:
-    """What a call over the rate limit is told beside the headers that every answer has."""
-    return (
-        ("Retry-After", RATE_RESET),
-        ("RateLimit", rf"\"rate\";r=0;t={RATE_RESET}"),
-        ("RateLimit-Policy", RATE_POLICY),
-        ("X-RateLimit-Limit", RATE_LIMIT),
-        ("X-RateLimit-Remaining", "0"),
-        ("X-RateLimit-Reset", RATE_RESET),
-    )
-
-
-def _refused_quota() -> Headers:
-    return (
-        ("Retry-After", QUOTA_RESET),
-        ("RateLimit", rf"\"quota\";r=0;t={QUOTA_RESET}"),
-        ("RateLimit-Policy", QUOTA_POLICY),
-    )
 
 
 def limit_headers() -> Iterator[str]:
     """`RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10, sections 3, 4).
 
     On every answer to a limited profile, one line for each limit; the older `X-RateLimit-…` for
-    the rate limit alone. A call over a limit was told by the rule that refused it.
+    the rate limit alone. What a policy says of itself is a text in a map.
     """
-    rated, metered = f"{{ {RATE_LEFT} ge 0 }}", f"{{ {QUOTA_LEFT} ge 0 }}"
+    rated, metered = "{ var(txn.rn) -m found }", "{ var(txn.qn) -m found }"
     header = "http-after-response add-header {} {} if {}"
     yield header.format("RateLimit", rf'"\"rate\";r=%[{RATE_LEFT}];t={RATE_RESET}"', rated)
-    yield header.format("RateLimit-Policy", f'"{RATE_POLICY}"', rated)
-    yield header.format("X-RateLimit-Limit", RATE_LIMIT, rated)
+    yield header.format("RateLimit", rf'"\"quota\";r=%[{QUOTA_LEFT}];t={QUOTA_RESET}"', metered)
+    policy = f"%[sc_get_gpt({GPT['policy']},0),map_str(policies.map)]"
+    limited = f"{{ sc_get_gpt({GPT['policy']},0) gt 0 }}"
+    yield header.format("RateLimit-Policy", policy, limited)
+    limit = f"%[sc_get_gpt({GPT['rate_limit']},0)]"
+    yield header.format("X-RateLimit-Limit", limit, rated)
     yield header.format("X-RateLimit-Remaining", f"%[{RATE_LEFT}]", rated)
     yield header.format("X-RateLimit-Reset", RATE_RESET, rated)
-    yield header.format("RateLimit", rf'"\"quota\";r=%[{QUOTA_LEFT}];t={QUOTA_RESET}"', metered)
-    yield header.format("RateLimit-Policy", f'"{QUOTA_POLICY}"', metered)
 
 
 def bad_gateway() -> Iterator[str]:

@@ -10,7 +10,7 @@ local waiting = 0
 
 local NAMES = {
   A = { "bound", "profile", "client", "seq", "exp", "rate_limit", "rate_interval",
-        "quota_limit", "quota_start", "quota_base", "quota_end", "credential" },
+        "quota_limit", "quota_start", "quota_base", "quota_end", "credential", "policy" },
   D = { "bound", "profile", "seq", "exp", "code" },
 }
 
