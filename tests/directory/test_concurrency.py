@@ -1,0 +1,83 @@
+"""Two editors at once: no write is lost, no error comes of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow]
+
+#: A process of its own, on a database file of its own: threads do not share a test's transaction.
+PROGRAM = """
+import sys, threading
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+from ostiary import settings
+from ostiary.identity.sealing import KeyRing
+KeyRing.load_or_create(settings.current().data / "keyring.json")
+call_command("migrate", verbosity=0)
+from ostiary.directory import access_profiles, clients, collections, connections, credentials, setup
+from ostiary.directory.actor import SYSTEM
+from ostiary.directory.models import AccessProfile, AuditEvent, Change, Credential
+setup.ensure()
+link = connections.create(by=SYSTEM, name="U", project_id=None,
+    given=connections.Input(base_urls=["http://10.0.0.1"])).value
+things = collections.create(by=SYSTEM, project_id=None,
+    given=collections.Given(name="T", connection_id=link.pk)).value.collection
+client = clients.create(by=SYSTEM, name="C")
+saved, _ = access_profiles.create(by=SYSTEM, client_id=client.pk, auth_type="token",
+    given=access_profiles.Given(name="P", collection_ids=[things.pk]))
+profile = saved.value.pk
+problems, sequences = [], []
+def refresh():
+    for _ in range(10):
+        done, _ = credentials.refresh(by=SYSTEM, profile_id=profile)
+        sequences.append(done.sequence)
+def switch():
+    for number in range(10):
+        sequences.append(access_profiles.switch(by=SYSTEM, profile_id=profile,
+            active=bool(number % 2)).sequence)
+def rename():
+    for number in range(10):
+        given = access_profiles.Given(name=f"N{number}")
+        sequences.append(access_profiles.change(by=SYSTEM, profile_id=profile, given=given).sequence)
+def guarded(work):
+    def run():
+        try:
+            work()
+        except Exception as error:
+            problems.append(repr(error))
+        finally:
+            connection.close()
+    return run
+before = Change.objects.count()
+threads = [threading.Thread(target=guarded(w)) for w in (refresh, refresh, switch, rename)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert not problems, problems
+assert len(set(sequences)) == len(sequences) == 40
+assert Change.objects.count() == before + 40
+alive = Credential.objects.filter(profile_id=profile, revoked_at=None).count()
+row = AccessProfile.objects.get(pk=profile)
+assert alive == 1, alive
+assert (row.name, row.active) == ("N9", True), (row.name, row.active)
+assert row.epoch == max(sequences)
+print("fine")
+"""
+
+
+def test_no_write_is_lost_among_threads(tmp_path: Path) -> None:
+    env = {
+        **os.environ,  # noqa: TID251 - for a child
+        "OSTIARY_DATA": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "ostiary.settings_django",
+    }
+    env.pop("OSTIARY_DATABASE_URL", None)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "fine", done.stderr[-3000:]
