@@ -205,12 +205,10 @@ def test_a_template_is_kept_in_the_normal_form_of_paths(
     [
         pytest.param("", "blank", id="nothing"),
         pytest.param("  ", "blank", id="spaces"),
-        pytest.param("/", "end with a slash", id="slash-alone"),
-        pytest.param("//", "end with a slash", id="two-slashes"),
-        pytest.param("/a/", "end with a slash", id="slash-at-the-end"),
+        pytest.param("//", "empty segment", id="two-slashes"),
         pytest.param("//a", "empty segment", id="two-slashes-first"),
         pytest.param("/a//b", "empty segment", id="two-slashes-within"),
-        pytest.param("/a//", "end with a slash", id="two-slashes-last"),
+        pytest.param("/a//", "empty segment", id="two-slashes-last"),
         pytest.param("/a{id}", "whole segment", id="parameter-within-a-segment"),
         pytest.param("/{id}.json", "whole segment", id="parameter-and-more"),
         pytest.param("/{a}{b}", "proper name", id="two-parameters-in-a-segment"),
@@ -368,3 +366,18 @@ def test_the_order_of_endpoints_decides_nothing(
     lists: tuple[list[An], list[An]], method: str, path: str
 ) -> None:
     assert choose(lists[0], method, path) == choose(lists[1], method, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal", "shape"),
+    [("/", "/", "/"), ("/a/", "/a/", "/a/"), ("a/{x}/", "/a/{x}/", "/a/{}/")],
+)
+def test_a_template_may_end_in_a_slash_and_is_then_another(
+    text: str, normal: str, shape: str
+) -> None:
+    template = parse_template(text)
+    assert (template.text, template.shape) == (normal, shape)
+    assert template.ends_in_slash
+    assert parse_template(template.text) == template
+    assert template.matches(normal.replace("{x}", "5")[1:].split("/"))
+    assert not template.matches(normal.replace("{x}", "5")[1:].removesuffix("/").split("/") + ["b"])

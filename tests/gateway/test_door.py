@@ -24,6 +24,8 @@ def things(stage: Stage, upstream: Upstream) -> Any:
         "GET /{any}/x/{id}/y/z",
         "GET /status/{code}",
         "GET /slow",
+        "GET /django/",
+        "GET /django/{id}/",
         name="Things",
         handle="things-v1",
     )
@@ -105,6 +107,11 @@ def test_more_than_one_credential_is_refused(stage: Stage, profile: Any) -> None
         ("GET", "/things-v1/things/1/parts/2", 200),
         ("GET", "/things-v1/any/x/1/y/z", 200),
         ("GET", "/things-v1/things/", 404),
+        ("GET", "/things-v1/django/", 200),
+        ("GET", "/things-v1/django", 404),
+        ("GET", "/things-v1/django/5/", 200),
+        ("GET", "/things-v1/django/5", 404),
+        ("GET", "/things-v1/django/./5/x/../", 200),
         ("GET", "/things-v1/other", 404),
         ("GET", "/things-v1", 404),
         ("GET", "/other/things", 404),
@@ -134,6 +141,11 @@ def test_what_is_decided_on_is_what_is_forwarded(
 ) -> None:
     stage.call("/things-v1/x/../things/%41%7e%c3%a9?q=a%2Fb&r=//", profile["secret"])
     assert upstream.seen[-1].target == "/things/A~%C3%A9?q=a%2Fb&r=//"
+
+
+def test_a_slash_at_the_end_is_forwarded(stage: Stage, upstream: Upstream, profile: Any) -> None:
+    assert stage.call("/things-v1/django/5/?a=/b/", profile["secret"]).status == 200
+    assert upstream.seen[-1].target == "/django/5/?a=/b/"
 
 
 def test_405_names_the_methods(stage: Stage, profile: Any) -> None:

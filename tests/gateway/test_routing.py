@@ -42,7 +42,11 @@ def _named(segments: Sequence[str]) -> Template:
 
 
 _METHOD = st.sampled_from(METHODS)
-_TEMPLATES = st.lists(st.sampled_from((*_WORDS, "{}", "{}")), min_size=1, max_size=5).map(_named)
+_TEMPLATES = st.builds(
+    lambda words, slash: _named([*words, ""] if slash else words),
+    st.lists(st.sampled_from((*_WORDS, "{}", "{}")), min_size=1, max_size=5),
+    st.booleans(),
+)
 _PATHS = st.builds(
     lambda words, slash: "/" + "/".join(words) + "/" * (slash and bool(words)),
     st.lists(st.sampled_from((*_WORDS, "5", "%C3%A9")), max_size=6),
@@ -315,8 +319,7 @@ def proxy(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prox
     lua = (resources("ostiary.gateway") / "upcall.lua").read_text()
     (folder / "normal.lua").write_text(re.sub("@[a-z]+@", "1", lua))
     lines = [
-        "http-request set-var(txn.p) path",
-        f"http-request lua.normal if !{{ url -m reg {rules.quoted(rules.NORMAL)} }}",
+        *rules.path(),
         *routing.first_rules(),
         *routing.other_rules(),
         *routing.allow_rules(),

@@ -29,8 +29,8 @@ class BadTemplate(ValueError):
 class Template:
     """An endpoint's path below its collection, in normal form, with a leading slash.
 
-    None ends in a slash. What is matched is forwarded byte for byte, so a call's `/orders/` is
-    another path than `/orders`, and no endpoint's.
+    What is matched is forwarded byte for byte, so `/orders/` is another path than `/orders`; it
+    has an empty last segment.
     """
 
     text: str
@@ -40,6 +40,10 @@ class Template:
     def shape(self) -> str:
         """The template with every parameter as `{}`: what two endpoints must not share."""
         return "/" + "/".join(PARAMETER if _is_parameter(s) else s for s in self.segments)
+
+    @property
+    def ends_in_slash(self) -> bool:
+        return self.segments[-1] == ""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -68,9 +72,9 @@ def parse_template(text: str) -> Template:
         raise BadTemplate("can't be blank")
     if len(text) > LONGEST:
         raise BadTemplate(f"is longer than {LONGEST} characters")
-    if text.endswith("/"):
-        raise BadTemplate("must not end with a slash")
-    segments = tuple(_template_segment(part) for part in text.removeprefix("/").split("/"))
+    parts = text.removeprefix("/").split("/")
+    ending = ("",) if parts[-1] == "" else (_template_segment(parts[-1]),)
+    segments = (*(_template_segment(part) for part in parts[:-1]), *ending)
     template = Template(text="/" + "/".join(segments), segments=segments)
     _check_size(template)
     return template

@@ -64,7 +64,7 @@ class Routes:
 
 def shape_letter(template: Template) -> str:
     """The shape by which a template is found: empty for a literal, a letter, or general."""
-    count = len(template.segments)
+    count = len(template.segments) - template.ends_in_slash
     from_end = tuple(
         sorted(count - i for i, is_parameter in enumerate(template.rank) if is_parameter)
     )
@@ -89,7 +89,7 @@ def compile_routes(collections: Iterable[RoutedCollection]) -> Routes:
         for endpoint in active:
             template = endpoint.template
             value = _value(collection, endpoint)
-            key = f"/{collection.handle}{template.shape}"
+            key = marked(f"/{collection.handle}{template.shape}")
             for method in _methods(endpoint, active):
                 if shape_letter(template) == GENERAL:
                     expression = _expression(collection.handle, template, "[^/]+")
@@ -131,7 +131,8 @@ def _expression(handle: str, template: Template, parameter: str) -> str:
         parameter if is_parameter else re.escape(segment)
         for segment, is_parameter in zip(template.segments, template.rank, strict=True)
     )
-    return "/".join((re.escape(f"/{handle}"), *segments))
+    path = "/".join((re.escape(f"/{handle}"), *segments))
+    return rf"\{{{path[:-1]}" if template.ends_in_slash else path
 
 
 def _target(template: Template, target: Template) -> str:
@@ -221,7 +222,7 @@ def allow_rules() -> Iterator[str]:
 
 def lookup(routes: Routes, method: str, path: str) -> str | None:
     """The look-ups of the rules above in Python: the value of the route of a path in normal form."""
-    call = f"{method}{_marked(path)}"
+    call = f"{method}{marked(path)}"
     parts = call.split("/")
     for key in (call, _masked(parts, (1,))):
         if key in routes.routes:
@@ -236,19 +237,22 @@ def lookup(routes: Routes, method: str, path: str) -> str | None:
 
 def lookup_allow(routes: Routes, path: str) -> str | None:
     """The same for the `Allow` header of a path that has no endpoint for a method."""
-    parts = _marked(path).split("/")
-    number = int(routes.allow.get(path, "0"))
+    parts = marked(path).split("/")
+    number = int(routes.allow.get(marked(path), "0"))
     for from_end in SHAPES:
         number |= int(routes.allow.get(_masked(parts, from_end), "0"))
     if GENERAL in _shapes(routes, parts):
         for method, bit in BITS.items():
-            number |= bit * (_general(routes, f"{method}{path}") is not None)
+            number |= bit * (_general(routes, f"{method}{marked(path)}") is not None)
     return routes.methods.get(str(number))
 
 
-def _marked(path: str) -> str:
-    """A path as `txn.p` holds it: one that ends in a slash is no key, whatever its shape."""
-    return "{" + path if path.endswith("/") else path
+def marked(path: str) -> str:
+    """A path as keys and `txn.p` hold it: a slash at its end becomes a mark before it.
+
+    So a path with it and one without are found by the same look-ups, and never by each other's.
+    """
+    return "{" + path[:-1] if path.endswith("/") else path
 
 
 def _shapes(routes: Routes, parts: list[str]) -> str:

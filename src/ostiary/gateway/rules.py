@@ -45,9 +45,11 @@ REFUSED_FIELDS = ("code", "profile", "seq", "exp")
 #: 100 that every address is granted.
 BAD_CALLS = 200
 
-#: A path in normal form: no escape, no segment that is empty or begins with a dot, no slash at
-#: the end. Everything else takes the long way through `lua.normal`.
-NORMAL = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)+(\?|$)"
+#: A path in normal form: no escape, no segment that is empty or begins with a dot. Everything else
+#: takes the long way through `lua.normal`.
+NORMAL = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)+/?(\?|$)"
+#: See `routing.marked`.
+MARK = '\'path,regsub("^(.*)/$","{\\1")\''
 
 LEASED = "{ sc_tracked(0) }"
 ROUTED = "{ var(txn.route) -m found }"
@@ -83,11 +85,17 @@ def caller() -> Iterator[str]:
     yield "http-request set-src var(txn.caller) if { var(txn.caller) -m found }"
 
 
+def path() -> Iterator[str]:
+    """One normal form of the path, as `txn.p` in the form of the maps' keys."""
+    yield "http-request set-var(txn.p) path"
+    yield f"http-request set-var(txn.p) {MARK} if {{ path -m end / }}"
+    yield f"http-request lua.normal if !{{ pathq -m reg {quoted(NORMAL)} }}"
+
+
 def decide() -> Iterator[str]:
     """The frontend's rules, in order."""
     yield from caller()
-    yield "http-request set-var(txn.p) path"
-    yield f"http-request lua.normal if !{{ pathq -m reg {quoted(NORMAL)} }}"
+    yield from path()
     yield from routing.first_rules()
     yield "http-request set-var(txn.n) req.fhdr_cnt(authorization)"
     yield "http-request set-var(txn.k) req.fhdr(api-token)"

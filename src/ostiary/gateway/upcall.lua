@@ -75,7 +75,7 @@ local function normalised(path)
 end
 
 core.register_action("normal", { "http-req" }, function(txn)
-  local path = txn:get_var("txn.p")
+  local path = txn.f:path()
   local clean = path and normalised(path)
   if not clean then
     txn:set_var("txn.code", MALFORMED)
@@ -84,8 +84,9 @@ core.register_action("normal", { "http-req" }, function(txn)
     return
   end
   if clean ~= path then txn.http:req_set_path(clean) end
-  -- No template ends in an empty segment; a look-up by shape would not see that.
-  txn:set_var("txn.p", string.sub(clean, -1) == "/" and "{" .. clean or clean)
+  -- As ostiary.gateway.routing.marked.
+  if string.sub(clean, -1) == "/" then clean = "{" .. string.sub(clean, 1, -2) end
+  txn:set_var("txn.p", clean)
 end, 0)
 
 -- lua.caller: behind a trusted proxy, who really calls. From the right of X-Forwarded-For as far as
