@@ -104,7 +104,9 @@ def a_guarded_api(
     connection = stage.done(
         "POST", "connections", {"name": "Bench", "input": {"base_url": f"http://127.0.0.1:{port}"}}
     )
-    paths: dict[str, Any] = {f"/r{i}/{{id}}" if i % 2 else f"/r{i}": {"get": {}} for i in range(endpoints - 1)}
+    paths: dict[str, Any] = {
+        f"/r{i}/{{id}}" if i % 2 else f"/r{i}": {"get": {}} for i in range(endpoints - 1)
+    }
     paths["/orders/{id}"] = {"get": {}}
     document = json.dumps({"openapi": "3.0.0", "paths": paths})
     collection = stage.done(
