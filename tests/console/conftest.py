@@ -27,8 +27,9 @@ def link(stage: Stage) -> str:
     return found[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Not for the session: Playwright keeps an event loop running, which other tests would meet.
     with sync_playwright() as playwright:
         path = shutil.which("chromium") or shutil.which("google-chrome")
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
