@@ -109,6 +109,8 @@ def _tree(content: str, form: str) -> Mapping[str, object]:
     except json.JSONDecodeError as error:
         raise BadDocument(f"The document is not valid JSON: see line {error.lineno}.") from None
     except yaml.MarkedYAMLError as error:
+        if "nesting" in (error.problem or ""):  # libyaml from 0.2.6 on has a limit of its own
+            raise BadDocument("The document is nested too deep.") from None
         line = f": see line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise BadDocument(f"The document is not valid YAML{line}.") from None
     except (ValueError, yaml.YAMLError):
