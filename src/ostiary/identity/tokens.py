@@ -144,3 +144,18 @@ def parse_digest(text: str) -> bytes | None:
     except ValueError:
         return None
     return digest if len(text) == 64 and len(digest) == 32 else None
+
+
+def client_fingerprint(client_id: str) -> bytes:
+    """The fingerprint of an OAuth 2.0 client id: never the one of a token with the same text."""
+    return fingerprint(f"oauth2\0{client_id}")
+
+
+def key_fingerprint(claim: str, profile_key: str) -> bytes:
+    """The fingerprint of a profile key, found in `claim` (empty: where tokens say their subject)."""
+    return fingerprint(f"claim\0{claim}\0{profile_key}")
+
+
+def issue_profile_key() -> str:
+    """A new profile key; public, and unique all the same."""
+    return f"ostp_{secrets.token_urlsafe(18)}"

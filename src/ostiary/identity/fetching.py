@@ -1,0 +1,159 @@
+"""Fetching from addresses that an owner typed, without being led inside.
+
+A name is resolved by us, every address that it has is checked, and the connection goes to a checked
+address: what the name means a moment later does not matter. Redirects are followed by the same
+rules. Hosts that an admin has allowed may be private, and may speak plain HTTP.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import httpx
+
+from ostiary.identity.key_sets import LARGEST
+
+SECONDS = 5.0
+MOST_REDIRECTS = 3
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class FetchRefused(Exception):
+    """The URL, or what it leads to, is not fetched; one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    url: str
+    content: bytes
+
+
+def check_url(url: str, allowed: Collection[str]) -> SplitResult:
+    """The parts of a URL that may be fetched, as far as it can be told without asking anybody.
+
+    `allowed`: hosts, or `host:port`, that may be private and plain. Raises FetchRefused.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise FetchRefused("It is no URL.") from None
+    if any(c.isspace() or not c.isprintable() for c in url) or "\\" in url:
+        raise FetchRefused("It is no URL.")
+    if parts.scheme not in {"http", "https"} or not host or not host.isascii():
+        raise FetchRefused("It must be an https URL.")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise FetchRefused("It must have no user, password or fragment.")
+    if is_allowed(parts, allowed):
+        return parts
+    if parts.scheme != "https":
+        raise FetchRefused(f"It must be https, unless an admin allows the host {host}.")
+    address = _literal(host)
+    if address is not None and not is_public(address):
+        raise FetchRefused(f"{host} is not a public address, and no admin has allowed it.")
+    return parts
+
+
+def is_allowed(parts: SplitResult, allowed: Collection[str]) -> bool:
+    """Whether an admin allows the host of a URL; with a port, only that port."""
+    host = (parts.hostname or "").lower().rstrip(".")
+    return host in allowed or f"{host}:{_port(parts)}" in allowed
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is of the public internet, in whatever it is wrapped."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is None and address.teredo is not None:
+            return False
+        if inner is not None:
+            return is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+def _literal(host: str) -> Address | None:
+    """An address, also in the spellings that a C library takes: `127.1`, `0x7f000001`."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+async def resolve(host: str, port: int) -> tuple[Address, ...]:
+    """Every address of a name."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple({ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found})
+
+
+class Fetcher:
+    """Fetches small documents. `verify`: trust for TLS, the system's if not given."""
+
+    def __init__(self, verify: ssl.SSLContext | None = None) -> None:
+        self._verify = verify or ssl.create_default_context()
+
+    async def fetch(self, url: str, allowed: Collection[str]) -> Fetched:
+        """The document at `url`, at most 64 KB; raises FetchRefused."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                for _ in range(MOST_REDIRECTS + 1):
+                    answer = await self._get(url, allowed)
+                    if isinstance(answer, Fetched):
+                        return answer
+                    url = urljoin(url, answer)
+        except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise FetchRefused(f"{url} cannot be fetched: {_said(error)}.") from None
+        raise FetchRefused(f"{url} redirects too often.")
+
+    async def _get(self, url: str, allowed: Collection[str]) -> Fetched | str:
+        """The document, or where it has moved."""
+        parts = check_url(url, allowed)
+        host = parts.hostname or ""
+        address = await self._address(parts, allowed)
+        bracketed = f"[{address}]" if address.version == 6 else str(address)
+        target = httpx.URL(url).copy_with(host=bracketed, port=_port(parts))
+        headers = {"Host": parts.netloc, "Accept": "application/json", "Accept-Encoding": "identity"}
+        async with (
+            httpx.AsyncClient(verify=self._verify, trust_env=False, timeout=SECONDS) as client,
+            client.stream(
+                "GET", target, headers=headers, extensions={"sni_hostname": host}
+            ) as answer,
+        ):
+            if answer.is_redirect:
+                return answer.headers["location"]
+            if answer.status_code != 200:
+                raise FetchRefused(f"{url} answered {answer.status_code}.")
+            content = b""
+            async for part in answer.aiter_raw():
+                content += part
+                if len(content) > LARGEST:
+                    raise FetchRefused(f"{url} answered with more than 64 KB.")
+        return Fetched(url=url, content=content)
+
+    async def _address(self, parts: SplitResult, allowed: Collection[str]) -> Address:
+        host = parts.hostname or ""
+        found = await resolve(host, _port(parts))
+        if not is_allowed(parts, allowed) and not all(is_public(a) for a in found):
+            raise FetchRefused(f"{host} leads to an address that is not public.")
+        return min(found, key=lambda a: (a.version, int(a)))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
+        return "it took too long"
+    return str(error).partition("\n")[0][:200].rstrip(".") or type(error).__name__
