@@ -50,6 +50,8 @@ class Settings:
     certificate: Path | None
     secure_cookies: bool
     rate_per_token: int | None
+    #: Seconds after which a provider's keys are asked for again.
+    key_set_seconds: int
 
     @property
     def run(self) -> Path:
@@ -134,6 +136,7 @@ NAMES = frozenset({
     "OSTIARY_CERTIFICATE",
     "OSTIARY_SECURE_COOKIES",
     "OSTIARY_TOKEN_RATE",
+    "OSTIARY_KEY_SET_SECONDS",
 })  # fmt: skip
 
 
@@ -167,6 +170,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         ),
         certificate=Path(certificate).absolute() if certificate else None,
         secure_cookies=_flag("OSTIARY_SECURE_COOKIES", value.get("OSTIARY_SECURE_COOKIES", "0")),
+        key_set_seconds=_count(
+            "OSTIARY_KEY_SET_SECONDS", value.get("OSTIARY_KEY_SET_SECONDS", "300")
+        ),
         rate_per_token=_count("OSTIARY_TOKEN_RATE", rate) if rate else None,
     )
 

@@ -73,6 +73,8 @@ REFUSED: dict[str, tuple[Facts, Reason]] = {
     "nothing presented": (some_facts(presented=False), Reason.CREDENTIAL_MISSING),
     "unknown": (some_facts(known=None), Reason.UNKNOWN_CREDENTIAL),
     "another method": (some_facts(profile={"method": AuthMethod.JWT}), Reason.METHOD_MISMATCH),
+    "a token that proves nothing": (some_facts(problem="aud"), Reason.TOKEN_INVALID),
+    "a token that is over": (some_facts(proved_until=NOW), Reason.TOKEN_INVALID),
     "revoked": (some_facts(credential={"revoked_at": NOW - 1}), Reason.REVOKED_CREDENTIAL),
     "revoked later": (some_facts(credential={"revoked_at": NOW + 9}), Reason.REVOKED_CREDENTIAL),
     "overlap over": (some_facts(credential={"overlap_until": NOW}), Reason.REVOKED_CREDENTIAL),
@@ -129,7 +131,7 @@ def test_the_explanation_fails_once_for_the_reason_of_the_decision(case: str) ->
 def test_an_allowed_call_is_explained_to_the_end() -> None:
     steps = explain(some_facts())
     assert [step.check for step in steps] == [
-        "presented", "known", "method", "credential", "client", "profile", "address", "collection",
+        "presented", "known", "method", "proof", "credential", "client", "profile", "address", "collection",
         "endpoint",
     ]  # fmt: skip
     assert all(step.outcome is Outcome.PASSED and step.reason is None for step in steps)
@@ -142,6 +144,7 @@ def test_the_explanation_shows_what_each_check_looked_at() -> None:
         "presented": {"presented": "yes", "several": "no"},
         "known": {"credential": "1"},
         "method": {"presented as": "token", "profile": "token"},
+        "proof": {"problem": "none", "good until": "none"},
         "credential": {
             "now": "1800000000",
             "revoked at": "none",

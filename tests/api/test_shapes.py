@@ -327,7 +327,37 @@ PROFILE_BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no collection": ({"api_collection_ids": []}, "api_collection_ids"),
     "unknown collection": ({"api_collection_ids": [999]}, "api_collection_ids"),
     "unknown method": ({"auth_type": "magic"}, "auth_type"),
-    "method of a later version": ({"auth_type": "jwt"}, "auth_type"),
+    "no JWT method": ({"auth_type": "jwt"}, "jwt_method"),
+    "unknown JWT method": ({"auth_type": "jwt", "jwt_method": "none"}, "jwt_method"),
+    "no JWT key": ({"auth_type": "jwt", "jwt_method": "rsa"}, "jwt_secret"),
+    "a short secret": (
+        {"auth_type": "jwt", "jwt_method": "hmac", "jwt_secret": "0123456789abcdef"},
+        "jwt_secret",
+    ),
+    "a JWT key for a token": ({"auth_type": "token", "jwt_secret": "x"}, "jwt_secret"),
+    "no provider": ({"auth_type": "oidc"}, "oidc_issuer"),
+    "two providers": (
+        {
+            "auth_type": "oidc",
+            "oidc_issuer": "https://login.example.com",
+            "oidc_jwks_uri": "https://login.example.com/keys",
+        },
+        "oidc_issuer",
+    ),
+    "a provider inside": (
+        {"auth_type": "oidc", "oidc_jwks_uri": "https://127.0.0.1/keys"},
+        "oidc_jwks_uri",
+    ),
+    "a provider in plain": (
+        {"auth_type": "oidc", "oidc_issuer": "http://login.example.com"},
+        "oidc_issuer",
+    ),
+    "a token for OAuth": ({"auth_type": "oauth2", "token": "x" * 40}, "token"),
+    "a key for OAuth": ({"auth_type": "oauth2", "profile_key": "x"}, "profile_key"),
+    "a leeway without end": (
+        {"auth_type": "oidc", "oidc_issuer": "https://l.example.com", "leeway_seconds": 9999},
+        "leeway_seconds",
+    ),
     "bad address": ({"ip_allow_list": ["1.2.3.4", "01.2.3.4"]}, "ip_allow_list"),
     "unknown policy": ({"api_policy_id": 999}, "api_policy_id"),
     "expired": ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),

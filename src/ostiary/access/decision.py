@@ -65,6 +65,12 @@ def check_method(facts: Facts) -> Reason | None:
     return None if fits else Reason.METHOD_MISMATCH
 
 
+def check_proof(facts: Facts) -> Reason | None:
+    if facts.problem or _over(facts.proved_until, facts.now):
+        return Reason.TOKEN_INVALID
+    return None
+
+
 def check_credential(facts: Facts) -> Reason | None:
     credential = _known(facts).credential
     if credential.revoked_at is not None:
@@ -121,6 +127,7 @@ CHECKS: tuple[Check, ...] = (
     check_presented,
     check_known,
     check_method,
+    check_proof,
     check_credential,
     check_client,
     check_profile,
@@ -140,7 +147,7 @@ def decide(facts: Facts) -> Verdict:
     profile = known.profile
     return Allow(
         known=known,
-        until=_until(known, facts.now),
+        until=_until(facts, known),
         address_bound=bool(profile.allowed or profile.denied),
     )
 
@@ -187,6 +194,7 @@ _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
     check_presented: lambda f: {"presented": f.presented, "several": f.several},
     check_known: lambda f: {"credential": f.known.credential.id if f.known else None},
     check_method: lambda f: {"presented as": f.method, "profile": _known(f).profile.method},
+    check_proof: lambda f: {"problem": f.problem or None, "good until": f.proved_until},
     check_credential: lambda f: {
         "now": f.now,
         "revoked at": _known(f).credential.revoked_at,
@@ -227,6 +235,11 @@ def _over(moment: int | None, now: int) -> bool:
     return moment is not None and moment <= now
 
 
-def _until(known: Known, now: int) -> int:
-    ends = (known.credential.expires_at, known.credential.overlap_until, known.profile.expires_at)
-    return min([now + LEASE_SECONDS, *(end for end in ends if end is not None)])
+def _until(facts: Facts, known: Known) -> int:
+    ends = (
+        known.credential.expires_at,
+        known.credential.overlap_until,
+        known.profile.expires_at,
+        facts.proved_until,
+    )
+    return min([facts.now + LEASE_SECONDS, *(end for end in ends if end is not None)])

@@ -79,3 +79,7 @@ class Facts:
     method: AuthMethod
     known: Known | None
     route: Route
+    #: Why a signed token proves nothing, for the owner; empty: it does, or none was presented.
+    problem: str = ""
+    #: The proof itself ends then: the token expires, or the key that verified it is asked for again.
+    proved_until: int | None = None

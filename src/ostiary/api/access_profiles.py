@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field
 
+from ostiary.access.methods import AuthMethod
 from ostiary.api.answers import (
     ERRORS,
     Id,
@@ -21,16 +22,31 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import access_profiles, credentials
+from ostiary.directory import access_profiles, credentials, proofs
 from ostiary.directory.errors import Invalid
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
+from ostiary.identity.secret import Secret
 
 router = Router(tags=["Access profiles"])
 
 
-class ProfileIn(Strict):
-    """`token` or `token_sha256` take over a token that consumers hold already."""
+class ProofIn(Strict):
+    """For `jwt`: method and key. For `oidc`: an issuer or a JWKS URI. For both: the rest."""
+
+    jwt_method: str | None = None
+    jwt_secret: str | None = None
+    oidc_issuer: str | None = None
+    oidc_jwks_uri: str | None = None
+    access_profile_claim: str | None = None
+    required_claims: list[str] | None = None
+    allowed_issuers: list[str] | None = None
+    audience: str | None = None
+    leeway_seconds: int | None = None
+
+
+class ProfileIn(ProofIn):
+    """`token`, `token_sha256` or `profile_key` take over what consumers hold already."""
 
     name: str
     api_client_id: Id
@@ -43,9 +59,10 @@ class ProfileIn(Strict):
     expires_at: datetime | None = None
     token: str | None = None
     token_sha256: str | None = None
+    profile_key: str | None = None
 
 
-class ProfileChange(Strict):
+class ProfileChange(ProofIn):
     name: str | None = None
     api_client_id: Id | None = None
     api_collection_ids: list[Id] | None = None
@@ -73,6 +90,17 @@ class ProfileOut(Schema):
     ip_allow_list: list[str]
     ip_deny_list: list[str]
     token_prefix: str | None
+    oauth_client_id: str | None
+    profile_key: str | None
+    jwt_method: str | None = None
+    jwt_secret: str | None = None
+    oidc_issuer: str | None = None
+    oidc_jwks_uri: str | None = None
+    access_profile_claim: str | None = None
+    required_claims: list[str] = []
+    allowed_issuers: list[str] = []
+    audience: str | None = None
+    leeway_seconds: int | None = None
     last_used_at: Time | None
     expires_at: Time | None
     epoch: int
@@ -84,6 +112,7 @@ class ProfileChanged(ProfileOut):
     warnings: list[str] = []
     revocation: Revocation | None = None
     secret: str | None = None
+    oauth_client_secret: str | None = None
 
 
 class ProfileResult(Schema):
@@ -132,7 +161,7 @@ def _newest(profile: AccessProfile) -> Credential | None:
 
 
 def _shown(profile: AccessProfile) -> dict[str, Any]:
-    newest = _newest(profile)
+    newest, method = _newest(profile), AuthMethod(profile.auth_type)
     uses = [c.last_used_at for c in profile.credentials.all() if c.last_used_at]
     return {
         "id": profile.pk,
@@ -146,6 +175,9 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
         "ip_allow_list": profile.allow_list,
         "ip_deny_list": profile.deny_list,
         "token_prefix": newest.prefix or None if newest else None,
+        "oauth_client_id": newest.public_id if newest and method == AuthMethod.OAUTH2 else None,
+        "profile_key": newest.public_id if newest and method in proofs.SIGNED else None,
+        **proofs.shown(profile),
         "last_used_at": max(uses, default=None),
         "expires_at": profile.expires_at,
         "epoch": profile.epoch,
@@ -163,7 +195,16 @@ def _given(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
         deny_list=payload.ip_deny_list,
         active=payload.active,
         expires_at=payload.expires_at,
+        proof=proofs.Proof(**{name: getattr(payload, name) for name in ProofIn.model_fields}),
     )
+
+
+def _once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
+    """What is shown this once, under the name that the method has for it."""
+    if not secret:
+        return {}
+    oauth = profile.auth_type == AuthMethod.OAUTH2
+    return {"oauth_client_secret" if oauth else "secret": secret.reveal()}
 
 
 @router.get("/api_access_profiles", response={200: list[ProfileOut] | ProfileList, **ERRORS})
@@ -176,7 +217,7 @@ def list_profiles(request: HttpRequest, query: Query[ProfileQuery]) -> Any:
 
 @router.post("/api_access_profiles", response={200: ProfileResult, **ERRORS})
 def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
-    """Make a profile; `secret` is its token, shown this once."""
+    """Make a profile; `secret` (or `oauth_client_secret`) is shown this once."""
     by = actor(request)
     saved, secret = access_profiles.create(
         by=by,
@@ -185,11 +226,11 @@ def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
         given=_given(payload),
         token=payload.token,
         token_sha256=payload.token_sha256,
+        profile_key=payload.profile_key,
     )
     profile, _ = in_force(saved)
     shown = _shown(access_profiles.find(by, profile.pk))
-    told = {"secret": secret.reveal()} if secret else {}
-    return {"result": shown | told | {"warnings": list(saved.warnings)}}
+    return {"result": shown | _once(profile, secret) | {"warnings": list(saved.warnings)}}
 
 
 @router.get("/api_access_profiles/{int:profile_id}", response={200: ProfileResult, **ERRORS})
@@ -261,9 +302,9 @@ def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | N
     saved, secret = credentials.refresh(
         by=by, profile_id=profile_id, overlap_seconds=payload.overlap_seconds if payload else 0
     )
-    _, receipt = in_force(saved)
+    profile, receipt = in_force(saved)
     shown = _shown(access_profiles.find(by, profile_id))
-    return {"result": shown | {"secret": secret.reveal(), "revocation": receipt}}
+    return {"result": shown | _once(profile, secret) | {"revocation": receipt}}
 
 
 @router.get(

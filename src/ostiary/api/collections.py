@@ -42,6 +42,7 @@ class CollectionIn(Strict):
     kind: str | None = None
     cors_origins: list[str] | None = None
     forward_credential: bool | None = None
+    forward_claims: bool | None = None
 
 
 class CollectionChange(Strict):
@@ -53,6 +54,7 @@ class CollectionChange(Strict):
     kind: str | None = None
     cors_origins: list[str] | None = None
     forward_credential: bool | None = None
+    forward_claims: bool | None = None
 
 
 class ImportResults(Schema):
@@ -75,6 +77,7 @@ class CollectionOut(Schema):
     proxy_connection_id: int | None
     cors_origins: list[str]
     forward_credential: bool
+    forward_claims: bool
     epoch: int
     created_at: Time
     updated_at: Time
@@ -97,6 +100,7 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "proxy_connection_id": collection.connection_id,
         "cors_origins": collection.cors_origins,
         "forward_credential": collection.forward_credential,
+        "forward_claims": collection.forward_claims,
         "epoch": collection.epoch,
         "created_at": collection.created_at,
         "updated_at": collection.updated_at,
@@ -113,6 +117,7 @@ def _given(payload: CollectionIn | CollectionChange) -> collections.Given:
         connection_id=payload.proxy_connection_id,
         cors_origins=payload.cors_origins,
         forward_credential=payload.forward_credential,
+        forward_claims=payload.forward_claims,
     )
 
 

@@ -18,6 +18,7 @@ class SettingsIn(Strict):
     gateway_url: str | None = None
     console_url: str | None = None
     trusted_proxies: list[str] | None = None
+    fetch_hosts: list[str] | None = None
     request_log_days: int | None = None
     audit_log_days: int | None = None
 
@@ -27,6 +28,7 @@ class SettingsOut(Schema):
     gateway_url: str
     console_url: str
     trusted_proxies: list[str]
+    fetch_hosts: list[str]
     request_log_days: int
     audit_log_days: int
 

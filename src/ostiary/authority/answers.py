@@ -35,6 +35,7 @@ class Lease:
     quota_end: int
     credential: int
     policy: int
+    method: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from ostiary.access import limits
 from ostiary.access.addresses import Network, parse_address, parse_list
-from ostiary.access.decision import LEASE_SECONDS, Allow, Deny, decide
+from ostiary.access.decision import Allow, Deny, decide
 from ostiary.access.facts import (
     Client,
     ClientId,
@@ -23,31 +23,43 @@ from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason, refusal
 from ostiary.authority.answers import Lease, Question, Refused
 from ostiary.authority.lookup import Lookup, Row
-from ostiary.identity.tokens import fingerprint
+from ostiary.authority.proving import Proved, Prover
 
 #: Seconds for which a refusal is held; what it rests on voids it sooner.
 REFUSAL_SECONDS = 20
+#: The same for one that may be otherwise in a moment, such as a key that is being fetched.
+PASSING_SECONDS = 2
+#: How a method travels through the gateway; stable, since leases and logs hold it.
+METHOD_NUMBERS = {
+    AuthMethod.TOKEN: 1,
+    AuthMethod.OAUTH2: 2,
+    AuthMethod.JWT: 3,
+    AuthMethod.OIDC: 4,
+}
 
 
-async def answer(question: Question, lookup: Lookup, now: int) -> Lease | Refused:
+async def answer(question: Question, prover: Prover, lookup: Lookup, now: int) -> Lease | Refused:
     """Decide about a call without a lease; `now` is Unix seconds."""
-    row = await lookup.find(fingerprint(question.credential), question.collection)
-    verdict = decide(facts(question, row, now))
+    proved = await prover.prove(question, now)
+    verdict = decide(facts(question, proved, now))
     match verdict:
         case Allow():
-            return await _lease(verdict, row, lookup, now)
+            return await _lease(verdict, proved.row, lookup, now)
         case Deny():
-            return _refused(verdict, row, now)
+            return _refused(verdict, proved, now)
 
 
-def facts(question: Question, row: Row, now: int) -> Facts:
+def facts(question: Question, proved: Proved, now: int) -> Facts:
     """The facts of a decision, from a question and what the directory says."""
+    row = proved.row
     return Facts(
         now=now,
         address=parse_address(question.address),
         presented=True,
-        method=AuthMethod.TOKEN,
-        known=_known(row) if row.credential is not None else None,
+        method=proved.method,
+        problem=str(proved.problem) if proved.problem else "",
+        proved_until=proved.until,
+        known=known(row) if row.credential is not None else None,
         route=Route(
             collection=CollectionId(question.collection) if question.collection else None,
             granted=bool(row.granted),
@@ -56,7 +68,8 @@ def facts(question: Question, row: Row, now: int) -> Facts:
     )
 
 
-def _known(row: Row) -> Known:
+def known(row: Row) -> Known:
+    """The credential of a row that has one, with its profile and client."""
     rate = quota = None
     if row.rate_limit is not None and row.rate_interval:
         rate = limits.RateLimit(limit=row.rate_limit, interval=limits.Interval(row.rate_interval))
@@ -119,18 +132,20 @@ async def _lease(verdict: Allow, row: Row, lookup: Lookup, now: int) -> Lease:
         quota_end=end,
         credential=verdict.known.credential.id,
         policy=row.policy or 0,
+        method=METHOD_NUMBERS[profile.method],
     )
 
 
-def _refused(verdict: Deny, row: Row, now: int) -> Refused:
-    known = verdict.known
-    lists = known is not None and (known.profile.allowed or known.profile.denied)
+def _refused(verdict: Deny, proved: Proved, now: int) -> Refused:
+    found = verdict.known
+    lists = found is not None and (found.profile.allowed or found.profile.denied)
     # An address is one of many: holding a row for each would let one caller fill the table.
     held = verdict.reason not in {Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED}
+    passing = proved.problem is not None and proved.problem.passing
     return Refused(
         bound=int(bool(lists)),
-        profile=known.profile.id if known else 0,
-        seq=row.sequence,
-        exp=now + min(REFUSAL_SECONDS, LEASE_SECONDS) if held else 0,
+        profile=found.profile.id if found else 0,
+        seq=proved.row.sequence,
+        exp=now + (PASSING_SECONDS if passing else REFUSAL_SECONDS) if held else 0,
         code=refusal(verdict.reason).code,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from django.db import close_old_connections
 
+from ostiary.authority.provider_keys import ProviderKeys, Source
 from ostiary.directory import published
 from ostiary.directory.feed import Kind, after
 from ostiary.gateway import launch, publishing
@@ -43,8 +44,8 @@ class _Known:
 class Follower:
     """Keeps one gateway in step with the directory."""
 
-    def __init__(self, node: Node, keyring: KeyRing) -> None:
-        self._node, self._keyring = node, keyring
+    def __init__(self, node: Node, keyring: KeyRing, providers: ProviderKeys) -> None:
+        self._node, self._keyring, self._providers = node, keyring, providers
         self._runtime: Runtime | None = None
         self._known = _Known()
         self._wake = asyncio.Event()
@@ -145,6 +146,10 @@ class Follower:
             if kind == Kind.PROFILE:
                 rows[object_id] = sequence
                 await self._learn_imported(runtime, object_id)
+                source = await asyncio.to_thread(published.provider_of, object_id)
+                if source is not None:
+                    issuer, jwks_uri = source
+                    self._providers.warm(Source(issuer=issuer, jwks_uri=jwks_uri))
             elif kind in _TOUCHING:
                 ids = await asyncio.to_thread(_TOUCHING[kind], object_id)
                 rows |= dict.fromkeys(ids, sequence)

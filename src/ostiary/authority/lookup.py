@@ -19,7 +19,8 @@ from ostiary.settings import Database
 STATEMENT = """
 SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        p.id, p.active, p.auth_type, {t[p.expires_at]}, {t[p.policy_since]},
-       p.allow_list, p.deny_list, k.id, k.active,
+       p.allow_list, p.deny_list, p.proof, p.sealed_secret,
+       c.public_id, c.secret_fingerprint, k.id, k.active,
        l.id, l.rate_limit, l.rate_interval, l.quota_limit, l.quota_interval,
        EXISTS (SELECT 1 FROM directory_accessprofile_collections g
                WHERE g.accessprofile_id = p.id AND g.collection_id = {p})
@@ -34,6 +35,34 @@ QUOTA = """
 SELECT calls FROM usage_quotacount
 WHERE profile_id = {p} AND "interval" = {p} AND period_start = {p}
 """
+
+
+#: Every custom claim's name, by one index look-up for each.
+CLAIMS = """
+WITH RECURSIVE named(claim) AS (
+    SELECT MIN(custom_claim) FROM directory_accessprofile WHERE custom_claim > ''
+    UNION ALL
+    SELECT (SELECT MIN(custom_claim) FROM directory_accessprofile WHERE custom_claim > named.claim)
+    FROM named WHERE named.claim IS NOT NULL
+)
+SELECT claim FROM named WHERE claim IS NOT NULL
+"""
+
+SIGNING_KEYS = """
+SELECT kid, {j[public]}, sealed, {t[retired_at]} FROM directory_signingkey ORDER BY id DESC
+"""
+
+REVOKED = "SELECT 1 FROM directory_revokedtoken WHERE fingerprint = {p}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A signing key as it is stored: `public` is a JSON text, `retired_at` Unix seconds."""
+
+    kid: str
+    public: str
+    sealed: str
+    retired_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +80,11 @@ class Row:
     #: JSON texts.
     allow_list: str
     deny_list: str
+    proof: str
+    #: The HMAC secret, sealed.
+    sealed_secret: str
+    public_id: str
+    secret_fingerprint: bytes
     client: int
     client_active: bool
     policy: int | None
@@ -66,6 +100,9 @@ class Lookup(Protocol):
 
     async def find(self, fingerprint: bytes, collection: int) -> Row: ...
     async def quota_used(self, profile: int, interval: str, start: int) -> int: ...
+    async def custom_claims(self) -> list[str]: ...
+    async def signing_keys(self) -> list[StoredKey]: ...
+    async def token_revoked(self, fingerprint: bytes) -> bool: ...
     async def close(self) -> None: ...
 
 
@@ -91,6 +128,7 @@ class SqliteLookup:
         times = _Times("CAST(strftime('%s', {}) AS INTEGER)")
         self._statement = STATEMENT.format(t=times, p="?")
         self._quota = QUOTA.format(p="?")
+        self._keys = SIGNING_KEYS.format(t=times, j=_Times("{}"))
 
     async def find(self, fingerprint: bytes, collection: int) -> Row:
         row = self._connection.execute(self._statement, (collection, fingerprint)).fetchone()
@@ -99,6 +137,16 @@ class SqliteLookup:
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = self._connection.execute(self._quota, (profile, interval, start)).fetchone()
         return int(row[0]) if row else 0
+
+    async def custom_claims(self) -> list[str]:
+        return [row[0] for row in self._connection.execute(CLAIMS)]
+
+    async def signing_keys(self) -> list[StoredKey]:
+        return [StoredKey(*row) for row in self._connection.execute(self._keys)]
+
+    async def token_revoked(self, fingerprint: bytes) -> bool:
+        asked = self._connection.execute(REVOKED.format(p="?"), (fingerprint,))
+        return asked.fetchone() is not None
 
     async def close(self) -> None:
         self._connection.close()
@@ -116,10 +164,13 @@ class PostgresqlLookup:
             kwargs={"autocommit": True, "prepare_threshold": 1},
         )
         times = _Times("CAST(FLOOR(EXTRACT(EPOCH FROM {})) AS BIGINT)")
-        lists = "p.allow_list::text, p.deny_list::text"
-        text = STATEMENT.format(t=times, p="%s").replace("p.allow_list, p.deny_list", lists)
+        lists = "p.allow_list, p.deny_list, p.proof"
+        text = STATEMENT.format(t=times, p="%s").replace(
+            lists, "p.allow_list::text, p.deny_list::text, p.proof::text"
+        )
         self._statement = text.encode()
         self._quota = QUOTA.format(p="%s").encode()
+        self._keys = SIGNING_KEYS.format(t=times, j=_Times("{}::text")).encode()
 
     async def open(self) -> None:
         await self._pool.open()
@@ -130,6 +181,19 @@ class PostgresqlLookup:
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = await self._one(self._quota, (profile, interval, start))
         return int(row[0]) if row else 0
+
+    async def custom_claims(self) -> list[str]:
+        return [row[0] for row in await self._all(CLAIMS.encode())]
+
+    async def signing_keys(self) -> list[StoredKey]:
+        return [StoredKey(*row) for row in await self._all(self._keys)]
+
+    async def token_revoked(self, fingerprint: bytes) -> bool:
+        return await self._one(REVOKED.format(p="%s").encode(), (fingerprint,)) is not None
+
+    async def _all(self, statement: bytes) -> list[tuple[Any, ...]]:
+        async with self._pool.connection() as connection:
+            return await (await connection.execute(statement)).fetchall()
 
     async def _one(self, statement: bytes, values: Sequence[object]) -> tuple[Any, ...] | None:
         async with self._pool.connection() as connection:

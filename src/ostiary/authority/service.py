@@ -3,16 +3,24 @@
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import parse_qs
 
 import uvicorn
+from django.db import close_old_connections
 
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
+from ostiary.authority.oauth import OAuth
+from ostiary.authority.provider_keys import ProviderKeys
+from ostiary.authority.proving import Prover
+from ostiary.authority.signing import SigningKeys
 from ostiary.authority.upcalls import Upcalls
+from ostiary.directory import public_urls, signing_keys, workspace
 from ostiary.gateway.plan import Node
+from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
 from ostiary.settings import Database
 
@@ -47,11 +55,15 @@ def serve(
     keyring: KeyRing,
     upcall: socket.socket,
     control: socket.socket,
+    oauth: socket.socket,
+    key_set_seconds: int,
     ready: Callable[[], None],
 ) -> None:
-    """Run until SIGTERM. Both sockets are listening already; `ready` is called once."""
+    """Run until SIGTERM. The sockets are listening already; `ready` is called once."""
     with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_serve(node, database, keyring, upcall, control, ready))
+        runner.run(
+            _serve(node, database, keyring, (upcall, control, oauth), key_set_seconds, ready)
+        )
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -64,20 +76,31 @@ async def _serve(
     node: Node,
     database: Database,
     keyring: KeyRing,
-    upcall: socket.socket,
-    control: socket.socket,
+    sockets: tuple[socket.socket, socket.socket, socket.socket],
+    key_set_seconds: int,
     ready: Callable[[], None],
 ) -> None:
     lookup = await _open(database)
-    follower = Follower(node, keyring)
+    providers = ProviderKeys(
+        folder=node.run / "provider-keys",
+        fetcher=Fetcher(),
+        seconds=key_set_seconds,
+        allowed=_allowed_hosts,
+        clock=time.time,
+    )
+    signing = SigningKeys(lookup, keyring)
+    prover = Prover(lookup, signing, providers, keyring)
+    follower = Follower(node, keyring, providers)
     following = asyncio.create_task(follower.run())
+    oauth = OAuth(lookup=lookup, signing=signing, issuer=_issuer, revoke=_revoker(follower))
     servers = (
-        _server(Upcalls(lookup, follower.mark_bound)),
+        _server(Upcalls(lookup, prover, follower.mark_bound)),
         _server(Control(follower)),
+        _server(oauth),
     )
     running = [
         asyncio.create_task(server.serve(sockets=[sock]))
-        for server, sock in zip(servers, (upcall, control), strict=True)
+        for server, sock in zip(servers, sockets, strict=True)
     ]
     while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.01)
@@ -88,6 +111,33 @@ async def _serve(
     await asyncio.gather(*running)
     following.cancel()
     await lookup.close()
+
+
+def _allowed_hosts() -> Collection[str]:
+    close_old_connections()
+    return workspace.read().fetch_hosts
+
+
+async def _issuer() -> str:
+    return await asyncio.to_thread(_gateway_url)
+
+
+def _gateway_url() -> str:
+    close_old_connections()
+    return public_urls.gateway_url()
+
+
+def _revoker(follower: Follower) -> Callable[[int, str, int], Awaitable[bool]]:
+    async def revoke(profile: int, token_id: str, expires_at: int) -> bool:
+        sequence = await asyncio.to_thread(_revoke, profile, token_id, expires_at)
+        return await follower.confirm(sequence, seconds=CONFIRM_SECONDS)
+
+    return revoke
+
+
+def _revoke(profile: int, token_id: str, expires_at: int) -> int:
+    close_old_connections()
+    return signing_keys.revoke_token(profile_id=profile, token_id=token_id, expires_at=expires_at)
 
 
 async def _open(database: Database) -> Lookup:

@@ -8,6 +8,7 @@ from typing import Any
 from ostiary.authority.answers import BadQuestion, read_question, write_answer
 from ostiary.authority.deciding import answer
 from ostiary.authority.lookup import Lookup
+from ostiary.authority.proving import Prover
 from ostiary.identity.tokens import fingerprint, looks_native
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ Mark = Callable[[str], Awaitable[None]]
 class Upcalls:
     """Answers questions; whatever goes wrong is no answer, and the gateway refuses the call."""
 
-    def __init__(self, lookup: Lookup, mark_bound: Mark) -> None:
-        self._lookup, self._mark_bound = lookup, mark_bound
+    def __init__(self, lookup: Lookup, prover: Prover, mark_bound: Mark) -> None:
+        self._lookup, self._prover, self._mark_bound = lookup, prover, mark_bound
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,7 +35,7 @@ class Upcalls:
     async def _answer(self, body: bytes) -> tuple[int, bytes]:
         try:
             question = read_question(body)
-            verdict = await answer(question, self._lookup, int(time.time()))
+            verdict = await answer(question, self._prover, self._lookup, int(time.time()))
             if verdict.bound and verdict.profile:
                 await self._mark_bound(key_of(question.form, question.credential))
             return 200, write_answer(verdict)

@@ -58,6 +58,8 @@ def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
         keyring=_keyring(settings),
         upcall=inherited("upcall"),
         control=inherited("authority"),
+        oauth=inherited("oauth"),
+        key_set_seconds=settings.key_set_seconds,
         ready=ready,
     )
 

@@ -42,7 +42,11 @@ def _control(settings: Settings) -> socket.socket:
 
 #: Part → name of an inherited socket → how it is made.
 SOCKETS: Mapping[str, Mapping[str, Callable[[Settings], socket.socket]]] = {
-    "authority": {"upcall": _stream("upcall.sock"), "authority": _stream("authority.sock")},
+    "authority": {
+        "upcall": _stream("upcall.sock"),
+        "authority": _stream("authority.sock"),
+        "oauth": _stream("oauth.sock"),
+    },
     "recipes": {
         "recipes": _stream("recipes.sock"),
         "recipes_control": _stream("recipes-control.sock"),

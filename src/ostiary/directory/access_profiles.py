@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
@@ -11,16 +11,13 @@ from django.utils import timezone
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import audit, clients, credentials, feed, fields, versions
+from ostiary.directory import audit, clients, credentials, feed, fields, proofs, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
 from ostiary.directory.models import AccessProfile, Collection, Policy
 from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
-
-#: Methods that a profile can have; the others have a place, and no way in yet.
-AVAILABLE = frozenset({AuthMethod.TOKEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +31,7 @@ class Given:
     deny_list: object = None
     active: bool | None = None
     expires_at: datetime | None = None
+    proof: proofs.Proof = field(default_factory=proofs.Proof)
 
 
 def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]:
@@ -58,27 +56,31 @@ def create(
     given: Given,
     token: object = None,
     token_sha256: object = None,
+    profile_key: object = None,
 ) -> tuple[Saved[AccessProfile], Secret]:
-    """Make a profile with its first credential, which is empty if one was imported.
+    """Make a profile with its first credential, and return what of it is shown once.
 
-    Raises Invalid with everything that does not fit, NotFound, Forbidden.
+    That is empty if a token was imported, and for signed tokens. Raises Invalid with everything that does not fit, NotFound, Forbidden.
     """
     client = clients.find(by, client_id)
     require(by, Role.EDITOR, client.project_id)
     profile = AccessProfile(client=client, active_since=timezone.now())
     problems = fields.Problems()
-    profile.auth_type = _method(problems, auth_type)
+    profile.auth_type = fields.choice(
+        problems, "auth_type", auth_type, [m.value for m in AuthMethod]
+    )
     chosen = _fill(by, problems, profile, given)
+    hmac_secret = proofs.fill(problems, profile, given.proof) if profile.auth_type else ""
     problems.raise_if_any()
-    secret = Secret("")
     with transaction.atomic():
         profile.save()
         profile.collections.set(chosen or ())
-        if token is None and token_sha256 is None:
-            secret = credentials.add_issued(profile)
-        else:
-            credentials.add_imported(profile, problems, token=token, digest=token_sha256)
-            problems.raise_if_any()
+        if hmac_secret:
+            proofs.seal(profile, hmac_secret)
+        secret = credentials.add_first(
+            profile, problems, token=token, digest=token_sha256, profile_key=profile_key
+        )
+        problems.raise_if_any()
         sequence = _announced(by, "create", profile)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile)), secret
 
@@ -93,8 +95,14 @@ def change(
         before = shown(profile)
         problems = fields.Problems()
         chosen = _fill(by, problems, profile, given)
+        claim = profile.custom_claim
+        hmac_secret = proofs.fill(problems, profile, given.proof)
+        if profile.custom_claim != claim:
+            credentials.move_key(profile, problems)
         problems.raise_if_any()
         profile.save()
+        if hmac_secret:
+            proofs.seal(profile, hmac_secret)
         if chosen is not None:
             profile.collections.set(chosen)
         sequence = _announced(by, "change", profile, before=before)
@@ -122,13 +130,6 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
         sequence = _announced(by, "delete", profile, before=shown(profile))
         profile.delete()
     return Saved(value=None, sequence=sequence)
-
-
-def _method(problems: fields.Problems, value: object) -> str:
-    method = fields.choice(problems, "auth_type", value, [m.value for m in AuthMethod])
-    if method and AuthMethod(method) not in AVAILABLE:
-        problems.add("auth_type", f"{method} is not available in this version")
-    return method
 
 
 def _fill(
@@ -213,6 +214,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         "allow_list": json.loads(json.dumps(profile.allow_list)),
         "deny_list": json.loads(json.dumps(profile.deny_list)),
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
+        **proofs.shown(profile),
     }
 
 

@@ -34,6 +34,7 @@ class Given:
     connection_id: int | None = None
     cors_origins: object = None
     forward_credential: bool | None = None
+    forward_claims: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +172,8 @@ def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Prob
         collection.connection = _connection(by, collection, given.connection_id, problems)
     if given.forward_credential is not None:
         collection.forward_credential = given.forward_credential
+    if given.forward_claims is not None:
+        collection.forward_claims = given.forward_claims
     if given.cors_origins is not None:
         collection.cors_origins = _origins(problems, given.cors_origins)
 
@@ -248,6 +251,7 @@ def _shown(collection: Collection) -> Mapping[str, object]:
         "connection_id": collection.connection_id,
         "cors_origins": collection.cors_origins,
         "forward_credential": collection.forward_credential,
+        "forward_claims": collection.forward_claims,
     }
 
 

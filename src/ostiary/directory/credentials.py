@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ostiary import settings
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import audit, feed, fields
+from ostiary.directory import audit, feed, fields, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, NotFound
@@ -31,6 +31,74 @@ def alive(profile: AccessProfile) -> QuerySet[Credential]:
         .filter(Q(expires_at=None) | Q(expires_at__gt=now))
         .order_by("-pk")
     )
+
+
+def add_first(
+    profile: AccessProfile,
+    problems: fields.Problems,
+    *,
+    token: object = None,
+    digest: object = None,
+    profile_key: object = None,
+) -> Secret:
+    """Give a new profile what its method proves itself with; returns what is shown once."""
+    method = AuthMethod(profile.auth_type)
+    if method is not AuthMethod.TOKEN and not (token is None and digest is None):
+        problems.add("token", f"is for auth tokens, not for {method}")
+    if method in proofs.SIGNED:
+        _add_key(profile, problems, profile_key)
+        return Secret("")
+    if profile_key is not None:
+        problems.add("profile_key", f"is for JWT and OpenID Connect, not for {method}")
+    if method is AuthMethod.OAUTH2:
+        return add_client(profile)
+    if token is None and digest is None:
+        return add_issued(profile)
+    add_imported(profile, problems, token=token, digest=digest)
+    return Secret("")
+
+
+def add_client(profile: AccessProfile) -> Secret:
+    """Issue an OAuth 2.0 client id and secret, and return the secret."""
+    client_id, secret = tokens.issue_client_id(), tokens.issue_client_secret()
+    Credential.objects.create(
+        profile=profile,
+        fingerprint=tokens.client_fingerprint(client_id),
+        public_id=client_id,
+        secret_fingerprint=tokens.fingerprint(secret.reveal()),
+        prefix=tokens.prefix_of(client_id),
+        last_four=tokens.last_four(client_id),
+    )
+    return secret
+
+
+def _add_key(profile: AccessProfile, problems: fields.Problems, given: object) -> None:
+    """The profile key that signed tokens carry: the given one, or a new one."""
+    key = tokens.issue_profile_key()
+    if given is not None:
+        key = fields.text(problems, "profile_key", given)
+    fingerprint = tokens.key_fingerprint(profile.custom_claim, key)
+    try:
+        with transaction.atomic():
+            Credential.objects.create(
+                profile=profile,
+                fingerprint=fingerprint,
+                public_id=key,
+                imported=given is not None,
+            )
+    except IntegrityError:
+        problems.add("profile_key", "belongs to another access profile already")
+
+
+def move_key(profile: AccessProfile, problems: fields.Problems) -> None:
+    """Let a profile's key be found in the claim that the profile now names."""
+    for credential in Credential.objects.filter(profile=profile, revoked_at=None):
+        credential.fingerprint = tokens.key_fingerprint(profile.custom_claim, credential.public_id)
+        try:
+            with transaction.atomic():
+                credential.save(update_fields=["fingerprint"])
+        except IntegrityError:
+            problems.add("access_profile_claim", "its profile key belongs to another profile there")
 
 
 def add_issued(profile: AccessProfile, *, expires_at: datetime | None = None) -> Secret:
@@ -97,19 +165,20 @@ def _store(
 def refresh(
     *, by: Actor, profile_id: int, overlap_seconds: int = 0
 ) -> tuple[Saved[AccessProfile], Secret]:
-    """Issue a new token; the old one is revoked, or works on for `overlap_seconds`.
+    """Issue a new token, or client id and secret; the old works on for `overlap_seconds`, or not.
 
     At most two are alive: an older overlap ends at once. Raises Invalid for a profile whose
     method has no token.
     """
     with transaction.atomic():
         profile = locked_profile(by, profile_id)
-        if profile.auth_type != AuthMethod.TOKEN:
+        if AuthMethod(profile.auth_type) in proofs.SIGNED:
             raise Invalid({"auth_type": ["this method has no secret to refresh"]})
         if not 0 <= overlap_seconds <= LONGEST_OVERLAP:
             raise Invalid({"overlap_seconds": [f"must be from 0 to {LONGEST_OVERLAP}"]})
         _retire(profile, overlap_seconds)
-        secret = add_issued(profile, expires_at=None)
+        oauth = profile.auth_type == AuthMethod.OAUTH2
+        secret = add_client(profile) if oauth else add_issued(profile, expires_at=None)
         overlap = {"overlap_seconds": overlap_seconds}
         sequence = _announced(by, "profile.refresh", profile, after=overlap)
     return Saved(value=profile, sequence=sequence), secret

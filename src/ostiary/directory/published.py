@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models import Prefetch, Q
 
+from ostiary.access.methods import AuthMethod
 from ostiary.directory import feed, workspace
 from ostiary.directory.models import (
     AccessProfile,
@@ -69,3 +70,11 @@ def profiles_of_policy(policy_id: int) -> list[int]:
 def profiles_of_client(client_id: int) -> list[int]:
     """Ids of a client's profiles."""
     return list(AccessProfile.objects.filter(client_id=client_id).values_list("pk", flat=True))
+
+
+def provider_of(profile_id: int) -> tuple[str, str] | None:
+    """Issuer and key set URL of a profile with OpenID Connect; one of them is empty."""
+    found = AccessProfile.objects.filter(pk=profile_id, auth_type=AuthMethod.OIDC).first()
+    if found is None:
+        return None
+    return found.proof.get("issuer", ""), found.proof.get("jwks_uri", "")

@@ -2,14 +2,14 @@
 
 from django.db import transaction
 
-from ostiary.directory import audit, feed
+from ostiary.directory import audit, feed, signing_keys
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import Change, Project
 from ostiary.directory.permission import HOME
 
 
 def ensure() -> None:
-    """Make the project *Home* and the feed's first row, once."""
+    """Make the feed's first row, the project *Home* and a key to sign with, once."""
     with transaction.atomic():
         if not Change.objects.exists():
             feed.announce(feed.Kind.SETTINGS, 0)
@@ -23,6 +23,7 @@ def ensure() -> None:
                 target_name=HOME,
                 project_id=home.pk,
             )
+        signing_keys.ensure()
 
 
 def home() -> Project:

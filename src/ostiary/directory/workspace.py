@@ -1,6 +1,7 @@
 """Settings of the workspace: one typed value, stored a row per name."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Forbidden, Invalid
 from ostiary.directory.models import Setting
 
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|[0-9A-Fa-f:]{2,45}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
@@ -22,16 +25,21 @@ class Workspace:
     gateway_url: str = ""
     console_url: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    #: Hosts of OpenID providers, or `host:port`, that may be private and speak plain HTTP.
+    fetch_hosts: tuple[str, ...] = ()
     request_log_days: int = 30
     audit_log_days: int = 400
+
+
+_LISTS = frozenset({"trusted_proxies", "fetch_hosts"})
 
 
 def read() -> Workspace:
     """The settings as they are now."""
     known = {field.name for field in fields(Workspace)}
     stored = {s.name: s.value for s in Setting.objects.all() if s.name in known}
-    if "trusted_proxies" in stored:
-        stored["trusted_proxies"] = tuple(stored["trusted_proxies"])
+    for name in _LISTS & stored.keys():
+        stored[name] = tuple(stored[name])
     return Workspace(**stored)
 
 
@@ -111,6 +119,15 @@ def _networks(value: object) -> tuple[str, ...]:
     return tuple(networks)
 
 
+def _hosts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) > 100:
+        raise ValueError("must be a list of at most 100 hosts")
+    for entry in value:
+        if not isinstance(entry, str) or not _HOST.fullmatch(entry):
+            raise ValueError(f"{str(entry)[:50]!r} is no host, nor host:port")
+    return tuple(entry.lower() for entry in value)
+
+
 def _days(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 3660:
         raise ValueError("must be a number of days from 1 to 3660")
@@ -122,6 +139,7 @@ _CHECKS = {
     "gateway_url": _url,
     "console_url": _url,
     "trusted_proxies": _networks,
+    "fetch_hosts": _hosts,
     "request_log_days": _days,
     "audit_log_days": _days,
 }

@@ -109,6 +109,7 @@ def configuration(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> st
         _guarded(),
         *(_upstream(node, plan, slot) for slot in range(node.slots)),
         _recipes(node),
+        _oauth(node),
         "defaults end from base\n",
     )
     return "\n".join(sections)
@@ -190,6 +191,7 @@ def _frontend(node: Node, plan: Plan) -> str:
         yield "unique-id-format %{+X}o%Ts-%rt"
         yield from rules.decide()
         yield "use_backend refuse if { var(txn.code) -m found }"
+        yield f"use_backend oauth if {rules.OAUTH}"
         yield "use_backend %[var(txn.route),field(3,;)]"
         yield "default_backend no_upstream"
 
@@ -268,3 +270,8 @@ def _recipes(node: Node) -> str:
         yield f"server runner unix@{node.run}/recipes.sock"
 
     return _section("backend recipes from guarded", lines())
+
+
+def _oauth(node: Node) -> str:
+    lines = (*rules.oauth(), f"server authority unix@{node.run}/oauth.sock")
+    return _section("backend oauth from base", lines)

@@ -92,6 +92,7 @@ def _collection(collection: Collection, backends: Mapping[int, str]) -> RoutedCo
         backend=backend,
         endpoints=tuple(_endpoint(e) for e in collection.endpoints.all()),
         forward_credential=collection.forward_credential,
+        forward_claims=collection.forward_claims,
     )
 
 
@@ -209,7 +210,7 @@ def _kind(connection: Connection, published: Published, node: Node) -> range:
         return node.checked_slots
     special = connection.auth_type != Connection.Auth.NONE or connection.timeout_seconds != 30
     collections = [c for c in published.collections if c.connection_id == connection.pk]
-    special |= any(c.forward_credential or c.cors_origins for c in collections)
+    special |= any(c.forward_credential or c.forward_claims or c.cors_origins for c in collections)
     endpoints = (endpoint for collection in collections for endpoint in collection.endpoints.all())
     if special or any(e.timeout_seconds or e.target_path not in {"", e.path} for e in endpoints):
         return node.special_slots

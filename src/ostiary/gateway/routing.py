@@ -45,6 +45,7 @@ class RoutedCollection:
     backend: str
     endpoints: tuple[RoutedEndpoint, ...] = ()
     forward_credential: bool = False
+    forward_claims: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def compile_routes(collections: Iterable[RoutedCollection]) -> Routes:
     """Compile every active endpoint; `METHOD/handle/path` → scope, collection, backend, ….
 
     Values are `e<endpoint>;c<collection>;<backend>;-<flags>;<timeout in ms>`, flags `f` (forward
-    the credential) and `t` (another path on the upstream), in this order.
+    the credential), `t` (another path on the upstream), `c` (tell the claims), in this order.
     """
     routes: dict[str, str] = {}
     general: list[tuple[tuple[bool, ...], str, str]] = []
@@ -111,6 +112,7 @@ def compile_routes(collections: Iterable[RoutedCollection]) -> Routes:
 
 def _value(collection: RoutedCollection, endpoint: RoutedEndpoint) -> str:
     flags = "f" * collection.forward_credential + "t" * (endpoint.target is not None)
+    flags += "c" * collection.forward_claims
     timeout = (endpoint.timeout_seconds or 0) * 1000
     return f"e{endpoint.id};c{collection.id};{collection.backend or '-'};-{flags};{timeout}"
 

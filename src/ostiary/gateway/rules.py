@@ -35,6 +35,7 @@ LEASE_FIELDS = (
     "quota_end",
     "credential",
     "policy",
+    "method",
 )
 GPT = {name: index for index, name in enumerate(LEASE_FIELDS)}
 #: Elements of a row of table `refused`.
@@ -51,6 +52,8 @@ NORMAL = r"^(/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)+/?(\?|$)"
 #: See `routing.marked`.
 MARK = '\'path,regsub("^(.*)/$","{\\1")\''
 
+#: The endpoints of `authority.oauth`; no collection can have these paths.
+OAUTH = "{ path_beg /oauth2/ } || { path /.well-known/oauth-authorization-server }"
 LEASED = "{ sc_tracked(0) }"
 ROUTED = "{ var(txn.route) -m found }"
 CODED = "{ var(txn.code) -m found }"
@@ -96,6 +99,7 @@ def decide() -> Iterator[str]:
     """The frontend's rules, in order."""
     yield from caller()
     yield from path()
+    yield f"http-request allow if {OAUTH}"
     yield from routing.first_rules()
     yield "http-request set-var(txn.n) req.fhdr_cnt(authorization)"
     yield "http-request set-var(txn.k) req.fhdr(api-token)"
@@ -270,7 +274,9 @@ def _install() -> Iterator[str]:
     yield f"http-request track-sc1 var(txn.key) table refused if {holds}"
     for index, name in enumerate(REFUSED_FIELDS):
         yield f"http-request sc-set-gpt({index},1) var(txn.a_{name}) if {holds}"
-    unknown = f"{{ var(txn.code) -m int {code(Reason.UNKNOWN_CREDENTIAL)} }}"
+    # What costs a look-up, or a verification, and leads to nothing.
+    bad = (Reason.UNKNOWN_CREDENTIAL, Reason.TOKEN_INVALID, Reason.METHOD_MISMATCH)
+    unknown = f"{{ var(txn.code) -m int {' '.join(str(code(reason)) for reason in bad)} }}"
     yield f"http-request track-sc2 src table bad if {unknown}"
     yield f"http-request sc-inc-gpc0(2) if {unknown}"
     yield f"http-request allow if {CODED}"
@@ -376,6 +382,18 @@ STRIPPED = (
 )
 
 
+#: Names of the methods by their numbers in a lease (`authority.deciding`).
+METHODS = ("token", "oauth2", "jwt", "oidc")
+SIGNED = f"{{ sc_get_gpt({GPT['method']},0) gt 1 }}"
+#: The payload of a signed token as it was sent, base64url: the lease is for this very token, so
+#: it is the one that was verified. It must be read before the credential is stripped.
+CLAIMS = "%[var(txn.claims)]"
+
+
+def claims(condition: str) -> str:
+    return f"http-request set-var(txn.claims) http_auth_bearer,field(2,.) if {condition}"
+
+
 def stripped(*, credential: bool) -> str:
     """Headers of the caller that do not reach the upstream, as one expression."""
     return f"^({STRIPPED}{'|authorization|api-token' if credential else ''})$"
@@ -409,9 +427,12 @@ def special_upstream(*, tls: bool) -> Iterator[str]:
     """The same for connections and collections that ask for more than that."""
     yield from cross_origin()
     kept = "{ var(txn.route) -m sub ;-f }"
+    told = f"{SIGNED} {{ var(txn.route),field(4,;) -m sub c }}"
+    yield claims(told)
     yield f"http-request del-header {stripped(credential=True)} -m reg if !{kept}"
     yield f"http-request del-header {stripped(credential=False)} -m reg if {kept}"
     yield from identity(tls=tls)
+    yield f"http-request add-header X-Ostiary-Claims {CLAIMS} if {told}"
     yield "http-request set-uri %[pathq]"
     target = "{ var(txn.route) -m sub t; }"
     yield "http-request set-var(txn.to) var(txn.route),field(1,;)"
@@ -438,6 +459,7 @@ def special_upstream(*, tls: bool) -> Iterator[str]:
 def recipe(*, tls: bool) -> Iterator[str]:
     """What the recipe runner is told beside the call; the path goes as it is."""
     yield from cross_origin()
+    yield claims(SIGNED)
     yield f"http-request del-header {stripped(credential=True)} -m reg"
     yield from identity(tls=tls)
     yield "http-request set-uri %[pathq]"
@@ -448,7 +470,20 @@ def recipe(*, tls: bool) -> Iterator[str]:
         yield f"http-request add-header X-Ostiary-{name} %[var(txn.recipe),field({index},|)]"
     yield "http-request add-header X-Ostiary-Endpoint %[var(txn.endpoint),bytes(1)]"
     yield "http-request add-header X-Ostiary-Address %[src]"
-    yield "http-request add-header X-Ostiary-Auth-Method token"
+    method = f"{{{{ sc_get_gpt({GPT['method']},0) eq {{}} }}}}"
+    for number, name in enumerate(METHODS, start=1):
+        yield f"http-request add-header X-Ostiary-Auth-Method {name} if {method.format(number)}"
+    yield f"http-request add-header X-Ostiary-Claims {CLAIMS} if {SIGNED}"
+
+
+def oauth() -> Iterator[str]:
+    """What the token endpoint is told of the caller, and how often one address may be wrong."""
+    yield "http-request track-sc2 src table bad"
+    busy = f"{{ sc_gpc0_rate(2) gt {BAD_CALLS} }}"
+    yield answer(Reason.OVERLOADED, condition=busy, headers=(("Retry-After", "1"),))
+    yield "http-request del-header ^x-ostiary-.*$ -m reg"
+    yield "http-request set-header X-Ostiary-Address %[src]"
+    yield "http-response sc-inc-gpc0(2) if { status 401 }"
 
 
 def body(public: str, message: str) -> str:
@@ -484,6 +519,13 @@ def refusals() -> Iterator[str]:
                 condition=f"{nothing_here} {{ var(txn.allow) -m found }}",
                 headers=(("Allow", "%[var(txn.allow)]"),),
             )
+        if status == 401:
+            nothing = f"{{ var(txn.code) -m int {code(Reason.CREDENTIAL_MISSING)} }}"
+            yield answer(
+                Reason.CREDENTIAL_MISSING,
+                condition=nothing,
+                headers=(("WWW-Authenticate", _CHALLENGE),),
+            )
         yield answer(
             reasons[0],
             condition=f"{{ var(txn.code) -m int {codes} }}",
@@ -491,8 +533,12 @@ def refusals() -> Iterator[str]:
         )
 
 
+#: RFC 6750, section 3.1: a caller that presented nothing is told no error.
+_CHALLENGE = r"Bearer realm=\"api\""
+_INVALID = _CHALLENGE + r", error=\"invalid_token\""
+
 _HEADERS: dict[int, tuple[tuple[str, str], ...]] = {
-    401: (("WWW-Authenticate", r"Bearer realm=\"api\""),),
+    401: (("WWW-Authenticate", _INVALID),),
     405: (("Allow", "%[var(txn.allow)]"),),
     503: (("Retry-After", "1"),),
 }

@@ -51,7 +51,9 @@ def load_key(kid: str, private: str) -> SigningKey:
 
 def load_public(public: Mapping[str, Any]) -> ECKey:
     """A key that `new_key` made, to verify with."""
-    return ECKey.import_key({k: v for k, v in public.items() if k in {"kty", "crv", "x", "y", "kid"}})
+    return ECKey.import_key(
+        {k: v for k, v in public.items() if k in {"kty", "crv", "x", "y", "kid"}}
+    )
 
 
 def issue(key: SigningKey, *, issuer: str, client_id: str, now: int) -> Issued:

@@ -127,7 +127,11 @@ class Fetcher:
         address = await self._address(parts, allowed)
         bracketed = f"[{address}]" if address.version == 6 else str(address)
         target = httpx.URL(url).copy_with(host=bracketed, port=_port(parts))
-        headers = {"Host": parts.netloc, "Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {
+            "Host": parts.netloc,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
         async with (
             httpx.AsyncClient(verify=self._verify, trust_env=False, timeout=SECONDS) as client,
             client.stream(

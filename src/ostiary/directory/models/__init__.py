@@ -4,6 +4,7 @@ from ostiary.directory.models.clients import AccessProfile, Client, Credential
 from ostiary.directory.models.collections import Collection, Connection, Endpoint
 from ostiary.directory.models.history import AuditEvent, Change, GatewayNode, IdempotentAnswer
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
+from ostiary.directory.models.oauth import RevokedToken, SigningKey
 from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Folder, Project, Property
 from ostiary.directory.models.recipes import Recipe
@@ -28,6 +29,8 @@ __all__ = [
     "Project",
     "Property",
     "Recipe",
+    "RevokedToken",
     "Setting",
     "SignInLink",
+    "SigningKey",
 ]

@@ -48,6 +48,12 @@ class AccessProfile(models.Model):
     #: Entries as the owner wrote them, each one valid; empty: every address.
     allow_list = models.JSONField(default=list)
     deny_list = models.JSONField(default=list)
+    #: How signed tokens are verified, see `directory.proofs`; empty for the other methods.
+    proof = models.JSONField(default=dict)
+    #: The HMAC secret, sealed; empty: none.
+    sealed_secret = models.TextField(blank=True, default="")
+    #: Claim that holds the profile key; empty: where tokens say their subject.
+    custom_claim = models.CharField(max_length=255, blank=True, default="", db_index=True)
     expires_at = models.DateTimeField(null=True)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -62,11 +68,15 @@ class AccessProfile(models.Model):
 
 
 class Credential(models.Model):
-    """What a consumer proves itself with; only its SHA-256 is kept."""
+    """What a consumer proves itself with; of what is secret only the SHA-256 is kept."""
 
     profile = models.ForeignKey(AccessProfile, on_delete=models.CASCADE, related_name="credentials")
-    #: SHA-256 of the value; unique over every profile.
+    #: SHA-256 of the token, client id or profile key (`identity.tokens`); unique over every profile.
     fingerprint = models.BinaryField(max_length=32, unique=True)
+    #: The OAuth 2.0 client id, or the profile key that signed tokens carry; empty for tokens.
+    public_id = models.CharField(max_length=255, blank=True, default="")
+    #: SHA-256 of the OAuth 2.0 client secret; empty for the other methods.
+    secret_fingerprint = models.BinaryField(max_length=32, default=b"", blank=True)
     prefix = models.CharField(max_length=16, blank=True, default="")
     last_four = models.CharField(max_length=4, blank=True, default="")
     imported = models.BooleanField(default=False)

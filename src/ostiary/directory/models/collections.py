@@ -65,6 +65,8 @@ class Collection(models.Model):
     cors_origins = models.JSONField(default=list)
     #: Whether the upstream gets the consumer's credential; the safe default is that it does not.
     forward_credential = models.BooleanField(default=False)
+    #: Tell the upstream the verified claims of signed tokens.
+    forward_claims = models.BooleanField(default=False)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -1,0 +1,144 @@
+"""Keys of OpenID providers: fetched in the background, kept while the provider is down.
+
+A source is asked again after `seconds`, and for a key id that nobody knows once per interval at
+most. What was fetched lies in files too, so that a restart needs no provider.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ostiary.identity import key_sets
+from ostiary.identity.fetching import Fetcher, FetchRefused
+from ostiary.identity.key_sets import BadKeySet, KeySet
+from ostiary.identity.signed_tokens import SignedToken
+
+log = logging.getLogger(__name__)
+
+#: A call waits so long for keys that nobody has yet; the gateway waits a little longer for us.
+PATIENCE_SECONDS = 0.17
+#: Old keys are good for so many seconds at a time while they are asked for again.
+STALE_SECONDS = 10
+#: Sources that are remembered; above it, the one that was asked for longest ago is forgotten.
+MOST_SOURCES = 5_000
+#: Documents that are fetched at a time.
+MOST_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a profile's keys come from: an issuer with discovery, or a key set. One is empty."""
+
+    issuer: str = ""
+    jwks_uri: str = ""
+
+
+@dataclass(slots=True)
+class _Held:
+    keys: KeySet | None = None
+    fetched_at: float = 0.0
+    tried_at: float = 0.0
+    problem: str = "not fetched yet"
+    running: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class ProviderKeys:
+    """`allowed` reads the hosts that an admin allows; `clock` tells Unix seconds."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        fetcher: Fetcher,
+        seconds: int,
+        allowed: Callable[[], Collection[str]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._folder, self._fetcher, self._seconds = folder, fetcher, seconds
+        self._interval = max(1.0, seconds / 10)
+        self._allowed, self._clock = allowed, clock
+        self._held: dict[Source, _Held] = {}
+        self._room = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def find(self, source: Source, token: SignedToken) -> tuple[KeySet | None, int, str]:
+        """The keys for a token, until when they are good (Unix seconds), and what is the matter."""
+        held = self._of(source)
+        now = self._clock()
+        missing = held.keys is None or not held.keys.knows(token)
+        old = now - held.fetched_at >= self._seconds
+        if (missing or old) and now - held.tried_at >= self._interval:
+            self._start(source, held)
+        if missing and held.running is not None:
+            await asyncio.wait({held.running}, timeout=PATIENCE_SECONDS)
+        fresh_until = held.fetched_at + self._seconds
+        return held.keys, int(max(fresh_until, self._clock() + STALE_SECONDS)), held.problem
+
+    def warm(self, source: Source) -> None:
+        """Fetch keys that nobody has asked for yet."""
+        held = self._of(source)
+        if held.keys is None and self._clock() - held.tried_at >= self._interval:
+            self._start(source, held)
+
+    def _of(self, source: Source) -> _Held:
+        held = self._held.pop(source, None) or self._stored(source)
+        self._held[source] = held
+        if len(self._held) > MOST_SOURCES:
+            del self._held[next(iter(self._held))]
+        return held
+
+    def _start(self, source: Source, held: _Held) -> None:
+        if held.running is None or held.running.done():
+            held.tried_at = self._clock()
+            held.running = asyncio.create_task(self._refresh(source, held))
+
+    async def _refresh(self, source: Source, held: _Held) -> None:
+        try:
+            async with self._room:
+                allowed = await asyncio.to_thread(self._allowed)
+                issuer, content = await self._fetched(source, allowed)
+            held.keys = key_sets.parse(content, issuer=issuer)
+        except (FetchRefused, BadKeySet) as error:
+            held.problem = str(error)
+            log.warning("keys of %s: %s", source.issuer or source.jwks_uri, error)
+            return
+        except Exception:
+            # Whatever it was, the old keys stay, and it is tried again after the interval.
+            held.problem = "the keys could not be fetched"
+            log.exception("keys of %s", source.issuer or source.jwks_uri)
+            return
+        held.fetched_at, held.problem = self._clock(), ""
+        await asyncio.to_thread(self._store, source, issuer, content)
+
+    async def _fetched(self, source: Source, allowed: Collection[str]) -> tuple[str, bytes]:
+        issuer, url = "", source.jwks_uri
+        if source.issuer:
+            at = f"{source.issuer.rstrip('/')}/.well-known/openid-configuration"
+            told = await self._fetcher.fetch(at, allowed)
+            issuer, url = key_sets.parse_discovery(told.content, expected=source.issuer)
+        return issuer, (await self._fetcher.fetch(url, allowed)).content
+
+    def _file(self, source: Source) -> Path:
+        name = hashlib.sha256(f"{source.issuer}\n{source.jwks_uri}".encode()).hexdigest()
+        return self._folder / f"{name}.json"
+
+    def _store(self, source: Source, issuer: str, content: bytes) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._file(source)
+        draft = file.with_suffix(".new")
+        encoded = base64.b64encode(content).decode()
+        draft.write_text(json.dumps({"issuer": issuer, "content": encoded}))
+        draft.replace(file)
+
+    def _stored(self, source: Source) -> _Held:
+        """What an earlier process fetched: good until the provider has said something newer."""
+        try:
+            stored = json.loads(self._file(source).read_text())
+            content = base64.b64decode(stored["content"])
+            return _Held(keys=key_sets.parse(content, issuer=stored["issuer"]), problem="")
+        except (OSError, ValueError, KeyError, TypeError):
+            return _Held()

@@ -1,0 +1,176 @@
+"""Proving who calls: from the credential of a call to the profile it speaks for.
+
+Tokens of ours and imported ones are looked up. A signed token is read first, to find the one
+profile that it may speak for; only that profile says how the signature is verified.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+
+from ostiary.access.methods import AuthMethod
+from ostiary.authority.answers import Question
+from ostiary.authority.lookup import Lookup, Row
+from ostiary.authority.provider_keys import ProviderKeys, Source
+from ostiary.authority.signing import SigningKeys
+from ostiary.directory.proofs import secret_context
+from ostiary.identity import access_tokens, signed_tokens
+from ostiary.identity.sealing import KeyRing
+from ostiary.identity.signed_tokens import (
+    FAMILIES,
+    BadToken,
+    ClaimRules,
+    Key,
+    Problem,
+    SignedToken,
+)
+from ostiary.identity.tokens import client_fingerprint, fingerprint, key_fingerprint
+
+#: The form of `gateway.rules` in which alone a signed token is taken.
+BEARER = "b"
+#: Profiles with OpenID Connect take any family but the one with shared secrets.
+ASYMMETRIC = frozenset().union(*(FAMILIES[name] for name in ("rsa", "ecdsa", "eddsa")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """What a credential turned out to be; `row` without a credential: nothing that we know."""
+
+    row: Row
+    method: AuthMethod
+    problem: Problem | None = None
+    #: Unix seconds; empty: as long as the credential.
+    until: int | None = None
+
+
+class Prover:
+    def __init__(
+        self, lookup: Lookup, signing: SigningKeys, providers: ProviderKeys, keyring: KeyRing
+    ) -> None:
+        self._lookup, self._signing = lookup, signing
+        self._providers, self._keyring = providers, keyring
+
+    async def prove(self, question: Question, now: int) -> Proved:
+        """Find whom a call's credential speaks for; `now` is Unix seconds."""
+        text, collection = question.credential, question.collection
+        row = await self._lookup.find(fingerprint(text), collection)
+        nothing = Proved(row=row, method=AuthMethod.TOKEN)
+        if row.credential is not None or question.form != BEARER:
+            return nothing
+        if not signed_tokens.looks_signed(text):
+            return nothing
+        try:
+            token = signed_tokens.read(text)
+        except BadToken:
+            return nothing
+        if access_tokens.is_ours(token):
+            return await self._ours(token, collection, now) or nothing
+        return await self._others(token, collection, now) or nothing
+
+    async def _ours(self, token: SignedToken, collection: int, now: int) -> Proved | None:
+        """An access token of ours (RFC 9068, section 4)."""
+        key = await self._signing.verifying(token.key_id or "")
+        if key is None or not access_tokens.proves(token, key):
+            return None
+        row = await self._lookup.find(client_fingerprint(str(token.claims["sub"])), collection)
+        if row.credential is None:
+            return None
+        found = signed_tokens.judge(token.claims, ClaimRules(leeway=0), now)
+        if not isinstance(found, Problem):
+            token_id = str(token.claims["jti"])
+            if await self._lookup.token_revoked(fingerprint(token_id)):
+                found = Problem(part="jti", expected="a token in force", found="a revoked one")
+        return _proved(row, AuthMethod.OAUTH2, found)
+
+    async def _others(self, token: SignedToken, collection: int, now: int) -> Proved | None:
+        """A token that somebody else signed, for a profile with JWT or OpenID Connect."""
+        row = await self._row(token, collection)
+        if row is None:
+            return None
+        method = AuthMethod(row.auth_type)
+        settings = json.loads(row.proof)
+        rules = ClaimRules(
+            issuers=tuple(settings.get("issuers", ())),
+            audience=settings.get("audience", ""),
+            required=tuple(settings.get("required", ())),
+            leeway=settings.get("leeway", 60),
+        )
+        if method is AuthMethod.JWT:
+            problem = self._signature(token, row, settings)
+            return _proved(row, method, problem or signed_tokens.judge(token.claims, rules, now))
+        source = Source(issuer=settings.get("issuer", ""), jwks_uri=settings.get("jwks_uri", ""))
+        keys, until, matter = await self._providers.find(source, token)
+        candidates = keys.candidates(token) if keys else ()
+        if not any(signed_tokens.verified(token, key, ASYMMETRIC) for key in candidates):
+            return _proved(row, method, _unverified(token, matter, known=bool(candidates)))
+        if keys and keys.issuer and not rules.issuers:
+            rules = ClaimRules(
+                issuers=(keys.issuer,), audience=rules.audience,
+                required=rules.required, leeway=rules.leeway,
+            )  # fmt: skip
+        found = signed_tokens.judge(token.claims, rules, now)
+        if not isinstance(found, Problem):
+            found = min(until, found) if found is not None else until
+        return _proved(row, method, found)
+
+    async def _row(self, token: SignedToken, collection: int) -> Row | None:
+        """The profile that the token names; nothing if it names none, or two."""
+        named = [
+            (name, signed_tokens.named(signed_tokens.claim(token.claims, name)))
+            for name in await self._lookup.custom_claims()
+        ]
+        named.append(("", signed_tokens.subject(token)))
+        rows = [
+            row
+            for name, key in named
+            if key
+            for row in [await self._lookup.find(key_fingerprint(name, key), collection)]
+            if row.credential is not None
+        ]
+        return rows[0] if len(rows) == 1 else None
+
+    def _signature(self, token: SignedToken, row: Row, settings: dict[str, str]) -> Problem | None:
+        """Whether the profile's own key made the signature, with its own family of algorithms."""
+        method = settings.get("method", "")
+        if method == "hmac":
+            secret = self._keyring.open(row.sealed_secret, secret_context(row.profile))
+            key = _key(method, secret)
+        else:
+            key = _key(method, settings.get("key", ""))
+        allowed = FAMILIES[method]
+        if token.algorithm not in allowed:
+            expected = " or ".join(sorted(allowed))
+            return Problem(part="alg", expected=expected, found=token.algorithm[:40])
+        if signed_tokens.verified(token, key, allowed):
+            return None
+        return Problem(part="signature", expected="one by the profile's key", found="another")
+
+
+def _proved(row: Row, method: AuthMethod, found: Problem | int | None) -> Proved:
+    if isinstance(found, Problem):
+        return Proved(row=row, method=method, problem=found)
+    return Proved(row=row, method=method, until=found)
+
+
+def _unverified(token: SignedToken, matter: str, *, known: bool) -> Problem:
+    if matter:
+        return Problem(part="keys", expected="the provider's", found=matter, passing=True)
+    if known:
+        return Problem(part="signature", expected="one by the provider's key", found="another")
+    found = f"kid {token.key_id!r}, alg {token.algorithm!r}"[:200]
+    return Problem(part="kid", expected="a key of the provider", found=found, passing=True)
+
+
+@lru_cache(maxsize=1_000)
+def _key(method: str, text: str) -> Key:
+    match method:
+        case "hmac":
+            return OctKey.import_key(text)
+        case "rsa":
+            return RSAKey.import_key(text)
+        case "ecdsa":
+            return ECKey.import_key(text)
+        case _:
+            return OKPKey.import_key(text)

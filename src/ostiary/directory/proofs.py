@@ -1,0 +1,168 @@
+"""How signed tokens prove who calls: what an owner may say of it for JWT and OpenID Connect.
+
+A profile keeps it as `proof`, a plain object; the HMAC secret lies sealed beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ostiary import settings
+from ostiary.access.methods import AuthMethod
+from ostiary.directory import fields, workspace
+from ostiary.directory.models import AccessProfile
+from ostiary.identity import fetching, pasted_keys
+from ostiary.identity.sealing import KeyRing
+from ostiary.identity.signed_tokens import FAMILIES
+
+SIGNED = frozenset({AuthMethod.JWT, AuthMethod.OIDC})
+DISCOVERY = "/.well-known/openid-configuration"
+LONGEST_LEEWAY = 300
+MOST_ENTRIES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What an owner may say; empty where it does not. `jwt_secret` is a secret if method is hmac."""
+
+    jwt_method: object = None
+    jwt_secret: object = None
+    oidc_issuer: object = None
+    oidc_jwks_uri: object = None
+    access_profile_claim: object = None
+    required_claims: object = None
+    allowed_issuers: object = None
+    audience: object = None
+    leeway_seconds: object = None
+
+    @property
+    def given(self) -> list[str]:
+        return [name for name in self.__slots__ if getattr(self, name) not in (None, "", [], ())]
+
+
+def secret_context(profile_id: int) -> str:
+    """Where a profile's HMAC secret is sealed to."""
+    return f"access_profile:{profile_id}:sealed_secret"
+
+
+def fill(problems: fields.Problems, profile: AccessProfile, given: Proof) -> str:
+    """Check what is given and write it to the profile; returns an HMAC secret to be sealed."""
+    method = AuthMethod(profile.auth_type)
+    if method not in SIGNED:
+        for name in given.given:
+            problems.add(name, f"is for JWT and OpenID Connect, not for {method}")
+        return ""
+    proof = dict(profile.proof)
+    _fill_lists(problems, profile, proof, given)
+    secret = _fill_key(problems, proof, given) if method is AuthMethod.JWT else ""
+    if method is AuthMethod.OIDC:
+        for name in ("jwt_method", "jwt_secret"):
+            if name in given.given:
+                problems.add(name, "is for JWT, not for OpenID Connect")
+    _fill_provider(problems, proof, given, needed=method is AuthMethod.OIDC)
+    profile.proof = proof
+    return secret
+
+
+def seal(profile: AccessProfile, secret: str) -> None:
+    """Seal an HMAC secret to a profile that has its id."""
+    ring = KeyRing.load(settings.current().data / "keyring.json")
+    profile.sealed_secret = ring.seal(secret, secret_context(profile.pk))
+    profile.save(update_fields=["sealed_secret"])
+
+
+def _fill_key(problems: fields.Problems, proof: dict[str, object], given: Proof) -> str:
+    method, key = given.jwt_method, given.jwt_secret
+    if method is None:
+        method = proof.get("method")
+    if method is None:
+        problems.add("jwt_method", "can't be blank")
+        return ""
+    if not isinstance(method, str) or method not in FAMILIES:
+        problems.add("jwt_method", f"must be one of {', '.join(sorted(FAMILIES))}")
+        return ""
+    if key is None and method == proof.get("method"):
+        return ""
+    if not isinstance(key, str) or not key.strip():
+        problems.add("jwt_secret", "can't be blank" if key in (None, "") else "must be a text")
+        return ""
+    proof["method"] = method
+    try:
+        if method == "hmac":
+            proof.pop("key", None)
+            return pasted_keys.hmac_secret(key)
+        proof["key"] = pasted_keys.public_key(key, method)
+    except pasted_keys.BadKey as error:
+        problems.add("jwt_secret", str(error))
+    return ""
+
+
+def _fill_provider(
+    problems: fields.Problems, proof: dict[str, object], given: Proof, *, needed: bool
+) -> None:
+    if given.oidc_issuer is None and given.oidc_jwks_uri is None:
+        if needed and not (proof.get("issuer") or proof.get("jwks_uri")):
+            problems.add("oidc_issuer", "give an issuer, or a JWKS URI")
+        return
+    issuer = _url(problems, "oidc_issuer", given.oidc_issuer)
+    jwks_uri = _url(problems, "oidc_jwks_uri", given.oidc_jwks_uri)
+    if bool(issuer) == bool(jwks_uri) and (needed or issuer):
+        problems.add("oidc_issuer", "give either an issuer or a JWKS URI, not both")
+    proof["issuer"], proof["jwks_uri"] = issuer.removesuffix(DISCOVERY), jwks_uri
+
+
+def _url(problems: fields.Problems, field: str, value: object) -> str:
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str) or len(value) > 500:
+        problems.add(field, "must be a URL of at most 500 characters")
+        return ""
+    try:
+        fetching.check_url(value, workspace.read().fetch_hosts)
+    except fetching.FetchRefused as error:
+        problems.add(field, f"cannot be used: {error}")
+    return value
+
+
+def _fill_lists(
+    problems: fields.Problems, profile: AccessProfile, proof: dict[str, object], given: Proof
+) -> None:
+    if given.access_profile_claim is not None:
+        profile.custom_claim = fields.text(
+            problems, "access_profile_claim", given.access_profile_claim, required=False
+        )
+    for field, name in (("required_claims", "required"), ("allowed_issuers", "issuers")):
+        value = getattr(given, field)
+        if value is not None:
+            proof[name] = _texts(problems, field, value)
+    if given.audience is not None:
+        proof["audience"] = fields.text(problems, "audience", given.audience, required=False)
+    if given.leeway_seconds is not None:
+        proof["leeway"] = fields.number(
+            problems, "leeway_seconds", given.leeway_seconds,
+            least=0, most=LONGEST_LEEWAY, default=60,
+        )  # fmt: skip
+
+
+def _texts(problems: fields.Problems, field: str, value: object) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) > MOST_ENTRIES:
+        problems.add(field, f"must be a list of at most {MOST_ENTRIES} texts")
+        return []
+    return [fields.text(problems, field, entry) for entry in value]
+
+
+def shown(profile: AccessProfile) -> Mapping[str, object]:
+    """What is shown of it, under the names in which it is given; never an HMAC secret."""
+    proof = profile.proof
+    if AuthMethod(profile.auth_type) not in SIGNED:
+        return {}
+    return {
+        "jwt_method": proof.get("method"),
+        "jwt_secret": proof.get("key"),
+        "oidc_issuer": proof.get("issuer") or None,
+        "oidc_jwks_uri": proof.get("jwks_uri") or None,
+        "access_profile_claim": profile.custom_claim or None,
+        "required_claims": proof.get("required", []),
+        "allowed_issuers": proof.get("issuers", []),
+        "audience": proof.get("audience") or None,
+        "leeway_seconds": proof.get("leeway", 60),
+    }
