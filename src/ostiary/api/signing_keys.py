@@ -1,0 +1,45 @@
+"""`/api/v2/signing_keys`: the keys that access tokens are signed with."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+
+from ostiary.api.answers import ERRORS, Time, actor, in_force
+from ostiary.directory import signing_keys
+from ostiary.directory.models import SigningKey
+from ostiary.directory.permission import require_admin
+
+router = Router(tags=["Signing keys"])
+
+
+class KeyOut(Schema):
+    kid: str
+    created_at: Time
+    retired_at: Time | None
+
+
+class KeyData(Schema):
+    data: KeyOut
+
+
+class KeyList(Schema):
+    data: list[KeyOut]
+
+
+def _shown(key: SigningKey) -> dict[str, Any]:
+    return {"kid": key.kid, "created_at": key.created_at, "retired_at": key.retired_at}
+
+
+@router.get("/v2/signing_keys", response={200: KeyList, **ERRORS})
+def list_keys(request: HttpRequest) -> Any:
+    """The keys that verify access tokens, the newest first; that one signs."""
+    require_admin(actor(request))
+    return {"data": [_shown(key) for key in signing_keys.published()]}
+
+
+@router.post("/v2/signing_keys/rotate", response={200: KeyData, **ERRORS})
+def rotate_keys(request: HttpRequest) -> Any:
+    """Sign with a new key; tokens that the old one signed stay good until they expire."""
+    key, _ = in_force(signing_keys.rotate(by=actor(request)))
+    return {"data": _shown(key)}

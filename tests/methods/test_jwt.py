@@ -1,0 +1,381 @@
+"""JWT: tokens that another library makes, every algorithm, and what must not be believed."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+from tests.stage import Answer, Stage, Upstream
+
+SECRET = "correct horse battery staple, and then some more, for SHA-512 needs 64"  # noqa: S105 - made up
+RSA = rsa.generate_private_key(65537, 2048)
+P256 = ec.generate_private_key(ec.SECP256R1())
+P384 = ec.generate_private_key(ec.SECP384R1())
+P521 = ec.generate_private_key(ec.SECP521R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+
+ALGORITHMS: dict[str, tuple[str, Any]] = {
+    **{name: ("hmac", SECRET) for name in ("HS256", "HS384", "HS512")},
+    **{name: ("rsa", RSA) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")},
+    "ES256": ("ecdsa", P256),
+    "ES384": ("ecdsa", P384),
+    "ES512": ("ecdsa", P521),
+    "EdDSA": ("eddsa", ED),
+}
+
+
+def pem(key: Any) -> str:
+    raw = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return str(raw.decode())
+
+
+def openssh(key: Any) -> str:
+    raw = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return str(raw.decode())
+
+
+def certificate(key: Any) -> str:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "consumer")])
+    now = time.time()
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(_moment(now - 60))
+        .not_valid_after(_moment(now + 3600))
+        .sign(key, hashes.SHA256())
+    )
+    return built.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _moment(seconds: float) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+def shared(key: Any) -> str:
+    return key if isinstance(key, str) else pem(key)
+
+
+@pytest.fixture(scope="module")
+def things(stage: Stage, upstream: Upstream) -> Any:
+    return stage.a_collection(upstream)
+
+
+def a_profile(stage: Stage, things: Any, method: str, key: str, **more: Any) -> Any:
+    return stage.a_profile(things, auth_type="jwt", jwt_method=method, jwt_secret=key, **more)
+
+
+def call(stage: Stage, things: Any, token: str, **more: Any) -> Answer:
+    headers = {"Authorization": f"Bearer {token}"}
+    return stage.call(f"/{things['handle']}/things", headers=headers, **more)
+
+
+def claims(profile: Any, **more: Any) -> dict[str, Any]:
+    return {"sub": profile["profile_key"], "exp": int(time.time()) + 300, **more}
+
+
+@pytest.fixture(scope="module")
+def by_algorithm(stage: Stage, things: Any) -> dict[str, Any]:
+    return {
+        name: a_profile(stage, things, method, shared(key))
+        for name, (method, key) in ALGORITHMS.items()
+    }
+
+
+@pytest.mark.parametrize("presented", ALGORITHMS)
+@pytest.mark.parametrize("configured", ALGORITHMS)
+def test_a_token_is_taken_if_the_profiles_own_key_made_it(
+    stage: Stage, things: Any, by_algorithm: Any, configured: str, presented: str
+) -> None:
+    """Every pair; the profile's family and key decide, the token's header never does."""
+    profile = by_algorithm[configured]
+    method, key = ALGORITHMS[configured]
+    other_method, other_key = ALGORITHMS[presented]
+    token = jwt.encode(claims(profile), other_key, algorithm=presented)
+    right = method == other_method and key is other_key
+    assert call(stage, things, token).status == (200 if right else 401)
+
+
+@pytest.mark.parametrize("form", [pem, openssh, certificate])
+def test_an_rsa_key_is_taken_in_three_forms(stage: Stage, things: Any, form: Any) -> None:
+    profile = a_profile(stage, things, "rsa", form(RSA))
+    token = jwt.encode(claims(profile), RSA, algorithm="RS256")
+    assert call(stage, things, token).status == 200
+    assert profile["jwt_secret"] == pem(RSA)
+
+
+@pytest.mark.parametrize("form", [pem, openssh, certificate])
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_public_key_is_never_a_shared_secret(
+    stage: Stage, things: Any, by_algorithm: Any, form: Any, algorithm: str
+) -> None:
+    """CVE-2022-29217 and its neighbours: the public key, in any form, as the HMAC secret."""
+    profile = by_algorithm["RS256"]
+    for secret in (form(RSA), form(RSA).strip(), pem(RSA)[:-1]):
+        token = forged({"alg": algorithm, "typ": "JWT"}, claims(profile), secret.encode())
+        assert call(stage, things, token).status == 401
+    answer = stage.api("POST", "api_access_profiles", {
+        "name": "x", "api_client_id": profile["api_client_id"], "auth_type": "jwt",
+        "api_collection_ids": [things["id"]], "jwt_method": "hmac", "jwt_secret": form(RSA),
+    })  # fmt: skip
+    assert answer.status == 400
+    assert "not a shared secret" in str(answer.json["errors"]["jwt_secret"])
+
+
+def forged(header: Any, payload: Any, secret: bytes, *, signature: bytes | None = None) -> str:
+    head, body = (_text(part) for part in (header, payload))
+    signed = f"{head}.{body}".encode()
+    digest = {"HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(
+        str(header.get("alg")) if isinstance(header, dict) else "", hashlib.sha256
+    )
+    made = hmac.new(secret, signed, digest).digest() if signature is None else signature
+    return f"{head}.{body}.{_b64(made)}"
+
+
+def _text(part: Any) -> str:
+    return _b64(part if isinstance(part, bytes) else json.dumps(part).encode())
+
+
+def _b64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+ATTACKS: dict[str, Any] = {
+    "no algorithm": {"alg": "none"},
+    "no algorithm, other case": {"alg": "NoNe"},
+    "no alg": {"typ": "JWT"},
+    "alg of another type": {"alg": ["HS256"]},
+    "unknown crit": {"alg": "HS256", "crit": ["exp2"], "exp2": 1},
+    "empty crit": {"alg": "HS256", "crit": []},
+    "unencoded payload": {"alg": "HS256", "b64": False, "crit": ["b64"]},
+    "compressed": {"alg": "HS256", "zip": "DEF"},
+    "kid of another type": {"alg": "HS256", "kid": 5},
+    "no object": ["HS256"],
+}
+
+
+@pytest.mark.parametrize("case", ATTACKS)
+def test_a_header_that_asks_for_more_is_refused(
+    stage: Stage, things: Any, by_algorithm: Any, case: str
+) -> None:
+    token = forged(ATTACKS[case], claims(by_algorithm["HS256"]), SECRET.encode())
+    assert call(stage, things, token).status == 401
+
+
+def test_a_key_in_the_token_is_not_looked_at(stage: Stage, things: Any, by_algorithm: Any) -> None:
+    attacker = rsa.generate_private_key(65537, 2048)
+    jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(attacker.public_key()))
+    for header in ({"jwk": jwk}, {"jku": "https://attacker.example/keys"}, {"x5c": ["x"]}):
+        token = jwt.encode(
+            claims(by_algorithm["RS256"]), attacker, algorithm="RS256", headers=header
+        )
+        assert call(stage, things, token).status == 401
+
+
+def test_signatures_are_whole_and_the_tokens_own(
+    stage: Stage, things: Any, by_algorithm: Any
+) -> None:
+    profile = by_algorithm["HS256"]
+    good = jwt.encode(claims(profile), SECRET, algorithm="HS256")
+    head, body, signature = good.split(".")
+    longer = _text(claims(profile, admin=True))
+    for token in (
+        f"{head}.{body}.", f"{head}.{body}", f"{head}.{longer}.{signature}",
+        f"{head}.{body}.{signature[:-4]}", f"{good}.{body}", f"{head}.{body}.{signature}=",
+    ):  # fmt: skip
+        assert call(stage, things, token).status == 401, token
+    assert call(stage, things, good).status == 200
+
+
+def test_ecdsa_signatures_of_nothing_are_refused(
+    stage: Stage, things: Any, by_algorithm: Any
+) -> None:
+    """CVE-2022-21449: r and s of zero."""
+    token = forged({"alg": "ES256"}, claims(by_algorithm["ES256"]), b"", signature=b"\0" * 64)
+    assert call(stage, things, token).status == 401
+
+
+NOW = int(time.time())
+WRONG_CLAIMS: dict[str, dict[str, Any]] = {
+    "expired": {"exp": NOW - 120},
+    "exp is null": {"exp": None},
+    "exp is a text": {"exp": str(NOW + 300)},
+    "exp is true": {"exp": True},
+    "exp is infinite": {"exp": 1e999},
+    "nbf to come": {"nbf": NOW + 600},
+    "nbf is null": {"nbf": None},
+}
+
+
+@pytest.mark.parametrize("case", WRONG_CLAIMS)
+def test_times_are_honoured(stage: Stage, things: Any, by_algorithm: Any, case: str) -> None:
+    payload = {"sub": by_algorithm["HS256"]["profile_key"], **WRONG_CLAIMS[case]}
+    token = forged({"alg": "HS256"}, payload, SECRET.encode())
+    assert call(stage, things, token).status == 401
+
+
+def test_twins_in_a_token_are_refused(stage: Stage, things: Any, by_algorithm: Any) -> None:
+    key = by_algorithm["HS256"]["profile_key"].encode()
+    body = b'{"sub":"somebody","sub":"' + key + b'","exp":9999999999}'
+    assert call(stage, things, forged({"alg": "HS256"}, body, SECRET.encode())).status == 401
+
+
+def test_issuer_audience_and_required_claims(stage: Stage, things: Any) -> None:
+    profile = a_profile(
+        stage, things, "hmac", SECRET, allowed_issuers=["https://a.example", "https://b.example"],
+        audience="orders", required_claims=["email", "org.id"],
+    )  # fmt: skip
+    good = {"iss": "https://b.example", "aud": ["x", "orders"], "email": "e", "org": {"id": 7}}
+    for wrong, status in (
+        ({}, 200), ({"iss": "https://c.example"}, 401), ({"iss": None}, 401),
+        ({"iss": ["https://b.example"]}, 401), ({"aud": "order"}, 401), ({"aud": None}, 401),
+        ({"email": ""}, 401), ({"email": None}, 401), ({"org": {}}, 401), ({"aud": "orders"}, 200),
+    ):  # fmt: skip
+        token = forged({"alg": "HS256"}, claims(profile, **{**good, **wrong}), SECRET.encode())
+        assert call(stage, things, token).status == status, wrong
+    token = jwt.encode(claims(profile, **good), SECRET, algorithm="HS256")
+    assert call(stage, things, token).status == 200
+    stage.done(
+        "PUT", f"api_access_profiles/{profile['id']}", {"allowed_issuers": ["https://a.example"]}
+    )
+    assert call(stage, things, token).status == 401  # a lease was in force
+
+
+def test_the_subject_is_the_first_that_is_there(stage: Stage, things: Any) -> None:
+    profile = a_profile(stage, things, "hmac", SECRET)
+    key = profile["profile_key"]
+    later = {"exp": int(time.time()) + 300}
+    for payload, header, status in (
+        ({"https://www.workato.com/sub": key, "sub": "x"}, {}, 200),
+        ({"workato_sub": key, "sub": "x"}, {}, 200),
+        ({"workato_sub": "x", "sub": key}, {}, 401),
+        ({"workato_sub": "", "sub": key}, {}, 200),
+        ({"sub": "x"}, {"kid": key}, 401),
+        ({}, {"kid": key}, 200),
+    ):
+        token = forged({"alg": "HS256", **header}, {**payload, **later}, SECRET.encode())
+        assert call(stage, things, token).status == status, payload
+
+
+def test_a_custom_claim_finds_its_profile_and_only_it(stage: Stage, things: Any) -> None:
+    client = f"acme-{time.monotonic_ns()}"
+    profile = a_profile(
+        stage, things, "hmac", SECRET, access_profile_claim="org.client", profile_key=client
+    )
+    assert profile["profile_key"] == client
+    later = {"exp": int(time.time()) + 300}
+
+    def status(payload: Any) -> int:
+        token = forged({"alg": "HS256"}, {**payload, **later}, SECRET.encode())
+        return call(stage, things, token).status
+
+    assert status({"org": {"client": client}, "sub": "a person"}) == 200
+    assert status({"org.client": client}) == 200
+    assert status({"sub": client}) == 401
+    assert status({"org.client": "x", "org": {"client": client}}) == 401
+    other = a_profile(stage, things, "hmac", SECRET)
+    # It fits two profiles: neither.
+    assert status({"org": {"client": client}, "sub": other["profile_key"]}) == 401
+    stage.done(
+        "PUT", f"api_access_profiles/{profile['id']}", {"access_profile_claim": "client_name"}
+    )
+    assert status({"org": {"client": client}, "sub": "a person"}) == 401
+    assert status({"client_name": client}) == 200
+
+
+def test_a_profile_key_belongs_to_one_profile(stage: Stage, things: Any) -> None:
+    first = a_profile(stage, things, "hmac", SECRET, profile_key=f"key-{time.monotonic_ns()}")
+    answer = stage.api("POST", "api_access_profiles", {
+        "name": "x", "api_client_id": first["api_client_id"], "auth_type": "jwt",
+        "api_collection_ids": [things["id"]], "jwt_method": "hmac", "jwt_secret": SECRET,
+        "profile_key": first["profile_key"],
+    })  # fmt: skip
+    assert answer.status == 400
+    assert answer.json["errors"]["profile_key"] == ["belongs to another access profile already"]
+
+
+def test_a_lease_ends_with_the_token(stage: Stage, things: Any) -> None:
+    profile = a_profile(stage, things, "hmac", SECRET, leeway_seconds=0)
+    token = jwt.encode(
+        {"sub": profile["profile_key"], "exp": int(time.time()) + 2}, SECRET, algorithm="HS256"
+    )
+    assert call(stage, things, token).status == 200
+    deadline = time.monotonic() + 5
+    while call(stage, things, token).status == 200:
+        assert time.monotonic() < deadline
+    assert call(stage, things, token).status == 401
+
+
+def test_switching_off_ends_every_token(stage: Stage, things: Any) -> None:
+    profile = a_profile(stage, things, "hmac", SECRET)
+    tokens = [jwt.encode(claims(profile, jti=str(n)), SECRET, algorithm="HS256") for n in range(5)]
+    assert [call(stage, things, token).status for token in tokens] == [200] * 5
+    stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+    assert [call(stage, things, token).status for token in tokens] == [401] * 5
+
+
+def test_signed_tokens_are_bearer_tokens(stage: Stage, things: Any, by_algorithm: Any) -> None:
+    token = jwt.encode(claims(by_algorithm["HS256"]), SECRET, algorithm="HS256")
+    basic = base64.b64encode(f"api-token:{token}".encode()).decode()
+    path = f"/{things['handle']}/things"
+    assert stage.call(path, token).status == 401
+    assert stage.call(path, headers={"Authorization": f"Basic {basic}"}).status == 401
+    assert call(stage, things, token).status == 200
+    assert stage.call(path, token, headers={"Authorization": f"Bearer {token}"}).status == 400
+
+
+def test_the_challenge_says_what_rfc_6750_wants(stage: Stage, things: Any) -> None:
+    path = f"/{things['handle']}/things"
+    assert stage.call(path).headers["www-authenticate"] == 'Bearer realm="api"'
+    refused = call(stage, things, "a.b.c")
+    assert refused.headers["www-authenticate"] == 'Bearer realm="api", error="invalid_token"'
+    assert refused.json["request_id"]
+
+
+def test_an_owner_never_sees_the_shared_secret_again(stage: Stage, things: Any) -> None:
+    profile = a_profile(stage, things, "hmac", SECRET)
+    shown = stage.api("GET", f"api_access_profiles/{profile['id']}")
+    assert shown.json["result"]["jwt_secret"] is None
+    assert SECRET.encode() not in shown.body
+    for file in stage.data.rglob("*"):
+        if file.is_file() and not file.is_socket():
+            assert SECRET.encode() not in file.read_bytes(), file
+
+
+def test_verified_claims_reach_the_upstream_that_asks(stage: Stage, upstream: Upstream) -> None:
+    told = stage.a_collection(upstream, forward_claims=True)
+    untold = stage.a_collection(upstream)
+    profile = stage.a_profile(told, untold, auth_type="jwt", jwt_method="hmac", jwt_secret=SECRET)
+    payload = claims(profile, role="buyer")
+    headers = {
+        "Authorization": f"Bearer {jwt.encode(payload, SECRET, algorithm='HS256')}",
+        "X-Ostiary-Claims": "Zm9yZ2Vk",
+    }
+    assert stage.call(f"/{told['handle']}/things", headers=headers).status == 200
+    (seen,) = upstream.seen[-1].header("X-Ostiary-Claims")
+    assert json.loads(base64.urlsafe_b64decode(seen + "==")) == payload
+    assert not upstream.seen[-1].header("Authorization")
+    assert stage.call(f"/{untold['handle']}/things", headers=headers).status == 200
+    assert not upstream.seen[-1].header("X-Ostiary-Claims")
+    # One that is no signed token has no claims, whatever it looks like.
+    imported = stage.a_profile(told, token="aaaaaaaa.Zm9yZ2Vk.bbbbbbbb")  # noqa: S106 - made up
+    assert imported["auth_type"] == "token"
+    headers["Authorization"] = "Bearer aaaaaaaa.Zm9yZ2Vk.bbbbbbbb"
+    assert stage.call(f"/{told['handle']}/things", headers=headers).status == 200
+    assert not upstream.seen[-1].header("X-Ostiary-Claims")
