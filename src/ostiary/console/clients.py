@@ -6,13 +6,14 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, clients, logo, projects, setup
 from ostiary.directory.actor import Actor
-from ostiary.directory.enforcement import confirm
-from ostiary.directory.errors import Invalid, NotInForce
+from ostiary.directory.errors import Invalid
 
 PER_PAGE = 25
 ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "-created": ("-pk",)}
@@ -113,15 +114,71 @@ def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 
 
 @page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
+    client = clients.find(by, client_id)
+    errors: dict[str, list[str]] = {}
+    if request.method == "POST":
+        upload = request.FILES.get("logo")
+        try:
+            changed = clients.change(
+                by=by,
+                client_id=client_id,
+                name=request.POST.get("name", ""),
+                description=request.POST.get("description", ""),
+                project_id=_number(request.POST.get("project")),
+            )
+            if upload or request.POST.get("no_logo"):
+                content = upload.read(logo.LARGEST + 1) if upload else None
+                clients.set_logo(by=by, client_id=client_id, content=content)
+        except Invalid as error:
+            errors = error.errors
+        else:
+            messages.success(request, f"The client {changed.name} was changed.")
+            return redirect("client", client_id)
+    given = request.POST or {
+        "name": client.name,
+        "description": client.description,
+        "project": str(client.project_id),
+    }
+    context = {
+        "client": client,
+        "errors": errors,
+        "projects": projects.projects(by).order_by("name"),
+        "given": given,
+    }
+    return render(request, "console/new_client.html", context, status=400 if errors else 200)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
+    client = clients.find(by, client_id)
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() == client.name:
+            saved = clients.delete(by=by, client_id=client_id)
+            if in_force(request, saved):
+                messages.success(request, f"The client {client.name} was deleted.")
+            return redirect("clients")
+        problem = "That is not its name."
+    context = {
+        "what": "client",
+        "name": client.name,
+        "back": reverse("client", args=[client_id]),
+        "consequence": "Its access profiles and their credentials are deleted with it, and stop"
+        " working at once.",
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
+
+
+@page
 @require_POST
 def switch(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     active = request.POST.get("active") == "1"
     saved = clients.switch(by=by, client_id=client_id, active=active)
-    try:
-        confirm(saved)
-    except NotInForce as error:
-        messages.error(request, str(error))
-    else:
+    if in_force(request, saved):
         state = "active again" if active else "inactive: none of its profiles can call now"
         messages.success(request, f"{saved.value.name} is {state}.")
     return redirect("client", client_id)

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, URLResolver, path
 
 from ostiary.api.application import api
-from ostiary.console import clients, health, pages, sign_in
+from ostiary.console import clients, collections, health, pages, policies, profiles, sign_in
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.home, name="home"),
@@ -16,6 +16,35 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("clients/new", clients.new, name="new-client"),
     path("clients/<int:client_id>", clients.show, name="client"),
     path("clients/<int:client_id>/active", clients.switch, name="switch-client"),
+    path("clients/<int:client_id>/edit", clients.edit, name="edit-client"),
+    path("clients/<int:client_id>/delete", clients.delete, name="delete-client"),
+    path("clients/<int:client_id>/profiles/new", profiles.new, name="new-profile"),
+    path("profiles/<int:profile_id>/edit", profiles.edit, name="edit-profile"),
+    path("profiles/<int:profile_id>/active", profiles.switch, name="switch-profile"),
+    path("profiles/<int:profile_id>/refresh", profiles.refresh, name="refresh-profile"),
+    path("profiles/<int:profile_id>/delete", profiles.delete, name="delete-profile"),
+    path(
+        "profiles/<int:profile_id>/credentials/<int:credential_id>/cut-off",
+        profiles.cut_off,
+        name="cut-off",
+    ),
+    path("help/addresses", profiles.help_addresses, name="help-addresses"),
+    path("help/key", profiles.help_key, name="help-key"),
+    path("policies", policies.listing, name="policies"),
+    path("policies/new", policies.new, name="new-policy"),
+    path("policies/<int:policy_id>/edit", policies.edit, name="edit-policy"),
+    path("policies/<int:policy_id>/delete", policies.delete, name="delete-policy"),
+    path("collections", collections.listing, name="collections"),
+    path("collections/new", collections.new, name="new-collection"),
+    path("collections/<int:collection_id>", collections.show, name="collection"),
+    path(
+        "collections/<int:collection_id>/endpoints/new",
+        collections.new_endpoint,
+        name="new-endpoint",
+    ),
+    path("collections/<int:collection_id>/delete", collections.delete, name="delete-collection"),
+    path("endpoints/<int:endpoint_id>/active", collections.switch_endpoint, name="switch-endpoint"),
+    path("endpoints/<int:endpoint_id>/delete", collections.delete_endpoint, name="delete-endpoint"),
     path("logos/<int:client_id>/<int:version>-<int:size>.png", clients.logo_file, name="logo"),
     path("api/", api.urls),
 ]

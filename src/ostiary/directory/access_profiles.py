@@ -62,6 +62,31 @@ def create(
 
     That is empty if a token was imported, and for signed tokens. Raises Invalid with everything that does not fit, NotFound, Forbidden.
     """
+    profile, chosen, hmac_secret = _drafted(by, client_id, auth_type, given)
+    problems = fields.Problems()
+    with transaction.atomic():
+        profile.save()
+        profile.collections.set(chosen)
+        if hmac_secret:
+            proofs.seal(profile, hmac_secret)
+        secret = credentials.add_first(
+            profile, problems, token=token, digest=token_sha256, profile_key=profile_key
+        )
+        problems.raise_if_any()
+        sequence = _announced(by, "create", profile)
+    return Saved(value=profile, sequence=sequence, warnings=_warnings(profile)), secret
+
+
+def check(*, by: Actor, client_id: int, auth_type: object, given: Given) -> tuple[str, ...]:
+    """Whether a profile could be made, and sentences to show beside it; raises as `create` does."""
+    profile, _, _ = _drafted(by, client_id, auth_type, given)
+    return _warnings(profile)
+
+
+def _drafted(
+    by: Actor, client_id: int, auth_type: object, given: Given
+) -> tuple[AccessProfile, list[Collection], str]:
+    """A profile that fits and is not saved yet, its collections, and an HMAC secret to be sealed."""
     client = clients.find(by, client_id)
     require(by, Role.EDITOR, client.project_id)
     profile = AccessProfile(client=client, active_since=timezone.now())
@@ -72,17 +97,7 @@ def create(
     chosen = _fill(by, problems, profile, given)
     hmac_secret = proofs.fill(problems, profile, given.proof) if profile.auth_type else ""
     problems.raise_if_any()
-    with transaction.atomic():
-        profile.save()
-        profile.collections.set(chosen or ())
-        if hmac_secret:
-            proofs.seal(profile, hmac_secret)
-        secret = credentials.add_first(
-            profile, problems, token=token, digest=token_sha256, profile_key=profile_key
-        )
-        problems.raise_if_any()
-        sequence = _announced(by, "create", profile)
-    return Saved(value=profile, sequence=sequence, warnings=_warnings(profile)), secret
+    return profile, chosen or [], hmac_secret
 
 
 def change(

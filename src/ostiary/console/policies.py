@@ -1,0 +1,145 @@
+"""Policies: how often a profile may call; where each one is used."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from ostiary.access.limits import Interval, Period
+from ostiary.console.saving import in_force
+from ostiary.console.viewer import page
+from ostiary.directory import access_profiles, policies
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import InUse, Invalid
+from ostiary.directory.models import Policy
+
+#: Profiles that are named beside a policy; of more, only the number is said.
+MOST_NAMED = 20
+
+
+@page
+@require_safe
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    """Every policy with the profiles that the viewer may see; the others are nobody's business."""
+    rows = []
+    for policy in policies.policies():
+        used = access_profiles.profiles(by).filter(policy=policy)
+        count = used.count()
+        rows.append(
+            {"policy": policy, "used": used[:MOST_NAMED], "more": max(0, count - MOST_NAMED)}
+        )
+    return render(request, "console/policies.html", {"rows": rows, "may_change": by.admin})
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, by: Actor) -> HttpResponse:
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = policies.create(by=by, **_given(request))
+        except Invalid as error:
+            errors = _problems(error)
+        else:
+            if in_force(request, saved):
+                messages.success(request, f"The policy {saved.value.name} was made.")
+            return redirect("policies")
+    return _form(request, None, request.POST, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
+    policy = policies.find(policy_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = policies.change(by=by, policy_id=policy_id, **_given(request))
+        except Invalid as error:
+            errors = _problems(error)
+        else:
+            if in_force(request, saved):
+                messages.success(request, f"The policy {saved.value.name} was changed.")
+            return redirect("policies")
+    given = request.POST or {
+        "name": policy.name,
+        "description": policy.description,
+        "rate": str(policy.rate_limit or ""),
+        "rate_interval": policy.rate_interval,
+        "quota": str(policy.quota_limit or ""),
+        "quota_interval": policy.quota_interval,
+    }
+    return _form(request, policy, given, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
+    policy = policies.find(policy_id)
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() != policy.name:
+            problem = "That is not its name."
+        else:
+            try:
+                policies.delete(by=by, policy_id=policy_id)
+            except InUse as error:
+                problem = f"{error}."
+            else:
+                messages.success(request, f"The policy {policy.name} was deleted.")
+                return redirect("policies")
+    context = {
+        "what": "policy",
+        "name": policy.name,
+        "back": reverse("policies"),
+        "consequence": "It can be deleted when no access profile has it.",
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
+
+
+def _form(
+    request: HttpRequest,
+    policy: Policy | None,
+    given: Mapping[str, str],
+    errors: Mapping[str, list[str]],
+) -> HttpResponse:
+    context = {
+        "policy": policy,
+        "given": given,
+        "errors": errors,
+        "intervals": [interval.value for interval in Interval],
+        "periods": [period.value for period in Period],
+    }
+    return render(request, "console/policy_form.html", context, status=400 if errors else 200)
+
+
+def _given(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "name": request.POST.get("name", ""),
+        "description": request.POST.get("description", ""),
+        "rate_limit": _limit(request, "rate"),
+        "usage_quota": _limit(request, "quota"),
+    }
+
+
+def _limit(request: HttpRequest, name: str) -> Mapping[str, object] | None:
+    """An empty number is no limit; what is no number is for the directory to refuse."""
+    text = request.POST.get(name, "").strip().replace(",", "")
+    if not text:
+        return None
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else text
+    return {"limit": number, "interval": request.POST.get(f"{name}_interval", "")}
+
+
+def _problems(error: Invalid) -> Mapping[str, list[str]]:
+    shown = {"rate_limit": "rate", "usage_quota": "quota"}
+    found: dict[str, list[str]] = {}
+    for name, said in error.errors.items():
+        first = name.partition(".")[0]
+        found.setdefault(shown.get(first, first), []).extend(said)
+    return found

@@ -1,0 +1,400 @@
+"""Access profiles: made in three steps, changed, refreshed, switched and deleted.
+
+A secret is rendered into the answer to the very POST that made it, and is nowhere else: not in the
+session, not in an address. A form that is sent again, as by reloading, makes nothing.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from ostiary.access import addresses
+from ostiary.access.methods import AuthMethod
+from ostiary.console.saving import in_force
+from ostiary.console.viewer import page
+from ostiary.directory import (
+    access_profiles,
+    clients,
+    collections,
+    credentials,
+    policies,
+    proofs,
+    public_urls,
+)
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import Invalid
+from ostiary.directory.models import AccessProfile, Client, Collection, Policy
+from ostiary.identity import pasted_keys
+from ostiary.identity.secret import Secret
+
+METHODS = {
+    AuthMethod.TOKEN: "Auth token",
+    AuthMethod.OAUTH2: "OAuth 2.0 access token",
+    AuthMethod.JWT: "JSON web token (JWT)",
+    AuthMethod.OIDC: "OpenID Connect",
+}
+JWT_METHODS = {
+    "hmac": "HMAC (HS256, HS384, HS512)",
+    "rsa": "RSA (RS256 to RS512, PS256 to PS512)",
+    "ecdsa": "ECDSA (ES256, ES384, ES512)",
+    "eddsa": "EdDSA (Ed25519)",
+}
+OVERLAPS = {
+    0: "None: it stops at once",
+    3600: "One hour",
+    86_400: "One day",
+    7 * 86_400: "One week",
+    30 * 86_400: "30 days",
+}
+#: Forms that were sent and did their work, as a session remembers them.
+MOST_SPENT = 50
+MOST_ENDPOINTS = 60
+
+#: Fields of the form that are texts, under their names in the directory.
+_PROOF = ("jwt_method", "jwt_secret", "oidc_issuer", "oidc_jwks_uri", "audience")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What an owner typed, as the templates show it again."""
+
+    data: QueryDict
+
+    @property
+    def auth_type(self) -> str:
+        return str(self.data.get("auth_type", AuthMethod.TOKEN))
+
+    @property
+    def chosen(self) -> list[int]:
+        return [int(text) for text in self.data.getlist("collections") if text.isdecimal()]
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """Every field, to be carried through the confirmation."""
+        carried = [
+            (name, value)
+            for name, values in self.data.lists()
+            if name not in {"csrfmiddlewaretoken", "step", "once"}
+            for value in values
+        ]
+        return [(str(name), str(value)) for name, value in carried]
+
+    def given(self) -> access_profiles.Given:
+        policy = self.data.get("policy", "")
+        return access_profiles.Given(
+            name=self.data.get("name", ""),
+            collection_ids=self.chosen,
+            policy_id=int(policy) if policy.isdecimal() else 0,
+            allow_list=self.data.get("allowed_ips", ""),
+            deny_list=self.data.get("denied_ips", ""),
+            proof=self.proof(),
+        )
+
+    def proof(self) -> proofs.Proof:
+        """What belongs to the method that is chosen; what was typed for another one does not."""
+        if self.auth_type not in proofs.SIGNED:
+            return proofs.Proof()
+        leeway = self.data.get("leeway_seconds", "") or "60"
+        unused = {"jwt_method", "jwt_secret"} if self.auth_type == AuthMethod.OIDC else set()
+        unused |= {"oidc_issuer", "oidc_jwks_uri"} if self.auth_type == AuthMethod.JWT else set()
+        texts = {name: self.data.get(name) or None for name in _PROOF if name not in unused}
+        return proofs.Proof(
+            **texts,
+            access_profile_claim=self.data.get("access_profile_claim", ""),
+            required_claims=_entries(self.data.get("required_claims", "")),
+            allowed_issuers=_entries(self.data.get("allowed_issuers", "")),
+            leeway_seconds=int(leeway) if leeway.isdecimal() and len(leeway) < 6 else leeway,
+        )
+
+
+def _entries(text: str) -> list[str]:
+    return [entry for entry in re.split(r"[,\s]+", text) if entry]
+
+
+#: Names of fields in the directory's sentences → in the form.
+_SHOWN_AS = {
+    "api_collection_ids": "collections",
+    "api_policy_id": "policy",
+    "ip_allow_list": "allowed_ips",
+    "ip_deny_list": "denied_ips",
+}
+
+
+def _problems(error: Invalid) -> Mapping[str, list[str]]:
+    return {_SHOWN_AS.get(name, name): said for name, said in error.errors.items()}
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
+    """Step 1 the form, step 2 what it will allow, step 3 the credential."""
+    client = clients.find(by, client_id)
+    form = Form(data=request.POST)
+    step = request.POST.get("step")
+    errors: Mapping[str, list[str]] = {}
+    if step in {"next", "create"}:
+        try:
+            if step == "create":
+                return _create(request, by, client, form)
+            warnings = access_profiles.check(
+                by=by, client_id=client.pk, auth_type=form.auth_type, given=form.given()
+            )
+            return render(
+                request, "console/profile_confirm.html", _words(by, client, form, warnings)
+            )
+        except Invalid as error:
+            errors = _problems(error)
+    context = {"client": client, "form": form, "errors": errors, **_choices(by)}
+    return render(request, "console/profile_form.html", context, status=400 if errors else 200)
+
+
+def _choices(by: Actor) -> dict[str, Any]:
+    return {
+        "collections": collections.collections(by).order_by("name"),
+        "policies": policies.policies().order_by("name"),
+        "methods": METHODS,
+        "jwt_methods": JWT_METHODS,
+    }
+
+
+def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> dict[str, Any]:
+    """What a profile will allow, in words."""
+    given = form.given()
+    chosen = list(collections.collections(by).filter(pk__in=form.chosen).order_by("name"))
+    endpoints = [
+        f"{endpoint.method} /{collection.handle}{endpoint.path}"
+        for collection in chosen
+        for endpoint in collection.endpoints.filter(active=True).order_by("path", "method")
+    ]
+    return {
+        "client": client,
+        "form": form,
+        "once": secrets.token_urlsafe(16),
+        "chosen": chosen,
+        "endpoints": endpoints[:MOST_ENDPOINTS],
+        "more": max(0, len(endpoints) - MOST_ENDPOINTS),
+        "method": METHODS[AuthMethod(form.auth_type)],
+        "policy": policies.find(given.policy_id) if given.policy_id else None,
+        "allowed": addresses.parse_list(str(given.allow_list)).entries,
+        "denied": addresses.parse_list(str(given.deny_list)).entries,
+        "warnings": warnings,
+    }
+
+
+def _create(request: HttpRequest, by: Actor, client: Client, form: Form) -> HttpResponse:
+    if not _first_time(request):
+        return _sent_before(request, client)
+    saved, secret = access_profiles.create(
+        by=by, client_id=client.pk, auth_type=form.auth_type, given=form.given()
+    )
+    in_force(request, saved)
+    return _credential(request, saved.value, secret, made=True)
+
+
+def _first_time(request: HttpRequest) -> bool:
+    """Whether this very form was not sent before; remembers it."""
+    once = request.POST.get("once", "")[:64]
+    spent: list[str] = request.session.get("spent", [])
+    if not once or once in spent:
+        return False
+    request.session["spent"] = [*spent, once][-MOST_SPENT:]
+    return True
+
+
+def _sent_before(request: HttpRequest, client: Client) -> HttpResponse:
+    text = "That form was sent already. What it made is below; a credential is shown only once."
+    messages.warning(request, text)
+    return redirect("client", client.pk)
+
+
+def _credential(
+    request: HttpRequest, profile: AccessProfile, secret: Secret, *, made: bool
+) -> HttpResponse:
+    """The one page that shows a secret."""
+    newest = credentials.alive(profile).first()
+    public = newest.public_id if newest else ""
+    context = {
+        "profile": profile,
+        "made": made,
+        "secret": secret.reveal(),
+        "public": public,
+        "curl": _curl(profile, public, secret),
+    }
+    return render(request, "console/credential.html", context)
+
+
+def _curl(profile: AccessProfile, public: str, secret: Secret) -> str:
+    """A command that calls the first endpoint that the profile may call."""
+    gateway = public_urls.gateway_url()
+    target = _first_target(list(profile.collections.order_by("pk")))
+    match AuthMethod(profile.auth_type):
+        case AuthMethod.TOKEN:
+            return f"curl -H 'API-TOKEN: {secret.reveal()}' {gateway}{target}"
+        case AuthMethod.OAUTH2:
+            client = f"{public}:{secret.reveal()}"
+            return f"curl -u '{client}' -d grant_type=client_credentials {gateway}/oauth2/token"
+        case _:
+            return f'curl -H "Authorization: Bearer $TOKEN" {gateway}{target}'
+
+
+def _first_target(chosen: list[Collection]) -> str:
+    for collection in chosen:
+        active = collection.endpoints.filter(active=True, method="GET").order_by("path").first()
+        if active is not None:
+            return f"/{collection.handle}{re.sub(r'{[^}]*}', '1', active.path)}"
+    return f"/{chosen[0].handle}/" if chosen else "/"
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    profile = access_profiles.find(by, profile_id)
+    errors: Mapping[str, list[str]] = {}
+    form = Form(data=request.POST if request.method == "POST" else _typed(profile))
+    if request.method == "POST":
+        try:
+            saved = access_profiles.change(by=by, profile_id=profile_id, given=form.given())
+        except Invalid as error:
+            errors = _problems(error)
+        else:
+            if in_force(request, saved):
+                messages.success(request, f"The access profile {saved.value.name} was changed.")
+            for warning in saved.warnings:
+                messages.warning(request, warning)
+            return redirect("client", profile.client_id)
+    context = {
+        "client": profile.client,
+        "profile": profile,
+        "form": form,
+        "errors": errors,
+        **_choices(by),
+    }
+    return render(request, "console/profile_form.html", context, status=400 if errors else 200)
+
+
+def _typed(profile: AccessProfile) -> QueryDict:
+    """A profile as its form would have been filled in."""
+    data = QueryDict(mutable=True)
+    data["name"], data["auth_type"] = profile.name, profile.auth_type
+    data.setlist("collections", [str(c.pk) for c in profile.collections.all()])
+    data["policy"] = str(profile.policy_id or "")
+    data["allowed_ips"] = "\n".join(profile.allow_list)
+    data["denied_ips"] = "\n".join(profile.deny_list)
+    for name, value in proofs.shown(profile).items():
+        data[name] = "\n".join(value) if isinstance(value, list) else str(value or "")
+    return data
+
+
+@page
+@require_POST
+def switch(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    active = request.POST.get("active") == "1"
+    saved = access_profiles.switch(by=by, profile_id=profile_id, active=active)
+    if in_force(request, saved):
+        state = "active again" if active else "inactive: it can call no API now"
+        messages.success(request, f"{saved.value.name} is {state}.")
+    return redirect("client", saved.value.client_id)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    """Ask for the overlap, then show the new credential once."""
+    profile = access_profiles.find(by, profile_id)
+    if request.method == "POST":
+        if not _first_time(request):
+            return _sent_before(request, profile.client)
+        overlap = request.POST.get("overlap", "0")
+        seconds = int(overlap) if overlap.isdecimal() and len(overlap) < 9 else -1
+        try:
+            saved, secret = credentials.refresh(
+                by=by, profile_id=profile_id, overlap_seconds=seconds
+            )
+        except Invalid as error:
+            messages.error(
+                request, "; ".join(said for all_ in error.errors.values() for said in all_)
+            )
+            return redirect("client", profile.client_id)
+        in_force(request, saved)
+        return _credential(request, saved.value, secret, made=False)
+    context = {
+        "profile": profile,
+        "overlaps": OVERLAPS,
+        "once": secrets.token_urlsafe(16),
+        "alive": credentials.alive(profile),
+    }
+    return render(request, "console/refresh.html", context)
+
+
+@page
+@require_POST
+def cut_off(request: HttpRequest, by: Actor, profile_id: int, credential_id: int) -> HttpResponse:
+    saved = credentials.cut_off(by=by, profile_id=profile_id, credential_id=credential_id)
+    if in_force(request, saved):
+        messages.success(request, f"That credential of {saved.value.name} works no longer.")
+    return redirect("client", saved.value.client_id)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    profile = access_profiles.find(by, profile_id)
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() == profile.name:
+            saved = access_profiles.delete(by=by, profile_id=profile_id)
+            if in_force(request, saved):
+                messages.success(request, f"The access profile {profile.name} was deleted.")
+            return redirect("client", profile.client_id)
+        problem = "That is not its name."
+    context = {
+        "what": "access profile",
+        "name": profile.name,
+        "back": reverse("client", args=[profile.client_id]),
+        "consequence": "Its credentials stop working at once, and cannot be brought back.",
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
+
+
+@page
+@require_POST
+def help_addresses(request: HttpRequest, by: Actor) -> HttpResponse:
+    """What a list of addresses means, while it is typed."""
+    text = (request.POST.get("allowed_ips") or request.POST.get("denied_ips") or "")[:20_000]
+    return render(request, "console/help_addresses.html", {"list": addresses.parse_list(text)})
+
+
+@page
+@require_POST
+def help_key(request: HttpRequest, by: Actor) -> HttpResponse:
+    """What kind of key was pasted, and whether it will do."""
+    text, method = request.POST.get("jwt_secret", ""), request.POST.get("jwt_method", "")
+    problem = ""
+    try:
+        if method == "hmac":
+            pasted_keys.hmac_secret(text)
+        elif method in JWT_METHODS:
+            pasted_keys.public_key(text, method)
+    except pasted_keys.BadKey as error:
+        problem = str(error)
+    context = {"empty": not text.strip(), "kind": pasted_keys.kind(text), "problem": problem}
+    return render(request, "console/help_key.html", context)
+
+
+def policy_words(policy: Policy) -> str:
+    """A policy's limits in words."""
+    parts = []
+    if policy.rate_limit:
+        parts.append(f"{policy.rate_limit:,} requests per {policy.rate_interval}")
+    if policy.quota_limit:
+        parts.append(f"{policy.quota_limit:,} requests per {policy.quota_interval}")
+    return ", and ".join(parts) or "no limit"

@@ -1,0 +1,42 @@
+"""Filters that say things in words."""
+
+from django import template
+
+from ostiary.access.addresses import Entry
+from ostiary.console.collections import KINDS
+from ostiary.console.profiles import METHODS, policy_words
+from ostiary.directory.models import AccessProfile, Collection, Credential, Policy
+from ostiary.identity.tokens import masked
+
+register = template.Library()
+
+
+@register.filter
+def limits(policy: Policy) -> str:
+    """A policy's limits in words."""
+    return policy_words(policy)
+
+
+@register.filter
+def method(profile: AccessProfile) -> str:
+    """The authentication method's label."""
+    return METHODS[next(m for m in METHODS if m == profile.auth_type)]
+
+
+@register.filter
+def kind(collection: Collection) -> str:
+    """The kind of a collection, as owners read it."""
+    return KINDS[Collection.Kind(collection.kind)]
+
+
+@register.filter
+def mask(credential: Credential) -> str:
+    """A token as it may be shown: its prefix and last four characters."""
+    return masked(credential.prefix, credential.last_four)
+
+
+@register.filter
+def meaning(entry: Entry) -> str:
+    """What an entry of an address list stands for."""
+    count = entry.addresses
+    return f"{entry.network} ({count:,} address{'' if count == 1 else 'es'})"

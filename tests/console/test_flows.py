@@ -1,0 +1,364 @@
+"""An owner's steps with access profiles, policies and collections, found by label and name."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Error, Page, expect
+from tests.console.conftest import PICTURES
+from tests.stage import Stage, ask
+
+pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
+
+SECRET = "a shared secret that is long enough to be one"  # noqa: S105 - made up
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, link: str) -> Iterator[Page]:
+    """Signed in, with a password set."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.goto(link)
+    for label in ("New password", "New password again"):
+        page.get_by_label(label, exact=True).fill("correct horse battery staple")
+    page.get_by_role("button", name="Set password").click()
+    yield page
+    context.close()
+
+
+def at(page: Page, stage: Stage, path: str) -> None:
+    page.goto(f"http://localhost:{stage.control}{path}")
+
+
+def looks_good(page: Page, name: str) -> None:
+    """Nothing that axe objects to, at three widths and in both themes; pictures are kept."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for width in (360, 1280, 2560):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            page.set_viewport_size({"width": width, "height": 900})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, (name, width, wide)
+            if width != 2560:
+                page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png", full_page=True)
+        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
+        assert not found.response["violations"], found.generate_report()
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def a_client(page: Page, stage: Stage, name: str) -> None:
+    at(page, stage, "/clients")
+    page.get_by_role("link", name="New client").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_role("button", name="Add client").click()
+    expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+
+
+def test_a_first_profile_is_made_in_three_steps(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Globex")
+    client = page.url
+    page.get_by_role("link", name="Create new access profile").click()
+    page.get_by_label("Profile name", exact=True).fill("Globex script")
+    page.get_by_role("checkbox", name="Orders").check()
+    expect(page.get_by_label("Authentication method", exact=True)).to_have_value("token")
+    page.get_by_label("Allowed IPs", exact=True).press_sequentially("127.0.0.1, 106.226.100.3/20")
+    expect(page.get_by_text("106.226.96.0/20 (4,096 addresses)")).to_be_visible()
+    looks_good(page, "profile-form")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("nothing is made yet")).to_be_visible()
+    expect(page.get_by_text("GET /orders-v1/orders", exact=True)).to_be_visible()
+    expect(page.get_by_text("106.226.96.0/20 (4,096 addresses)")).to_be_visible()
+    looks_good(page, "profile-confirm")
+    page.get_by_role("button", name="Back").click()
+    expect(page.get_by_label("Profile name", exact=True)).to_have_value("Globex script")
+    expect(page.get_by_role("checkbox", name="Orders")).to_be_checked()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Create access profile").click()
+    token = page.get_by_label("Auth token", exact=True).input_value()
+    assert re.fullmatch(r"ost_[A-Za-z0-9_-]{61}", token)
+    expect(page.get_by_text("only time that it can be seen")).to_be_visible()
+    assert token in page.get_by_label("A first call").input_value()
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == token
+    looks_good(page, "credential")
+    assert stage.call("/orders-v1/orders", token).status == 200
+    page.get_by_role("link", name="Done").click()
+    assert page.url == client
+    card = page.get_by_role("region", name="Globex script")
+    expect(card).to_contain_text("Auth Token")
+    expect(card).to_contain_text(token[-4:])
+    assert token not in page.content()
+    # Neither going back nor loading anew shows it again, or makes another.
+    with pytest.raises(Error, match="ERR_CACHE_MISS"):  # "confirm form resubmission"
+        page.go_back()
+    page.wait_for_load_state()
+    page.goto(client)
+    expect(page.get_by_role("region", name="Globex script")).to_have_count(1)
+    stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert token not in stored
+
+
+def test_a_form_that_is_sent_again_makes_nothing(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Twice")
+    client = page.url
+    page.get_by_role("link", name="Create new access profile").click()
+    page.get_by_label("Profile name", exact=True).fill("Once")
+    page.get_by_role("checkbox", name="Orders").check()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Create access profile").click()
+    expect(page.get_by_label("Auth token", exact=True)).to_be_visible()
+    page.reload()  # the browser sends the form again
+    expect(page.get_by_text("was sent already")).to_be_visible()
+    assert page.url == client
+    expect(page.get_by_role("region", name="Once")).to_have_count(1)
+
+
+def test_refresh_revokes_the_old_token_with_and_without_overlap(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Refresher")
+    client = page.url
+    tokens = [_new_profile(page, client, "Only")]
+    page.get_by_role("button", name="Refresh").click()
+    page.get_by_label("Overlap").select_option("3600")
+    looks_good(page, "refresh")
+    page.get_by_role("button", name="Refresh").click()
+    tokens.append(page.get_by_label("Auth token", exact=True).input_value())
+    page.get_by_role("link", name="Done").click()
+    assert [stage.call("/orders-v1/orders", token).status for token in tokens] == [200, 200]
+    expect(page.get_by_text("works until")).to_be_visible()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cut off now").click()
+    expect(page.get_by_role("status")).to_contain_text("works no longer")
+    assert [stage.call("/orders-v1/orders", token).status for token in tokens] == [401, 200]
+    page.get_by_role("button", name="Refresh").click()
+    page.get_by_role("button", name="Refresh").click()
+    new = page.get_by_label("Auth token", exact=True).input_value()
+    assert stage.call("/orders-v1/orders", tokens[1]).status == 401
+    assert stage.call("/orders-v1/orders", new).status == 200
+    page.goto(client)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("switch", name="Active: Only").click()
+    expect(page.get_by_role("status")).to_contain_text("inactive")
+    assert stage.call("/orders-v1/orders", new).status == 401
+    page.get_by_role("switch", name="Active: Only").click()
+    expect(page.get_by_role("status")).to_contain_text("active again")
+    assert stage.call("/orders-v1/orders", new).status == 200
+    looks_good(page, "client")
+
+
+def _new_profile(page: Page, client: str, name: str) -> str:
+    page.goto(f"{client}/profiles/new")
+    page.get_by_label("Profile name", exact=True).fill(name)
+    page.get_by_role("checkbox", name="Orders").check()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Create access profile").click()
+    token = page.get_by_label("Auth token", exact=True).input_value()
+    page.get_by_role("link", name="Done").click()
+    return token
+
+
+def test_mistakes_are_said_at_their_fields_and_nothing_is_lost(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Mistaken")
+    page.get_by_role("link", name="Create new access profile").click()
+    page.get_by_label("Profile name", exact=True).fill("<script>alert(1)</script>")
+    page.get_by_label("Allowed IPs", exact=True).fill("10.0.0.1, 010.0.0.1, fe80::1%eth0, host")
+    page.get_by_role("button", name="Next").click()
+    alerts = page.get_by_role("alert")
+    expect(alerts.filter(has_text="API collections to include can't be blank")).to_be_visible()
+    for wrong in ("010.0.0.1", "fe80::1%eth0", "host"):
+        expect(alerts.filter(has_text=wrong).first).to_be_visible()
+    expect(page.get_by_label("Profile name", exact=True)).to_have_value("<script>alert(1)</script>")
+    expect(page.get_by_label("Allowed IPs", exact=True)).to_have_value(re.compile("fe80"))
+    looks_good(page, "profile-problems")
+
+
+def test_every_method_can_be_chosen(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Methods")
+    client = page.url
+    choice = "Authentication method"
+    page.goto(f"{client}/profiles/new")
+    page.get_by_label(choice, exact=True).select_option(label="OAuth 2.0 access token")
+    expect(page.get_by_label("Shared secret or public key")).to_be_hidden()
+    page.get_by_label("Profile name", exact=True).fill("By OAuth")
+    page.get_by_role("checkbox", name="Orders").check()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Create access profile").click()
+    client_id = page.get_by_label("Client ID").input_value()
+    secret = page.get_by_label("Client secret").input_value()
+    body = f"grant_type=client_credentials&client_id={client_id}&client_secret={secret}"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = ask(stage.gateway, "POST", "/oauth2/token", headers=form, body=body.encode())
+    assert answer.status == 200
+
+    page.goto(f"{client}/profiles/new")
+    page.get_by_label("Profile name", exact=True).fill("By JWT")
+    page.get_by_role("checkbox", name="Orders").check()
+    page.get_by_label(choice, exact=True).select_option(label="JSON web token (JWT)")
+    page.get_by_label("Shared secret or public key").press_sequentially("short")
+    expect(page.get_by_text("This has 40 bits")).to_be_visible()
+    page.get_by_label("Shared secret or public key").fill(SECRET)
+    expect(page.get_by_text("will do")).to_be_visible()
+    looks_good(page, "profile-jwt")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Create access profile").click()
+    expect(page.get_by_label("Profile key")).to_have_value(re.compile("^ostp_"))
+
+    page.goto(f"{client}/profiles/new")
+    page.get_by_label("Profile name", exact=True).fill("By OpenID")
+    page.get_by_role("checkbox", name="Orders").check()
+    page.get_by_label(choice, exact=True).select_option(label="OpenID Connect")
+    page.get_by_label("Issuer or discovery URL").fill("https://127.0.0.1/")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("alert").filter(has_text="not a public address")).to_be_visible()
+    page.get_by_label("Issuer or discovery URL").fill("https://login.example.com")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Create access profile").click()
+    expect(page.get_by_label("Profile key")).to_be_visible()
+    page.get_by_role("link", name="Done").click()
+    for name in ("By OAuth", "By JWT", "By OpenID"):
+        expect(page.get_by_role("region", name=name)).to_be_visible()
+
+
+def test_a_profile_is_changed_and_deleted_by_its_name(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Changer")
+    client = page.url
+    token = _new_profile(page, client, "To change")
+    page.get_by_role("link", name="Edit To change").click()
+    page.get_by_label("Profile name", exact=True).fill("Changed")
+    page.get_by_label("Allowed IPs", exact=True).fill("203.0.113.0/24")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status").first).to_contain_text("was changed")
+    expect(page.get_by_role("region", name="Changed")).to_contain_text("203.0.113.0/24")
+    assert stage.call("/orders-v1/orders", token).status == 403
+    page.get_by_role("link", name="Delete Changed").click()
+    page.get_by_label("Type its name").fill("Something else")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("alert")).to_contain_text("not its name")
+    looks_good(page, "delete")
+    page.get_by_label("Type its name").fill("Changed")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("was deleted")
+    assert stage.call("/orders-v1/orders", token).status == 401
+    page.get_by_role("link", name="Edit client").click()
+    page.get_by_label("Name", exact=True).fill("Changed client")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Changed client")).to_be_visible()
+    page.get_by_role("link", name="Delete this client").click()
+    page.get_by_label("Type its name").fill("Changed client")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Clients")).to_be_visible()
+
+
+def test_a_policy_is_made_used_and_kept_while_it_is_used(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Policies").click()
+    page.get_by_role("link", name="New policy").click()
+    page.get_by_label("Name", exact=True).fill("Gold")
+    page.get_by_label("Rate limit", exact=True).fill("many")
+    page.get_by_role("button", name="Add policy").click()
+    expect(page.get_by_role("alert").first).to_contain_text("whole number")
+    page.get_by_label("Rate limit", exact=True).fill("1,000")
+    page.get_by_label("Requests per").select_option("minute")
+    page.get_by_label("Usage quota", exact=True).fill("50000")
+    page.get_by_label("Requests in a").select_option("30 days")
+    looks_good(page, "policy-form")
+    page.get_by_role("button", name="Add policy").click()
+    row = page.get_by_role("row", name=re.compile("Gold"))
+    expect(row).to_contain_text("1,000 requests per minute, and 50,000 requests per 30 days")
+    a_client(page, stage, "Golden")
+    client = page.url
+    page.goto(f"{client}/profiles/new")
+    page.get_by_label("Profile name", exact=True).fill("Golden script")
+    page.get_by_role("checkbox", name="Orders").check()
+    page.get_by_label("Policy", exact=True).select_option(label="Gold")
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("1,000 requests per minute")).to_be_visible()
+    page.get_by_role("button", name="Create access profile").click()
+    token = page.get_by_label("Auth token", exact=True).input_value()
+    answer = stage.call("/orders-v1/orders", token)
+    assert answer.headers["x-ratelimit-limit"] == "1000"
+    at(page, stage, "/policies")
+    expect(page.get_by_role("row", name=re.compile("Gold"))).to_contain_text("Golden script")
+    looks_good(page, "policies")
+    page.get_by_role("link", name="Delete Gold").click()
+    page.get_by_label("Type its name").fill("Gold")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
+DOCUMENT = """
+openapi: 3.0.3
+info: {title: Stock, version: "2"}
+paths:
+  /items:
+    get: {operationId: listItems, summary: List items}
+  /items/{id}:
+    get: {operationId: showItem, summary: Show an item}
+"""
+
+
+def test_a_collection_is_made_by_hand_and_from_a_document(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="API collections").click()
+    expect(page.get_by_role("row", name=re.compile("Orders"))).to_be_visible()
+    looks_good(page, "collections")
+    page.get_by_role("link", name="New collection").click()
+    page.get_by_label("Name", exact=True).fill("Stock")
+    page.get_by_label("Upstream URL").fill("ftp://x")
+    page.get_by_text("Import an OpenAPI 3 document").click()
+    page.get_by_label("Or paste it").fill("swagger: '2.0'")
+    page.get_by_role("button", name="Add collection").click()
+    expect(page.get_by_role("alert").first).to_be_visible()
+    page.get_by_label("Upstream URL").fill("http://127.0.0.1:9")
+    page.get_by_label("Or paste it").fill(DOCUMENT)
+    looks_good(page, "collection-form")
+    page.get_by_role("button", name="Add collection").click()
+    expect(page.get_by_role("status").first).to_contain_text("2 endpoints were taken")
+    page.get_by_role("switch", name="Active: GET /items", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("is active")
+    page.get_by_role("link", name="New endpoint").click()
+    page.get_by_label("Name", exact=True).fill("Add an item")
+    page.get_by_label("Method", exact=True).select_option("POST")
+    page.get_by_label("Path", exact=True).fill("/items/{")
+    page.get_by_role("button", name="Add endpoint").click()
+    expect(page.get_by_role("alert").first).to_be_visible()
+    page.get_by_label("Path", exact=True).fill("/items")
+    page.get_by_role("button", name="Add endpoint").click()
+    expect(page.get_by_role("row", name=re.compile("Add an item"))).to_be_visible()
+    looks_good(page, "collection")
+    page.get_by_role("link", name="Delete this collection").click()
+    page.get_by_label("Type its name").fill("Stock")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("was deleted")
+
+
+def test_a_profile_is_made_without_a_mouse(page: Page, stage: Stage) -> None:
+    a_client(page, stage, "Keyboard")
+    page.get_by_role("link", name="Create new access profile").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Profile name", exact=True).focus()
+    page.keyboard.type("By keyboard")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Next").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Create access profile").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Auth token", exact=True)).to_be_visible()
+
+
+def test_others_cannot_make_a_browser_change_anything(page: Page, stage: Stage) -> None:
+    base = f"http://localhost:{stage.control}"
+    for path in (
+        "/profiles/1/active",
+        "/profiles/1/refresh",
+        "/profiles/1/delete",
+        "/policies/new",
+    ):
+        answer: Any = page.request.post(base + path, form={"active": "0", "name": "x"})
+        assert answer.status == 403, path
+    assert page.request.get(f"{base}/profiles/1/active").status == 405
+    assert page.request.get(f"{base}/clients/999/profiles/new").status == 404
