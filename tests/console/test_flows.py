@@ -97,7 +97,7 @@ def test_a_first_profile_is_made_in_three_steps(page: Page, stage: Stage) -> Non
     # Neither going back nor loading anew shows it again, or makes another.
     with pytest.raises(Error, match="ERR_CACHE_MISS"):  # "confirm form resubmission"
         page.go_back()
-    page.wait_for_load_state()
+    page.wait_for_url("chrome-error://**")
     page.goto(client)
     expect(page.get_by_role("region", name="Globex script")).to_have_count(1)
     stored = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")

@@ -115,13 +115,13 @@ def test_the_switch_of_a_client_asks_and_holds_at_the_gateway(page: Page, stage:
     assert stage.call("/orders-v1/orders", token[1]).status == 200
     page.get_by_role("link", name=re.compile("Acme")).click()
     page.once("dialog", lambda dialog: dialog.dismiss())
-    page.get_by_role("switch", name="Active").click()
+    page.get_by_role("switch", name="Active", exact=True).click()
     assert stage.call("/orders-v1/orders", token[1]).status == 200
     page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("switch", name="Active").click()
+    page.get_by_role("switch", name="Active", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("inactive")
     assert stage.call("/orders-v1/orders", token[1]).status == 401
-    page.get_by_role("switch", name="Active").click()
+    page.get_by_role("switch", name="Active", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("active again")
     assert stage.call("/orders-v1/orders", token[1]).status == 200
 
