@@ -122,9 +122,8 @@ def _spend_lease(when: str, unless: str = "") -> Iterator[str]:
     """One look-up, one tracked row; a fresh one ends the frontend's rules."""
     found = "{ var(txn.key),table_gpt(0,leases) gt 0 }"
     yield f"http-request track-sc0 var(txn.key) table leases if {when}{found}"
-    yield f"http-request set-var(txn.seq) sc_get_gpt({GPT['seq']},0)" + (
-        f" if {when.strip()}" if when else ""
-    )
+    # Without a condition: by now the row is tracked, if there is one.
+    yield f"http-request set-var(txn.seq) sc_get_gpt({GPT['seq']},0)"
     yield f"http-request allow if {unless}{FRESH}"
 
 
