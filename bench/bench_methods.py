@@ -28,7 +28,8 @@ BAD_SIGNATURES = """
 local n = 0
 request = function()
   n = n + 1
-  local signature = string.format("%0{length}d", n)
+  local number = tostring(n)
+  local signature = string.rep("A", {length} - #number) .. number
   return wrk.format("GET", "/bench-v1/orders/1", {{["Authorization"] = "Bearer {head}." .. signature}})
 end
 """

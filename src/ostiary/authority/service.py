@@ -92,7 +92,7 @@ async def _serve(
     prover = Prover(lookup, signing, providers, keyring)
     follower = Follower(node, keyring, providers)
     following = asyncio.create_task(follower.run())
-    oauth = OAuth(lookup=lookup, signing=signing, issuer=_issuer, revoke=_revoker(follower))
+    oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
     servers = (
         _server(Upcalls(lookup, prover, follower.mark_bound)),
         _server(Control(follower)),
@@ -118,13 +118,25 @@ def _allowed_hosts() -> Collection[str]:
     return workspace.read().fetch_hosts
 
 
-async def _issuer() -> str:
-    return await asyncio.to_thread(_gateway_url)
+#: A change of the public URL is in tokens and metadata after so many seconds.
+ISSUER_SECONDS = 2.0
 
 
-def _gateway_url() -> str:
-    close_old_connections()
-    return public_urls.gateway_url()
+class _Issuer:
+    """The gateway's public URL, remembered for a moment."""
+
+    def __init__(self) -> None:
+        self._url, self._read_at = "", float("-inf")
+
+    async def __call__(self) -> str:
+        if time.monotonic() - self._read_at > ISSUER_SECONDS:
+            self._url = await asyncio.to_thread(self._read)
+            self._read_at = time.monotonic()
+        return self._url
+
+    def _read(self) -> str:
+        close_old_connections()
+        return public_urls.gateway_url()
 
 
 def _revoker(follower: Follower) -> Callable[[int, str, int], Awaitable[bool]]:
