@@ -335,6 +335,107 @@ def test_a_collection_is_made_by_hand_and_from_a_document(page: Page, stage: Sta
     expect(page.get_by_role("status")).to_contain_text("was deleted")
 
 
+def test_a_member_is_added_with_a_link_and_a_role(
+    page: Page, stage: Stage, browser: Browser
+) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Members").click()
+    page.get_by_label("E-mail address").fill("not an address")
+    page.get_by_role("button", name="Add member").click(no_wait_after=True)
+    page.get_by_label("E-mail address").fill("viewer@example.com")
+    page.get_by_role("button", name="Add member").click()
+    link = page.get_by_label("Sign-in link").input_value()
+    page.get_by_role("link", name="Done").click()
+    row = page.get_by_role("row", name=re.compile("viewer@example.com"))
+    expect(row).to_contain_text("sees nothing")
+    row.get_by_text("Change").click()
+    row.get_by_label("Role").select_option("viewer")
+    row.get_by_role("button", name="Set role").click()
+    expect(row).to_contain_text("Home: viewer")
+    looks_good(page, "members")
+    context = browser.new_context()
+    other = context.new_page()
+    other.goto(link)
+    for label in ("New password", "New password again"):
+        other.get_by_label(label, exact=True).fill("another horse, another battery")
+    other.get_by_role("button", name="Set password").click()
+    expect(other.get_by_role("row", name=re.compile("Acme"))).to_be_visible()
+    base = f"http://localhost:{stage.control}"
+    for path in ("/members", "/tokens", "/settings"):
+        assert other.request.get(base + path).status == 403, path
+    other.goto(f"{base}/clients/1")
+    other.once("dialog", lambda dialog: dialog.accept())
+    other.get_by_role("switch", name="Active", exact=True).click()
+    expect(other.get_by_text("Your role does not allow this")).to_be_visible()
+    # Switched off, its session is worth nothing.
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("switch", name="Active: viewer@example.com").click()
+    expect(page.get_by_role("status")).to_contain_text("changed")
+    other.goto(f"{base}/clients")
+    expect(other.get_by_role("button", name="Sign in")).to_be_visible()
+    context.close()
+
+
+def test_a_management_token_is_shown_once_and_revoked(page: Page, stage: Stage) -> None:
+    at(page, stage, "/tokens")
+    page.get_by_label("Name", exact=True).fill("A script")
+    page.get_by_label("Role", exact=True).select_option("viewer")
+    page.get_by_role("button", name="Add token").click()
+    token = page.get_by_label("Management token").input_value()
+    assert stage.api("GET", "api_clients", token=token).status == 200
+    assert stage.api("POST", "api_clients", {"name": "x"}, token=token).status == 403
+    page.get_by_role("link", name="Done").click()
+    assert token not in page.content()
+    looks_good(page, "tokens")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Revoke A script").click()
+    expect(page.get_by_role("status")).to_contain_text("revoked")
+    assert stage.api("GET", "api_clients", token=token).status == 401
+
+
+def test_settings_are_checked_and_saved(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Settings").click()
+    page.get_by_label("Trusted proxies").fill("0.0.0.0/0")
+    page.get_by_label("Days of audit log").fill("many")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert").filter(has_text="everyone")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="number of days")).to_be_visible()
+    page.get_by_label("Trusted proxies").fill("192.0.2.0/24")
+    page.get_by_label("Days of audit log").fill("90")
+    looks_good(page, "settings")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_contain_text("saved")
+    shown = stage.done("GET", "v2/settings")["data"]
+    assert (shown["trusted_proxies"], shown["audit_log_days"]) == (["192.0.2.0/24"], 90)
+
+
+def test_recipes_are_stopped_and_started(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Recipes").click()
+    switch = page.get_by_role("switch").first
+    expect(switch).to_have_attribute("aria-checked", "true")
+    page.once("dialog", lambda dialog: dialog.accept())
+    switch.click()
+    expect(page.get_by_role("status")).to_contain_text("stopped")
+    expect(switch).to_have_attribute("aria-checked", "false")
+    switch.click()
+    expect(page.get_by_role("status")).to_contain_text("started")
+    looks_good(page, "recipes")
+
+
+def test_the_audit_log_says_what_was_done_here_and_never_a_secret(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Audit log").click()
+    page.get_by_label("Search").fill("Globex")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", name=re.compile("profile.create"))).to_contain_text("Globex")
+    looks_good(page, "audit-log")
+    answer = page.request.get(f"http://localhost:{stage.control}/audit-log?format=csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    text = answer.text()
+    assert "profile.refresh" in text
+    assert SECRET not in text
+    assert "ost_" not in text.replace("ost_…", "")
+    assert stage.done("GET", "v2/audit_events?search=Globex")["count"] >= 2
+
+
 def test_a_profile_is_made_without_a_mouse(page: Page, stage: Stage) -> None:
     a_client(page, stage, "Keyboard")
     page.get_by_role("link", name="Create new access profile").focus()

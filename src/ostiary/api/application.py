@@ -13,6 +13,7 @@ from ninja.security import HttpBearer
 
 from ostiary.api import (
     access_profiles,
+    audit_events,
     clients,
     collections,
     connections,
@@ -66,6 +67,7 @@ for prefix, module in (
     ("", signing_keys),
     ("", clients),
     ("", access_profiles),
+    ("", audit_events),
     ("", policies),
     ("", members),
     ("", tokens),

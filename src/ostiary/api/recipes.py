@@ -1,6 +1,5 @@
 """`/api/recipes`: what the runner found, started or stopped."""
 
-import contextlib
 from typing import Any
 
 from django.http import HttpRequest
@@ -46,9 +45,7 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
 
 
 def _learn() -> None:
-    """Take over what the runner knows; while it is gone, what was known of it is shown."""
-    with contextlib.suppress(control.RunnerGone):
-        recipes.learn(control.recipes(settings.current().run / "recipes-control.sock"))
+    control.refresh(settings.current().run / "recipes-control.sock")
 
 
 @router.get("/recipes", response={200: list[RecipeOut], **ERRORS})

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from django.db import DatabaseError, close_old_connections
 
 from ostiary.collector import lines, rows
+from ostiary.directory import retention
 from ostiary.gateway.plan import Node
 from ostiary.gateway.runtime import Runtime, RuntimeGone, RuntimeRefused
 from ostiary.usage import counting
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 #: Seconds between two harvests: what a crash can lose of a quota's count.
 INTERVAL = 1.0
 LARGEST_DATAGRAM = 65536
+#: Seconds between two times that what is too old is deleted.
+TIDY_INTERVAL = 3600.0
 
 
 def serve(*, node: Node, log: socket.socket, ready: Callable[[], None]) -> None:
@@ -46,10 +49,14 @@ class _Collector:
         self._sock.setblocking(False)
         loop.add_reader(self._sock, self._read)
         ready()
+        tidied = float("-inf")
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), timeout=INTERVAL)
             await self._harvest()
+            if loop.time() >= tidied + TIDY_INTERVAL:
+                tidied = loop.time()
+                await asyncio.to_thread(_tidy)
 
     def _read(self) -> None:
         """Take what datagrams there are, a bounded number at a time."""
@@ -82,6 +89,13 @@ class _Collector:
         if self._runtime is None or self._runtime.closed:
             self._runtime = await Runtime.connect(self._node.socket)
         return await self._runtime.rows(name)
+
+
+def _tidy() -> None:
+    """Delete what is older than it is kept; a database that is busy is asked again later."""
+    close_old_connections()
+    with contextlib.suppress(DatabaseError):
+        retention.tidy()
 
 
 def _store(counts: dict[tuple[int, int], int], used: dict[int, int]) -> None:

@@ -1,62 +1,31 @@
 """**API platform > Clients**: the list, a new one, and the client's page."""
 
-from dataclasses import dataclass
-from urllib.parse import urlencode
-
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary.console.listing import PER_PAGE, Paging, number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, clients, logo, projects, setup
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Invalid
 
-PER_PAGE = 25
 ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "-created": ("-pk",)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paging:
-    """Where in a list a page lies; links keep the filters."""
-
-    number: int
-    total: int
-    filters: dict[str, str]
-
-    @property
-    def pages(self) -> int:
-        return max(1, -(-self.total // PER_PAGE))
-
-    @property
-    def previous(self) -> str:
-        return self._link(self.number - 1) if self.number > 1 else ""
-
-    @property
-    def following(self) -> str:
-        return self._link(self.number + 1) if self.number < self.pages else ""
-
-    def _link(self, number: int) -> str:
-        return "?" + urlencode({**self.filters, "page": number})
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     search = request.GET.get("search", "").strip()[:100]
-    project_id = _number(request.GET.get("project"))
+    project_id = number_of(request.GET.get("project"))
     order = request.GET.get("order", "name")
     found = clients.clients(by, project_id=project_id, search=search)
     filters = {"search": search, "project": str(project_id or ""), "order": order}
     paging = Paging(
-        number=max(1, _number(request.GET.get("page")) or 1),
+        number=max(1, number_of(request.GET.get("page")) or 1),
         total=found.count(),
         filters={name: value for name, value in filters.items() if value},
     )
@@ -86,7 +55,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
                 by=by,
                 name=request.POST.get("name", ""),
                 description=request.POST.get("description", ""),
-                project_id=_number(request.POST.get("project")),
+                project_id=number_of(request.POST.get("project")),
                 logo_file=upload.read(logo.LARGEST + 1) if upload else None,
             )
         except Invalid as error:
@@ -126,7 +95,7 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
                 client_id=client_id,
                 name=request.POST.get("name", ""),
                 description=request.POST.get("description", ""),
-                project_id=_number(request.POST.get("project")),
+                project_id=number_of(request.POST.get("project")),
             )
             if upload or request.POST.get("no_logo"):
                 content = upload.read(logo.LARGEST + 1) if upload else None

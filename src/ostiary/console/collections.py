@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.access.paths import METHODS
+from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
@@ -84,9 +85,9 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 
 def _create(request: HttpRequest, by: Actor) -> HttpResponse:
     """Make a collection; an upstream URL makes its connection with it."""
-    project_id = _number(request.POST.get("project"))
+    project_id = number_of(request.POST.get("project"))
     kind = request.POST.get("kind", "")
-    connection_id = _number(request.POST.get("connection"))
+    connection_id = number_of(request.POST.get("connection"))
     url = request.POST.get("base_url", "").strip()
     document = _document(request)
     name = request.POST.get("name", "")
@@ -129,10 +130,6 @@ def _document(request: HttpRequest) -> tuple[str, str] | None:
     return content, "json" if content.lstrip().startswith("{") else "yaml"
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
 @page
 @require_http_methods(["GET", "POST"])
 def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
@@ -149,7 +146,7 @@ def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpRes
                     path=request.POST.get("path", ""),
                     description=request.POST.get("description", ""),
                     active=request.POST.get("active") == "1",
-                    recipe_id=_number(request.POST.get("recipe")),
+                    recipe_id=number_of(request.POST.get("recipe")),
                     target_path=request.POST.get("target_path") or None,
                 ),
             )

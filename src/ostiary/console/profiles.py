@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.console.saving import in_force
+from ostiary.console.saving import first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
     access_profiles,
@@ -54,8 +54,6 @@ OVERLAPS = {
     7 * 86_400: "One week",
     30 * 86_400: "30 days",
 }
-#: Forms that were sent and did their work, as a session remembers them.
-MOST_SPENT = 50
 MOST_ENDPOINTS = 60
 
 #: Fields of the form that are texts, under their names in the directory.
@@ -190,23 +188,13 @@ def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> 
 
 
 def _create(request: HttpRequest, by: Actor, client: Client, form: Form) -> HttpResponse:
-    if not _first_time(request):
+    if not first_time(request):
         return _sent_before(request, client)
     saved, secret = access_profiles.create(
         by=by, client_id=client.pk, auth_type=form.auth_type, given=form.given()
     )
     in_force(request, saved)
     return _credential(request, saved.value, secret, made=True)
-
-
-def _first_time(request: HttpRequest) -> bool:
-    """Whether this very form was not sent before; remembers it."""
-    once = request.POST.get("once", "")[:64]
-    spent: list[str] = request.session.get("spent", [])
-    if not once or once in spent:
-        return False
-    request.session["spent"] = [*spent, once][-MOST_SPENT:]
-    return True
 
 
 def _sent_before(request: HttpRequest, client: Client) -> HttpResponse:
@@ -310,7 +298,7 @@ def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     """Ask for the overlap, then show the new credential once."""
     profile = access_profiles.find(by, profile_id)
     if request.method == "POST":
-        if not _first_time(request):
+        if not first_time(request):
             return _sent_before(request, profile.client)
         overlap = request.POST.get("overlap", "0")
         seconds = int(overlap) if overlap.isdecimal() and len(overlap) < 9 else -1

@@ -3,7 +3,17 @@
 from django.urls import URLPattern, URLResolver, path
 
 from ostiary.api.application import api
-from ostiary.console import clients, collections, health, pages, policies, profiles, sign_in
+from ostiary.console import (
+    clients,
+    collections,
+    health,
+    pages,
+    policies,
+    profiles,
+    recipes,
+    sign_in,
+    workspace,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.home, name="home"),
@@ -45,6 +55,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("collections/<int:collection_id>/delete", collections.delete, name="delete-collection"),
     path("endpoints/<int:endpoint_id>/active", collections.switch_endpoint, name="switch-endpoint"),
     path("endpoints/<int:endpoint_id>/delete", collections.delete_endpoint, name="delete-endpoint"),
+    path("recipes", recipes.listing, name="recipes"),
+    path("recipes/<int:recipe_id>/started", recipes.switch, name="switch-recipe"),
+    path("members", workspace.member_list, name="members"),
+    path("members/<int:member_id>", workspace.change_member, name="change-member"),
+    path("members/<int:member_id>/link", workspace.member_link, name="member-link"),
+    path("tokens", workspace.token_list, name="tokens"),
+    path("tokens/<int:token_id>/revoke", workspace.revoke_token, name="revoke-token"),
+    path("audit-log", workspace.audit_log, name="audit-log"),
+    path("settings", workspace.settings, name="settings"),
     path("logos/<int:client_id>/<int:version>-<int:size>.png", clients.logo_file, name="logo"),
     path("api/", api.urls),
 ]

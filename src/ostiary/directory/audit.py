@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from django.db import connection
+from django.db.models import Q, QuerySet
 
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import AuditEvent
@@ -39,3 +40,27 @@ def record(
         after=new,
         address=by.address,
     )
+
+
+def events(by: Actor) -> QuerySet[AuditEvent]:
+    """What happened where `by` may look, the newest first; the workspace's own is for admins."""
+    found = AuditEvent.objects.order_by("-pk")
+    if by.admin:
+        return found
+    if by.everywhere is not None:
+        return found.exclude(project_id=None)
+    return found.filter(project_id__in=by.project_ids)
+
+
+def matching(by: Actor, *, search: str = "", kind: str = "") -> QuerySet[AuditEvent]:
+    """Events whose actor, action or target holds `search`; of one kind of target if given."""
+    found = events(by)
+    if kind:
+        found = found.filter(target_kind=kind)
+    if search:
+        found = found.filter(
+            Q(actor_name__icontains=search)
+            | Q(action__icontains=search)
+            | Q(target_name__icontains=search)
+        )
+    return found

@@ -1,10 +1,11 @@
 """The control side's way to ask the recipe runner."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-from ostiary.directory.recipes import Found
+from ostiary.directory.recipes import Found, learn
 from ostiary.unix_http import UnixConnection
 
 SECONDS = 5.0
@@ -29,6 +30,12 @@ def _ask(path: Path, target: str) -> dict[str, Any]:
 def recipes(path: Path) -> list[Found]:
     """What the runner found in its folder; raises RunnerGone."""
     return [Found(**recipe) for recipe in _ask(path, "/recipes")["recipes"]]
+
+
+def refresh(path: Path) -> None:
+    """Take over what the runner knows; while it is gone, what was known of it stays."""
+    with contextlib.suppress(RunnerGone):
+        learn(recipes(path))
 
 
 def jobs(path: Path, *, recipe: str = "", limit: int = 100) -> list[dict[str, Any]]:

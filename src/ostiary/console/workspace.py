@@ -1,0 +1,230 @@
+"""The workspace: members, management tokens, audit log, settings. Most of it is for admins."""
+
+import csv
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ostiary.console.listing import PER_PAGE, Paging, number_of
+from ostiary.console.saving import first_time, in_force
+from ostiary.console.viewer import page
+from ostiary.directory import audit, management_tokens, members, projects, public_urls, workspace
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import Invalid, Refused
+from ostiary.directory.models import AuditEvent
+from ostiary.directory.permission import require_admin
+
+MOST_LINES = 100_000
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
+    """The members; a new one gets a sign-in link, shown this once."""
+    require_admin(by)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST" and first_time(request):
+        try:
+            member = members.create(
+                by=by,
+                email=request.POST.get("email", ""),
+                name=request.POST.get("name", ""),
+                admin=request.POST.get("admin") == "1",
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            return _link(request, by, member.pk)
+    context = {
+        "members": members.members(by).prefetch_related("memberships__project"),
+        "projects": projects.projects(by).order_by("name"),
+        "roles": [role.value for role in Role],
+        "errors": errors,
+        "given": request.POST if errors else {},
+        "once": secrets.token_urlsafe(16),
+    }
+    return render(request, "console/members.html", context, status=400 if errors else 200)
+
+
+@page
+@require_POST
+def member_link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    require_admin(by)
+    if not first_time(request):
+        return redirect("members")
+    return _link(request, by, member_id)
+
+
+def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    secret = members.create_link(by=by, member=member)
+    context = {
+        "title": f"A sign-in link for {member.email}",
+        "label": "Sign-in link",
+        "value": f"{public_urls.console_url()}/sign-in/link#{secret.reveal()}",
+        "text": "It works once, for 24 hours. Send it to that person alone, by a way that you trust.",
+        "back": "members",
+    }
+    return render(request, "console/shown_once.html", context)
+
+
+@page
+@require_POST
+def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    require_admin(by)
+    flags = {
+        name: request.POST[name] == "1" for name in ("admin", "active") if name in request.POST
+    }
+    try:
+        if "project" in request.POST:
+            project = projects.find(by, number_of(request.POST["project"]) or 0)
+            role = request.POST.get("role") or None
+            members.set_role(by=by, member_id=member_id, project_id=project.pk, role=role)
+        else:
+            members.change(by=by, member_id=member_id, **flags)
+    except Invalid as error:
+        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+    except Refused as error:
+        messages.error(request, f"{error}.")
+    else:
+        messages.success(request, "The member was changed.")
+    return redirect("members")
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
+    """Management tokens; a new one is shown this once."""
+    require_admin(by)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST" and first_time(request):
+        admin = request.POST.get("role") == "admin"
+        try:
+            issued = management_tokens.create(
+                by=by,
+                name=request.POST.get("name", ""),
+                admin=admin,
+                role=None if admin else request.POST.get("role"),
+                project_ids=[] if admin else [int(p) for p in request.POST.getlist("projects")],
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            shown = {
+                "title": f"The management token {issued.token.name} was made",
+                "label": "Management token",
+                "value": issued.secret.reveal(),
+                "text": "It is for the management API, with the role that you chose.",
+                "back": "tokens",
+            }
+            return render(request, "console/shown_once.html", shown)
+    context = {
+        "tokens": management_tokens.management_tokens(by).prefetch_related("projects"),
+        "projects": projects.projects(by).order_by("name"),
+        "roles": [role.value for role in Role],
+        "errors": errors,
+        "given": request.POST if errors else {},
+        "once": secrets.token_urlsafe(16),
+    }
+    return render(request, "console/tokens.html", context, status=400 if errors else 200)
+
+
+@page
+@require_POST
+def revoke_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse:
+    management_tokens.revoke(by=by, token_id=token_id)
+    messages.success(request, "The management token was revoked.")
+    return redirect("tokens")
+
+
+@page
+@require_safe
+def audit_log(request: HttpRequest, by: Actor) -> HttpResponse:
+    """Who did what; `format=csv` sends all that the filter finds."""
+    search = request.GET.get("search", "").strip()[:100]
+    found = audit.matching(by, search=search)
+    if request.GET.get("format") == "csv":
+        lines = _lines(found.iterator(chunk_size=500))
+        response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="audit-log.csv"'
+        return response  # type: ignore[return-value]
+    paging = Paging(
+        number=max(1, number_of(request.GET.get("page")) or 1),
+        total=found.count(),
+        filters={"search": search} if search else {},
+    )
+    start = (paging.number - 1) * PER_PAGE
+    context = {"events": found[start : start + PER_PAGE], "search": search, "paging": paging}
+    return render(request, "console/audit_log.html", context)
+
+
+class _Echo:
+    """A file that gives back what is written, for a writer whose lines are sent as they come."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _lines(events: Iterator[AuditEvent]) -> Iterator[str]:
+    writer = csv.writer(_Echo())
+    names = ("at", "actor", "action", "kind", "id", "name", "project", "address", "before", "after")
+    yield writer.writerow(names)
+    for number, event in enumerate(events):
+        if number >= MOST_LINES:
+            return
+        row = (
+            event.at.isoformat(), event.actor_name, event.action, event.target_kind,
+            event.target_id, event.target_name, event.project_id, event.address, event.before,
+            event.after,
+        )  # fmt: skip
+        yield writer.writerow([_cell(value) for value in row])
+
+
+def _cell(value: object) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def settings(request: HttpRequest, by: Actor) -> HttpResponse:
+    require_admin(by)
+    errors: Mapping[str, list[str]] = {}
+    now = workspace.read()
+    given: Mapping[str, Any] = {
+        "name": now.name,
+        "gateway_url": now.gateway_url,
+        "console_url": now.console_url,
+        "trusted_proxies": "\n".join(now.trusted_proxies),
+        "fetch_hosts": "\n".join(now.fetch_hosts),
+        "audit_log_days": now.audit_log_days,
+    }
+    if request.method == "POST":
+        given = request.POST
+        try:
+            saved = workspace.change(by=by, values=_settings(request))
+        except Invalid as error:
+            errors = error.errors
+        else:
+            if in_force(request, saved):
+                messages.success(request, "The settings were saved.")
+            return redirect("settings")
+    context = {"given": given, "errors": errors}
+    return render(request, "console/settings.html", context, status=400 if errors else 200)
+
+
+def _settings(request: HttpRequest) -> dict[str, object]:
+    values: dict[str, object] = {
+        name: request.POST.get(name, "").strip() for name in ("name", "gateway_url", "console_url")
+    }
+    for name in ("trusted_proxies", "fetch_hosts"):
+        values[name] = request.POST.get(name, "").replace(",", " ").split()
+    days = request.POST.get("audit_log_days", "")
+    values["audit_log_days"] = number_of(days) if number_of(days) is not None else days
+    return values

@@ -1,0 +1,25 @@
+"""What is deleted when it is too old: the audit log, the change feed, tokens that are over."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from ostiary.directory import feed, workspace
+from ostiary.directory.models import AuditEvent, RevokedToken, SignInLink
+
+#: Leases last ten minutes, and a gateway that was away for longer is told everything anew.
+FEED_SECONDS = 2 * 86_400
+#: Rows of one statement: a long one would hold up those who write meanwhile.
+AT_ONCE = 500
+
+
+def tidy() -> int:
+    """Delete what is too old; returns how many rows."""
+    now = timezone.now()
+    kept = timedelta(days=workspace.read().audit_log_days)
+    deleted = feed.trim(keep_seconds=FEED_SECONDS)
+    old = AuditEvent.objects.filter(at__lt=now - kept)
+    while ids := list(old.values_list("pk", flat=True)[:AT_ONCE]):
+        deleted += AuditEvent.objects.filter(pk__in=ids).delete()[0]
+    deleted += RevokedToken.objects.filter(expires_at__lt=now).delete()[0]
+    return deleted + SignInLink.objects.filter(expires_at__lt=now - kept).delete()[0]
