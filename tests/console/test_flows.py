@@ -408,6 +408,57 @@ def test_settings_are_checked_and_saved(page: Page, stage: Stage) -> None:
     assert (shown["trusted_proxies"], shown["audit_log_days"]) == (["192.0.2.0/24"], 90)
 
 
+def test_a_connection_is_made_changed_and_kept_while_it_is_used(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Connections").click()
+    expect(page.get_by_role("row", name=re.compile("Sample orders"))).to_contain_text("Orders")
+    looks_good(page, "connections")
+    page.get_by_role("link", name="New connection").click()
+    page.get_by_label("Name", exact=True).fill("Stock service")
+    page.get_by_label("Base URLs").fill("http://169.254.169.254/latest")
+    page.get_by_label("Timeout in seconds").fill("9999")
+    page.get_by_role("button", name="Add connection").click()
+    expect(page.get_by_role("alert").filter(has_text="Base URLs")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="Timeout")).to_be_visible()
+    page.get_by_label("Base URLs").fill("http://127.0.0.1:9000/api")
+    page.get_by_label("Timeout in seconds").fill("10")
+    page.get_by_label("Ostiary adds").select_option("header")
+    page.get_by_label("Name of header").fill("X-Api-Key")
+    page.get_by_label("Secret").fill("an upstream's secret")
+    looks_good(page, "connection-form")
+    page.get_by_role("button", name="Add connection").click()
+    expect(page.get_by_role("row", name=re.compile("Stock service"))).to_be_visible()
+    page.get_by_role("link", name="Edit Stock service").click()
+    expect(page.get_by_label("Secret")).to_have_value("")
+    assert "an upstream's secret" not in page.content()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("link", name="Delete Sample orders").click()
+    page.get_by_label("Type its name").fill("Sample orders service")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("alert")).to_contain_text("used by Orders")
+
+
+def test_a_project_is_made_renamed_and_deleted(page: Page, stage: Stage) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Projects").click()
+    page.get_by_label("Name", exact=True).fill("Partners")
+    page.get_by_role("button", name="Add project").click()
+    page.get_by_role("link", name="Edit Partners").click()
+    page.get_by_label("Name", exact=True).fill("Good partners")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("row", name=re.compile("Good partners"))).to_be_visible()
+    looks_good(page, "projects")
+    page.get_by_role("link", name="Edit Home").click()
+    page.get_by_role("link", name="Delete this project").click()
+    page.get_by_label("Type its name").fill("Home")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    at(page, stage, "/projects")
+    page.get_by_role("link", name="Edit Good partners").click()
+    page.get_by_role("link", name="Delete this project").click()
+    page.get_by_label("Type its name").fill("Good partners")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("was deleted")
+
+
 def test_recipes_are_stopped_and_started(page: Page, stage: Stage) -> None:
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Recipes").click()
     switch = page.get_by_role("switch").first

@@ -1,0 +1,152 @@
+"""Connections: where proxy collections send their calls, and what Ostiary adds to them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from ostiary.console.listing import number_of
+from ostiary.console.saving import in_force
+from ostiary.console.viewer import page
+from ostiary.directory import connections, projects, setup
+from ostiary.directory.actor import Actor
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import InUse, Invalid
+from ostiary.directory.models import Connection
+
+#: Ways to authenticate at an upstream that a connection can have.
+AUTH = {
+    Connection.Auth.NONE: "Nothing",
+    Connection.Auth.HEADER: "A header",
+    Connection.Auth.QUERY: "A query parameter",
+    Connection.Auth.BASIC: "Basic: user name and password",
+}
+
+
+@page
+@require_safe
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    found = connections.connections(by).order_by("name").select_related("project")
+    context = {"connections": found.prefetch_related("collections")}
+    return render(request, "console/connections.html", context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, by: Actor) -> HttpResponse:
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = connections.create(
+                by=by,
+                name=request.POST.get("name", ""),
+                project_id=number_of(request.POST.get("project")),
+                given=_given(request),
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            return _saved(request, saved, "made")
+    given = request.POST or {"verify_tls": "1", "timeout_seconds": "30"}
+    return _form(request, by, None, given, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
+    connection = connections.find(by, connection_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = connections.change(
+                by=by,
+                connection_id=connection_id,
+                name=request.POST.get("name", ""),
+                given=_given(request),
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            return _saved(request, saved, "changed")
+    given: Mapping[str, Any] = request.POST or {
+        "name": connection.name,
+        "base_url": "\n".join(connection.base_urls),
+        "auth_type": connection.auth_type,
+        "auth_name": connection.auth_name,
+        "verify_tls": "1" if connection.verify_tls else "",
+        "ca_pem": connection.ca_pem,
+        "timeout_seconds": str(connection.timeout_seconds),
+        "health_path": connection.health_path,
+    }
+    return _form(request, by, connection, given, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
+    connection = connections.find(by, connection_id)
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() != connection.name:
+            problem = "That is not its name."
+        else:
+            try:
+                saved = connections.delete(by=by, connection_id=connection_id)
+            except InUse as error:
+                problem = f"{error}."
+            else:
+                if in_force(request, saved):
+                    messages.success(request, f"The connection {connection.name} was deleted.")
+                return redirect("connections")
+    context = {
+        "what": "connection",
+        "name": connection.name,
+        "back": reverse("connections"),
+        "consequence": "It can be deleted when no API collection has it.",
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
+
+
+def _given(request: HttpRequest) -> connections.Input:
+    timeout = request.POST.get("timeout_seconds", "")
+    return connections.Input(
+        base_urls=request.POST.get("base_url", "").split(),
+        auth_type=request.POST.get("auth_type", ""),
+        auth_name=request.POST.get("auth_name", ""),
+        auth_secret=request.POST.get("auth_secret") or None,
+        verify_tls=request.POST.get("verify_tls") == "1",
+        ca_pem=request.POST.get("ca_pem", ""),
+        timeout_seconds=timeout if number_of(timeout) is None else number_of(timeout),
+        health_path=request.POST.get("health_path", ""),
+    )
+
+
+def _saved(request: HttpRequest, saved: Saved[Connection], done: str) -> HttpResponse:
+    if in_force(request, saved):
+        messages.success(request, f"The connection {saved.value.name} was {done}.")
+    for warning in saved.warnings:
+        messages.warning(request, warning)
+    return redirect("connections")
+
+
+def _form(
+    request: HttpRequest,
+    by: Actor,
+    connection: Connection | None,
+    given: Mapping[str, Any],
+    errors: Mapping[str, list[str]],
+) -> HttpResponse:
+    context = {
+        "connection": connection,
+        "given": given,
+        "errors": errors,
+        "auth": AUTH,
+        "projects": projects.projects(by).order_by("name"),
+        "home": setup.home().pk,
+    }
+    return render(request, "console/connection_form.html", context, status=400 if errors else 200)

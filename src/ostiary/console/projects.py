@@ -1,0 +1,95 @@
+"""Projects: what lies in each, and who may see it."""
+
+from collections.abc import Mapping
+
+from django.contrib import messages
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from ostiary.console.viewer import page
+from ostiary.directory import projects
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import InUse, Invalid
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    """The projects that the viewer sees; admins make new ones here."""
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            made = projects.create_folder(by=by, name=request.POST.get("name", ""), parent_id=None)
+        except Invalid as error:
+            errors = error.errors
+        else:
+            messages.success(request, f"The project {made.name} was made.")
+            return redirect("projects")
+    found = projects.projects(by).order_by("name")
+    context = {
+        "projects": found.annotate(
+            client_count=Count("clients", distinct=True),
+            member_count=Count("memberships", distinct=True),
+        ),
+        "errors": errors,
+        "given": request.POST,
+        "may_make": by.admin,
+    }
+    return render(request, "console/projects.html", context, status=400 if errors else 200)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
+    project = projects.find(by, project_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            projects.change_folder(
+                by=by,
+                folder_id=project_id,
+                name=request.POST.get("name", ""),
+                description=request.POST.get("description", ""),
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            messages.success(request, "The project was changed.")
+            return redirect("projects")
+    given = request.POST or {"name": project.name, "description": project.description}
+    context = {
+        "project": project,
+        "given": given,
+        "errors": errors,
+        "may_delete": by.may(Role.OWNER, project_id),
+    }
+    return render(request, "console/project_form.html", context, status=400 if errors else 200)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
+    project = projects.find(by, project_id)
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() != project.name:
+            problem = "That is not its name."
+        else:
+            try:
+                projects.delete_folder(by=by, folder_id=project_id, force=False)
+            except InUse as error:
+                problem = f"{error}: it still holds clients, collections or folders."
+            else:
+                messages.success(request, f"The project {project.name} was deleted.")
+                return redirect("projects")
+    context = {
+        "what": "project",
+        "name": project.name,
+        "back": reverse("projects"),
+        "consequence": "It can be deleted when nothing is in it.",
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
