@@ -101,7 +101,8 @@ def decide() -> Iterator[str]:
     yield from path()
     yield f"http-request allow if {OAUTH}"
     yield from routing.first_rules()
-    yield "http-request set-var(txn.n) req.fhdr_cnt(authorization)"
+    # `hdr_cnt` counts what commas part, too: HAProxy would read the first of two bearer tokens.
+    yield "http-request set-var(txn.n) req.hdr_cnt(authorization)"
     yield "http-request set-var(txn.k) req.fhdr(api-token)"
     yield "http-request set-var(txn.k) http_auth_bearer if { var(txn.n) -m int 1 }"
     yield "http-request set-var(txn.n) req.fhdr_cnt(api-token),add(txn.n)"

@@ -21,7 +21,6 @@ BASIC_USER = "api-token"
 _AUTHORIZATION = re.compile(
     r"(?P<scheme>[!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: +(?P<rest>.*))?", re.DOTALL
 )
-#: A comma would make one line two credentials, or one with parameters.
 _BEARER = re.compile(r"[!-+\--~]+")
 _VISIBLE = re.compile(r"[ -~\x80-\xff]+")
 
@@ -43,8 +42,8 @@ class Presented:
 def extract(headers: Iterable[tuple[str, str]]) -> Presented | Reason:
     """The one credential of a call; `headers` are its lines in order, decoded as Latin-1.
 
-    Each line that could hold a credential counts, whatever is in it: two of them are
-    CONFLICTING_CREDENTIALS, also when they say the same or one is of a scheme that is not ours.
+    Each line that could hold a credential counts, whatever is in it, and a comma parts an
+    Authorization line in two: two of them are CONFLICTING_CREDENTIALS, also when they say the same or one is of a scheme that is not ours.
     Other schemes and other users are CREDENTIAL_MISSING, as is an empty value; a line in one of our
     forms that does not read is MALFORMED_CREDENTIAL. A caller is told the same of these two.
     """
@@ -60,6 +59,8 @@ def extract(headers: Iterable[tuple[str, str]]) -> Presented | Reason:
     name, value = lines[0]
     if name == TOKEN_HEADER:
         return _presented(Form.API_TOKEN, value)
+    if "," in value:
+        return Reason.CONFLICTING_CREDENTIALS
     return _authorization(value)
 
 
