@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
+import jwt
 import pytest
 from tests.postgres import cluster
-from tests.stage import Upstream, running, wait_for
+from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
@@ -57,5 +61,38 @@ def test_the_product_runs_on_it(url: str, tmp_path: Path) -> None:
             assert [status() for _ in range(3)] == [200, 200, 429]
             stage.kill("authority")
             wait_for(lambda: status("127.0.0.3") == 403, what="authority back")
+            _signed_tokens_work(stage, things)
     finally:
         upstream.close()
+
+
+def _signed_tokens_work(stage: Stage, things: Any) -> None:
+    """The raw statements of upcalls for JWT, custom claims and OAuth 2.0, revocation included."""
+    secret = "a shared secret that is long enough to be one"  # noqa: S105 - made up
+    by_jwt = stage.a_profile(
+        things, auth_type="jwt", jwt_method="hmac", jwt_secret=secret,
+        access_profile_claim="org.client", profile_key="acme",
+    )  # fmt: skip
+    assert by_jwt["access_profile_claim"] == "org.client"
+
+    def status(token: str) -> int:
+        return stage.call("/things-v1/things", headers={"Authorization": f"Bearer {token}"}).status
+
+    claims = {"org": {"client": "acme"}, "exp": int(time.time()) + 60}
+    assert status(jwt.encode(claims, secret, algorithm="HS256")) == 200
+    assert status(jwt.encode(claims, secret[::-1], algorithm="HS256")) == 401
+    oauth = stage.a_profile(things, auth_type="oauth2")
+    client = {
+        "client_id": oauth["oauth_client_id"],
+        "client_secret": oauth["oauth_client_secret"],
+    }
+
+    def post(path: str, content: dict[str, str]) -> Answer:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = urlencode(client | content).encode()
+        return stage.call(f"/oauth2/{path}", method="POST", headers=form, body=body)
+
+    token = post("token", {"grant_type": "client_credentials"}).json["access_token"]
+    assert status(token) == 200
+    assert post("revoke", {"token": token}).status == 200
+    assert status(token) == 401

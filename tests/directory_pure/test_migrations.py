@@ -1,0 +1,81 @@
+"""Migrations run forward on what the version before had written, on both databases."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.postgres import cluster
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
+#: A process of its own, on a database of its own.
+PROGRAM = """
+import django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+def at(name):
+    executor = MigrationExecutor(connection)
+    executor.migrate([("directory", name)])
+    return executor.loader.project_state([("directory", name)]).apps
+
+old = at("0001_initial")
+project = old.get_model("directory", "Folder").objects.create(name="Home")
+client = old.get_model("directory", "Client").objects.create(project_id=project.pk, name="Acme")
+profile = old.get_model("directory", "AccessProfile").objects.create(
+    client=client, name="P", active_since=timezone.now(), auth_type="token",
+    allow_list=["10.0.0.0/8"])
+old.get_model("directory", "Credential").objects.create(
+    profile=profile, fingerprint=b"x" * 32, prefix="ost_", last_four="abcd")
+old.get_model("directory", "Collection").objects.create(
+    project_id=project.pk, name="T", handle="t-v1", version="1", kind="proxy")
+
+call_command("migrate", verbosity=0)
+from ostiary.directory.models import AccessProfile, Collection, SigningKey
+found = AccessProfile.objects.get()
+assert (found.proof, found.sealed_secret, found.custom_claim) == ({}, "", "")
+assert found.allow_list == ["10.0.0.0/8"]
+credential = found.credentials.get()
+assert bytes(credential.fingerprint) == b"x" * 32
+assert (credential.public_id, bytes(credential.secret_fingerprint)) == ("", b"")
+assert Collection.objects.get().forward_claims is False
+assert SigningKey.objects.count() == 0
+call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+print(connection.vendor, "forward")
+"""
+
+
+def _forward(data: Path, url: str = "") -> str:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+    env |= {"DJANGO_SETTINGS_MODULE": "ostiary.settings_django", "OSTIARY_DATA": str(data)}
+    data.mkdir()
+    # Django's settings ask for the key ring, as every process of ours does.
+    ring = "from ostiary.identity.sealing import KeyRing; from pathlib import Path\n"
+    ring += f"KeyRing.load_or_create(Path({str(data)!r}) / 'keyring.json')\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ring + PROGRAM],
+        env=env | ({"OSTIARY_DATABASE_URL": url} if url else {}),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with cluster() as url:
+        yield url
+
+
+def test_forward_on_sqlite(tmp_path: Path) -> None:
+    assert _forward(tmp_path / "data") == "sqlite forward"
+
+
+def test_forward_on_postgresql(tmp_path: Path, url: str) -> None:
+    assert _forward(tmp_path / "data", url) == "postgresql forward"
