@@ -375,6 +375,28 @@ def test_a_member_is_added_with_a_link_and_a_role(
     context.close()
 
 
+def test_signing_out_everywhere_ends_the_other_sessions(
+    page: Page, stage: Stage, browser: Browser
+) -> None:
+    context = browser.new_context()
+    other = context.new_page()
+    at(other, stage, "/sign-in")
+    other.get_by_label("E-mail").fill("admin@localhost.localdomain")
+    other.get_by_label("Password").fill("correct horse battery staple")
+    other.get_by_role("button", name="Sign in").click()
+    expect(other.get_by_role("heading", name="Clients")).to_be_visible()
+    at(page, stage, "/account")
+    looks_good(page, "account")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Sign out everywhere else").click()
+    expect(page.get_by_role("status")).to_contain_text("signed out everywhere else")
+    other.reload()
+    expect(other.get_by_role("button", name="Sign in")).to_be_visible()
+    at(page, stage, "/clients")
+    expect(page.get_by_role("heading", name="Clients")).to_be_visible()
+    context.close()
+
+
 def test_a_management_token_is_shown_once_and_revoked(page: Page, stage: Stage) -> None:
     at(page, stage, "/tokens")
     page.get_by_label("Name", exact=True).fill("A script")

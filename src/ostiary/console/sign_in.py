@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console import lockout
-from ostiary.directory.members import redeem_link
+from ostiary.directory.members import actor_of, end_sessions, redeem_link
 from ostiary.directory.models import Member
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -94,3 +94,15 @@ def set_password(request: HttpRequest) -> HttpResponse:
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
     return redirect("sign-in")
+
+
+@login_required
+@require_POST
+def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
+    """End every other session of the member; this one goes on."""
+    member = request.user
+    assert isinstance(member, Member)  # noqa: S101 - `login_required` stands before
+    by = actor_of(member, str(request.META.get("REMOTE_ADDR", "")))
+    update_session_auth_hash(request, end_sessions(by=by, member=member))
+    messages.success(request, "You are signed out everywhere else.")
+    return redirect("account")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ostiary.directory import audit, fields
@@ -105,6 +105,17 @@ def actor_of(member: Member, address: str) -> Actor:
         roles=roles,
         address=address,
     )
+
+
+def end_sessions(*, by: Actor, member: Member) -> Member:
+    """Sign a member out everywhere; members may do so for themselves."""
+    if by.kind != "member" or by.id != member.pk:
+        require_admin(by)
+    with transaction.atomic():
+        Member.objects.filter(pk=member.pk).update(session_version=F("session_version") + 1)
+        _record(by, "end_sessions", member)
+    member.refresh_from_db(fields=["session_version"])
+    return member
 
 
 def create_link(*, by: Actor, member: Member) -> Secret:
