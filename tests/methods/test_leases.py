@@ -121,3 +121,19 @@ def test_a_lease_for_one_address_is_not_another_ones(
     for name in ("bound token", "bound JWT"):
         assert stage.call(path, headers=presented[name], source="127.0.0.3").status == 200
         assert stage.call(path, headers=presented[name], source="127.0.0.4").status == 503
+
+
+@pytest.mark.parametrize("size", [1_000, 4_000, 6_000, 8_000])
+def test_large_tokens_are_verified_and_leased(
+    stage: Stage, upstream: Upstream, stopped: Any, size: int
+) -> None:
+    told = stage.a_collection(upstream, forward_claims=True)
+    profile = stage.a_profile(told, auth_type="jwt", jwt_method="hmac", jwt_secret=SECRET)
+    claims = {"sub": profile["profile_key"], "exp": int(time.time()) + 600, "groups": "g" * size}
+    headers = bearer(jwt.encode(claims, SECRET, algorithm="HS256"))
+    path = f"/{told['handle']}/things"
+    assert stage.call(path, headers=headers).status == 200
+    stopped()
+    assert stage.call(path, headers=headers).status == 200
+    (seen,) = upstream.seen[-1].header("X-Ostiary-Claims")
+    assert len(seen) > size

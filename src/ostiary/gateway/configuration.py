@@ -133,7 +133,7 @@ def _global(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> str:
         yield "stats timeout 1m"
         yield "expose-experimental-directives"
         yield f"lua-load-per-thread {node.run}/gateway/upcall.lua"
-        yield "tune.vars.txn-max-size 16384"
+        yield "tune.vars.txn-max-size 65536"
         yield "tune.http.maxhdr 101"
         # Paths vary: remembering what an expression said of each costs more than it saves.
         yield "tune.pattern.cache-size 0"
