@@ -1,6 +1,6 @@
 """Address lists mean what their owner typed, or are refused; and matching agrees with arithmetic."""
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from ostiary.access.addresses import (
     MOST_ENTRIES,
     Network,
     contains,
+    nearest,
     parse_address,
     parse_list,
 )
@@ -289,3 +290,29 @@ def test_the_longest_list_has_at_most_an_overlap_for_each_entry(entry: str) -> N
     parsed = parse_list([entry.format(i % 9) for i in range(MOST_ENTRIES)])
     assert not parsed.problems
     assert len(parsed.warnings) <= 2 * MOST_ENTRIES
+
+
+@given(
+    st.lists(st.integers(0, 32).flatmap(lambda p: st.integers(0, 2**p - 1).map(
+        lambda n: IPv4Network((n << (32 - p), p)))), max_size=6),
+    st.integers(0, 2**32 - 1).map(IPv4Address),
+)  # fmt: skip
+def test_the_nearest_range_would_hold_the_address_if_it_were_so_much_wider(
+    networks: list[IPv4Network], address: IPv4Address
+) -> None:
+    found = nearest(networks, address)
+    apart = [net for net in networks if address not in net]
+    if found is None:
+        assert not apart
+        return
+    assert found.network in apart
+    assert isinstance(found.network, IPv4Network)
+    assert found.missed > 0
+    assert address in found.network.supernet(found.missed)
+    assert address not in found.network.supernet(found.missed - 1)
+    shared = found.network.prefixlen - found.missed
+    assert all(
+        address not in net.supernet(new_prefix=shared + 1)
+        for net in apart
+        if net.prefixlen > shared
+    )

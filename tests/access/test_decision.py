@@ -1,6 +1,7 @@
 """The decision: every way to refuse, the order, and what an allowance is good for."""
 
 import ipaddress
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostiary.access import traces
 from ostiary.access.decision import (
     CHECKS,
     LEASE_SECONDS,
@@ -162,6 +164,8 @@ def test_the_explanation_shows_what_each_check_looked_at() -> None:
             "address": "192.0.2.7",
             "denied": "none",
             "allowed": "192.0.2.0/24, 198.51.100.0/24",
+            "nearest allowed": "none",
+            "only watched": "no",
         },
         "collection": {"collection": "4", "granted": "yes"},
         "endpoint": {"endpoint": "5", "inactive": "no", "methods of the path": "none"},
@@ -237,6 +241,48 @@ def test_an_allowance_by_address_is_bound_to_it() -> None:
 def test_an_address_of_the_other_version_is_in_no_list() -> None:
     facts = some_facts(profile={"allowed": (NET,)}, address=ipaddress.ip_address("2001:db8::7"))
     assert decide(facts) == Deny(reason=Reason.ADDRESS_NOT_ALLOWED, known=facts.known)
+
+
+WATCHED: dict[str, tuple[dict[str, Any], Reason | None]] = {
+    "not among the allowed": ({"allowed": (OTHER_NET,)}, Reason.ADDRESS_NOT_ALLOWED),
+    "denied": ({"allowed": (NET,), "denied": (NET,)}, Reason.ADDRESS_DENIED),
+    "allowed": ({"allowed": (NET,)}, None),
+    "no lists": ({}, None),
+}
+
+
+@pytest.mark.parametrize("case", WATCHED)
+def test_lists_that_are_only_watched_say_what_they_would_do_and_refuse_nobody(case: str) -> None:
+    lists, reason = WATCHED[case]
+    facts = some_facts(profile={**lists, "addresses_watched": True})
+    verdict = decide(facts)
+    assert isinstance(verdict, Allow)
+    assert verdict.would is reason
+    assert verdict.address_bound == bool(lists)
+    steps = {step.check: step for step in explain(facts)}
+    assert steps["address"].reason is reason
+    assert steps["address"].outcome is (Outcome.WATCHED if reason else Outcome.PASSED)
+    assert steps["endpoint"].outcome is Outcome.PASSED
+    enforced = decide(some_facts(profile=lists))
+    assert (enforced.reason if isinstance(enforced, Deny) else None) is reason
+
+
+def test_an_explanation_names_the_range_that_came_nearest() -> None:
+    facts = some_facts(profile={"allowed": (OTHER_NET, ipaddress.ip_network("192.0.3.0/24"))})
+    inputs = {s.check: dict(s.inputs) for s in explain(facts)}["address"]
+    assert inputs["nearest allowed"] == "192.0.3.0/24, missed by 1 bit"
+
+
+def test_an_explanation_shows_the_beginning_of_a_long_list() -> None:
+    nets = tuple(ipaddress.ip_network(f"10.0.{i}.0/24") for i in range(30))
+    inputs = {s.check: dict(s.inputs) for s in explain(some_facts(profile={"allowed": nets}))}
+    assert inputs["address"]["allowed"].endswith("10.0.19.0/24 and 10 more")
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_trace_that_is_written_reads_as_it_was(case: str) -> None:
+    steps = explain(REFUSED[case][0])
+    assert traces.read(json.loads(json.dumps(traces.written(steps)))) == steps
 
 
 times = st.none() | st.integers(NOW - 100, NOW + 100)

@@ -104,6 +104,30 @@ def contains(networks: Iterable[Network], address: Address) -> bool:
     return any(address.version == net.version and address in net for net in networks)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """A range that an address is not in, and how many bits of its prefix are missing."""
+
+    network: Network
+    missed: int
+
+
+def nearest(networks: Iterable[Network], address: Address) -> Near | None:
+    """Of the ranges that do not hold `address`, the one that shares most leading bits with it."""
+    apart = [
+        (_shared(net, address), Near(network=net, missed=net.prefixlen - _shared(net, address)))
+        for net in networks
+        if net.version == address.version and address not in net
+    ]
+    return max(apart, key=lambda each: (each[0], -each[1].missed))[1] if apart else None
+
+
+def _shared(network: Network, address: Address) -> int:
+    """How many leading bits two addresses have in common."""
+    difference = int(network.network_address) ^ int(address)
+    return network.max_prefixlen - difference.bit_length()
+
+
 def _entry(text: str) -> Entry:
     network, notes = _network(text)
     warnings: tuple[str, ...] = ()

@@ -4,12 +4,14 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ostiary.access.addresses import contains
+from ostiary.access.addresses import contains, nearest
 from ostiary.access.facts import Facts, Known
 from ostiary.access.reasons import Reason
 
 #: A decision is good for this many seconds at most, then it is taken again.
 LEASE_SECONDS = 600
+#: An explanation shows so much of a list: traces of refusals are kept, and lists are long.
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,8 @@ class Allow:
     until: int
     #: Good only for the address that called: the profile has address lists.
     address_bound: bool
+    #: Why a rule that is only watched would have refused.
+    would: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,8 @@ Verdict = Allow | Deny
 class Outcome(enum.StrEnum):
     PASSED = "passed"
     FAILED = "failed"
+    #: It would have failed, but is only watched.
+    WATCHED = "only watched"
     NOT_REACHED = "not reached"
 
 
@@ -46,7 +52,7 @@ class Step:
     outcome: Outcome
     #: Names and values; none where the check was not reached.
     inputs: tuple[tuple[str, str], ...] = ()
-    #: Why it failed, if it did.
+    #: Why it failed, or would have.
     reason: Reason | None = None
 
 
@@ -92,6 +98,10 @@ def check_profile(facts: Facts) -> Reason | None:
 
 
 def check_address(facts: Facts) -> Reason | None:
+    return None if _known(facts).profile.addresses_watched else _address(facts)
+
+
+def _address(facts: Facts) -> Reason | None:
     profile = _known(facts).profile
     if not profile.denied and not profile.allowed:
         return None
@@ -149,6 +159,7 @@ def decide(facts: Facts) -> Verdict:
         known=known,
         until=_until(facts, known),
         address_bound=bool(profile.allowed or profile.denied),
+        would=_would(check_address, facts),
     )
 
 
@@ -158,18 +169,26 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     refused = False
     for check in CHECKS:
         steps.append(_unreached(check) if refused else _step(check, facts))
-        refused = steps[-1].outcome is not Outcome.PASSED
+        refused |= steps[-1].outcome is Outcome.FAILED
     return tuple(steps)
 
 
 def _step(check: Check, facts: Facts) -> Step:
-    reason = check(facts)
+    reason, would = check(facts), _would(check, facts)
+    passed = Outcome.WATCHED if would else Outcome.PASSED
     return Step(
         check=_name(check),
-        outcome=Outcome.FAILED if reason else Outcome.PASSED,
+        outcome=Outcome.FAILED if reason else passed,
         inputs=tuple((name, _text(value)) for name, value in _INPUTS[check](facts).items()),
-        reason=reason,
+        reason=reason or would,
     )
+
+
+def _would(check: Check, facts: Facts) -> Reason | None:
+    """Why a check would refuse, were it not only watched."""
+    if check is check_address and _known(facts).profile.addresses_watched:
+        return _address(facts)
+    return None
 
 
 def _unreached(check: Check) -> Step:
@@ -186,7 +205,10 @@ def _text(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    more = f" and {len(value) - MOST_SHOWN:,} more" if len(value) > MOST_SHOWN else ""
+    return ", ".join(map(str, value[:MOST_SHOWN])) + more
 
 
 #: What each check looks at; times are Unix seconds.
@@ -212,6 +234,8 @@ _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
         "address": f.address,
         "denied": _known(f).profile.denied,
         "allowed": _known(f).profile.allowed,
+        "nearest allowed": _nearest(f),
+        "only watched": _known(f).profile.addresses_watched,
     },
     check_collection: lambda f: {
         "collection": f.route.collection,
@@ -223,6 +247,19 @@ _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
         "methods of the path": f.route.allow,
     },
 }
+
+
+def _nearest(facts: Facts) -> str | None:
+    """The allowed range that comes nearest to an address that is in none."""
+    allowed = _known(facts).profile.allowed
+    if facts.address is None or contains(allowed, facts.address):
+        return None
+    found = nearest(allowed, facts.address)
+    return (
+        f"{found.network}, missed by {found.missed} bit{'s' * (found.missed > 1)}"
+        if found
+        else None
+    )
 
 
 def _known(facts: Facts) -> Known:

@@ -33,8 +33,12 @@ class Profile:
     expires_at: int | None = None
     allowed: tuple[Network, ...] = ()  # empty: any address
     denied: tuple[Network, ...] = ()
+    #: The lists refuse nobody; whom they would refuse is counted and logged.
+    addresses_watched: bool = False
     rate: RateLimit | None = None
     quota: Quota | None = None
+    #: The limits refuse nothing; what they would refuse is counted and logged.
+    limits_watched: bool = False
     #: When the policy was given to it.
     policy_since: int = 0
 

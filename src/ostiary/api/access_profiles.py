@@ -56,6 +56,7 @@ class ProfileIn(ProofIn):
     api_policy_id: IdOrNone | None = None
     ip_allow_list: list[str] | None = None
     ip_deny_list: list[str] | None = None
+    ip_watch_only: bool | None = None
     expires_at: datetime | None = None
     token: str | None = None
     token_sha256: str | None = None
@@ -71,6 +72,7 @@ class ProfileChange(ProofIn):
     api_policy_id: IdOrNone | None = None
     ip_allow_list: list[str] | None = None
     ip_deny_list: list[str] | None = None
+    ip_watch_only: bool | None = None
     expires_at: datetime | None = None
 
 
@@ -89,6 +91,7 @@ class ProfileOut(Schema):
     api_policy_id: int | None
     ip_allow_list: list[str]
     ip_deny_list: list[str]
+    ip_watch_only: bool
     token_prefix: str | None
     oauth_client_id: str | None
     profile_key: str | None
@@ -174,6 +177,7 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
         "api_policy_id": profile.policy_id,
         "ip_allow_list": profile.allow_list,
         "ip_deny_list": profile.deny_list,
+        "ip_watch_only": profile.addresses_watched,
         "token_prefix": newest.prefix or None if newest else None,
         "oauth_client_id": newest.public_id if newest and method == AuthMethod.OAUTH2 else None,
         "profile_key": newest.public_id if newest and method in proofs.SIGNED else None,
@@ -193,6 +197,7 @@ def _given(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
         policy_id=payload.api_policy_id,
         allow_list=payload.ip_allow_list,
         deny_list=payload.ip_deny_list,
+        addresses_watched=payload.ip_watch_only,
         active=payload.active,
         expires_at=payload.expires_at,
         proof=proofs.Proof(**{name: getattr(payload, name) for name in ProofIn.model_fields}),

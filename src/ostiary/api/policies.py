@@ -37,10 +37,13 @@ class UsageQuota(Strict):
 
 
 class PolicyIn(Strict):
+    """With `watch_only` the limits are counted, and nothing is refused by them."""
+
     name: str
     description: str = ""
     rate_limit: RateLimit | None = None
     usage_quota: UsageQuota | None = None
+    watch_only: bool = False
 
 
 class PolicyOut(Schema):
@@ -49,13 +52,18 @@ class PolicyOut(Schema):
     description: str
     rate_limit: RateLimit | None
     usage_quota: UsageQuota | None
+    watch_only: bool
     epoch: int
     created_at: Time
     updated_at: Time
 
 
+class PolicyChanged(PolicyOut):
+    warnings: list[str] = []
+
+
 class PolicyData(Schema):
-    data: PolicyOut
+    data: PolicyChanged
 
 
 class PolicyPage(Schema):
@@ -74,6 +82,7 @@ def _shown(policy: Policy) -> dict[str, Any]:
         "description": policy.description,
         "rate_limit": rate if policy.rate_limit else None,
         "usage_quota": quota if policy.quota_limit else None,
+        "watch_only": policy.watched,
         "epoch": policy.epoch,
         "created_at": policy.created_at,
         "updated_at": policy.updated_at,
@@ -86,6 +95,7 @@ def _limits(payload: PolicyIn) -> dict[str, Any]:
         "description": payload.description,
         "rate_limit": payload.rate_limit.dict() if payload.rate_limit else None,
         "usage_quota": payload.usage_quota.dict() if payload.usage_quota else None,
+        "watched": payload.watch_only,
     }
 
 
@@ -102,8 +112,9 @@ def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
 def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
-    policy, _ = in_force(policies.create(by=actor(request), **_limits(payload)))
-    return {"data": _shown(policy)}
+    saved = policies.create(by=actor(request), **_limits(payload))
+    policy, _ = in_force(saved)
+    return {"data": _shown(policy) | {"warnings": list(saved.warnings)}}
 
 
 @router.get("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})
@@ -122,7 +133,7 @@ def change_policy(
     )
     policy, _ = in_force(saved)
     versioned(response, policy)
-    return {"data": _shown(policy)}
+    return {"data": _shown(policy) | {"warnings": list(saved.warnings)}}
 
 
 @router.delete("/v2/api_policies/{int:policy_id}", response={200: Success, **ERRORS})

@@ -36,6 +36,10 @@ class Lease:
     credential: int
     policy: int
     method: int
+    #: Code of the reason for which address lists that are only watched would have refused; 0: none.
+    would: int
+    #: 1: the limits are counted, and refuse nothing.
+    watched: int
 
 
 @dataclass(frozen=True, slots=True)

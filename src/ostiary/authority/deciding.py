@@ -89,8 +89,10 @@ def known(row: Row) -> Known:
             expires_at=row.profile_expires_at,
             allowed=networks(row.allow_list),
             denied=networks(row.deny_list),
+            addresses_watched=bool(row.addresses_watched),
             rate=rate,
             quota=quota,
+            limits_watched=bool(row.limits_watched),
             policy_since=row.policy_since or 0,
         ),
         client=Client(id=ClientId(row.client), active=bool(row.client_active)),
@@ -133,6 +135,8 @@ async def _lease(verdict: Allow, row: Row, lookup: Lookup, now: int) -> Lease:
         credential=verdict.known.credential.id,
         policy=row.policy or 0,
         method=METHOD_NUMBERS[profile.method],
+        would=refusal(verdict.would).code if verdict.would else 0,
+        watched=int(profile.limits_watched),
     )
 
 

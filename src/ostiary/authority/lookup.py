@@ -22,6 +22,7 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        p.allow_list, p.deny_list, p.proof, p.sealed_secret,
        c.public_id, c.secret_fingerprint, k.id, k.active,
        l.id, l.rate_limit, l.rate_interval, l.quota_limit, l.quota_interval,
+       p.addresses_watched, l.watched,
        EXISTS (SELECT 1 FROM directory_accessprofile_collections g
                WHERE g.accessprofile_id = p.id AND g.collection_id = {p})
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
@@ -92,6 +93,8 @@ class Row:
     rate_interval: str | None
     quota_limit: int | None
     quota_interval: str | None
+    addresses_watched: bool
+    limits_watched: bool | None
     granted: bool
 
 

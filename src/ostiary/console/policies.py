@@ -14,6 +14,7 @@ from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, policies
 from ostiary.directory.actor import Actor
+from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid
 from ostiary.directory.models import Policy
 
@@ -47,6 +48,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         else:
             if in_force(request, saved):
                 messages.success(request, f"The policy {saved.value.name} was made.")
+            _warn(request, saved)
             return redirect("policies")
     return _form(request, None, request.POST, errors)
 
@@ -64,6 +66,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         else:
             if in_force(request, saved):
                 messages.success(request, f"The policy {saved.value.name} was changed.")
+            _warn(request, saved)
             return redirect("policies")
     given = request.POST or {
         "name": policy.name,
@@ -72,6 +75,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         "rate_interval": policy.rate_interval,
         "quota": str(policy.quota_limit or ""),
         "quota_interval": policy.quota_interval,
+        "watched": "1" if policy.watched else "",
     }
     return _form(request, policy, given, errors)
 
@@ -102,6 +106,11 @@ def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     return render(request, "console/delete.html", context, status=400 if problem else 200)
 
 
+def _warn(request: HttpRequest, saved: Saved[Policy]) -> None:
+    for warning in saved.warnings:
+        messages.warning(request, f"{saved.value.name}: {warning}.")
+
+
 def _form(
     request: HttpRequest,
     policy: Policy | None,
@@ -124,6 +133,7 @@ def _given(request: HttpRequest) -> dict[str, Any]:
         "description": request.POST.get("description", ""),
         "rate_limit": _limit(request, "rate"),
         "usage_quota": _limit(request, "quota"),
+        "watched": request.POST.get("watched") == "1",
     }
 
 

@@ -93,6 +93,7 @@ class Form:
             policy_id=int(policy) if policy.isdecimal() else 0,
             allow_list=self.data.get("allowed_ips", ""),
             deny_list=self.data.get("denied_ips", ""),
+            addresses_watched=self.data.get("addresses_watched") == "1",
             proof=self.proof(),
         )
 
@@ -183,6 +184,7 @@ def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> 
         "policy": policies.find(given.policy_id) if given.policy_id else None,
         "allowed": addresses.parse_list(str(given.allow_list)).entries,
         "denied": addresses.parse_list(str(given.deny_list)).entries,
+        "watched": given.addresses_watched,
         "warnings": warnings,
     }
 
@@ -256,7 +258,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
             if in_force(request, saved):
                 messages.success(request, f"The access profile {saved.value.name} was changed.")
             for warning in saved.warnings:
-                messages.warning(request, warning)
+                messages.warning(request, f"{warning}.")
             return redirect("client", profile.client_id)
     context = {
         "client": profile.client,
@@ -276,6 +278,7 @@ def _typed(profile: AccessProfile) -> QueryDict:
     data["policy"] = str(profile.policy_id or "")
     data["allowed_ips"] = "\n".join(profile.allow_list)
     data["denied_ips"] = "\n".join(profile.deny_list)
+    data["addresses_watched"] = "1" if profile.addresses_watched else ""
     for name, value in proofs.shown(profile).items():
         data[name] = "\n".join(value) if isinstance(value, list) else str(value or "")
     return data

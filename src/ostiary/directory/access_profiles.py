@@ -19,6 +19,8 @@ from ostiary.directory.models import AccessProfile, Collection, Policy
 from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
 
+WATCHED = "The address lists are only watched: nobody is refused by them, every address may call"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
@@ -29,6 +31,8 @@ class Given:
     policy_id: int | None = None
     allow_list: object = None
     deny_list: object = None
+    #: Whether the two lists are only watched: nobody is refused by them.
+    addresses_watched: bool | None = None
     active: bool | None = None
     expires_at: datetime | None = None
     proof: proofs.Proof = field(default_factory=proofs.Proof)
@@ -162,6 +166,8 @@ def _fill(
         profile.allow_list = _addresses(problems, "ip_allow_list", given.allow_list)
     if given.deny_list is not None:
         profile.deny_list = _addresses(problems, "ip_deny_list", given.deny_list)
+    if given.addresses_watched is not None:
+        profile.addresses_watched = given.addresses_watched
     if given.active is not None:
         if given.active and not profile.active:
             profile.active_since = timezone.now()
@@ -216,7 +222,8 @@ def _addresses(problems: fields.Problems, field: str, value: object) -> list[str
 
 def _warnings(profile: AccessProfile) -> tuple[str, ...]:
     lists = (profile.allow_list, profile.deny_list)
-    return tuple(warning for each in lists for warning in addresses.parse_list(each).warnings)
+    found = tuple(warning for each in lists for warning in addresses.parse_list(each).warnings)
+    return (WATCHED, *found) if profile.addresses_watched and any(lists) else found
 
 
 def shown(profile: AccessProfile) -> Mapping[str, object]:
@@ -228,6 +235,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         "policy_id": profile.policy_id,
         "allow_list": json.loads(json.dumps(profile.allow_list)),
         "deny_list": json.loads(json.dumps(profile.deny_list)),
+        "addresses_watched": profile.addresses_watched,
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
         **proofs.shown(profile),
     }

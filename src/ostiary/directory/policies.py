@@ -13,6 +13,8 @@ from ostiary.directory.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import Policy
 from ostiary.directory.permission import require_admin
 
+WATCHED = "The limits are only watched: they are counted, and nothing is refused by them"
+
 
 def policies() -> QuerySet[Policy]:
     """Every policy, by name; members of any project may choose among them."""
@@ -33,18 +35,20 @@ def create(
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
     usage_quota: Mapping[str, object] | None = None,
+    watched: bool = False,
 ) -> Saved[Policy]:
     """Make a policy; raises Invalid, Forbidden."""
     require_admin(by)
     policy = Policy()
     _fill(
-        policy, name=name, description=description, rate_limit=rate_limit, usage_quota=usage_quota
-    )
+        policy, name=name, description=description, rate_limit=rate_limit,
+        usage_quota=usage_quota, watched=watched,
+    )  # fmt: skip
     with transaction.atomic():
         _save(policy)
         _record(by, "create", policy)
         sequence = _announce(policy)
-    return Saved(value=policy, sequence=sequence)
+    return Saved(value=policy, sequence=sequence, warnings=_warnings(policy))
 
 
 def change(
@@ -55,6 +59,7 @@ def change(
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
     usage_quota: Mapping[str, object] | None = None,
+    watched: bool = False,
     if_match: str | None = None,
 ) -> Saved[Policy]:
     """Change a policy for every profile that has it; counts go on."""
@@ -65,12 +70,12 @@ def change(
         before = _shown(policy)
         _fill(
             policy, name=name, description=description, rate_limit=rate_limit,
-            usage_quota=usage_quota,
+            usage_quota=usage_quota, watched=watched,
         )  # fmt: skip
         _save(policy)
         _record(by, "change", policy, before=before)
         sequence = _announce(policy)
-    return Saved(value=policy, sequence=sequence)
+    return Saved(value=policy, sequence=sequence, warnings=_warnings(policy))
 
 
 def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
@@ -84,6 +89,10 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
             raise InUse(f"The policy is used by {users} access profile{'s' * (users > 1)}")
         _record(by, "delete", policy)
         policy.delete()
+
+
+def _warnings(policy: Policy) -> tuple[str, ...]:
+    return (WATCHED,) if policy.watched else ()
 
 
 def _announce(policy: Policy) -> int:
@@ -115,6 +124,7 @@ def _fill(
     description: object,
     rate_limit: Mapping[str, object] | None,
     usage_quota: Mapping[str, object] | None,
+    watched: bool,
 ) -> None:
     problems = fields.Problems()
     policy.name = fields.text(problems, "name", name)
@@ -127,6 +137,7 @@ def _fill(
     policy.quota_limit, policy.quota_interval = _limit(
         problems, "usage_quota", usage_quota, limits.Period
     )
+    policy.watched = watched
     problems.raise_if_any()
 
 
@@ -156,6 +167,7 @@ def _shown(policy: Policy) -> dict[str, object]:
         "description": policy.description,
         "rate_limit": [policy.rate_limit, policy.rate_interval],
         "usage_quota": [policy.quota_limit, policy.quota_interval],
+        "watched": policy.watched,
     }
 
 

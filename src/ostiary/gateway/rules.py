@@ -36,6 +36,8 @@ LEASE_FIELDS = (
     "credential",
     "policy",
     "method",
+    "would",
+    "watched",
 )
 GPT = {name: index for index, name in enumerate(LEASE_FIELDS)}
 #: Elements of a row of table `refused`.

@@ -11,7 +11,7 @@ local waiting = 0
 local NAMES = {
   A = { "bound", "profile", "client", "seq", "exp", "rate_limit", "rate_interval",
         "quota_limit", "quota_start", "quota_base", "quota_end", "credential", "policy",
-        "method" },
+        "method", "would", "watched" },
   D = { "bound", "profile", "seq", "exp", "code" },
 }
 

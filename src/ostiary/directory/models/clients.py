@@ -48,6 +48,8 @@ class AccessProfile(models.Model):
     #: Entries as the owner wrote them, each one valid; empty: every address.
     allow_list = models.JSONField(default=list)
     deny_list = models.JSONField(default=list)
+    #: The lists refuse nobody: whom they would refuse is counted and logged.
+    addresses_watched = models.BooleanField(default=False)
     #: How signed tokens are verified, see `directory.proofs`; empty for the other methods.
     proof = models.JSONField(default=dict)
     #: The HMAC secret, sealed; empty: none.

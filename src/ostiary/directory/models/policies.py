@@ -14,6 +14,8 @@ class Policy(models.Model):
     rate_interval = models.CharField(max_length=8, choices=INTERVALS, blank=True, default="")
     quota_limit = models.PositiveIntegerField(null=True)
     quota_interval = models.CharField(max_length=8, choices=PERIODS, blank=True, default="")
+    #: The limits refuse nothing: what they would refuse is counted and logged.
+    watched = models.BooleanField(default=False)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
