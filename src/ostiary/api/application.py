@@ -26,6 +26,7 @@ from ostiary.api import (
     signing_keys,
     tokens,
     users,
+    webhooks,
     workspace,
 )
 from ostiary.api.rendering import Renderer
@@ -72,6 +73,7 @@ for prefix, module in (
     ("", members),
     ("", tokens),
     ("", users),
+    ("", webhooks),
     ("", workspace),
 ):
     api.add_router(prefix, module.router)

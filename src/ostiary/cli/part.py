@@ -101,9 +101,11 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     from ostiary.authority.client import SocketConfirmer
     from ostiary.cli.serving import serve
     from ostiary.directory import enforcement
+    from ostiary.webhooks import service as webhooks
 
     enforcement.install(SocketConfirmer(settings.run / "authority.sock"))
-    serve("ostiary.console.asgi:application", sock=inherited("control"), ready=ready)
+    with webhooks.sending():
+        serve("ostiary.console.asgi:application", sock=inherited("control"), ready=ready)
 
 
 def run_demo(_: Settings, ready: Callable[[], None]) -> None:

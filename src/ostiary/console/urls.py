@@ -14,6 +14,7 @@ from ostiary.console import (
     projects,
     recipes,
     sign_in,
+    webhooks,
     workspace,
 )
 
@@ -68,6 +69,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/<int:project_id>/delete", projects.delete, name="delete-project"),
     path("recipes", recipes.listing, name="recipes"),
     path("recipes/<int:recipe_id>/started", recipes.switch, name="switch-recipe"),
+    path("webhooks", webhooks.listing, name="webhooks"),
+    path("webhooks/new", webhooks.new, name="new-webhook"),
+    path("webhooks/<int:webhook_id>", webhooks.show, name="webhook"),
+    path("webhooks/<int:webhook_id>/edit", webhooks.edit, name="edit-webhook"),
+    path("webhooks/<int:webhook_id>/active", webhooks.switch, name="switch-webhook"),
+    path("webhooks/<int:webhook_id>/test", webhooks.send_test, name="test-webhook"),
+    path("webhooks/<int:webhook_id>/secret", webhooks.rotate, name="rotate-webhook"),
+    path("webhooks/<int:webhook_id>/delete", webhooks.delete, name="delete-webhook"),
+    path(
+        "webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/again",
+        webhooks.redeliver,
+        name="redeliver",
+    ),
     path("members", workspace.member_list, name="members"),
     path("members/<int:member_id>", workspace.change_member, name="change-member"),
     path("members/<int:member_id>/link", workspace.member_link, name="member-link"),

@@ -11,7 +11,16 @@ from django.utils import timezone
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import audit, clients, credentials, feed, fields, proofs, versions
+from ostiary.directory import (
+    audit,
+    clients,
+    credentials,
+    feed,
+    fields,
+    notices,
+    proofs,
+    versions,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
@@ -77,6 +86,8 @@ def create(
             profile, problems, token=token, digest=token_sha256, profile_key=profile_key
         )
         problems.raise_if_any()
+        issued = notices.EventType.CREDENTIAL_ISSUED
+        notices.of_credentials(issued, profile, lambda: credentials.alive(profile), by)
         sequence = _announced(by, "create", profile)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile)), secret
 
@@ -111,7 +122,7 @@ def change(
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         versions.check(profile, if_match)
-        before = shown(profile)
+        before, active = shown(profile), profile.active
         problems = fields.Problems()
         chosen = _fill(by, problems, profile, given)
         claim = profile.custom_claim
@@ -124,6 +135,7 @@ def change(
             proofs.seal(profile, hmac_secret)
         if chosen is not None:
             profile.collections.set(chosen)
+        _tell_switched(by, profile, active)
         sequence = _announced(by, "change", profile, before=before)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))
 
@@ -132,11 +144,12 @@ def switch(*, by: Actor, profile_id: int, active: bool) -> Saved[AccessProfile]:
     """Switch a profile on or off."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
-        before = shown(profile)
-        if active and not profile.active:
+        before, was = shown(profile), profile.active
+        if active and not was:
             profile.active_since = timezone.now()
         profile.active = active
         profile.save()
+        _tell_switched(by, profile, was)
         sequence = _announced(by, "activate" if active else "deactivate", profile, before=before)
     return Saved(value=profile, sequence=sequence)
 
@@ -146,6 +159,8 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         versions.check(profile, if_match)
+        revoked = notices.EventType.CREDENTIAL_REVOKED
+        notices.of_credentials(revoked, profile, lambda: credentials.alive(profile), by)
         sequence = _announced(by, "delete", profile, before=shown(profile))
         profile.delete()
     return Saved(value=None, sequence=sequence)
@@ -239,6 +254,13 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
         **proofs.shown(profile),
     }
+
+
+def _tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
+    kinds = notices.EventType
+    if profile.active != was:
+        kind = kinds.PROFILE_ACTIVATED if profile.active else kinds.PROFILE_DEACTIVATED
+        notices.of_profile(kind, profile, by)
 
 
 def _announced(

@@ -1,11 +1,12 @@
 """Clients: groups of an API's consumers, with a logo."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Count, QuerySet
 
-from ostiary.directory import audit, feed, fields, logo, versions
+from ostiary.directory import audit, credentials, feed, fields, logo, notices, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
@@ -94,6 +95,10 @@ def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
     with transaction.atomic():
         client = _locked(by, client_id)
         before = _shown(client)
+        if client.active != active:
+            kinds = notices.EventType
+            kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
+            notices.of_client(kind, client, by)
         client.active = active
         _record(by, "activate" if active else "deactivate", client, before=before)
         client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
@@ -123,6 +128,10 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
         client = _locked(by, client_id)
         versions.check(client, if_match)
         _record(by, "delete", client, before=_shown(client))
+        revoked = notices.EventType.CREDENTIAL_REVOKED
+        if notices.listening(revoked, client.project_id):
+            for profile in client.profiles.all():
+                notices.of_credentials(revoked, profile, partial(credentials.alive, profile), by)
         # The profiles are gone when the change is followed, so each is announced by itself.
         sequence = feed.announce(feed.Kind.CLIENT, client.pk)
         for profile_id in client.profiles.values_list("pk", flat=True):

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ostiary import settings
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import audit, feed, fields, proofs
+from ostiary.directory import audit, feed, fields, notices, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, NotFound
@@ -180,6 +180,8 @@ def refresh(
         oauth = profile.auth_type == AuthMethod.OAUTH2
         secret = add_client(profile) if oauth else add_issued(profile, expires_at=None)
         overlap = {"overlap_seconds": overlap_seconds}
+        refreshed = notices.EventType.CREDENTIAL_REFRESHED
+        notices.of_credentials(refreshed, profile, lambda: alive(profile)[:1], by, **overlap)
         sequence = _announced(by, "profile.refresh", profile, after=overlap)
     return Saved(value=profile, sequence=sequence), secret
 
@@ -205,6 +207,8 @@ def cut_off(*, by: Actor, profile_id: int, credential_id: int) -> Saved[AccessPr
         if credential.revoked_at is None:
             credential.revoked_at = timezone.now()
             credential.save(update_fields=["revoked_at"])
+            revoked = notices.EventType.CREDENTIAL_REVOKED
+            notices.of_credentials(revoked, profile, lambda: [credential], by)
         after = {"credential_id": credential_id}
         sequence = _announced(by, "credential.cut_off", profile, after=after)
     return Saved(value=profile, sequence=sequence)

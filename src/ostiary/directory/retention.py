@@ -1,10 +1,10 @@
-"""What is deleted when it is too old: the audit log, the change feed, tokens that are over."""
+"""What is deleted when it is too old: audit log, change feed, tokens that are over, webhooks' log."""
 
 from datetime import timedelta
 
 from django.utils import timezone
 
-from ostiary.directory import feed, workspace
+from ostiary.directory import deliveries, feed, workspace
 from ostiary.directory.models import AuditEvent, RevokedToken, SignInLink
 
 #: Leases last ten minutes, and a gateway that was away for longer is told everything anew.
@@ -21,5 +21,6 @@ def tidy() -> int:
     old = AuditEvent.objects.filter(at__lt=now - kept)
     while ids := list(old.values_list("pk", flat=True)[:AT_ONCE]):
         deleted += AuditEvent.objects.filter(pk__in=ids).delete()[0]
+    deleted += deliveries.tidy(now)
     deleted += RevokedToken.objects.filter(expires_at__lt=now).delete()[0]
     return deleted + SignInLink.objects.filter(expires_at__lt=now - kept).delete()[0]

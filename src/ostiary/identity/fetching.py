@@ -1,15 +1,16 @@
-"""Fetching from addresses that an owner typed, without being led inside.
+"""Fetching from addresses that an owner typed, and sending there, without being led inside.
 
 A name is resolved by us, every address that it has is checked, and the connection goes to a checked
 address: what the name means a moment later does not matter. Redirects are followed by the same
-rules. Hosts that an admin has allowed may be private, and may speak plain HTTP.
+rules, or not at all. Hosts that an admin has allowed may be private, and may speak plain HTTP.
 """
 
 import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -120,24 +121,33 @@ class Fetcher:
             raise FetchRefused(f"{url} cannot be fetched: {_said(error)}.") from None
         raise FetchRefused(f"{url} redirects too often.")
 
+    async def post(
+        self,
+        url: str,
+        allowed: Collection[str],
+        *,
+        content: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> int:
+        """Send `content` to `url`; the status that it answered, of a redirect too.
+
+        Nothing of the answer but its status is read: it may come from where nobody should look.
+        Raises FetchRefused, whose text does not repeat the URL.
+        """
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._asked("POST", url, allowed, headers=headers, content=content) as answer,
+            ):
+                return answer.status_code
+        except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+            raise FetchRefused(f"It cannot be reached: {_said(error)}.") from None
+
     async def _get(self, url: str, allowed: Collection[str]) -> Fetched | str:
         """The document, or where it has moved."""
-        parts = check_url(url, allowed)
-        host = parts.hostname or ""
-        address = await self._address(parts, allowed)
-        bracketed = f"[{address}]" if address.version == 6 else str(address)
-        target = httpx.URL(url).copy_with(host=bracketed, port=_port(parts))
-        headers = {
-            "Host": parts.netloc,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-        }
-        async with (
-            httpx.AsyncClient(verify=self._verify, trust_env=False, timeout=SECONDS) as client,
-            client.stream(
-                "GET", target, headers=headers, extensions={"sni_hostname": host}
-            ) as answer,
-        ):
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        async with self._asked("GET", url, allowed, headers=headers) as answer:
             if answer.is_redirect:
                 return answer.headers["location"]
             if answer.status_code != 200:
@@ -148,6 +158,35 @@ class Fetcher:
                 if len(content) > LARGEST:
                     raise FetchRefused(f"{url} answered with more than 64 KB.")
         return Fetched(url=url, content=content)
+
+    @asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        url: str,
+        allowed: Collection[str],
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+    ) -> AsyncIterator[httpx.Response]:
+        """The beginning of an answer from a checked address."""
+        parts = check_url(url, allowed)
+        host = parts.hostname or ""
+        address = await self._address(parts, allowed)
+        bracketed = f"[{address}]" if address.version == 6 else str(address)
+        target = httpx.URL(url).copy_with(host=bracketed, port=_port(parts))
+        async with (
+            # Time is taken over the whole by who asks.
+            httpx.AsyncClient(verify=self._verify, trust_env=False, timeout=None) as client,  # noqa: S113
+            client.stream(
+                method,
+                target,
+                headers={"Host": parts.netloc, **headers},
+                content=content,
+                extensions={"sni_hostname": host},
+            ) as answer,
+        ):
+            yield answer
 
     async def _address(self, parts: SplitResult, allowed: Collection[str]) -> Address:
         host = parts.hostname or ""

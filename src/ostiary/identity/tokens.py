@@ -7,6 +7,7 @@ typing errors, with nothing secret in them; the mark lets a gateway refuse a tok
 issued without asking anybody. What proves a caller is the fingerprint alone.
 """
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -78,6 +79,11 @@ def issue_client_id() -> str:
 def issue_client_secret() -> Secret:
     """A new OAuth 2.0 client secret."""
     return _closed(CLIENT_SECRET_PREFIX + secrets.token_urlsafe(32))
+
+
+def issue_webhook_secret() -> Secret:
+    """A new key that signs webhooks, as the Standard Webhooks specification writes it."""
+    return Secret("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
 
 
 def fingerprint(text: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from django.db import transaction
 
 from ostiary.directory.models import AccessProfile, Credential
+from ostiary.usage import quota_notices
 from ostiary.usage.models import QuotaCount
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ def store_quota(counts: Mapping[tuple[int, int], int]) -> None:
         profiles = AccessProfile.objects.filter(pk__in={key[0] for key, _ in batch})
         intervals = dict(profiles.values_list("pk", "policy__quota_interval"))
         with transaction.atomic():
+            quota_notices.tell(batch)
             for (profile, start), calls in batch:
                 interval = intervals.get(profile)
                 if not interval:

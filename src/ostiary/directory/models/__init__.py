@@ -9,6 +9,7 @@ from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Folder, Project, Property
 from ostiary.directory.models.recipes import Recipe
 from ostiary.directory.models.settings import Setting
+from ostiary.directory.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "AccessProfile",
@@ -33,4 +34,7 @@ __all__ = [
     "Setting",
     "SignInLink",
     "SigningKey",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
 ]

@@ -1,0 +1,243 @@
+"""`/api/v2/webhooks`: telling other systems what happens, and how telling them went."""
+
+import json
+from typing import Any, Literal
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from ostiary.api.answers import (
+    ERRORS,
+    Id,
+    Paging,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    page,
+    versioned,
+)
+from ostiary.directory import webhooks
+from ostiary.directory.models import Webhook, WebhookDelivery
+from ostiary.identity.secret import Secret
+
+router = Router(tags=["Webhooks"])
+
+EventType = Literal[
+    "credential.issued",
+    "credential.refreshed",
+    "credential.revoked",
+    "credential.expiring",
+    "profile.activated",
+    "profile.deactivated",
+    "client.activated",
+    "client.deactivated",
+    "quota.warning",
+    "quota.reached",
+]
+State = Literal["waiting", "delivered", "given_up"]
+
+
+class WebhookIn(Strict):
+    """Without a project it is told of all of them, which takes an admin."""
+
+    name: str
+    url: str
+    events: list[EventType]
+    project_id: Id | None = None
+    expiry_days: int = Field(7, ge=webhooks.EXPIRY_DAYS[0], le=webhooks.EXPIRY_DAYS[1])
+    active: bool = True
+
+
+class WebhookChange(Strict):
+    name: str | None = None
+    url: str | None = None
+    events: list[EventType] | None = None
+    expiry_days: int | None = Field(None, ge=webhooks.EXPIRY_DAYS[0], le=webhooks.EXPIRY_DAYS[1])
+    active: bool | None = None
+
+
+class WebhookOut(Schema):
+    id: int
+    name: str
+    url: str
+    events: list[str]
+    project_id: int | None
+    expiry_days: int
+    active: bool
+    old_secret_until: Time | None
+    created_at: Time
+    updated_at: Time
+    secret: str | None = None
+
+
+class WebhookData(Schema):
+    data: WebhookOut
+
+
+class WebhookPage(Schema):
+    data: list[WebhookOut]
+    count: int
+    page: int
+    per_page: int
+
+
+class DeliveryOut(Schema):
+    id: int
+    event_id: str
+    event_type: str
+    payload: dict[str, Any]
+    state: State
+    attempts: int
+    status: int | None
+    error: str | None
+    next_at: Time | None
+    created_at: Time
+    finished_at: Time | None
+
+
+class DeliveryData(Schema):
+    data: DeliveryOut
+
+
+class DeliveryPage(Schema):
+    data: list[DeliveryOut]
+    count: int
+    page: int
+    per_page: int
+
+
+class DeliveryQuery(Paging):
+    state: State | None = None
+
+
+def _shown(webhook: Webhook, secret: Secret | None = None) -> dict[str, Any]:
+    return {
+        "id": webhook.pk,
+        "name": webhook.name,
+        "url": webhook.url,
+        "events": webhook.events,
+        "project_id": webhook.project_id,
+        "expiry_days": webhook.expiry_days,
+        "active": webhook.active,
+        "old_secret_until": webhook.old_secret_until,
+        "created_at": webhook.created_at,
+        "updated_at": webhook.updated_at,
+        "secret": secret.reveal() if secret else None,
+    }
+
+
+def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
+    waiting = delivery.state == WebhookDelivery.State.WAITING
+    return {
+        "id": delivery.pk,
+        "event_id": delivery.event.uid,
+        "event_type": delivery.event.type,
+        "payload": json.loads(delivery.event.payload),
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "status": delivery.status,
+        "error": delivery.error or None,
+        "next_at": delivery.next_at if waiting else None,
+        "created_at": delivery.event.created_at,
+        "finished_at": delivery.finished_at,
+    }
+
+
+def _given(payload: WebhookIn | WebhookChange) -> webhooks.Given:
+    return webhooks.Given(
+        name=payload.name,
+        url=payload.url,
+        events=payload.events,
+        expiry_days=payload.expiry_days,
+        active=payload.active,
+    )
+
+
+@router.get("/v2/webhooks", response={200: WebhookPage, **ERRORS})
+def list_webhooks(request: HttpRequest, paging: Query[Paging]) -> Any:
+    """The webhooks that the token may change."""
+    found = webhooks.webhooks(actor(request))
+    counts = {"count": found.count(), "page": paging.page, "per_page": paging.per_page}
+    return {"data": [_shown(webhook) for webhook in page(found, paging)], **counts}
+
+
+@router.post("/v2/webhooks", response={200: WebhookData, **ERRORS})
+def create_webhook(request: HttpRequest, payload: WebhookIn) -> Any:
+    """Make a webhook; `secret`, which verifies its signatures, is shown this once."""
+    webhook, secret = webhooks.create(
+        by=actor(request), project_id=payload.project_id, given=_given(payload)
+    )
+    return {"data": _shown(webhook, secret)}
+
+
+@router.get("/v2/webhooks/{int:webhook_id}", response={200: WebhookData, **ERRORS})
+def show_webhook(request: HttpRequest, webhook_id: int, response: HttpResponse) -> Any:
+    webhook = webhooks.find(actor(request), webhook_id)
+    versioned(response, webhook)
+    return {"data": _shown(webhook)}
+
+
+@router.put("/v2/webhooks/{int:webhook_id}", response={200: WebhookData, **ERRORS})
+def change_webhook(
+    request: HttpRequest, webhook_id: int, payload: WebhookChange, response: HttpResponse
+) -> Any:
+    """Change what is given; what waits goes to the new address."""
+    webhook = webhooks.change(
+        by=actor(request),
+        webhook_id=webhook_id,
+        given=_given(payload),
+        if_match=if_match(request),
+    )
+    versioned(response, webhook)
+    return {"data": _shown(webhook)}
+
+
+@router.delete("/v2/webhooks/{int:webhook_id}", response={200: Success, **ERRORS})
+def delete_webhook(request: HttpRequest, webhook_id: int) -> Any:
+    webhooks.delete(by=actor(request), webhook_id=webhook_id, if_match=if_match(request))
+    return {"success": True}
+
+
+@router.put("/v2/webhooks/{int:webhook_id}/enable", response={200: WebhookData, **ERRORS})
+def enable_webhook(request: HttpRequest, webhook_id: int) -> Any:
+    return {"data": _shown(webhooks.switch(by=actor(request), webhook_id=webhook_id, active=True))}
+
+
+@router.put("/v2/webhooks/{int:webhook_id}/disable", response={200: WebhookData, **ERRORS})
+def disable_webhook(request: HttpRequest, webhook_id: int) -> Any:
+    """While it is off, nothing is kept for it; what waited already is sent once it is on again."""
+    return {"data": _shown(webhooks.switch(by=actor(request), webhook_id=webhook_id, active=False))}
+
+
+@router.post("/v2/webhooks/{int:webhook_id}/rotate_secret", response={200: WebhookData, **ERRORS})
+def rotate_secret(request: HttpRequest, webhook_id: int) -> Any:
+    """A new `secret`, shown this once; for 24 hours the old one signs beside it."""
+    webhook, secret = webhooks.rotate_secret(by=actor(request), webhook_id=webhook_id)
+    return {"data": _shown(webhook, secret)}
+
+
+@router.post("/v2/webhooks/{int:webhook_id}/test", response={200: DeliveryData, **ERRORS})
+def send_test(request: HttpRequest, webhook_id: int) -> Any:
+    """Send an event of type `webhook.test`; how it went is among the deliveries."""
+    return {"data": _delivery(webhooks.send_test(by=actor(request), webhook_id=webhook_id))}
+
+
+@router.get("/v2/webhooks/{int:webhook_id}/deliveries", response={200: DeliveryPage, **ERRORS})
+def list_deliveries(request: HttpRequest, webhook_id: int, query: Query[DeliveryQuery]) -> Any:
+    """The deliveries of the last 30 days, the newest first."""
+    found = webhooks.log(actor(request), webhook_id, query.state or "")
+    counts = {"count": found.count(), "page": query.page, "per_page": query.per_page}
+    return {"data": [_delivery(delivery) for delivery in page(found, query)], **counts}
+
+
+@router.post(
+    "/v2/webhooks/{int:webhook_id}/deliveries/{int:delivery_id}/redeliver",
+    response={200: DeliveryData, **ERRORS},
+)
+def redeliver(request: HttpRequest, webhook_id: int, delivery_id: int) -> Any:
+    """Send an event again, under the id that it had."""
+    delivery = webhooks.redeliver(by=actor(request), webhook_id=webhook_id, delivery_id=delivery_id)
+    return {"data": _delivery(delivery)}

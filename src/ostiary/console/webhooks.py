@@ -1,0 +1,248 @@
+"""Webhooks: where the owner's own systems are told what happens, and how telling them went."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ostiary.console.listing import PER_PAGE, Paging, number_of
+from ostiary.console.saving import first_time
+from ostiary.console.viewer import page
+from ostiary.directory import projects, webhooks
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import Invalid
+from ostiary.directory.models import Project, Webhook, WebhookDelivery
+from ostiary.directory.notices import OFFERED, EventType
+from ostiary.identity.secret import Secret
+
+#: How each type of event is called on the pages.
+SAID: Mapping[EventType, str] = {
+    EventType.CREDENTIAL_ISSUED: "A credential was issued",
+    EventType.CREDENTIAL_REFRESHED: "A credential was refreshed",
+    EventType.CREDENTIAL_REVOKED: "A credential was cut off or deleted",
+    EventType.CREDENTIAL_EXPIRING: "A credential expires soon",
+    EventType.PROFILE_ACTIVATED: "An access profile was switched on",
+    EventType.PROFILE_DEACTIVATED: "An access profile was switched off",
+    EventType.CLIENT_ACTIVATED: "A client was switched on",
+    EventType.CLIENT_DEACTIVATED: "A client was switched off",
+    EventType.QUOTA_WARNING: "80 % of a usage quota is used",
+    EventType.QUOTA_REACHED: "A usage quota is used up",
+    EventType.TEST: "Test",
+}
+
+
+@page
+@require_safe
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    context = {"webhooks": webhooks.webhooks(by), "may_add": by.admin or bool(_projects(by))}
+    return render(request, "console/webhooks.html", context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, by: Actor) -> HttpResponse:
+    """A new webhook; its secret is shown this once."""
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        if not first_time(request):
+            return redirect("webhooks")
+        project = request.POST.get("project", "")
+        try:
+            webhook, secret = webhooks.create(
+                by=by, project_id=number_of(project), given=_given(request)
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            return _shown_once(request, webhook, secret)
+    given = request.POST or {"expiry_days": "7"}
+    chosen = request.POST.getlist("events")
+    return _form(request, by, None, given, chosen, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    webhook = webhooks.find(by, webhook_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            webhooks.change(by=by, webhook_id=webhook_id, given=_given(request))
+        except Invalid as error:
+            errors = error.errors
+        else:
+            messages.success(request, f"The webhook {webhook.name} was changed.")
+            return redirect("webhook", webhook_id)
+    given = request.POST or {
+        "name": webhook.name,
+        "url": webhook.url,
+        "expiry_days": str(webhook.expiry_days),
+    }
+    chosen = request.POST.getlist("events") if request.POST else webhook.events
+    return _form(request, by, webhook, given, chosen, errors)
+
+
+@page
+@require_safe
+def show(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    """One webhook with its deliveries of the last 30 days."""
+    webhook = webhooks.find(by, webhook_id)
+    state = request.GET.get("state", "")
+    state = state if state in WebhookDelivery.State.values else ""
+    found = webhooks.log(by, webhook_id, state)
+    paging = Paging(
+        number=max(1, number_of(request.GET.get("page")) or 1),
+        total=found.count(),
+        filters={"state": state} if state else {},
+    )
+    start = (paging.number - 1) * PER_PAGE
+    context = {
+        "webhook": webhook,
+        "events": [SAID[EventType(kind)] for kind in webhook.events],
+        "expiring": EventType.CREDENTIAL_EXPIRING.value in webhook.events,
+        "deliveries": [_row(delivery) for delivery in found[start : start + PER_PAGE]],
+        "states": [("", "All"), *((s.value, _STATES[s]) for s in WebhookDelivery.State)],
+        "state": state,
+        "paging": paging,
+        "once": secrets.token_urlsafe(16),
+    }
+    return render(request, "console/webhook.html", context)
+
+
+_STATES = {
+    WebhookDelivery.State.WAITING: "Waiting",
+    WebhookDelivery.State.DELIVERED: "Delivered",
+    WebhookDelivery.State.GIVEN_UP: "Given up",
+}
+
+
+def _row(delivery: WebhookDelivery) -> dict[str, Any]:
+    return {
+        "delivery": delivery,
+        "said": SAID[EventType(delivery.event.type)],
+        "state": _STATES[WebhookDelivery.State(delivery.state)],
+        "payload": json.dumps(json.loads(delivery.event.payload), indent=2, ensure_ascii=False),
+    }
+
+
+@page
+@require_POST
+def switch(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    active = request.POST.get("active") == "1"
+    webhook = webhooks.switch(by=by, webhook_id=webhook_id, active=active)
+    state = "active again" if active else "inactive; what happens now it is not told of"
+    messages.success(request, f"The webhook {webhook.name} is {state}.")
+    return redirect("webhook", webhook_id)
+
+
+@page
+@require_POST
+def send_test(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    if first_time(request):
+        try:
+            webhooks.send_test(by=by, webhook_id=webhook_id)
+        except Invalid:
+            messages.error(request, "Switch the webhook on first.")
+        else:
+            messages.success(request, "A test is on its way; reload to see how it went.")
+    return redirect("webhook", webhook_id)
+
+
+@page
+@require_POST
+def redeliver(request: HttpRequest, by: Actor, webhook_id: int, delivery_id: int) -> HttpResponse:
+    if first_time(request):
+        try:
+            webhooks.redeliver(by=by, webhook_id=webhook_id, delivery_id=delivery_id)
+        except Invalid:
+            messages.error(request, "Switch the webhook on first.")
+        else:
+            messages.success(request, "It is sent again; reload to see how it went.")
+    return redirect("webhook", webhook_id)
+
+
+@page
+@require_POST
+def rotate(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    if not first_time(request):
+        return redirect("webhook", webhook_id)
+    webhook, secret = webhooks.rotate_secret(by=by, webhook_id=webhook_id)
+    return _shown_once(request, webhook, secret)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    webhook = webhooks.find(by, webhook_id)
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() == webhook.name:
+            webhooks.delete(by=by, webhook_id=webhook_id)
+            messages.success(request, f"The webhook {webhook.name} was deleted.")
+            return redirect("webhooks")
+        problem = "That is not its name."
+    context = {
+        "what": "webhook",
+        "name": webhook.name,
+        "back": reverse("webhook", args=[webhook_id]),
+        "consequence": "Nothing is sent to it any more, also not what still waits.",
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
+
+
+def _shown_once(request: HttpRequest, webhook: Webhook, secret: Secret) -> HttpResponse:
+    rotated = webhook.old_secret_until is not None
+    context = {
+        "title": f"The secret of the webhook {webhook.name}",
+        "label": "Secret",
+        "value": secret.reveal(),
+        "text": "Your receiver verifies signatures with it."
+        + (" For 24 hours the old one signs as well." if rotated else ""),
+        "back": "webhooks",
+    }
+    return render(request, "console/shown_once.html", context)
+
+
+def _form(
+    request: HttpRequest,
+    by: Actor,
+    webhook: Webhook | None,
+    given: Mapping[str, str],
+    chosen: list[str],
+    errors: Mapping[str, list[str]],
+) -> HttpResponse:
+    context = {
+        "webhook": webhook,
+        "given": given,
+        "errors": errors,
+        "kinds": [
+            {"value": kind.value, "said": SAID[kind], "chosen": kind.value in chosen}
+            for kind in OFFERED
+        ],
+        "projects": _projects(by),
+        "whole": by.admin,
+        "once": secrets.token_urlsafe(16),
+    }
+    return render(request, "console/webhook_form.html", context, status=400 if errors else 200)
+
+
+def _projects(by: Actor) -> list[Project]:
+    found = projects.projects(by).order_by("name")
+    return [project for project in found if by.may(Role.EDITOR, project.pk)]
+
+
+def _given(request: HttpRequest) -> webhooks.Given:
+    days = request.POST.get("expiry_days", "").strip()
+    return webhooks.Given(
+        name=request.POST.get("name", ""),
+        url=request.POST.get("url", ""),
+        events=request.POST.getlist("events"),
+        expiry_days=number_of(days) if number_of(days) is not None else days,
+    )

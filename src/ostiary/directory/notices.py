@@ -1,0 +1,193 @@
+"""What webhooks are told of: written in the transaction of the change, sent later by `webhooks`.
+
+The types of events are a closed set. No event holds a secret; of a credential it says what the
+console shows of it.
+"""
+
+import enum
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from ostiary.directory.actor import Actor
+from ostiary.directory.models import (
+    AccessProfile,
+    Client,
+    Credential,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+)
+from ostiary.identity import tokens
+
+#: Credentials that one look for what expires tells of.
+AT_ONCE = 500
+
+
+class EventType(enum.StrEnum):
+    CREDENTIAL_ISSUED = "credential.issued"
+    CREDENTIAL_REFRESHED = "credential.refreshed"
+    CREDENTIAL_REVOKED = "credential.revoked"
+    CREDENTIAL_EXPIRING = "credential.expiring"
+    PROFILE_ACTIVATED = "profile.activated"
+    PROFILE_DEACTIVATED = "profile.deactivated"
+    CLIENT_ACTIVATED = "client.activated"
+    CLIENT_DEACTIVATED = "client.deactivated"
+    QUOTA_WARNING = "quota.warning"
+    QUOTA_REACHED = "quota.reached"
+    #: Sent when a member asks for it, to any webhook.
+    TEST = "webhook.test"
+
+
+#: What a webhook can ask for.
+OFFERED = tuple(kind for kind in EventType if kind is not EventType.TEST)
+
+Said = Mapping[str, object]
+
+
+def listening(kind: EventType, project_id: int | None = None) -> list[Webhook]:
+    """The active webhooks that want `kind`: of one project and the workspace's, or all."""
+    found = Webhook.objects.filter(active=True)
+    if project_id is not None:
+        found = found.filter(Q(project=None) | Q(project_id=project_id))
+    return [webhook for webhook in found if kind.value in webhook.events]
+
+
+def tell(kind: EventType, data: Said, to: Iterable[Webhook], *, once: str | None = None) -> None:
+    """Write one event for `to`, in the caller's transaction; with `once`, the first time only."""
+    assert connection.in_atomic_block  # noqa: S101 - a programming error, not input
+    now = timezone.now()
+    content = {"type": kind.value, "timestamp": _moment(now), "data": data}
+    try:
+        with transaction.atomic():
+            event = WebhookEvent.objects.create(
+                uid=f"msg_{secrets.token_urlsafe(18)}",
+                type=kind.value,
+                payload=json.dumps(content, ensure_ascii=False, separators=(",", ":")),
+                once=once,
+            )
+    except IntegrityError:
+        # Only `once` can be there already; a `uid` has 144 random bits.
+        return
+    WebhookDelivery.objects.bulk_create(
+        WebhookDelivery(webhook=webhook, event=event, next_at=now, since=now) for webhook in to
+    )
+
+
+def of_credentials(
+    kind: EventType,
+    profile: AccessProfile,
+    found: Callable[[], Iterable[Credential]],
+    by: Actor,
+    **more: object,
+) -> None:
+    """Tell of each of a profile's credentials; `found` is asked only if somebody listens."""
+    to = listening(kind, profile.client.project_id)
+    if to:
+        for credential in found():
+            data = _profile(profile) | {"credential": _credential(credential)}
+            tell(kind, data | _by(by) | more, to)
+
+
+def of_profile(kind: EventType, profile: AccessProfile, by: Actor) -> None:
+    """Tell that a profile was switched."""
+    to = listening(kind, profile.client.project_id)
+    if to:
+        tell(kind, _profile(profile) | _by(by), to)
+
+
+def of_client(kind: EventType, client: Client, by: Actor) -> None:
+    """Tell that a client was switched."""
+    to = listening(kind, client.project_id)
+    if to:
+        tell(kind, _client(client) | _by(by), to)
+
+
+def of_quota(
+    kind: EventType, profile: AccessProfile, *, calls: int, percent: int, start: int, end: int
+) -> None:
+    """Tell that `percent` of a quota is used in the period from `start`; once in each."""
+    policy = profile.policy
+    to = listening(kind, profile.client.project_id)
+    if to and policy is not None:
+        quota = {
+            "percent": percent,
+            "calls": calls,
+            "limit": policy.quota_limit,
+            "interval": policy.quota_interval,
+            "period_start": _moment(datetime.fromtimestamp(start, UTC)),
+            "period_end": _moment(datetime.fromtimestamp(end, UTC)),
+        }
+        told = _profile(profile) | {"policy": {"id": policy.pk, "name": policy.name}}
+        tell(kind, told | {"quota": quota}, to, once=quota_key(profile.pk, start, percent))
+
+
+def quota_key(profile_id: int, start: int, percent: int) -> str:
+    """What makes a quota's event happen once."""
+    return f"quota:{profile_id}:{start}:{percent}"
+
+
+def tell_expiring(now: datetime) -> int:
+    """Tell every webhook of the credentials that end within its days, once; returns how many."""
+    told = 0
+    for webhook in listening(EventType.CREDENTIAL_EXPIRING):
+        until = now + timedelta(days=webhook.expiry_days)
+        soon = Q(expires_at__range=(now, until)) | Q(overlap_until__range=(now, until))
+        soon |= Q(profile__expires_at__range=(now, until))
+        found = Credential.objects.filter(soon, revoked_at=None).select_related("profile__client")
+        if webhook.project_id is not None:
+            found = found.filter(profile__client__project_id=webhook.project_id)
+        known = f"expiring:{webhook.pk}:"
+        had = set(
+            WebhookEvent.objects.filter(once__startswith=known).values_list("once", flat=True)
+        )
+        for credential in found.order_by("pk").iterator(chunk_size=AT_ONCE):
+            ends = min(_ends(credential))
+            once = f"{known}{credential.pk}:{int(ends.timestamp())}"
+            if now < ends <= until and once not in had:
+                data = _profile(credential.profile) | {"credential": _credential(credential)}
+                with transaction.atomic():
+                    tell(EventType.CREDENTIAL_EXPIRING, data, [webhook], once=once)
+                told += 1
+    return told
+
+
+def _ends(credential: Credential) -> list[datetime]:
+    ends = (credential.expires_at, credential.overlap_until, credential.profile.expires_at)
+    return [end for end in ends if end is not None]
+
+
+def _client(client: Client) -> dict[str, Any]:
+    return {
+        "project_id": client.project_id,
+        "client": {"id": client.pk, "name": client.name},
+    }
+
+
+def _profile(profile: AccessProfile) -> dict[str, Any]:
+    shown = {"id": profile.pk, "name": profile.name, "auth_type": profile.auth_type}
+    return _client(profile.client) | {"access_profile": shown}
+
+
+def _credential(credential: Credential) -> dict[str, Any]:
+    ends = _ends(credential)
+    return {
+        "id": credential.pk,
+        "masked": tokens.masked(credential.prefix, credential.last_four),
+        "created_at": _moment(credential.created_at),
+        "expires_at": _moment(min(ends)) if ends else None,
+    }
+
+
+def _by(by: Actor) -> dict[str, Any]:
+    return {"by": {"kind": by.kind, "id": by.id, "name": by.name}}
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,258 @@
+"""Webhooks: where an owner's own systems are told what happens.
+
+A project's are for its editors, those of the workspace for admins.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ostiary import settings
+from ostiary.directory import audit, deliveries, fields, notices, versions, workspace
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.models import Project, Webhook, WebhookDelivery
+from ostiary.directory.permission import project_of, require, require_admin
+from ostiary.identity import fetching, tokens
+from ostiary.identity.sealing import KeyRing
+from ostiary.identity.secret import Secret
+
+MOST = 100
+EXPIRY_DAYS = (1, 90)
+#: How long the secret from before a rotation signs as well.
+OLD_SECRET_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What an owner may say of a webhook; empty where it does not."""
+
+    name: object = None
+    url: object = None
+    events: object = None
+    expiry_days: object = None
+    active: bool | None = None
+
+
+def webhooks(by: Actor) -> QuerySet[Webhook]:
+    """Those that `by` may change; their addresses may hold a secret, so viewers see none."""
+    found = Webhook.objects.select_related("project").order_by("pk")
+    if by.admin:
+        return found
+    if by.everywhere is not None and by.everywhere.rank >= Role.EDITOR.rank:
+        return found.exclude(project=None)
+    projects = [pk for pk in by.project_ids if by.may(Role.EDITOR, pk)]
+    return found.filter(project_id__in=projects)
+
+
+def find(by: Actor, webhook_id: int) -> Webhook:
+    webhook = webhooks(by).filter(pk=webhook_id).first()
+    if webhook is None:
+        raise NotFound("webhook")
+    return webhook
+
+
+def create(*, by: Actor, project_id: int | None, given: Given) -> tuple[Webhook, Secret]:
+    """Make a webhook, and return its secret, which is shown this once.
+
+    Without a project it is told of all of them. Raises Invalid, NotFound, Forbidden.
+    """
+    webhook = Webhook(project=_project(by, project_id))
+    problems = fields.Problems()
+    _fill(problems, webhook, given)
+    if Webhook.objects.count() >= MOST:
+        problems.add("name", f"can't be one more than {MOST} webhooks")
+    problems.raise_if_any()
+    secret = tokens.issue_webhook_secret()
+    with transaction.atomic():
+        webhook.save()
+        webhook.secret = _sealed(webhook, secret)
+        webhook.save(update_fields=["secret"])
+        _record(by, "create", webhook, after=_shown(webhook))
+    return webhook, secret
+
+
+def _project(by: Actor, project_id: int | None) -> Project | None:
+    if project_id is None:
+        require_admin(by)
+        return None
+    project = project_of(by, project_id)
+    require(by, Role.EDITOR, project.pk)
+    return project
+
+
+def change(*, by: Actor, webhook_id: int, given: Given, if_match: str | None = None) -> Webhook:
+    """Change what is given; what waits goes to the new address. The project stays."""
+    with transaction.atomic():
+        webhook = _locked(by, webhook_id)
+        versions.check(webhook, if_match)
+        before = _shown(webhook)
+        problems = fields.Problems()
+        _fill(problems, webhook, given)
+        problems.raise_if_any()
+        webhook.save()
+        _record(by, "change", webhook, before=before, after=_shown(webhook))
+    return webhook
+
+
+def switch(*, by: Actor, webhook_id: int, active: bool) -> Webhook:
+    """Switch it on or off. While it is off nothing is kept for it; what waited already waits on."""
+    with transaction.atomic():
+        webhook = _locked(by, webhook_id)
+        before = _shown(webhook)
+        webhook.active = active
+        webhook.save(update_fields=["active", "updated_at"])
+        verb = "activate" if active else "deactivate"
+        _record(by, verb, webhook, before=before, after=_shown(webhook))
+    return webhook
+
+
+def rotate_secret(*, by: Actor, webhook_id: int) -> tuple[Webhook, Secret]:
+    """Sign with a new secret, shown this once; for a day the old one signs too."""
+    secret = tokens.issue_webhook_secret()
+    with transaction.atomic():
+        webhook = _locked(by, webhook_id)
+        webhook.old_secret = webhook.secret
+        webhook.old_secret_until = timezone.now() + timedelta(hours=OLD_SECRET_HOURS)
+        webhook.secret = _sealed(webhook, secret)
+        webhook.save()
+        _record(by, "rotate_secret", webhook)
+    return webhook, secret
+
+
+def delete(*, by: Actor, webhook_id: int, if_match: str | None = None) -> None:
+    """Delete a webhook with its deliveries, also those that wait."""
+    with transaction.atomic():
+        webhook = _locked(by, webhook_id)
+        versions.check(webhook, if_match)
+        _record(by, "delete", webhook, before=_shown(webhook))
+        webhook.delete()
+
+
+def send_test(*, by: Actor, webhook_id: int) -> WebhookDelivery:
+    """Send an event of type `webhook.test`, whatever the webhook asks for; raises Invalid."""
+    with transaction.atomic():
+        webhook = _active(by, webhook_id)
+        data = {"webhook": {"id": webhook.pk, "name": webhook.name}}
+        notices.tell(notices.EventType.TEST, data, [webhook])
+        _record(by, "test", webhook)
+        return webhook.deliveries.select_related("event").order_by("-pk")[0]
+
+
+def log(by: Actor, webhook_id: int, state: str = "") -> QuerySet[WebhookDelivery]:
+    """A webhook's deliveries, the newest first; in one state if given."""
+    found = find(by, webhook_id).deliveries.select_related("event").order_by("-pk")
+    return found.filter(state=state) if state else found
+
+
+def redeliver(*, by: Actor, webhook_id: int, delivery_id: int) -> WebhookDelivery:
+    """Send an event once more, under the id that it had; raises NotFound, Invalid."""
+    with transaction.atomic():
+        webhook = _active(by, webhook_id)
+        found = WebhookDelivery.objects.select_for_update(of=("self",)).select_related("event")
+        delivery = found.filter(webhook=webhook, pk=delivery_id).first()
+        if delivery is None:
+            raise NotFound("delivery")
+        now = timezone.now()
+        delivery.state = WebhookDelivery.State.WAITING
+        delivery.attempts, delivery.next_at, delivery.since = 0, now, now
+        delivery.finished_at = None
+        delivery.save()
+        _record(by, "redeliver", webhook, after={"event": delivery.event.uid})
+    return delivery
+
+
+def _locked(by: Actor, webhook_id: int) -> Webhook:
+    find(by, webhook_id)
+    webhook = Webhook.objects.select_for_update().filter(pk=webhook_id).first()
+    if webhook is None:
+        raise NotFound("webhook")
+    return webhook
+
+
+def _active(by: Actor, webhook_id: int) -> Webhook:
+    webhook = _locked(by, webhook_id)
+    if not webhook.active:
+        raise Invalid({"active": ["must be on to send anything"]})
+    return webhook
+
+
+def _fill(problems: fields.Problems, webhook: Webhook, given: Given) -> None:
+    new = webhook.pk is None
+    if given.name is not None or new:
+        webhook.name = fields.text(problems, "name", given.name)
+    if given.url is not None or new:
+        webhook.url = _url(problems, given.url)
+    if given.events is not None or new:
+        webhook.events = _events(problems, given.events)
+    least, most = EXPIRY_DAYS
+    days = fields.number(
+        problems, "expiry_days", given.expiry_days, least=least, most=most,
+        default=webhook.expiry_days,
+    )  # fmt: skip
+    webhook.expiry_days = days or webhook.expiry_days
+    if given.active is not None:
+        webhook.active = given.active
+
+
+def _url(problems: fields.Problems, value: object) -> str:
+    url = fields.text(problems, "url", value, maximum=2048)
+    if url:
+        try:
+            fetching.check_url(url, workspace.read().fetch_hosts)
+        except fetching.FetchRefused as error:
+            problems.add("url", f"can't be used: {str(error).rstrip('.')}")
+    return url
+
+
+def _events(problems: fields.Problems, value: object) -> list[str]:
+    offered = [kind.value for kind in notices.OFFERED]
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        problems.add("events", "can't be blank")
+        return []
+    unknown = [each for each in value if each not in offered]
+    if unknown:
+        problems.add("events", f"has no {str(unknown[0])[:50]!r}; there are {', '.join(offered)}")
+    return [kind for kind in offered if kind in value]
+
+
+def _sealed(webhook: Webhook, secret: Secret) -> str:
+    ring = KeyRing.load(settings.current().data / "keyring.json")
+    return ring.seal(secret.reveal(), deliveries.secret_context(webhook.pk))
+
+
+def _shown(webhook: Webhook) -> Mapping[str, object]:
+    """A webhook as the audit log shows it: of the address, what holds no secret."""
+    parts = urlsplit(webhook.url)
+    return {
+        "name": webhook.name,
+        "host": parts.netloc,
+        "events": list(webhook.events),
+        "expiry_days": webhook.expiry_days,
+        "active": webhook.active,
+    }
+
+
+def _record(
+    by: Actor,
+    verb: str,
+    webhook: Webhook,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    audit.record(
+        by,
+        f"webhook.{verb}",
+        target_kind="webhook",
+        target_id=webhook.pk,
+        target_name=webhook.name,
+        project_id=webhook.project_id,
+        before=before,
+        after=after,
+    )

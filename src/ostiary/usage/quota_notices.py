@@ -1,0 +1,47 @@
+"""Telling webhooks that a profile has used 80 % of its quota, or all of it: once in each period."""
+
+import time
+from collections.abc import Iterable
+
+from ostiary.access import limits
+from ostiary.directory import notices
+from ostiary.directory.models import AccessProfile, WebhookEvent
+from ostiary.directory.notices import EventType
+
+THRESHOLDS = ((80, EventType.QUOTA_WARNING), (100, EventType.QUOTA_REACHED))
+
+
+def tell(counts: Iterable[tuple[tuple[int, int], int]]) -> None:
+    """Look at counts, as `counting.store_quota` has them, in the caller's transaction."""
+    if not any(notices.listening(kind) for _, kind in THRESHOLDS):
+        return
+    counts = list(counts)
+    found = AccessProfile.objects.filter(
+        pk__in={profile for (profile, _), _ in counts}, policy__quota_limit__isnull=False
+    )
+    profiles = {profile.pk: profile for profile in found.select_related("client", "policy")}
+    reached = [
+        (profiles[pk], start, calls, percent, kind)
+        for (pk, start), calls in counts
+        for percent, kind in THRESHOLDS
+        if pk in profiles and calls * 100 >= _limit(profiles[pk]) * percent
+    ]
+    keys = {notices.quota_key(p.pk, start, percent) for p, start, _, percent, _ in reached}
+    told = WebhookEvent.objects.filter(once__in=keys).values_list("once", flat=True)
+    fresh = keys - set(told)
+    for profile, start, calls, percent, kind in reached:
+        now = _period(profile)
+        # A gateway has the counts of the period before for a while.
+        if notices.quota_key(profile.pk, start, percent) in fresh and now.start == start:
+            notices.of_quota(kind, profile, calls=calls, percent=percent, start=start, end=now.end)
+
+
+def _limit(profile: AccessProfile) -> int:
+    policy = profile.policy
+    return policy.quota_limit or 0 if policy is not None else 0
+
+
+def _period(profile: AccessProfile) -> limits.Span:
+    policy, since = profile.policy, profile.policy_since
+    kind = limits.Period(policy.quota_interval if policy is not None else "day")
+    return limits.period(kind, int(time.time()), int(since.timestamp()) if since else 0)
