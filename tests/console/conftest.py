@@ -45,3 +45,15 @@ def page(browser: Browser) -> Iterator[Page]:
     page.set_default_timeout(15_000)
     yield page
     context.close()
+
+
+@pytest.fixture(scope="module")
+def owner(browser: Browser, link: str) -> Iterator[Page]:
+    """A page of the demo's admin, signed in."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    page.goto(link)
+    page.get_by_label("New password", exact=True).wait_for()
+    yield page
+    context.close()

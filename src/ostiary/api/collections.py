@@ -18,7 +18,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, endpoints, openapi, public_urls
+from ostiary.directory import collections, public_urls
 from ostiary.directory.models import Collection
 
 router = Router(tags=["API collections"])
@@ -187,21 +187,4 @@ def delete_collection(request: HttpRequest, collection_id: int) -> Any:
 )
 def show_document(request: HttpRequest, collection_id: int) -> Any:
     """The collection as an OpenAPI 3.1 document, with the gateway's URL; active endpoints only."""
-    collection = collections.find(actor(request), collection_id)
-    operations = [
-        openapi.Operation(
-            name=endpoint.name,
-            method=endpoint.method,
-            path=endpoint.path,
-            description=endpoint.description,
-        )
-        for endpoint in endpoints.endpoints(actor(request), collection_id)
-        if endpoint.active
-    ]
-    return openapi.write(
-        title=collection.name,
-        version=collection.version,
-        description=collection.description,
-        url=f"{public_urls.gateway_url()}/{collection.handle}",
-        operations=operations,
-    )
+    return collections.document(actor(request), collection_id)

@@ -1,15 +1,18 @@
 """API collections and their endpoints: made by hand or from an OpenAPI document."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ostiary.access.paths import METHODS
+from ostiary.access.methods import AuthMethod
+from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
 from ostiary.console.listing import number_of
+from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
@@ -22,15 +25,24 @@ from ostiary.directory import (
     public_urls,
     recipes,
     setup,
+    versions,
 )
-from ostiary.directory.actor import Actor
-from ostiary.directory.errors import InUse, Invalid
-from ostiary.directory.models import Collection
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import InUse, Invalid, Stale
+from ostiary.directory.models import Collection, Endpoint
+from ostiary.directory.permission import require
 
 KINDS = {
     Collection.Kind.PROXY: "API proxy collection",
     Collection.Kind.RECIPE: "API recipe collection",
 }
+
+#: Profiles that are named on a collection's page; of more, only the number is said.
+MOST_NAMED = 20
+STALE = (
+    "Somebody else changed it while you were at it. What you typed is kept: save it again to"
+    " overwrite theirs, or cancel to see it."
+)
 
 
 @page
@@ -52,11 +64,15 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_safe
 def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
+    profiles = access_profiles.profiles(by).filter(collections=collection)
     context = {
         "collection": collection,
         "endpoints": endpoints.endpoints(by, collection_id).order_by("path", "method"),
-        "profiles": access_profiles.profiles(by).filter(collections=collection),
+        "profiles": profiles[:MOST_NAMED],
+        "more_profiles": max(0, profiles.count() - MOST_NAMED),
         "url": f"{public_urls.gateway_url()}/{collection.handle}",
+        "may_change": by.may(Role.EDITOR, collection.project_id),
+        "methods": AUTH_METHODS,
     }
     return render(request, "console/collection.html", context)
 
@@ -132,38 +148,217 @@ def _document(request: HttpRequest) -> tuple[str, str] | None:
 
 @page
 @require_http_methods(["GET", "POST"])
-def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
+    require(by, Role.EDITOR, collection.project_id)
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST":
         try:
-            saved = endpoints.create(
+            saved = collections.change(
                 by=by,
                 collection_id=collection_id,
-                given=endpoints.Given(
-                    name=request.POST.get("name", ""),
-                    method=request.POST.get("method", ""),
-                    path=request.POST.get("path", ""),
-                    description=request.POST.get("description", ""),
-                    active=request.POST.get("active") == "1",
-                    recipe_id=number_of(request.POST.get("recipe")),
-                    target_path=request.POST.get("target_path") or None,
-                ),
+                given=_changed(request, collection),
+                if_match=request.POST.get("read"),
             )
+        except Invalid as error:
+            errors = error.errors
+        except Stale:
+            errors = {"stale": [STALE]}
+            collection = collections.find(by, collection_id)
+        else:
+            if in_force(request, saved):
+                messages.success(request, f"The API collection {saved.value.name} was changed.")
+            return redirect("collection", collection_id)
+    context = {
+        "collection": collection,
+        "read": versions.etag(collection),
+        "errors": errors,
+        "given": request.POST or _typed(collection),
+        "connections": connections.connections(by)
+        .filter(project=collection.project_id)
+        .order_by("name"),
+    }
+    status = 400 if errors else 200
+    return render(request, "console/collection_edit.html", context, status=status)
+
+
+def _changed(request: HttpRequest, collection: Collection) -> collections.Given:
+    proxy = collection.kind == Collection.Kind.PROXY
+    return collections.Given(
+        name=request.POST.get("name", ""),
+        version=request.POST.get("version", ""),
+        description=request.POST.get("description", ""),
+        connection_id=number_of(request.POST.get("connection")) if proxy else None,
+        cors_origins=request.POST.get("cors_origins", "").replace(",", " ").split(),
+        forward_credential=request.POST.get("forward_credential") == "1" if proxy else None,
+        forward_claims=request.POST.get("forward_claims") == "1" if proxy else None,
+    )
+
+
+def _typed(collection: Collection) -> Mapping[str, str]:
+    return {
+        "name": collection.name,
+        "version": collection.version,
+        "description": collection.description,
+        "connection": str(collection.connection_id or ""),
+        "cors_origins": "\n".join(collection.cors_origins),
+        "forward_credential": "1" if collection.forward_credential else "",
+        "forward_claims": "1" if collection.forward_claims else "",
+    }
+
+
+@page
+@require_safe
+def document(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    """The OpenAPI document, for a consumer with the method that `method` names."""
+    method = request.GET.get("method", AuthMethod.TOKEN)
+    if method not in set(AuthMethod):
+        raise Http404
+    collection = collections.find(by, collection_id)
+    content = collections.document(by, collection_id, AuthMethod(method))
+    response = JsonResponse(content, json_dumps_params={"indent": 2, "ensure_ascii": False})
+    response["Content-Disposition"] = f'attachment; filename="{collection.handle}.json"'
+    return response
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    collection = collections.find(by, collection_id)
+    require(by, Role.EDITOR, collection.project_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            given = _endpoint(request, collection, active=request.POST.get("active") == "1")
+            saved = endpoints.create(by=by, collection_id=collection_id, given=given)
         except Invalid as error:
             errors = error.errors
         else:
             if in_force(request, saved):
                 messages.success(request, f"The endpoint {saved.value.name} was made.")
             return redirect("collection", collection_id)
+    given_before = request.POST or {"validate_request": "1"}
+    return _endpoint_form(request, collection, None, given_before, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
+    endpoint = endpoints.find(by, endpoint_id)
+    require(by, Role.EDITOR, endpoint.collection.project_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = endpoints.change(
+                by=by,
+                endpoint_id=endpoint_id,
+                given=_endpoint(request, endpoint.collection),
+                if_match=request.POST.get("read"),
+            )
+        except Invalid as error:
+            errors = error.errors
+        except Stale:
+            errors = {"stale": [STALE]}
+            endpoint = endpoints.find(by, endpoint_id)
+        else:
+            if in_force(request, saved):
+                messages.success(request, f"The endpoint {saved.value.name} was changed.")
+            return redirect("collection", endpoint.collection_id)
+    same = endpoint.target_path == endpoint.path
+    given = request.POST or {
+        "name": endpoint.name,
+        "method": endpoint.method,
+        "path": endpoint.path,
+        "target_path": "" if same else endpoint.target_path,
+        "recipe": str(endpoint.recipe_id or ""),
+        "timeout_seconds": str(endpoint.timeout_seconds or ""),
+        "validate_request": "1" if endpoint.validate_request else "",
+        "description": endpoint.description,
+    }
+    return _endpoint_form(request, endpoint.collection, endpoint, given, errors)
+
+
+def _endpoint(
+    request: HttpRequest, collection: Collection, active: bool | None = None
+) -> endpoints.Given:
+    timeout = request.POST.get("timeout_seconds", "").strip()
+    proxy = collection.kind == Collection.Kind.PROXY
+    return endpoints.Given(
+        name=request.POST.get("name", ""),
+        method=request.POST.get("method", ""),
+        path=request.POST.get("path", ""),
+        description=request.POST.get("description", ""),
+        active=active,
+        recipe_id=None if proxy else number_of(request.POST.get("recipe")),
+        # Empty is "the same path", also where there was another one before.
+        target_path=(request.POST.get("target_path") or request.POST.get("path", ""))
+        if proxy
+        else None,
+        timeout_seconds=(number_of(timeout) or timeout) if timeout else endpoints.INHERITED,
+        validate_request=None if proxy else request.POST.get("validate_request") == "1",
+    )
+
+
+def _endpoint_form(
+    request: HttpRequest,
+    collection: Collection,
+    endpoint: Endpoint | None,
+    given: Mapping[str, Any],
+    errors: Mapping[str, list[str]],
+) -> HttpResponse:
+    recipe = collection.kind == Collection.Kind.RECIPE
     context = {
         "collection": collection,
+        "endpoint": endpoint,
+        "read": versions.etag(endpoint) if endpoint else "",
         "errors": errors,
-        "given": request.POST,
+        "given": given,
         "methods": METHODS,
-        "recipes": recipes.recipes() if collection.kind == Collection.Kind.RECIPE else (),
+        "recipes": recipes.recipes() if recipe else (),
+        "inherited": 30 if collection.connection is None else collection.connection.timeout_seconds,
     }
     return render(request, "console/endpoint_form.html", context, status=400 if errors else 200)
+
+
+@page
+@require_POST
+def help_path(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    """What a path template matches, and which endpoints are near it, while it is typed."""
+    collection = collections.find(by, collection_id)
+    text, method = request.POST.get("path", ""), request.POST.get("method", "")
+    context: dict[str, object] = {}
+    if text.strip():
+        try:
+            template = parse_template(text)
+        except BadTemplate as error:
+            context["problem"] = str(error)
+        else:
+            own = number_of(request.POST.get("endpoint"))
+            context |= _near(collection, template, method, own)
+    return render(request, "console/help_path.html", context)
+
+
+def _near(
+    collection: Collection, template: Template, method: str, own: int | None
+) -> dict[str, object]:
+    """An example of what a template matches, its double if there is one, and rivals.
+
+    A rival takes calls of the same paths: the more literal one wins them.
+    """
+    twin, rivals = "", []
+    others = collection.endpoints.filter(method=method).exclude(pk=own or 0)
+    for path in others.values_list("path", flat=True)[: openapi.MOST_ENDPOINTS]:
+        other = parse_template(path)
+        if other.shape == template.shape:
+            twin = path
+        elif len(other.segments) == len(template.segments) and all(
+            a == b or "{" in (a[:1], b[:1])
+            for a, b in zip(other.segments, template.segments, strict=True)
+        ):
+            rivals.append({"path": path, "wins": other.rank < template.rank})
+    example = "/" + "/".join("42" if s.startswith("{") else s for s in template.segments)
+    url = f"{public_urls.gateway_url()}/{collection.handle}"
+    return {"example": f"{method} {url}{example}", "twin": twin, "rivals": rivals[:5]}
 
 
 @page

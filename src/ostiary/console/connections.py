@@ -7,12 +7,12 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
-from ostiary.directory import connections, projects, setup
+from ostiary.directory import connections, projects, setup, upstream_url
 from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid
@@ -110,6 +110,22 @@ def delete(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         "problem": problem,
     }
     return render(request, "console/delete.html", context, status=400 if problem else 200)
+
+
+@page
+@require_POST
+def help_url(request: HttpRequest, by: Actor) -> HttpResponse:
+    """What base URLs mean, while they are typed."""
+    texts = request.POST.get("base_url", "").split()[: connections.MOST_URLS]
+    return render(request, "console/help_url.html", {"read": [_read(text) for text in texts]})
+
+
+def _read(text: str) -> dict[str, object]:
+    try:
+        url = upstream_url.parse(text, connections.own_listeners())
+    except upstream_url.BadUrl as error:
+        return {"text": text[:200], "problem": str(error)}
+    return {"text": text[:200], "url": url}
 
 
 def _given(request: HttpRequest) -> connections.Input:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from ostiary.access import addresses
@@ -24,7 +24,7 @@ from ostiary.directory import (
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
-from ostiary.directory.models import AccessProfile, Collection, Policy
+from ostiary.directory.models import AccessProfile, Collection, Credential, Policy
 from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
 
@@ -51,7 +51,8 @@ def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]
     found = AccessProfile.objects.visible_to(by).order_by("pk")
     if client_id is not None:
         found = found.filter(client_id=client_id)
-    return found.select_related("client", "policy").prefetch_related("collections", "credentials")
+    lasting = Prefetch("credentials", queryset=Credential.objects.filter(trial=False))
+    return found.select_related("client", "policy").prefetch_related("collections", lasting)
 
 
 def find(by: Actor, profile_id: int) -> AccessProfile:

@@ -9,7 +9,17 @@ from urllib.parse import urlsplit
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from ostiary.directory import audit, connections, endpoints, feed, fields, openapi, versions
+from ostiary.access.methods import AuthMethod
+from ostiary.directory import (
+    audit,
+    connections,
+    endpoints,
+    feed,
+    fields,
+    openapi,
+    public_urls,
+    versions,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
@@ -120,6 +130,32 @@ def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Sav
         sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
         collection.delete()
     return Saved(value=None, sequence=sequence)
+
+
+def document(
+    by: Actor, collection_id: int, method: AuthMethod = AuthMethod.TOKEN
+) -> Mapping[str, object]:
+    """The collection as an OpenAPI document for a consumer with `method`: the active endpoints."""
+    collection = find(by, collection_id)
+    gateway = public_urls.gateway_url()
+    operations = [
+        openapi.Operation(
+            name=endpoint.name,
+            method=endpoint.method,
+            path=endpoint.path,
+            description=endpoint.description,
+        )
+        for endpoint in collection.endpoints.filter(active=True).order_by("pk")
+    ]
+    return openapi.write(
+        title=collection.name,
+        version=collection.version,
+        description=collection.description,
+        url=f"{gateway}/{collection.handle}",
+        operations=operations,
+        method=method,
+        token_url=f"{gateway}/oauth2/token",
+    )
 
 
 def locked(by: Actor, collection_id: int) -> Collection:

@@ -96,6 +96,11 @@ def delete(*, by: Actor, connection_id: int, if_match: str | None = None) -> Sav
     return Saved(value=None, sequence=sequence)
 
 
+def own_listeners() -> tuple[settings.Bind, ...]:
+    """Where Ostiary itself listens: no upstream may lead back there."""
+    return settings.current().gateway_bind, settings.current().control_bind
+
+
 def _locked(by: Actor, connection_id: int) -> Connection:
     found = find(by, connection_id)
     require(by, Role.EDITOR, found.project_id)
@@ -151,7 +156,7 @@ def _urls(problems: fields.Problems, value: object) -> list[str]:
     if len(texts) > MOST_URLS:
         problems.add("base_url", f"at most {MOST_URLS} URLs fit")
         return []
-    own = [settings.current().gateway_bind, settings.current().control_bind]
+    own = own_listeners()
     urls = []
     for text in texts:
         try:

@@ -26,7 +26,7 @@ def alive(profile: AccessProfile) -> QuerySet[Credential]:
     """The credentials that may still be used, the newest first."""
     now = timezone.now()
     return (
-        Credential.objects.filter(profile=profile, revoked_at=None)
+        Credential.objects.filter(profile=profile, trial=False, revoked_at=None)
         .filter(Q(overlap_until=None) | Q(overlap_until__gt=now))
         .filter(Q(expires_at=None) | Q(expires_at__gt=now))
         .order_by("-pk")
@@ -109,6 +109,29 @@ def add_issued(profile: AccessProfile, *, expires_at: datetime | None = None) ->
     return token
 
 
+def add_trial(profile: AccessProfile, *, expires_at: datetime) -> tuple[Credential, Secret]:
+    """Issue a credential for one call of an owner's own: a token, or the client id of one.
+
+    It is in nobody's hands, so it does not count among the two that may be alive.
+    """
+    oauth = profile.auth_type == AuthMethod.OAUTH2
+    if oauth:
+        client_id = tokens.issue_client_id()
+        secret, fingerprint = Secret(client_id), tokens.client_fingerprint(client_id)
+    else:
+        ring = KeyRing.load(settings.current().data / "keyring.json")
+        secret = tokens.issue_token(ring.issue_key)
+        fingerprint = tokens.fingerprint(secret.reveal())
+    credential = Credential.objects.create(
+        profile=profile,
+        fingerprint=fingerprint,
+        public_id=secret.reveal() if oauth else "",
+        trial=True,
+        expires_at=expires_at,
+    )
+    return credential, secret
+
+
 def add_imported(
     profile: AccessProfile,
     problems: fields.Problems,
@@ -189,7 +212,7 @@ def refresh(
 def _retire(profile: AccessProfile, overlap_seconds: int) -> None:
     now = timezone.now()
     newest = alive(profile).filter(overlap_until=None).first()
-    old = Credential.objects.filter(profile=profile, revoked_at=None)
+    old = Credential.objects.filter(profile=profile, trial=False, revoked_at=None)
     if overlap_seconds and newest is not None:
         old = old.exclude(pk=newest.pk)
         newest.overlap_until = now + timedelta(seconds=overlap_seconds)

@@ -15,6 +15,8 @@ from ostiary.directory.models import Collection, Endpoint, Recipe
 from ostiary.directory.permission import require
 
 TIMEOUTS = (1, 240)
+#: What to give for a timeout to have none of its own any more.
+INHERITED = "inherited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,9 @@ def _fill(endpoint: Endpoint, given: Given) -> None:
         endpoint.description = fields.text(
             problems, "description", given.description, maximum=4000, required=False, lines=True
         )
-    if given.timeout_seconds is not None:
+    if given.timeout_seconds == INHERITED:
+        endpoint.timeout_seconds = None
+    elif given.timeout_seconds is not None:
         least, most = TIMEOUTS
         endpoint.timeout_seconds = fields.number(
             problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=None

@@ -61,6 +61,13 @@ def published() -> list[SigningKey]:
     return list(SigningKey.objects.exclude(retired_at__lt=limit).order_by("-pk"))
 
 
+def signing() -> access_tokens.SigningKey:
+    """The key that signs now."""
+    newest = SigningKey.objects.filter(retired_at=None).latest("pk")
+    ring = KeyRing.load(settings.current().data / "keyring.json")
+    return access_tokens.load_key(newest.kid, ring.open(newest.sealed, context(newest.kid)))
+
+
 def revoke_token(*, profile_id: int, token_id: str, expires_at: int) -> int:
     """Revoke one access token; the sequence after which it is dead at the gateway."""
     until = datetime.fromtimestamp(expires_at, tz=UTC)

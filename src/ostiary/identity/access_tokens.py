@@ -56,7 +56,9 @@ def load_public(public: Mapping[str, Any]) -> ECKey:
     )
 
 
-def issue(key: SigningKey, *, issuer: str, client_id: str, now: int) -> Issued:
+def issue(
+    key: SigningKey, *, issuer: str, client_id: str, now: int, lifetime: int = LIFETIME_SECONDS
+) -> Issued:
     """A token for a client; `now` in Unix seconds."""
     claims = {
         "iss": issuer,
@@ -64,11 +66,12 @@ def issue(key: SigningKey, *, issuer: str, client_id: str, now: int) -> Issued:
         "sub": client_id,
         "client_id": client_id,
         "iat": now,
-        "exp": now + LIFETIME_SECONDS,
+        "exp": now + lifetime,
         "jti": secrets.token_urlsafe(16),
     }
     header = {"alg": ALGORITHM, "typ": TYPE, "kid": key.id}
-    return Issued(token=Secret(jwt.encode(header, claims, key.key, algorithms=[ALGORITHM])))
+    token = Secret(jwt.encode(header, claims, key.key, algorithms=[ALGORITHM]))
+    return Issued(token=token, expires_in=lifetime)
 
 
 def is_ours(token: SignedToken) -> bool:

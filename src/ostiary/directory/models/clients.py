@@ -82,6 +82,8 @@ class Credential(models.Model):
     prefix = models.CharField(max_length=16, blank=True, default="")
     last_four = models.CharField(max_length=4, blank=True, default="")
     imported = models.BooleanField(default=False)
+    #: Made for one call of an owner's own (`directory.trials`), and deleted right after it.
+    trial = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True)
     #: Set when a newer one replaced it and it may still be used for a while.

@@ -1,0 +1,234 @@
+"""**Try it**: one call of an endpoint through the real gateway, as a profile of the owner's choice.
+
+The console makes the call itself, from this machine to the gateway's own listener. A credential that
+is pasted goes into that one call: it is not kept, and not shown again.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from ostiary import settings
+from ostiary.access.paths import parse_template
+from ostiary.console.listing import number_of
+from ostiary.console.saving import in_force
+from ostiary.console.viewer import page
+from ostiary.directory import access_profiles, endpoints, fields, public_urls, trials
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import Invalid
+from ostiary.directory.models import Endpoint
+from ostiary.directory.permission import require
+from ostiary.gateway import calling
+from ostiary.identity.secret import Secret
+
+#: Profiles that can be chosen from; more are found by their name.
+MOST_PROFILES = 50
+LARGEST_BODY = 256 * 1024
+LONGEST_CREDENTIAL = 16 * 1024
+#: Seconds on top of the endpoint's own, so that it is the gateway that says "too late".
+MARGIN = 5
+#: What frames or routes a call, or says who calls: this form has fields for it, or nobody may say it.
+_NOT_HERE = re.compile(
+    r"(?i)(host|connection|content-length|transfer-encoding|te|trailer|upgrade|expect|keep-alive"
+    r"|authorization|api-token|cookie|forwarded|x-forwarded-.*|x-ostiary-.*|proxy-.*)"
+)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_TEXT = re.compile(r"[\x20-\x7e\t]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An answer as the page shows it: texts, without the credential that it may repeat."""
+
+    answer: calling.Answer
+    headers: tuple[tuple[str, str], ...]
+    body: str
+    binary: bool
+    request_id: str
+
+    @property
+    def good(self) -> bool:
+        return self.answer.status < 400
+
+
+@sensitive_post_parameters("credential")
+@page
+@require_http_methods(["GET", "POST"])
+def endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
+    found = endpoints.find(by, endpoint_id)
+    require(by, Role.EDITOR, found.collection.project_id)
+    context: dict[str, object] = {"errors": {}}
+    if request.method == "POST":
+        try:
+            context["shown"] = _try(request, by, found)
+        except Invalid as error:
+            context["errors"] = error.errors
+        except calling.NoAnswer as error:
+            context["silence"] = str(error)
+    template = "console/try.html"
+    if request.htmx:  # type: ignore[attr-defined]
+        template = "console/try_answer.html"
+    else:
+        context |= _form(request, by, found)
+    bad = context["errors"] and not request.htmx  # type: ignore[attr-defined]
+    return render(request, template, context, status=400 if bad else 200)
+
+
+def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, object]:
+    given = request.POST if request.method == "POST" else request.GET
+    usable = access_profiles.profiles(by).filter(collections=endpoint.collection_id)
+    if not by.admin:
+        edited = [id_ for id_ in by.project_ids if by.may(Role.EDITOR, id_)]
+        usable = usable.filter(client__project_id__in=edited)
+    search = given.get("find", "").strip()[:100]
+    if search:
+        usable = usable.filter(name__icontains=search)
+    some = list(usable.order_by("name", "pk")[: MOST_PROFILES + 1])
+    return {
+        "endpoint": endpoint,
+        "collection": endpoint.collection,
+        "url": f"{public_urls.gateway_url()}/{endpoint.collection.handle}{endpoint.path}",
+        "profiles": some[:MOST_PROFILES],
+        "many": len(some) > MOST_PROFILES or bool(search),
+        "given": given,
+        "parameters": [
+            (name, given.get(f"path-{name}", ""))
+            for name in parse_template(endpoint.path).parameters
+        ],
+        "has_body": endpoint.method in {"POST", "PUT", "PATCH", "DELETE"},
+        "address": _listener().host,
+    }
+
+
+def _listener() -> calling.Listener:
+    current = settings.current()
+    return calling.Listener(bind=current.gateway_bind, certificate=current.certificate)
+
+
+def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
+    """Make the call; the credential that is issued for it is cut off in any case."""
+    problems = fields.Problems()
+    target = _target(problems, endpoint, request.POST)
+    headers = _headers(problems, request.POST)
+    body = request.POST.get("body", "").encode("utf-8", "replace")
+    if len(body) > LARGEST_BODY:
+        problems.add("body", f"is longer than {LARGEST_BODY // 1024} KB")
+    pasted = _pasted(problems, request.POST)
+    problems.raise_if_any()
+    trial = trials.begin(
+        by=by,
+        endpoint_id=endpoint.pk,
+        profile_id=number_of(request.POST.get("profile")),
+        pasted=pasted,
+    )
+    asked = calling.Asked(
+        method=endpoint.method,
+        target=target,
+        headers=(*headers, ("Authorization", f"Bearer {trial.secret.reveal()}")),
+        body=body,
+    )
+    try:
+        answer = calling.call(_listener(), asked, seconds=_seconds(endpoint) + MARGIN)
+    finally:
+        in_force(request, trials.end(trial))
+    return _shown(answer, trial.secret)
+
+
+def _seconds(endpoint: Endpoint) -> int:
+    connection = endpoint.collection.connection
+    return endpoint.timeout_seconds or (connection.timeout_seconds if connection else 30)
+
+
+def _target(problems: fields.Problems, endpoint: Endpoint, given: QueryDict) -> str:
+    path = endpoint.path
+    for name in parse_template(endpoint.path).parameters:
+        value = given.get(f"path-{name}", "")
+        if not value or value in {".", ".."} or len(value) > 500:
+            problems.add("path", f"{name}: must be a text of at most 500 characters, and no dots")
+        path = path.replace(f"{{{name}}}", quote(value, safe=""), 1)
+    pairs = []
+    for line in given.get("query", "").splitlines():
+        name, _, value = line.strip().partition("=")
+        if name:
+            pairs.append((name, value))
+    query = urlencode(pairs, quote_via=quote)
+    if len(query) > 8000:
+        problems.add("query", "is too long")
+    return f"/{endpoint.collection.handle}{path}" + (f"?{query}" if query else "")
+
+
+def _headers(problems: fields.Problems, given: QueryDict) -> tuple[tuple[str, str], ...]:
+    found = [("User-Agent", "Ostiary-console"), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
+    kind = given.get("content_type", "").strip()
+    if kind and given.get("body"):
+        if _TEXT.fullmatch(kind) and len(kind) < 200:
+            found.append(("Content-Type", kind))
+        else:
+            problems.add("content_type", "is no content type")
+    for line in given.get("headers", "").splitlines()[:100]:
+        if not line.strip():
+            continue
+        name, colon, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        if not colon or not _HEADER_NAME.fullmatch(name) or not _TEXT.fullmatch(value):
+            problems.add("headers", f"{line.strip()[:60]!r} is no header such as Accept: text/csv")
+        elif _NOT_HERE.fullmatch(name):
+            problems.add("headers", f"{name} can't be set here")
+        elif len(value) > 4000:
+            problems.add("headers", f"{name} is too long")
+        else:
+            found = [pair for pair in found if pair[0].lower() != name.lower()]
+            found.append((name, value))
+    return tuple(found)
+
+
+def _pasted(problems: fields.Problems, given: QueryDict) -> Secret | None:
+    text = given.get("credential", "").strip()
+    if not text:
+        return None
+    if len(text) > LONGEST_CREDENTIAL or not re.fullmatch(r"[\x21-\x7e]+", text):
+        problems.add("credential", "is no credential: a text without spaces")
+    return Secret(text)
+
+
+def _shown(answer: calling.Answer, secret: Secret) -> Shown:
+    headers = tuple((name, _without(secret, value)) for name, value in answer.headers)
+    kind = next((v for n, v in headers if n.lower() == "content-type"), "").lower()
+    try:
+        text = answer.body.decode("utf-8", "strict" if answer.complete else "ignore")
+        binary = "\x00" in text
+    except UnicodeDecodeError:
+        text, binary = "", True
+    content = _json(text) if "json" in kind else None
+    request_id = next((v for n, v in headers if n.lower() == "x-request-id"), "")
+    if isinstance(content, Mapping) and not request_id and "reason" in content:
+        request_id = str(content.get("request_id", ""))
+    if content is not None:
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+    return Shown(
+        answer=answer,
+        headers=headers,
+        body="" if binary else _without(secret, text),
+        binary=binary,
+        request_id=request_id[:100],
+    )
+
+
+def _json(text: str) -> object | None:
+    try:
+        content: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return content
+
+
+def _without(secret: Secret, text: str) -> str:
+    """A text in which the credential does not stand: upstreams may repeat what they are told."""
+    return text.replace(secret.reveal(), "•••") if secret else text

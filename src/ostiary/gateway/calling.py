@@ -1,0 +1,117 @@
+"""One call of our own gateway from this machine, as a consumer makes it.
+
+It goes to the gateway's listener and nowhere else: whoever asks for it names a path, never an
+address. What comes back is bounded in size and in time.
+"""
+
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from ostiary.settings import Bind
+
+#: Bytes of an answer that are read; the rest is not asked for.
+LARGEST = 64 * 1024
+
+
+class NoAnswer(Exception):
+    """The gateway did not answer; the text is one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Where the gateway listens; `certificate` is its own, if it speaks TLS."""
+
+    bind: Bind
+    certificate: Path | None
+
+    @property
+    def host(self) -> str:
+        """An address of this machine at which it listens."""
+        host = self.bind[0]
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self.certificate else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.bind[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A call: `target` is path and query, encoded; the headers are whole."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back. `address` is where the gateway saw the call come from."""
+
+    status: int
+    phrase: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    complete: bool
+    milliseconds: float
+    address: str
+
+
+def call(listener: Listener, asked: Asked, *, seconds: float) -> Answer:
+    """Make the call; raises NoAnswer after `seconds` without an answer."""
+    timeout = httpx.Timeout(seconds, connect=5.0)
+    began = time.monotonic()
+    try:
+        with (
+            httpx.Client(verify=_trusted(listener), trust_env=False, timeout=timeout) as client,
+            client.stream(
+                asked.method,
+                listener.url,
+                headers=list(asked.headers),
+                content=asked.body or None,
+                # As it is: nobody is to tidy up a path that the gateway should judge.
+                extensions={"target": asked.target.encode()},
+            ) as response,
+        ):
+            body, complete = _read(response, began + seconds)
+            stream = response.extensions["network_stream"]
+            return Answer(
+                status=response.status_code,
+                phrase=response.reason_phrase,
+                headers=tuple(response.headers.multi_items()),
+                body=body,
+                complete=complete,
+                milliseconds=(time.monotonic() - began) * 1000,
+                address=str(stream.get_extra_info("client_addr")[0]),
+            )
+    except httpx.TimeoutException:
+        raise NoAnswer(f"There was no answer within {seconds:.0f} seconds.") from None
+    except httpx.HTTPError:
+        raise NoAnswer(f"The gateway does not answer at {listener.url}.") from None
+
+
+def _read(response: httpx.Response, deadline: float) -> tuple[bytes, bool]:
+    """The beginning of a body, and whether it is all of it."""
+    body = bytearray()
+    for part in response.iter_raw():
+        body += part
+        if len(body) > LARGEST or time.monotonic() > deadline:
+            return bytes(body[:LARGEST]), False
+    return bytes(body), True
+
+
+def _trusted(listener: Listener) -> ssl.SSLContext | bool:
+    """Trust in the gateway's own certificate alone, whatever names it is for."""
+    if listener.certificate is None:
+        return False
+    context = ssl.create_default_context(cafile=str(listener.certificate))
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context

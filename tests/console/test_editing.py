@@ -1,0 +1,141 @@
+"""Collections and endpoints are edited in the console; nothing that was typed is lost."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from tests.console.steps import at, looks_good
+from tests.stage import Stage, Upstream
+
+pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="module")
+def collection(stage: Stage, upstream: Upstream) -> Any:
+    paths = ("GET /things/{id}", "GET /things/new", "POST /things")
+    return stage.a_collection(upstream, *paths, name="Edited")
+
+
+@pytest.fixture(scope="module")
+def token(stage: Stage, collection: Any) -> str:
+    return str(stage.a_profile(collection)["secret"])
+
+
+def test_an_endpoint_is_changed_and_the_gateway_follows(
+    owner: Page, stage: Stage, collection: Any, token: str, upstream: Upstream
+) -> None:
+    at(owner, stage, f"/collections/{collection['id']}")
+    owner.get_by_role("link", name="Edit GET /things/{id}").click()
+    owner.get_by_label("Name", exact=True).fill("Show an article")
+    owner.get_by_label("Path", exact=True).fill("/articles/{id}")
+    owner.get_by_label("Path on the upstream", exact=True).fill("/v2/articles/{id}/show")
+    owner.get_by_label("Timeout in seconds", exact=True).fill("7")
+    owner.get_by_label("Description", exact=True).fill("One article")
+    looks_good(owner, "endpoint-edit")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("status")).to_contain_text("was changed")
+    assert stage.call("/edited-v1/things/5", token).status == 404
+    assert stage.call("/edited-v1/articles/5", token).status == 200
+    assert upstream.seen[-1].target == "/v2/articles/5/show"
+    # Emptied, both follow again: the path, and the connection's timeout.
+    owner.get_by_role("link", name="Edit GET /articles/{id}").click()
+    expect(owner.get_by_label("Timeout in seconds", exact=True)).to_have_value("7")
+    owner.get_by_label("Path on the upstream", exact=True).fill("")
+    owner.get_by_label("Timeout in seconds", exact=True).fill("")
+    owner.get_by_role("button", name="Save").click()
+    assert stage.call("/edited-v1/articles/5", token).status == 200
+    assert upstream.seen[-1].target == "/articles/5"
+
+
+def test_mistakes_in_an_endpoint_are_said_and_kept(
+    owner: Page, stage: Stage, collection: Any
+) -> None:
+    at(owner, stage, f"/collections/{collection['id']}")
+    owner.get_by_role("link", name="Edit POST /things").click()
+    owner.get_by_label("Timeout in seconds", exact=True).fill("soon")
+    owner.get_by_label("Path on the upstream", exact=True).fill("/x/{other}")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("alert").filter(has_text="from 1 to 240")).to_be_visible()
+    expect(owner.get_by_role("alert").filter(has_text="other is not in the path")).to_be_visible()
+    expect(owner.get_by_label("Timeout in seconds", exact=True)).to_have_value("soon")
+
+
+def test_a_path_says_what_it_matches_while_it_is_typed(
+    owner: Page, stage: Stage, collection: Any
+) -> None:
+    at(owner, stage, f"/collections/{collection['id']}/endpoints/new")
+    path = owner.get_by_label("Path", exact=True)
+    path.press_sequentially("/things/{number}")
+    expect(owner.get_by_text("/edited-v1/things/42")).to_be_visible()
+    expect(owner.get_by_text(re.compile("more literal"))).to_be_visible()
+    path.fill("/things/{")
+    path.press_sequentially("x")
+    expect(owner.get_by_text("a parameter must be a whole segment")).to_be_visible()
+    path.fill("/articles/")
+    path.press_sequentially("{x}")
+    expect(owner.get_by_text("has these calls already")).to_be_visible()
+
+
+def test_a_base_url_says_what_it_means_while_it_is_typed(owner: Page, stage: Stage) -> None:
+    at(owner, stage, "/connections/new")
+    urls = owner.get_by_label("Base URLs", exact=True)
+    urls.press_sequentially("http://10.0.0.7:9000/api")
+    expect(owner.get_by_text("without encryption")).to_be_visible()
+    urls.fill("http://169.254.169.254")
+    urls.press_sequentially("/x")
+    expect(owner.locator("#url-help .problem")).to_be_visible()
+
+
+def test_a_collection_is_changed(owner: Page, stage: Stage, collection: Any, token: str) -> None:
+    at(owner, stage, f"/collections/{collection['id']}")
+    owner.get_by_role("link", name="Edit collection").click()
+    owner.get_by_label("Name", exact=True).fill("Edited well")
+    owner.get_by_label("Version", exact=True).fill("1.1")
+    owner.get_by_label("Origins of browsers", exact=True).fill("https://app.example.com/path")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("alert")).to_contain_text("is no origin")
+    expect(owner.get_by_label("Name", exact=True)).to_have_value("Edited well")
+    owner.get_by_label("Origins of browsers", exact=True).fill("https://app.example.com")
+    owner.get_by_label("The consumer's credential").check()
+    looks_good(owner, "collection-edit")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("heading", name="Edited well", level=1)).to_be_visible()
+    origin = {"Origin": "https://app.example.com"}
+    answer = stage.call("/edited-v1/things/new", token, headers=origin)
+    assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert token in answer.body.decode()
+
+
+def test_two_who_edit_at_once_are_told(owner: Page, stage: Stage, collection: Any) -> None:
+    at(owner, stage, f"/collections/{collection['id']}/edit")
+    stage.done("PUT", f"api_collections/{collection['id']}", {"description": "Theirs"})
+    owner.get_by_label("Description", exact=True).fill("Mine")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("alert")).to_contain_text("Somebody else changed it")
+    expect(owner.get_by_label("Description", exact=True)).to_have_value("Mine")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_text("Mine")).to_be_visible()
+
+
+def test_the_document_is_downloaded_for_a_method(
+    owner: Page, stage: Stage, collection: Any
+) -> None:
+    at(owner, stage, f"/collections/{collection['id']}")
+    with owner.expect_download() as got:
+        owner.get_by_role("link", name="OAuth 2.0 access token").click()
+    document = json.loads(got.value.path().read_text())
+    assert got.value.suggested_filename == "edited-v1.json"
+    assert document["servers"][0]["url"].endswith(f":{stage.gateway}/edited-v1")
+    assert "/articles/{id}" in document["paths"]
+    flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
+    assert flow["tokenUrl"].endswith("/oauth2/token")
