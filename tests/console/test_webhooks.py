@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from standardwebhooks.webhooks import Webhook
-from tests.console.test_flows import at, looks_good
+from tests.console.steps import at, looks_good
 from tests.stage import Stage
 from tests.webhooks.receiver import Receiver
 
