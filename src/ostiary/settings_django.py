@@ -29,6 +29,7 @@ AUTH_USER_MODEL = "directory.Member"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 ROOT_URLCONF = "ostiary.console.urls"
 MIDDLEWARE = [
+    "ostiary.console.observing.Observed",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ostiary.console.security.Headers",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ostiary.authority import measures
 from ostiary.identity import key_sets
 from ostiary.identity.fetching import Fetcher, FetchRefused
 from ostiary.identity.key_sets import BadKeySet, KeySet
@@ -105,12 +106,15 @@ class ProviderKeys:
         except (FetchRefused, BadKeySet) as error:
             held.problem = str(error)
             log.warning("keys of %s: %s", source.issuer or source.jwks_uri, error)
+            measures.fetched("refused")
             return
         except Exception:
             # Whatever it was, the old keys stay, and it is tried again after the interval.
             held.problem = "the keys could not be fetched"
             log.exception("keys of %s", source.issuer or source.jwks_uri)
+            measures.fetched("failed")
             return
+        measures.fetched("ok")
         held.fetched_at, held.problem = self._clock(), ""
         await asyncio.to_thread(self._store, source, issuer, content)
 

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 import uvicorn
 from django.db import close_old_connections
 
+from ostiary import exposition
+from ostiary.authority import measures
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
@@ -39,7 +41,9 @@ class Control:
             return
         query = parse_qs(scope["query_string"].decode("latin-1"))
         sequence = int(query.get("sequence", ["0"])[0])
-        done = await self._follower.confirm(sequence, seconds=CONFIRM_SECONDS)
+        with measures.confirming() as told:
+            done = await self._follower.confirm(sequence, seconds=CONFIRM_SECONDS)
+            told["done"] = done
         body = json.dumps({"confirmed": self._follower.confirmed}).encode()
         headers = [(b"content-length", str(len(body)).encode())]
         await send(
@@ -80,7 +84,7 @@ async def _serve(
     key_set_seconds: int,
     ready: Callable[[], None],
 ) -> None:
-    lookup = await _open(database)
+    lookup = measures.MeasuredLookup(await _open(database))
     providers = ProviderKeys(
         folder=node.run / "provider-keys",
         fetcher=Fetcher(),
@@ -92,6 +96,7 @@ async def _serve(
     prover = Prover(lookup, signing, providers, keyring)
     follower = Follower(node, keyring, providers)
     following = asyncio.create_task(follower.run())
+    measures.CONFIRMED.set_function(lambda: follower.confirmed)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
     servers = (
         _server(Upcalls(lookup, prover, follower.mark_bound)),
@@ -104,12 +109,14 @@ async def _serve(
     ]
     while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.01)
+    shown = await exposition.show(node.run, "authority")
     ready()
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*running)
     following.cancel()
+    shown.close()
     await lookup.close()
 
 

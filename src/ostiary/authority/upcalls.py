@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ostiary.authority import measures
 from ostiary.authority.answers import BadQuestion, read_question, write_answer
 from ostiary.authority.deciding import answer
 from ostiary.authority.lookup import Lookup
@@ -33,17 +34,20 @@ class Upcalls:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, body: bytes) -> tuple[int, bytes]:
+        began = time.perf_counter()
         try:
             question = read_question(body)
             verdict = await answer(question, self._prover, self._lookup, int(time.time()))
             if verdict.bound and verdict.profile:
                 await self._mark_bound(key_of(question.form, question.credential))
+            measures.decided(verdict, began)
             return 200, write_answer(verdict)
         except BadQuestion:
             return 400, b""
         except Exception:
             # Fail closed: the one broad except of a decision.
             log.exception("an upcall could not be answered")
+            measures.failed(began)
             return 500, b""
 
 

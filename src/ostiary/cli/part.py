@@ -90,6 +90,7 @@ def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
     runner.serve(
         data=settings.data,
         recipes=settings.recipes,
+        run=settings.run,
         calls=inherited("recipes"),
         control=inherited("recipes_control"),
         ready=ready,

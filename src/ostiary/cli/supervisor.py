@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ostiary import exposition
+from ostiary.cli import measures
 from ostiary.cli.failure import Failure
 
 Say = Callable[[str], None]
@@ -73,6 +75,8 @@ class _Keeper:
                 raise self._failed(how)
             if asyncio.get_running_loop().time() > healthy_since:
                 delay = self.pace.first_delay
+            measures.READY.labels(self.part.name).set(0)
+            measures.RESTARTS.labels(self.part.name).inc()
             self.say(f"{self.part.name} died ({how}), restarting")
             await asyncio.sleep(delay)
             delay = min(2 * delay, self.pace.longest_delay)
@@ -89,6 +93,7 @@ class _Keeper:
                 raise self._failed(how)
             return how
         if running.ready.is_set():
+            measures.READY.labels(self.part.name).set(1)
             self.say(f"{self.part.name} ready")
             self.once_ready.set()
         return _ending(await exited)
@@ -250,7 +255,12 @@ async def _until_signalled(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, _ignore)
-    await supervise(parts, run=folder, say=say, write=write, stop=stop, greeting=greeting)
+    exposition.forget(folder)
+    shown = await exposition.show(folder, "supervisor")
+    try:
+        await supervise(parts, run=folder, say=say, write=write, stop=stop, greeting=greeting)
+    finally:
+        shown.close()
 
 
 def _ignore() -> None:

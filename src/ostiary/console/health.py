@@ -1,26 +1,26 @@
-"""`/healthz`: whether this process can do its work."""
+"""`/healthz` and `/readyz`: for whoever keeps this process running, or sends it requests."""
 
-from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
 
-from ostiary import settings
+from ostiary.console import readiness
+from ostiary.console.metrics import may_look
 
 
+@require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 if the database answers and the authority's socket is there; else 503, with which."""
-    checks = {
-        "database": _database(),
-        "authority": (settings.current().run / "authority.sock").exists(),
-    }
-    return JsonResponse(
-        {"ok": all(checks.values()), "checks": checks}, status=200 if all(checks.values()) else 503
-    )
+    """200 as long as this process answers: there is no use in starting it anew."""
+    return JsonResponse({"ok": True})
 
 
-def _database() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 if all of this machine can do its work, else 503; with a token, what is the matter."""
+    states = readiness.check()
+    ok = all(state.ok for state in states.values())
+    content: dict[str, object] = {"ok": ok}
+    if may_look(request):
+        content["checks"] = {
+            name: {"ok": state.ok, "state": state.said} for name, state in states.items()
+        }
+    return JsonResponse(content, status=200 if ok else 503)

@@ -8,6 +8,7 @@ from ostiary.console import (
     collections,
     connections,
     health,
+    metrics,
     pages,
     policies,
     profiles,
@@ -22,6 +23,8 @@ from ostiary.console import (
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.home, name="home"),
     path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("sign-in", sign_in.with_password, name="sign-in"),
     path("sign-in/link", sign_in.with_link, name="sign-in-link"),
     path("sign-out", sign_in.sign_out, name="sign-out"),

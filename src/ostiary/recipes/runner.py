@@ -18,7 +18,9 @@ from urllib.parse import parse_qs
 import uvicorn
 import uvloop
 
+from ostiary import exposition
 from ostiary.access.reasons import Reason, refusal
+from ostiary.recipes import measures
 from ostiary.recipes.folder import Folder
 from ostiary.recipes.inputs import BadInput, merged
 from ostiary.recipes.jobs import Job, Jobs, now
@@ -39,18 +41,20 @@ def serve(
     *,
     data: Path,
     recipes: Path,
+    run: Path,
     calls: socket.socket,
     control: socket.socket,
     ready: Callable[[], None],
 ) -> None:
     """Run until SIGTERM. Both sockets are listening already; `ready` is called once."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(data, recipes, calls, control, ready))
+        runner.run(_serve(data, recipes, run, calls, control, ready))
 
 
 async def _serve(
     data: Path,
     recipes: Path,
+    run: Path,
     calls: socket.socket,
     control: socket.socket,
     ready: Callable[[], None],
@@ -72,6 +76,8 @@ async def _serve(
     ]
     while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.01)
+    measures.WORKERS.set(WORKERS)
+    shown = await exposition.show(run, "recipes")
     ready()
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
@@ -81,6 +87,7 @@ async def _serve(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+    shown.close()
     jobs.close()
     await pool.close()
 
@@ -144,17 +151,20 @@ class Calls:
         trace = ""
         answer: dict[str, Any] = {}
         try:
-            answer = await self._pool.call(
-                _message(headers, given), seconds=float(headers.get("x-ostiary-timeout", "30"))
-            )
+            with measures.CALLING.track_inprogress():
+                answer = await self._pool.call(
+                    _message(headers, given), seconds=float(headers.get("x-ostiary-timeout", "30"))
+                )
             outcome, trace = str(answer["outcome"]), str(answer.get("trace", ""))
         except Overloaded:
+            measures.called("overloaded", time.perf_counter() - clock)
             await _refuse(send, Reason.OVERLOADED, headers)
             return
         except TooLong:
             outcome, trace = "timeout", "The recipe did not end in its time and was stopped."
         except Died:
             outcome, trace = "died", "The recipe's process ended: out of memory, or ended by it."
+        measures.called(outcome, time.perf_counter() - clock)
         if outcome == "absent":
             await _refuse(send, Reason.RECIPE_STOPPED, headers)
             return

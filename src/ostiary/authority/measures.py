@@ -1,0 +1,101 @@
+"""What the authority counts of itself, for `/metrics`. Labels are closed sets."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from ostiary.access.reasons import by_code
+from ostiary.authority.answers import Lease, Refused
+from ostiary.authority.lookup import Lookup, Row, StoredKey
+
+#: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 0.25.
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+_UPCALLS = Counter(
+    "ostiary_upcalls", "Calls without a lease that were decided.", ("verdict", "reason")
+)
+_UPCALL_SECONDS = Histogram("ostiary_upcall_seconds", "How long deciding took.", buckets=BUCKETS)
+_LOOKUP_SECONDS = Histogram(
+    "ostiary_lookup_seconds", "How long the database took.", ("statement",), buckets=BUCKETS
+)
+_FETCHES = Counter("ostiary_key_set_fetches", "Fetches of OpenID providers' keys.", ("outcome",))
+_CONFIRM_SECONDS = Histogram(
+    "ostiary_confirm_seconds",
+    "How long it took until a change was in force, as who asked saw it.",
+    ("outcome",),
+    buckets=BUCKETS,
+)
+#: The sequence of the change feed up to which the gateway has acknowledged every command.
+CONFIRMED = Gauge(
+    "ostiary_confirmed_sequence", "The last change of the feed that is in force at the gateway."
+)
+
+
+def decided(verdict: Lease | Refused, began: float) -> None:
+    """Count an upcall that was answered; `began` by `time.perf_counter`."""
+    if isinstance(verdict, Lease):
+        _count("leased", "", began)
+    else:
+        _count("refused", by_code(verdict.code).value, began)
+
+
+def failed(began: float) -> None:
+    """Count an upcall that has no answer."""
+    _count("failed", "", began)
+
+
+def _count(verdict: str, reason: str, began: float) -> None:
+    _UPCALLS.labels(verdict, reason).inc()
+    _UPCALL_SECONDS.observe(time.perf_counter() - began)
+
+
+def fetched(outcome: str) -> None:
+    """Count a fetch of keys: `ok`, `refused` or `failed`."""
+    _FETCHES.labels(outcome).inc()
+
+
+@contextlib.contextmanager
+def confirming() -> Iterator[dict[str, bool]]:
+    """Time a confirmation; the block says in `done` how it ended."""
+    began, told = time.perf_counter(), {"done": False}
+    try:
+        yield told
+    finally:
+        outcome = "confirmed" if told["done"] else "too_late"
+        _CONFIRM_SECONDS.labels(outcome).observe(time.perf_counter() - began)
+
+
+class MeasuredLookup:
+    """A lookup whose statements are timed."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._times = {
+            name: _LOOKUP_SECONDS.labels(name)
+            for name in ("credential", "quota", "claims", "signing_keys", "revoked")
+        }
+
+    async def find(self, fingerprint: bytes, collection: int) -> Row:
+        with self._times["credential"].time():
+            return await self._lookup.find(fingerprint, collection)
+
+    async def quota_used(self, profile: int, interval: str, start: int) -> int:
+        with self._times["quota"].time():
+            return await self._lookup.quota_used(profile, interval, start)
+
+    async def custom_claims(self) -> list[str]:
+        with self._times["claims"].time():
+            return await self._lookup.custom_claims()
+
+    async def signing_keys(self) -> list[StoredKey]:
+        with self._times["signing_keys"].time():
+            return await self._lookup.signing_keys()
+
+    async def token_revoked(self, fingerprint: bytes) -> bool:
+        with self._times["revoked"].time():
+            return await self._lookup.token_revoked(fingerprint)
+
+    async def close(self) -> None:
+        await self._lookup.close()

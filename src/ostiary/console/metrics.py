@@ -1,0 +1,121 @@
+"""`/metrics`: every part of this machine asked for its own, in Prometheus' text format.
+
+A part that does not answer is a metric, never an error of the whole.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from ostiary import exposition, settings
+from ostiary.directory import feed
+from ostiary.directory.actor import Role
+from ostiary.directory.management_tokens import authenticate
+from ostiary.gateway import statistics
+from ostiary.gateway.plan import Node
+from ostiary.identity.tokens import fingerprint
+
+#: Seconds that a part has for its answer; they are asked side by side.
+SECONDS = 1.0
+#: A token that was good so many seconds ago is good while the database is away: just then the
+#: metrics are wanted.
+REMEMBERED_SECONDS = 3600.0
+
+_pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="metrics")
+_seen: dict[bytes, float] = {}
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For whoever has a management token that sees every project; a viewer's is enough."""
+    if not may_look(request):
+        answer = HttpResponse("A management token that sees every project is needed.\n", status=401)
+        answer["WWW-Authenticate"] = 'Bearer realm="metrics"'
+        answer["Content-Type"] = "text/plain; charset=utf-8"
+        return answer
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Everything())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def may_look(request: HttpRequest) -> bool:
+    """Whether a request has a management token that sees the whole workspace.
+
+    Loopback is no reason to trust: a proxy on this machine makes everybody's calls from there.
+    """
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token:
+        return False
+    key = fingerprint(token)
+    try:
+        by = authenticate(token, str(request.META.get("REMOTE_ADDR", "")))
+    except DatabaseError:
+        return time.monotonic() - _seen.get(key, float("-inf")) < REMEMBERED_SECONDS
+    seen = by is not None and (by.admin or by.everywhere in set(Role))
+    if seen:
+        _seen[key] = time.monotonic()
+    else:
+        _seen.pop(key, None)
+    return seen
+
+
+class _Everything(Collector):
+    def collect(self) -> Iterator[Metric]:
+        return iter(gather())
+
+
+def gather() -> list[Metric]:
+    """The metrics of all parts that belong to this machine, with which of them answered."""
+    run = settings.current().run
+    asked = {
+        part: _pool.submit(exposition.read, run, part, seconds=SECONDS)
+        for part in exposition.PARTS
+        if exposition.socket_path(run, part).exists()
+    }
+    host, port = settings.current().gateway_bind
+    node = Node(run=run, host=host, port=port)
+    if node.socket.exists():
+        asked["gateway"] = _pool.submit(statistics.read, node.socket, seconds=SECONDS)
+    up = GaugeMetricFamily(
+        "ostiary_part_up", "1 if a part of this machine answered this scrape.", labels=["part"]
+    )
+    up.add_metric(["control"], 1)
+    found: dict[str, Metric] = {}
+    _merge(found, "control", REGISTRY.collect())
+    for part, future in asked.items():
+        try:
+            _merge(found, part, future.result())
+        except (exposition.PartSilent, statistics.GatewaySilent):
+            up.add_metric([part], 0)
+        else:
+            up.add_metric([part], 1)
+    return [up, *_feed(), *found.values()]
+
+
+def _merge(found: dict[str, Metric], part: str, metrics: Iterable[Metric]) -> None:
+    """Add a part's metrics; what every process has is told apart by the part."""
+    for metric in metrics:
+        if metric.name.startswith("python_"):
+            continue
+        of_process = metric.name.startswith("process_")
+        into = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+        for sample in metric.samples:
+            labels = sample.labels | ({"part": part} if of_process else {})
+            into.add_sample(sample.name, labels, sample.value)
+
+
+def _feed() -> Iterator[Metric]:
+    """The other end of `ostiary_confirmed_sequence`: their difference is what is not in force."""
+    try:
+        latest = feed.latest()
+    except DatabaseError:
+        return
+    yield GaugeMetricFamily("ostiary_feed_sequence", "The last change of the feed.", latest)

@@ -1,0 +1,199 @@
+"""Whether this machine can do its work now: the truth of each part, asked within seconds."""
+
+import contextlib
+import http.client
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from prometheus_client import Metric
+
+from ostiary import exposition, settings
+from ostiary.directory import feed
+from ostiary.gateway import statistics
+from ostiary.gateway.plan import Node
+from ostiary.unix_http import UnixConnection
+
+#: Seconds that a check has, and that all of them have together.
+SECONDS, LONGEST = 1.5, 3.0
+#: An answer is good for so long, in seconds: strangers may ask as often as they like.
+KEPT_SECONDS = 1.0
+#: Under so many free bytes the database may not be able to write what it has to.
+LEAST_FREE = 100 * 1024 * 1024
+#: A harvest is taken each second; one that is older, in seconds, tells that it is stuck.
+OLDEST_HARVEST = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a check found; one sentence, without a secret."""
+
+    ok: bool
+    said: str
+
+
+Check = Callable[[], State]
+
+
+class NotReady(Exception):
+    """What a check found wrong; one sentence."""
+
+
+def check() -> Mapping[str, State]:
+    """The state of everything that belongs to this machine, at most a second old."""
+    return _keeper.states()
+
+
+class _Keeper:
+    """Runs the checks side by side, once for all who ask within a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="readiness")
+        self._states: Mapping[str, State] = {}
+        self._until = float("-inf")
+        self._running: dict[str, Future[State]] = {}
+
+    def states(self) -> Mapping[str, State]:
+        with self._lock:
+            if time.monotonic() > self._until:
+                self._states = self._run()
+                self._until = time.monotonic() + KEPT_SECONDS
+            return self._states
+
+    def _run(self) -> Mapping[str, State]:
+        for name, each in _checks().items():
+            # One that hangs is not started once more.
+            if name not in self._running or self._running[name].done():
+                self._running[name] = self._pool.submit(_safely, each)
+        give_up = time.monotonic() + LONGEST
+        states = {}
+        for name, future in self._running.items():
+            try:
+                states[name] = future.result(max(0.0, give_up - time.monotonic()))
+            except TimeoutError:
+                states[name] = State(ok=False, said="It does not answer in time.")
+        return states
+
+
+_keeper = _Keeper()
+
+
+def _safely(each: Check) -> State:
+    close_old_connections()
+    try:
+        return each()
+    except NotReady as error:
+        return State(ok=False, said=str(error))
+    except (DatabaseError, InterfaceError):
+        return State(ok=False, said="The database does not answer.")
+
+
+def _checks() -> Mapping[str, Check]:
+    """The checks of the parts that this machine has: each makes a socket when it first starts."""
+    run = settings.current().run
+    checks: dict[str, Check] = {"database": _database, "disk": _disk}
+    if (run / "authority.sock").exists():
+        checks["authority"] = _authority
+        checks["gateway"] = _gateway
+    if (run / "recipes-control.sock").exists():
+        checks["recipes"] = _recipes
+    if exposition.socket_path(run, "collector").exists():
+        checks["collector"] = _collector
+    return checks
+
+
+def _database() -> State:
+    wanted = _on_disk()
+    missing = wanted - set(MigrationRecorder(connection).applied_migrations())
+    if missing:
+        raise NotReady(f"It lacks {len(missing)} migrations; start this version once.")
+    return State(ok=True, said="It answers, and its tables are this version's.")
+
+
+_migrations: set[tuple[str, str]] = set()
+
+
+def _on_disk() -> set[tuple[str, str]]:
+    """The migrations of this version; they do not change while it runs."""
+    if not _migrations:
+        _migrations.update(MigrationLoader(None).disk_migrations)
+    return _migrations
+
+
+def _disk() -> State:
+    data = settings.current().data
+    try:
+        free = shutil.disk_usage(data).free
+    except OSError as error:
+        raise NotReady("The data folder cannot be read.") from error
+    if free < LEAST_FREE:
+        raise NotReady(f"The data folder has {free // 2**20} MB left; make room.")
+    return State(ok=True, said=f"The data folder has {free // 2**20} MB left.")
+
+
+def _authority() -> State:
+    """In step: whatever is saved by now is in force when this ends."""
+    latest = feed.latest()
+    path = settings.current().run / "authority.sock"
+    asked = UnixConnection(path, seconds=SECONDS)
+    try:
+        asked.request("POST", f"/confirm?sequence={latest}")
+        confirmed = asked.getresponse().status == http.client.OK
+    except OSError as error:
+        if isinstance(error, TimeoutError) and _shows("authority"):
+            raise NotReady(f"The gateway does not follow change {latest}.") from error
+        raise NotReady("It does not answer.") from error
+    finally:
+        asked.close()
+    if not confirmed:
+        raise NotReady(f"The gateway does not follow change {latest}.")
+    return State(ok=True, said=f"Change {latest}, the last one, is in force.")
+
+
+def _shows(part: str) -> bool:
+    with contextlib.suppress(exposition.PartSilent):
+        return bool(exposition.read(settings.current().run, part, seconds=SECONDS))
+    return False
+
+
+def _gateway() -> State:
+    current = settings.current()
+    host, port = current.gateway_bind
+    node = Node(run=current.run, host=host, port=port)
+    try:
+        is_open = statistics.is_open(node.socket, seconds=SECONDS)
+    except statistics.GatewaySilent as error:
+        raise NotReady("HAProxy does not answer.") from error
+    if not is_open:
+        raise NotReady("HAProxy takes no calls.")
+    return State(ok=True, said=f"It takes calls on port {port}.")
+
+
+def _recipes() -> State:
+    if not _shows("recipes"):
+        raise NotReady("It does not answer.")
+    return State(ok=True, said="It answers.")
+
+
+def _collector() -> State:
+    try:
+        shown = exposition.read(settings.current().run, "collector", seconds=SECONDS)
+    except exposition.PartSilent as error:
+        raise NotReady("It does not answer.") from error
+    harvested = _value(shown, "ostiary_collector_last_harvest_timestamp_seconds")
+    age = time.time() - harvested
+    if age > OLDEST_HARVEST:
+        raise NotReady("It has not written what the gateway counted for a while.")
+    return State(ok=True, said="What the gateway counted is written.")
+
+
+def _value(shown: list[Metric], name: str) -> float:
+    """A metric that has no labels; 0 if it is not there."""
+    return next((s.value for m in shown for s in m.samples if s.name == name), 0.0)
