@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from ostiary.directory import audit, credentials, feed, fields, logo, notices, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
-from ostiary.directory.models import Client
+from ostiary.directory.models import AccessProfile, Client
 from ostiary.directory.permission import project_of, require
 
 
@@ -26,7 +27,15 @@ def clients(by: Actor, *, project_id: int | None = None, search: str = "") -> Qu
 
 def with_counts(found: QuerySet[Client]) -> QuerySet[Client]:
     """The same clients, each with `profile_count`."""
-    return found.annotate(profile_count=Count("profiles"))
+    # Not a join: that would count the profiles of every client, to show a page of them.
+    counted = (
+        AccessProfile.objects.filter(client=OuterRef("pk"))
+        .order_by()
+        .values("client")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    return found.annotate(profile_count=Coalesce(Subquery(counted), 0))
 
 
 def find(by: Actor, client_id: int) -> Client:

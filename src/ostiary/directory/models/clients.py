@@ -32,7 +32,8 @@ class Client(models.Model):
     objects: ClassVar[models.Manager["Client"]] = ScopedQuerySet["Client"].as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["project", "name"])]
+        # Lists of everything, and of a project, are read in the order of names.
+        indexes = [models.Index(fields=["project", "name"]), models.Index(fields=["name"])]
 
 
 class AccessProfile(models.Model):
@@ -76,10 +77,10 @@ class Credential(models.Model):
     #: SHA-256 of the token, client id or profile key (`identity.tokens`); unique over every profile.
     fingerprint = models.BinaryField(max_length=32, unique=True)
     #: The OAuth 2.0 client id, or the profile key that signed tokens carry; empty for tokens.
-    public_id = models.CharField(max_length=255, blank=True, default="")
+    public_id = models.CharField(max_length=255, blank=True, default="", db_index=True)
     #: SHA-256 of the OAuth 2.0 client secret; empty for the other methods.
     secret_fingerprint = models.BinaryField(max_length=32, default=b"", blank=True)
-    prefix = models.CharField(max_length=16, blank=True, default="")
+    prefix = models.CharField(max_length=16, blank=True, default="", db_index=True)
     last_four = models.CharField(max_length=4, blank=True, default="")
     imported = models.BooleanField(default=False)
     #: Made for one call of an owner's own (`directory.trials`), and deleted right after it.

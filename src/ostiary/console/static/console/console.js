@@ -35,3 +35,39 @@ document.addEventListener("click", async (event) => {
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
+
+// The search box: / leads there, arrows go through what was found, Escape leads back.
+const finder = document.querySelector(".finder");
+if (finder) {
+  const box = finder.querySelector("input[type=search]");
+  const found = finder.querySelector(".found");
+  const writes = "input, textarea, select, [contenteditable]";
+  document.addEventListener("keydown", (event) => {
+    const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (event.key === "/" && plain && !event.target.closest(writes)) {
+      event.preventDefault();
+      box.focus();
+      box.select();
+    }
+  });
+  finder.addEventListener("keydown", (event) => {
+    const stops = [box, ...found.querySelectorAll("a")];
+    const at = stops.indexOf(document.activeElement);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && stops.length > 1) {
+      event.preventDefault();
+      stops[(at + step + stops.length) % stops.length].focus();
+    } else if (event.key === "Escape" && found.childElementCount) {
+      event.preventDefault();
+      found.replaceChildren();
+      box.focus();
+    }
+  });
+  // Who goes elsewhere is not followed by the list.
+  document.addEventListener("focusin", (event) => {
+    if (!finder.contains(event.target)) found.replaceChildren();
+  });
+  document.addEventListener("click", (event) => {
+    if (!finder.contains(event.target)) found.replaceChildren();
+  });
+}

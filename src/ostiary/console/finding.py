@@ -1,0 +1,62 @@
+"""The search box of every page, and the page of what it found.
+
+It is sent by POST though it changes nothing: what is pasted may be a token, and belongs into no
+address, history or log.
+"""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from ostiary.console.viewer import page
+from ostiary.directory import search
+from ostiary.directory.actor import Actor
+
+#: Kinds in the order in which they are shown: heading, and the page of a hit.
+KINDS = {
+    "client": ("Clients", "client"),
+    "profile": ("Access profiles", "client"),
+    "collection": ("API collections", "collection"),
+    "endpoint": ("Endpoints", "collection"),
+    "connection": ("Connections", "edit-connection"),
+    "policy": ("Policies", ""),
+    "recipe": ("Recipes", ""),
+    "project": ("Projects", "edit-project"),
+    "member": ("Members", ""),
+    "token": ("Management tokens", ""),
+}
+#: Lists for what has no page of its own.
+_LISTS = {"policy": "policies", "recipe": "recipes", "member": "members", "token": "tokens"}
+
+
+@sensitive_post_parameters("find")
+@page
+@require_http_methods(["GET", "POST"])
+def everything(request: HttpRequest, by: Actor) -> HttpResponse:
+    text = request.POST.get("find", "").strip()
+    found = search.search(by, text)
+    groups = [
+        {
+            "kind": group.kind,
+            "heading": KINDS[group.kind][0],
+            "hits": [(hit, _page(group.kind, hit)) for hit in group.hits],
+            "more": group.more,
+        }
+        for group in found
+    ]
+    count = sum(len(group.hits) for group in found)
+    context = {
+        "groups": groups,
+        "count": count,
+        "more": any(group.more for group in found),
+        "short": len(text) < search.SHORTEST,
+    }
+    found_in_box = request.htmx  # type: ignore[attr-defined]
+    return render(request, f"console/{'found' if found_in_box else 'search'}.html", context)
+
+
+def _page(kind: str, hit: search.Hit) -> str:
+    name = KINDS[kind][1]
+    return reverse(name, args=[hit.page]) if name else reverse(_LISTS[kind])

@@ -1,0 +1,175 @@
+"""Search over everything that an owner may see: by name, path, key, or a credential itself.
+
+Each kind is asked for as its own list is, so nothing is found that its list would not show. A text
+that is a whole token finds whose it is by its digest, as the gateway does, and nothing else.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db import connection
+from django.db.models import Case, Model, Q, QuerySet, Value, When
+
+from ostiary.directory import (
+    clients,
+    collections,
+    connections,
+    endpoints,
+    management_tokens,
+    members,
+    policies,
+    projects,
+    recipes,
+)
+from ostiary.directory.actor import Actor
+from ostiary.directory.models import AccessProfile, Credential
+from ostiary.identity import tokens
+
+#: Hits that are shown of each kind; whether there are more is said.
+MOST = 5
+MOST_WORDS = 5
+SHORTEST = 2
+LONGEST = 200
+#: A token as pages mask it: its beginning and its end.
+_MASKED = re.compile(r"([A-Za-z0-9_-]{4,16})…([A-Za-z0-9_-]{4})")
+_KEY = re.compile(r"[A-Za-z0-9_.:/@-]{4,}")
+_WHOLE = re.compile(r"ost[a-z]?_[A-Za-z0-9_-]{40,}")
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """What was found; `page` is the id of the object whose page shows it."""
+
+    page: int
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    kind: str
+    hits: tuple[Hit, ...]
+    more: bool = False
+
+
+def search(by: Actor, text: str) -> list[Group]:
+    """Everything that `text` finds, by kind; nothing for less than two characters."""
+    text = text.strip()[:LONGEST]
+    if len(text) < SHORTEST or "\x00" in text:
+        return []
+    found = _by_secret if _WHOLE.fullmatch(text) else _by_name
+    return [
+        Group(kind=kind, hits=tuple(hits[:MOST]), more=len(hits) > MOST)
+        for kind, hits in found(by, text)
+        if hits
+    ]
+
+
+def _by_secret(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
+    prints = [tokens.fingerprint(text), tokens.client_fingerprint(text)]
+    owned = Credential.objects.visible_to(by).filter(trial=False)
+    fitting = owned.filter(Q(fingerprint__in=prints) | Q(public_id=text))
+    yield "profile", _profiles(by, Q(pk__in=list(fitting.values_list("profile_id", flat=True))))
+    if by.admin:
+        held = management_tokens.management_tokens(by).filter(fingerprint__in=prints)
+        yield "token", [Hit(page=token.pk, name=token.name) for token in held]
+
+
+def _by_name(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
+    yield "client", _hits(clients.clients(by), text, "name", "project__name")
+    yield "profile", _profiles(by, *_keys(text), text=text)
+    yield "collection", _hits(collections.collections(by), text, "name", "handle")
+    yield "endpoint", _endpoints(by, text)
+    yield "connection", _hits(connections.connections(by), text, "name", "project__name")
+    yield "policy", _hits(policies.policies(), text, "name")
+    yield "recipe", _hits(recipes.recipes(), text, "name", "file")
+    yield "project", _hits(projects.projects(by), text, "name")
+    if by.admin:
+        yield "member", _hits(members.members(by), text, "email", "name", also=("name",))
+        yield "token", _hits(management_tokens.management_tokens(by), text, "name", "prefix")
+
+
+def _hits(
+    found: QuerySet[M], text: str, name: str, *details: str, also: tuple[str, ...] = ()
+) -> list[Hit]:
+    rows = _ordered(found, text, name, *also)
+    return [
+        Hit(page=row[0], name=row[1], detail=" ".join(row[2:]))
+        for row in rows.values_list("pk", name, *details)[: MOST + 1]
+    ]
+
+
+def _ordered(found: QuerySet[M], text: str, name: str, *also: str) -> QuerySet[M]:
+    """Rows with every word of the text in a field; what begins with it comes first.
+
+    No columns but those that are shown are read: an index has them all.
+    """
+    where = Q()
+    for word in text.split()[:MOST_WORDS]:
+        some = Q(**{f"{name}__icontains": word})
+        for field in also:
+            some |= Q(**{f"{field}__icontains": word})
+        where &= some
+    first = Case(When(**{f"{name}__istartswith": text}, then=Value(0)), default=Value(1))
+    return found.filter(where).select_related(None).order_by(first, name, "pk")
+
+
+def _profiles(by: Actor, *wheres: Q, text: str = "") -> list[Hit]:
+    """Profiles by what their credentials show, then by their name."""
+    visible = AccessProfile.objects.visible_to(by)
+    some: list[QuerySet[AccessProfile]] = [
+        visible.filter(where).order_by("name", "pk") for where in wheres
+    ]
+    if text:
+        some.append(_ordered(visible, text, "name"))
+    rows: dict[int, Hit] = {}
+    for found in some:
+        for pk, client_id, name, client in found.values_list(
+            "pk", "client_id", "name", "client__name"
+        )[: MOST + 1]:
+            rows.setdefault(pk, Hit(page=client_id, name=name, detail=client))
+    return list(rows.values())
+
+
+def _keys(text: str) -> Iterator[Q]:
+    """Profiles whose token, client id or profile key begins like this."""
+    masked = _MASKED.fullmatch(text)
+    if masked:
+        shown = Credential.objects.filter(last_four=masked[2]).filter(_begins("prefix", masked[1]))
+    elif _KEY.fullmatch(text):
+        shown = Credential.objects.filter(_begins("prefix", text) | _begins("public_id", text))
+    else:
+        return
+    ids = shown.filter(trial=False).order_by().values_list("profile_id", flat=True)
+    yield Q(pk__in=ids)
+
+
+def _begins(field: str, text: str) -> Q:
+    """The same on both databases, by an index: SQLite has none for a LIKE with an escape."""
+    if connection.vendor == "sqlite":
+        return Q(**{f"{field}__gte": text, f"{field}__lt": text + "\U0010ffff"})
+    return Q(**{f"{field}__startswith": text})
+
+
+def _endpoints(by: Actor, text: str) -> list[Hit]:
+    """Endpoints by name, or by path, also as consumers write it: below the collection's handle."""
+    method, _, path = text.rpartition(" ")
+    handle, slash, rest = path.strip("/").partition("/")
+    where = Q(name__icontains=text) | Q(path__icontains=text)
+    if path.startswith("/"):
+        where |= Q(collection__handle=handle, path__startswith=f"/{rest}" if slash else "/")
+        where |= Q(path__icontains=path)
+    found = endpoints.endpoints(by).filter(where)
+    if method.isupper():
+        found = found.filter(method=method)
+    columns = ("collection_id", "method", "path", "name", "collection__name")
+    return [
+        Hit(page=collection, name=f"{method} {path}", detail=f"{name} · {of}")
+        for collection, method, path, name, of in found.order_by("path", "pk").values_list(
+            *columns
+        )[: MOST + 1]
+    ]
