@@ -50,6 +50,8 @@ class Settings:
     certificate: Path | None
     secure_cookies: bool
     rate_per_token: int | None
+    #: How the parts log: `json`, `text`, or empty for text on a terminal and JSON elsewhere.
+    log_format: str
     #: Seconds after which a provider's keys are asked for again.
     key_set_seconds: int
 
@@ -126,6 +128,12 @@ def _count(name: str, text: str) -> int:
     return int(text)
 
 
+def _choice(name: str, text: str) -> str:
+    if text not in {"", "json", "text"}:
+        raise SettingsError(f"{name} must be json or text, not {text!r}.")
+    return text
+
+
 NAMES = frozenset({
     "OSTIARY_DATA",
     "OSTIARY_DATABASE_URL",
@@ -137,6 +145,7 @@ NAMES = frozenset({
     "OSTIARY_SECURE_COOKIES",
     "OSTIARY_TOKEN_RATE",
     "OSTIARY_KEY_SET_SECONDS",
+    "OSTIARY_LOG_FORMAT",
 })  # fmt: skip
 
 
@@ -173,6 +182,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         key_set_seconds=_count(
             "OSTIARY_KEY_SET_SECONDS", value.get("OSTIARY_KEY_SET_SECONDS", "300")
         ),
+        log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
         rate_per_token=_count("OSTIARY_TOKEN_RATE", rate) if rate else None,
     )
 

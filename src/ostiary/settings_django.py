@@ -115,10 +115,5 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
-}
+# `ostiary.logs` does it, for what is not Django's too.
+LOGGING_CONFIG = None

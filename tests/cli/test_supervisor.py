@@ -33,7 +33,7 @@ class Stage:
             parts,
             run=self.folder,
             say=self.said.append,
-            write=self.written.append,
+            write=lambda part, line: self.written.append(f"{part}: {line}"),
             stop=self.stop,
             pace=self.pace,
         )

@@ -33,6 +33,15 @@ CONFIRMED = Gauge(
 )
 
 
+# Of what never happened there is a zero, so that its first time is seen to be one more.
+for _verdict in ("leased", "failed"):
+    _UPCALLS.labels(_verdict, "")
+for _outcome in ("ok", "refused", "failed"):
+    _FETCHES.labels(_outcome)
+for _outcome in ("confirmed", "too_late"):
+    _CONFIRM_SECONDS.labels(_outcome)
+
+
 def decided(verdict: Lease | Refused, began: float) -> None:
     """Count an upcall that was answered; `began` by `time.perf_counter`."""
     if isinstance(verdict, Lease):

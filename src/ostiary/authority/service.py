@@ -173,7 +173,7 @@ def _server(application: Any) -> uvicorn.Server:
             application,
             http="httptools",
             lifespan="off",
-            log_level="warning",
+            log_config=None,
             access_log=False,
             server_header=False,
             date_header=False,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ostiary import logs
 from ostiary import settings as environment
 from ostiary.cli import opening, supervisor
 from ostiary.cli.failure import Failure
@@ -131,6 +132,7 @@ def main(argv: list[str]) -> int:
     os.umask(0o077)
     name = argv[1]
     settings = environment.current()
+    logs.set_up(name, settings.log_format)
     try:
         PARTS[name](settings, ready_on(settings, name))
     except Failure as failure:

@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from ostiary import logs
 from ostiary import settings as environment
 from ostiary.cli import addresses, folder, opening
 from ostiary.cli.failure import Failure
@@ -141,6 +142,7 @@ def _hint(settings: Settings) -> str:
 
 def main(argv: list[str]) -> int:
     os.umask(0o077)
+    logs.set_up("preparation", environment.current().log_format)
     options = dict(argument.split("=") for argument in argv[1:])
     try:
         shown = prepare(

@@ -5,6 +5,8 @@ import socket
 import sys
 from typing import TextIO
 
+from ostiary import logs
+from ostiary import settings as environment
 from ostiary.cli import addresses, folder, parts, preparation, supervisor
 from ostiary.settings import Settings
 
@@ -12,6 +14,9 @@ from ostiary.settings import Settings
 def run(role: str, settings: Settings, *, demo: bool = False) -> None:
     """Run a role's parts in the foreground until SIGINT or SIGTERM; raises Failure."""
     os.umask(0o077)
+    form = settings.log_format or ("text" if sys.stderr.isatty() else "json")
+    settings = environment.adopt(OSTIARY_LOG_FORMAT=form)
+    logs.set_up("supervisor", form)
     with folder.claimed(settings):
         upstream = demo_socket(settings) if demo or preparation.has_demo(settings) else None
         roll = parts.call(role, settings, demo=upstream)
@@ -23,7 +28,11 @@ def run(role: str, settings: Settings, *, demo: bool = False) -> None:
         # A directory that was in use already did not become a demo.
         wanted = [p for p in roll.parts if p.name != "demo" or preparation.has_demo(settings)]
         supervisor.run(
-            wanted, folder=settings.run, say=print_line, write=print_error, greeting=shown
+            wanted,
+            folder=settings.run,
+            say=print_line,
+            write=lambda part, line: print_error(logs.relayed(part, line, form)),
+            greeting=shown,
         )
 
 

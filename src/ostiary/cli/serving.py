@@ -20,7 +20,7 @@ async def _serve(application: Any, sock: socket.socket, ready: Callable[[], None
         uvicorn.Config(
             application,
             lifespan="off",
-            log_level="warning",
+            log_config=None,
             access_log=False,
             # The address of a caller is its peer's, whatever a header claims.
             proxy_headers=False,

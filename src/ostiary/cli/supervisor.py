@@ -5,6 +5,7 @@ Knows processes and their readiness; nothing of what a part does.
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,10 @@ from ostiary.cli import measures
 from ostiary.cli.failure import Failure
 
 Say = Callable[[str], None]
+#: Passes on a line that a part printed: name of the part, line.
+Write = Callable[[str, str], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +64,15 @@ class _Keeper:
     part: Part
     run: Path
     say: Say
-    write: Say
+    write: Write
     pace: Pace
     once_ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def keep(self) -> None:
         """Run and run again; raises Failure for a part that never becomes ready."""
         delay, tries = self.pace.first_delay, 0
+        measures.READY.labels(self.part.name).set(0)
+        measures.RESTARTS.labels(self.part.name)
         while True:
             healthy_since = asyncio.get_running_loop().time() + self.pace.healthy
             async with self._running() as running:
@@ -78,6 +85,7 @@ class _Keeper:
             measures.READY.labels(self.part.name).set(0)
             measures.RESTARTS.labels(self.part.name).inc()
             self.say(f"{self.part.name} died ({how}), restarting")
+            log.info("part died", extra={"name_of_part": self.part.name, "how": how})
             await asyncio.sleep(delay)
             delay = min(2 * delay, self.pace.longest_delay)
 
@@ -95,6 +103,7 @@ class _Keeper:
         if running.ready.is_set():
             measures.READY.labels(self.part.name).set(1)
             self.say(f"{self.part.name} ready")
+            log.info("part ready", extra={"name_of_part": self.part.name})
             self.once_ready.set()
         return _ending(await exited)
 
@@ -151,7 +160,7 @@ class _Keeper:
             self._write_line(rest)
 
     def _write_line(self, line: bytes) -> None:
-        self.write(f"{self.part.name}: {line.decode(errors='replace')}")
+        self.write(self.part.name, line.decode(errors="replace"))
 
 
 def notify_path(run: Path, name: str) -> Path:
@@ -203,7 +212,7 @@ async def supervise(
     *,
     run: Path,
     say: Say,
-    write: Say,
+    write: Write,
     stop: asyncio.Event,
     greeting: str = "",
     pace: Pace | None = None,
@@ -240,7 +249,7 @@ def _raise_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
             task.result()
 
 
-def run(parts: Sequence[Part], *, folder: Path, say: Say, write: Say, greeting: str = "") -> None:
+def run(parts: Sequence[Part], *, folder: Path, say: Say, write: Write, greeting: str = "") -> None:
     """Supervise until SIGINT or SIGTERM; SIGHUP, a closed terminal, changes nothing.
 
     `say` is told what becomes of the parts, `write` every line that they print.
@@ -249,7 +258,7 @@ def run(parts: Sequence[Part], *, folder: Path, say: Say, write: Say, greeting: 
 
 
 async def _until_signalled(
-    parts: Sequence[Part], *, folder: Path, say: Say, write: Say, greeting: str
+    parts: Sequence[Part], *, folder: Path, say: Say, write: Write, greeting: str
 ) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,11 +1,18 @@
 """Around every request of console and API: its id, and what is counted of it."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter, Histogram
+
+from ostiary import logs
+from ostiary.directory.actor import Actor
+from ostiary.directory.models import Member
+
+log = logging.getLogger(__name__)
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -20,6 +27,8 @@ _SECONDS = Histogram(
     ("room",),
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
+#: Asked every few seconds by machines.
+_PROBES = frozenset({"healthz", "readyz", "metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -32,15 +41,18 @@ class Observed:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # Ours alone: what a stranger sends as an id would be in our log as it was sent.
         number = uuid.uuid4().hex
-        request.META["ostiary.request_id"] = number
+        mark = logs.request_id.set(number)
         began = time.perf_counter()
-        response = self._get_response(request)
-        _count(request, response.status_code, time.perf_counter() - began)
+        try:
+            response = self._get_response(request)
+            _tell(request, response.status_code, time.perf_counter() - began)
+        finally:
+            logs.request_id.reset(mark)
         response.headers["X-Request-Id"] = number
         return response
 
 
-def _count(request: HttpRequest, status: int, seconds: float) -> None:
+def _tell(request: HttpRequest, status: int, seconds: float) -> None:
     match = request.resolver_match
     # Static files are answered before anything is resolved, as unknown paths are.
     route = match.route if match is not None else ""
@@ -48,3 +60,17 @@ def _count(request: HttpRequest, status: int, seconds: float) -> None:
     method = request.method if request.method in _METHODS else "other"
     _REQUESTS.labels(room, route, method, f"{status // 100}xx").inc()
     _SECONDS.labels(room).observe(seconds)
+    if route and route not in _PROBES:
+        told = {"room": room, "method": method, "route": route, "status": status}
+        told |= {"milliseconds": round(seconds * 1000), "by": _by(request)}
+        log.info("request", extra=told)
+
+
+def _by(request: HttpRequest) -> str:
+    """Who asked, by kind and number; empty: a stranger, or somebody who could not be told."""
+    actor = getattr(request, "auth", None)
+    if isinstance(actor, Actor):
+        return f"{actor.kind}:{actor.id}"
+    # Not asked for: a page that did not look has no need of another look into the database.
+    user = getattr(request, "_cached_user", None)
+    return f"member:{user.pk}" if isinstance(user, Member) else ""

@@ -110,7 +110,7 @@ async def _flush(jobs: Jobs) -> None:
 def _server(application: Any) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
-            application, http="httptools", lifespan="off", log_level="warning", access_log=False,
+            application, http="httptools", lifespan="off", log_config=None, access_log=False,
             server_header=False, timeout_keep_alive=75,
         )
     )  # fmt: skip
@@ -192,8 +192,9 @@ async def _present(send: Any, headers: Headers, outcome: str, answer: dict[str, 
         await _refuse(send, Reason.UPSTREAM_TIMEOUT, headers)
     else:
         log.warning(
-            "recipe %s: %s, request %s",
-            headers.get("x-ostiary-recipe"), outcome, headers.get("x-ostiary-request-id"),
+            "recipe %s: %s",
+            headers.get("x-ostiary-recipe"), outcome,
+            extra={"request_id": headers.get("x-ostiary-request-id")},
         )  # fmt: skip
         await _refuse(send, Reason.RECIPE_FAILED, headers)
 
