@@ -52,6 +52,8 @@ class Settings:
     rate_per_token: int | None
     #: How the parts log: `json`, `text`, or empty for text on a terminal and JSON elsewhere.
     log_format: str
+    #: Where traces are sent, the whole URL; empty: nowhere.
+    otlp_endpoint: str
     #: Seconds after which a provider's keys are asked for again.
     key_set_seconds: int
 
@@ -134,6 +136,25 @@ def _choice(name: str, text: str) -> str:
     return text
 
 
+#: Where an OTLP receiver takes traces (OTLP/HTTP specification).
+TRACES_PATH = "/v1/traces"
+
+
+def _endpoint(name: str, text: str) -> str:
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or "@" in parts.netloc:
+        # Not repeated: it may hold a password.
+        raise SettingsError(f"{name} must be a URL such as http://127.0.0.1:4318.")
+    base = text.rstrip("/")
+    return base if base.endswith(TRACES_PATH) else base + TRACES_PATH
+
+
 NAMES = frozenset({
     "OSTIARY_DATA",
     "OSTIARY_DATABASE_URL",
@@ -146,6 +167,7 @@ NAMES = frozenset({
     "OSTIARY_TOKEN_RATE",
     "OSTIARY_KEY_SET_SECONDS",
     "OSTIARY_LOG_FORMAT",
+    "OSTIARY_OTLP_ENDPOINT",
 })  # fmt: skip
 
 
@@ -183,6 +205,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             "OSTIARY_KEY_SET_SECONDS", value.get("OSTIARY_KEY_SET_SECONDS", "300")
         ),
         log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
+        otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", value.get("OSTIARY_OTLP_ENDPOINT", "")),
         rate_per_token=_count("OSTIARY_TOKEN_RATE", rate) if rate else None,
     )
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from ostiary import tracing
 from ostiary.access.reasons import by_code
-from ostiary.authority.answers import Lease, Refused
+from ostiary.authority.answers import Lease, Question, Refused
 from ostiary.authority.lookup import Lookup, Row, StoredKey
 
 #: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 0.25.
@@ -48,6 +49,18 @@ def decided(verdict: Lease | Refused, began: float) -> None:
         _count("leased", "", began)
     else:
         _count("refused", by_code(verdict.code).value, began)
+
+
+def attributes(question: Question, verdict: Lease | Refused) -> dict[str, tracing.Value]:
+    """What a span tells of a decision: numbers of ours, and the reason."""
+    refused = isinstance(verdict, Refused)
+    return {
+        "ostiary__verdict": "refused" if refused else "leased",
+        "ostiary__reason": by_code(verdict.code).value if isinstance(verdict, Refused) else "",
+        "ostiary__profile": verdict.profile,
+        "ostiary__collection": question.collection,
+        "ostiary__endpoint": question.endpoint,
+    }
 
 
 def failed(began: float) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ostiary import tracing
 from ostiary.authority import measures
 from ostiary.authority.answers import BadQuestion, read_question, write_answer
 from ostiary.authority.deciding import answer
@@ -29,11 +30,12 @@ class Upcalls:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        status, body = await self._answer(await _body(receive))
+        with tracing.span("decide", scope["headers"]) as span:
+            status, body = await self._answer(await _body(receive), span)
         await send({"type": "http.response.start", "status": status, "headers": _length(body)})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, body: bytes) -> tuple[int, bytes]:
+    async def _answer(self, body: bytes, span: tracing.Span) -> tuple[int, bytes]:
         began = time.perf_counter()
         try:
             question = read_question(body)
@@ -41,6 +43,7 @@ class Upcalls:
             if verdict.bound and verdict.profile:
                 await self._mark_bound(key_of(question.form, question.credential))
             measures.decided(verdict, began)
+            span.tell(**measures.attributes(question, verdict))
             return 200, write_answer(verdict)
         except BadQuestion:
             return 400, b""
@@ -48,6 +51,7 @@ class Upcalls:
             # Fail closed: the one broad except of a decision.
             log.exception("an upcall could not be answered")
             measures.failed(began)
+            span.fail()
             return 500, b""
 
 

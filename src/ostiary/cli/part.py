@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ostiary import logs
+from ostiary import logs, tracing
 from ostiary import settings as environment
 from ostiary.cli import opening, supervisor
 from ostiary.cli.failure import Failure
@@ -133,6 +133,8 @@ def main(argv: list[str]) -> int:
     name = argv[1]
     settings = environment.current()
     logs.set_up(name, settings.log_format)
+    if name != "gateway":
+        tracing.set_up(name, settings.otlp_endpoint)
     try:
         PARTS[name](settings, ready_on(settings, name))
     except Failure as failure:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter, Histogram
 
-from ostiary import logs
+from ostiary import logs, tracing
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import Member
 
@@ -44,7 +44,9 @@ class Observed:
         mark = logs.request_id.set(number)
         began = time.perf_counter()
         try:
-            response = self._get_response(request)
+            with tracing.span("request", request.headers) as span:
+                response = self._get_response(request)
+                _trace(span, request, response.status_code, number)
             _tell(request, response.status_code, time.perf_counter() - began)
         finally:
             logs.request_id.reset(mark)
@@ -57,13 +59,32 @@ def _tell(request: HttpRequest, status: int, seconds: float) -> None:
     # Static files are answered before anything is resolved, as unknown paths are.
     route = match.route if match is not None else ""
     room = "api" if request.path.startswith("/api/") else "console"
-    method = request.method if request.method in _METHODS else "other"
+    method = _method(request)
     _REQUESTS.labels(room, route, method, f"{status // 100}xx").inc()
     _SECONDS.labels(room).observe(seconds)
     if route and route not in _PROBES:
         told = {"room": room, "method": method, "route": route, "status": status}
         told |= {"milliseconds": round(seconds * 1000), "by": _by(request)}
         log.info("request", extra=told)
+
+
+def _trace(span: tracing.Span, request: HttpRequest, status: int, number: str) -> None:
+    match = request.resolver_match
+    route = match.route if match is not None else ""
+    span.rename(f"{_method(request)} {route}".rstrip())
+    span.tell(
+        http__request__method=_method(request),
+        http__route=route,
+        http__response__status_code=status,
+        ostiary__request_id=number,
+        ostiary__by=_by(request),
+    )
+    if status >= 500:
+        span.fail()
+
+
+def _method(request: HttpRequest) -> str:
+    return request.method if request.method in _METHODS else "other"
 
 
 def _by(request: HttpRequest) -> str:

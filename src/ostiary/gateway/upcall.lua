@@ -20,9 +20,15 @@ local function ask(txn)
     txn:get_var("txn.form"), txn:get_var("txn.scope"), txn:get_var("txn.ip"),
     txn:get_var("txn.raw") or txn:get_var("txn.k"),
   }, "\n")
+  local headers = { ["content-type"] = { "text/plain" } }
+  -- The caller's trace (W3C Trace Context), so that the decision is seen in it.
+  local trace = txn.sf:req_fhdr("traceparent")
+  if string.find(trace, "^%x%x%-%x+%-%x+%-%x%x$") and #trace == 55 then
+    headers["traceparent"] = { trace }
+  end
   return core.httpclient():post({
     url = "http://authority/decide", dst = "unix@" .. SOCKET,
-    headers = { ["content-type"] = { "text/plain" } }, body = body, timeout = TIMEOUT,
+    headers = headers, body = body, timeout = TIMEOUT,
   })
 end
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import uvicorn
 import uvloop
 
-from ostiary import exposition
+from ostiary import exposition, tracing
 from ostiary.access.reasons import Reason, refusal
 from ostiary.recipes import measures
 from ostiary.recipes.folder import Folder
@@ -147,6 +147,19 @@ class Calls:
         await self._run(send, headers, given)
 
     async def _run(self, send: Any, headers: Headers, given: dict[str, Any]) -> None:
+        with tracing.span("recipe", headers) as span:
+            outcome = measures.bounded(await self._called(send, headers, given))
+            span.rename(f"recipe {headers.get('x-ostiary-recipe', '')}")
+            span.tell(
+                ostiary__outcome=outcome,
+                ostiary__profile=int(headers.get("x-ostiary-profile", "0")),
+                ostiary__request_id=headers.get("x-ostiary-request-id", ""),
+            )
+            if outcome not in {"ok", "invalid", "absent"}:
+                span.fail()
+
+    async def _called(self, send: Any, headers: Headers, given: dict[str, Any]) -> str:
+        """Call a recipe and answer; how it ended, in a word."""
         began, clock = now(), time.perf_counter()
         trace = ""
         answer: dict[str, Any] = {}
@@ -159,7 +172,7 @@ class Calls:
         except Overloaded:
             measures.called("overloaded", time.perf_counter() - clock)
             await _refuse(send, Reason.OVERLOADED, headers)
-            return
+            return "overloaded"
         except TooLong:
             outcome, trace = "timeout", "The recipe did not end in its time and was stopped."
         except Died:
@@ -167,7 +180,7 @@ class Calls:
         measures.called(outcome, time.perf_counter() - clock)
         if outcome == "absent":
             await _refuse(send, Reason.RECIPE_STOPPED, headers)
-            return
+            return outcome
         self._jobs.add(
             Job(
                 recipe=headers.get("x-ostiary-recipe", ""),
@@ -181,6 +194,7 @@ class Calls:
             )
         )
         await _present(send, headers, outcome, answer)
+        return outcome
 
 
 async def _present(send: Any, headers: Headers, outcome: str, answer: dict[str, Any]) -> None:
