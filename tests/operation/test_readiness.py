@@ -116,6 +116,12 @@ def test_a_database_that_is_away_is_seen_and_metrics_are_still_told(tmp_path: Pa
             told = answer(stage, None, "/readyz")
             assert time.monotonic() - began < 6
             assert (told.status, told.json) == (503, {"ok": False})
+            for _ in range(6):  # more than there are threads that may wait
+                assert answer(stage, stage.token, "/metrics").status == 200
+            assert answer(stage, "of a stranger", "/metrics").status == 401
+            status, checks = ready(stage)
+            assert (status, checks["database"], checks["recipes"]) == (503, False, True)
+            assert answer(stage, None, "/healthz").status == 200
         finally:
             for each in (pid, *map(int, children)):
                 os.kill(each, signal.SIGCONT)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from tests.operation.scraping import scrape, value
 from tests.stage import Stage, Upstream, running, wait_for
 from tests.webhooks.receiver import Got, Receiver
 
@@ -111,6 +112,7 @@ def test_the_life_of_a_credential_is_told_signed_and_without_a_secret(
     assert refreshed["data"]["overlap_seconds"] == 60
     assert refreshed["data"]["credential"]["masked"].endswith(again["secret"][-4:])
     wait_for(lambda: all(d["state"] == "delivered" for d in deliveries(stage, webhook)))
+    assert value(scrape(stage), "ostiary_webhook_attempts_total", outcome="delivered") >= 8
     sent = b"".join(got.body + repr(got.headers).encode() for got in receiver.got)
     for secret in (profile["secret"], again["secret"], webhook["secret"], stage.token):
         assert secret[:-6].encode() not in sent

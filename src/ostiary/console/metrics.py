@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_latest
@@ -16,8 +16,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ostiary import exposition, settings
+from ostiary.console.patience import Patient
 from ostiary.directory import feed
-from ostiary.directory.actor import Role
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.management_tokens import authenticate
 from ostiary.gateway import statistics
 from ostiary.gateway.plan import Node
@@ -30,6 +31,8 @@ SECONDS = 1.0
 REMEMBERED_SECONDS = 3600.0
 
 _pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="metrics")
+#: Apart from the others: each that waits for a database that hangs takes a place.
+_doors = ThreadPoolExecutor(max_workers=4, thread_name_prefix="metrics-door")
 _seen: dict[bytes, float] = {}
 
 
@@ -55,9 +58,11 @@ def may_look(request: HttpRequest) -> bool:
     if kind.lower() != "bearer" or not token:
         return False
     key = fingerprint(token)
+    asked = _doors.submit(_authenticated, token, str(request.META.get("REMOTE_ADDR", "")))
     try:
-        by = authenticate(token, str(request.META.get("REMOTE_ADDR", "")))
-    except DatabaseError:
+        by = asked.result(SECONDS)
+    except (DatabaseError, InterfaceError, TimeoutError):
+        asked.cancel()
         return time.monotonic() - _seen.get(key, float("-inf")) < REMEMBERED_SECONDS
     seen = by is not None and (by.admin or by.everywhere in set(Role))
     if seen:
@@ -65,6 +70,11 @@ def may_look(request: HttpRequest) -> bool:
     else:
         _seen.pop(key, None)
     return seen
+
+
+def _authenticated(token: str, address: str) -> Actor | None:
+    close_old_connections()
+    return authenticate(token, address)
 
 
 class _Everything(Collector):
@@ -112,10 +122,18 @@ def _merge(found: dict[str, Metric], part: str, metrics: Iterable[Metric]) -> No
             into.add_sample(sample.name, labels, sample.value)
 
 
+def _read_latest() -> int:
+    close_old_connections()
+    return feed.latest()
+
+
+_latest = Patient(_read_latest, "metrics-feed")
+
+
 def _feed() -> Iterator[Metric]:
     """The other end of `ostiary_confirmed_sequence`: their difference is what is not in force."""
     try:
-        latest = feed.latest()
-    except DatabaseError:
+        latest = _latest.ask(SECONDS)
+    except (DatabaseError, InterfaceError, TimeoutError):
         return
     yield GaugeMetricFamily("ostiary_feed_sequence", "The last change of the feed.", latest)

@@ -6,8 +6,9 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.db.migrations.loader import MigrationLoader
@@ -15,12 +16,13 @@ from django.db.migrations.recorder import MigrationRecorder
 from prometheus_client import Metric
 
 from ostiary import exposition, settings
+from ostiary.console.patience import Patient
 from ostiary.directory import feed
 from ostiary.gateway import statistics
 from ostiary.gateway.plan import Node
 from ostiary.unix_http import UnixConnection
 
-#: Seconds that a check has, and that all of them have together.
+#: Seconds that a part has for its answer, and a check as a whole.
 SECONDS, LONGEST = 1.5, 3.0
 #: An answer is good for so long, in seconds: strangers may ask as often as they like.
 KEPT_SECONDS = 1.0
@@ -55,10 +57,10 @@ class _Keeper:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="readiness")
+        self._checks: dict[str, Patient[State]] = {}
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="readiness")
         self._states: Mapping[str, State] = {}
         self._until = float("-inf")
-        self._running: dict[str, Future[State]] = {}
 
     def states(self) -> Mapping[str, State]:
         with self._lock:
@@ -69,17 +71,17 @@ class _Keeper:
 
     def _run(self) -> Mapping[str, State]:
         for name, each in _checks().items():
-            # One that hangs is not started once more.
-            if name not in self._running or self._running[name].done():
-                self._running[name] = self._pool.submit(_safely, each)
-        give_up = time.monotonic() + LONGEST
-        states = {}
-        for name, future in self._running.items():
-            try:
-                states[name] = future.result(max(0.0, give_up - time.monotonic()))
-            except TimeoutError:
-                states[name] = State(ok=False, said="It does not answer in time.")
-        return states
+            if name not in self._checks:
+                self._checks[name] = Patient(partial(_safely, each), f"ready-{name}")
+        asked = {name: self._pool.submit(_asked, each) for name, each in self._checks.items()}
+        return {name: future.result() for name, future in asked.items()}
+
+
+def _asked(check: Patient[State]) -> State:
+    try:
+        return check.ask(LONGEST)
+    except TimeoutError:
+        return State(ok=False, said="It does not answer in time.")
 
 
 _keeper = _Keeper()

@@ -96,18 +96,20 @@ def _secrets(webhook: Webhook) -> tuple[Secret, ...]:
         return ()
 
 
-def finish(attempt: Attempt, *, now: datetime, status: int | None, error: str) -> None:
+def finish(attempt: Attempt, *, now: datetime, status: int | None, error: str) -> State:
     """Write down how an attempt went: an empty `error` means that it was delivered."""
     mine = WebhookDelivery.objects.filter(pk=attempt.delivery_id, state=State.WAITING)
     told = {"status": status, "error": error[:300]}
     if not error:
         mine.update(state=State.DELIVERED, finished_at=now, **told)
-    elif attempt.number > len(RETRIES):
+        return State.DELIVERED
+    if attempt.number > len(RETRIES):
         mine.update(state=State.GIVEN_UP, finished_at=now, **told)
-    else:
-        # Not all at the same moment, when whatever was down is up again.
-        seconds = RETRIES[attempt.number - 1] * random.uniform(0.9, 1.1)
-        mine.update(next_at=now + timedelta(seconds=seconds), **told)
+        return State.GIVEN_UP
+    # Not all at the same moment, when whatever was down is up again.
+    seconds = RETRIES[attempt.number - 1] * random.uniform(0.9, 1.1)
+    mine.update(next_at=now + timedelta(seconds=seconds), **told)
+    return State.WAITING
 
 
 def tidy(now: datetime) -> int:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from ostiary.directory import deliveries, notices, workspace
 from ostiary.directory.deliveries import Attempt
 from ostiary.identity.fetching import Fetcher, FetchRefused
-from ostiary.webhooks import signing
+from ostiary.webhooks import measures, signing
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,8 @@ class _Sender:
 
     async def _send(self, attempt: Attempt, hosts: Collection[str]) -> None:
         try:
-            status, error = await self._post(attempt, hosts)
+            with measures.UNDER_WAY.track_inprogress():
+                status, error = await self._post(attempt, hosts)
             await asyncio.to_thread(_finish, attempt, status, error)
         except DatabaseError:
             # It was not written down, so it will be sent again.
@@ -132,7 +133,9 @@ def _claim(busy: dict[int, int], most: int) -> tuple[list[Attempt], Collection[s
 
 def _finish(attempt: Attempt, status: int | None, error: str) -> None:
     close_old_connections()
-    deliveries.finish(attempt, now=timezone.now(), status=status, error=error)
+    state = deliveries.finish(attempt, now=timezone.now(), status=status, error=error)
+    outcome = "failed" if state == deliveries.State.WAITING else state.value
+    measures.ATTEMPTS.labels(outcome).inc()
 
 
 def _tell_expiring() -> None:
