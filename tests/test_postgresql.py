@@ -16,7 +16,7 @@ from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-SAME = ["tests/api/test_shapes.py", "tests/directory"]
+SAME = ["tests/api/test_shapes.py", "tests/api/test_usage.py", "tests/directory", "tests/usage"]
 
 
 @pytest.fixture(scope="module")

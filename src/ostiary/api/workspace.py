@@ -20,6 +20,10 @@ class SettingsIn(Strict):
     trusted_proxies: list[str] | None = None
     fetch_hosts: list[str] | None = None
     request_log_days: int | None = None
+    request_log_rows: int | None = None
+    usage_day_days: int | None = None
+    usage_hour_days: int | None = None
+    usage_minute_days: int | None = None
     audit_log_days: int | None = None
 
 
@@ -30,6 +34,10 @@ class SettingsOut(Schema):
     trusted_proxies: list[str]
     fetch_hosts: list[str]
     request_log_days: int
+    request_log_rows: int
+    usage_day_days: int
+    usage_hour_days: int
+    usage_minute_days: int
     audit_log_days: int
 
 

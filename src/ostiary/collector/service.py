@@ -10,6 +10,7 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 from django.db import DatabaseError, close_old_connections
@@ -18,7 +19,7 @@ from ostiary.collector import lines, rows
 from ostiary.directory import retention
 from ostiary.gateway.plan import Node
 from ostiary.gateway.runtime import Runtime, RuntimeGone, RuntimeRefused
-from ostiary.usage import counting
+from ostiary.usage import counting, upkeep
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ INTERVAL = 1.0
 LARGEST_DATAGRAM = 65536
 #: Seconds between two times that what is too old is deleted.
 TIDY_INTERVAL = 3600.0
+#: Seconds between two roll-ups.
+UPKEEP_INTERVAL = 30.0
 
 
 def serve(*, node: Node, log: socket.socket, ready: Callable[[], None]) -> None:
@@ -49,6 +52,8 @@ class _Collector:
         self._sock.setblocking(False)
         loop.add_reader(self._sock, self._read)
         ready()
+        # Beside the harvest: a month's roll-up takes longer than the interval of counts.
+        keeping_up = asyncio.create_task(self._keep_up())
         tidied = float("-inf")
         while not self._stop.is_set():
             with contextlib.suppress(TimeoutError):
@@ -57,6 +62,13 @@ class _Collector:
             if loop.time() >= tidied + TIDY_INTERVAL:
                 tidied = loop.time()
                 await asyncio.to_thread(_tidy)
+        await keeping_up
+
+    async def _keep_up(self) -> None:
+        while not self._stop.is_set():
+            await asyncio.to_thread(_roll_up)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), timeout=UPKEEP_INTERVAL)
 
     def _read(self) -> None:
         """Take what datagrams there are, a bounded number at a time."""
@@ -96,6 +108,15 @@ def _tidy() -> None:
     close_old_connections()
     with contextlib.suppress(DatabaseError):
         retention.tidy()
+
+
+def _roll_up() -> None:
+    """Roll usage up; what fails is tried again the next time."""
+    close_old_connections()
+    try:
+        upkeep.run(int(time.time()))
+    except DatabaseError:
+        log.exception("usage could not be rolled up")
 
 
 def _store(counts: dict[tuple[int, int], int], used: dict[int, int]) -> None:

@@ -20,6 +20,15 @@ from ostiary.directory.models import AuditEvent
 from ostiary.directory.permission import require_admin
 
 MOST_LINES = 100_000
+#: Settings that say what is kept for how long, in the words of the form.
+KEPT = {
+    "usage_day_days": "Days of usage by day",
+    "usage_hour_days": "Days of usage by hour",
+    "usage_minute_days": "Days of usage by minute",
+    "request_log_days": "Days of request log",
+    "request_log_rows": "Lines of request log, at most",
+    "audit_log_days": "Days of audit log",
+}
 
 
 @page
@@ -203,7 +212,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "console_url": now.console_url,
         "trusted_proxies": "\n".join(now.trusted_proxies),
         "fetch_hosts": "\n".join(now.fetch_hosts),
-        "audit_log_days": now.audit_log_days,
+        **{name: getattr(now, name) for name in KEPT},
     }
     if request.method == "POST":
         given = request.POST
@@ -215,7 +224,8 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
             if in_force(request, saved):
                 messages.success(request, "The settings were saved.")
             return redirect("settings")
-    context = {"given": given, "errors": errors}
+    kept = [(name, label, given.get(name), errors.get(name)) for name, label in KEPT.items()]
+    context = {"given": given, "errors": errors, "kept": kept}
     return render(request, "console/settings.html", context, status=400 if errors else 200)
 
 
@@ -225,6 +235,8 @@ def _settings(request: HttpRequest) -> dict[str, object]:
     }
     for name in ("trusted_proxies", "fetch_hosts"):
         values[name] = request.POST.get(name, "").replace(",", " ").split()
-    days = request.POST.get("audit_log_days", "")
-    values["audit_log_days"] = number_of(days) if number_of(days) is not None else days
+    for name in KEPT:
+        if name in request.POST:
+            given = request.POST[name].strip()
+            values[name] = number_of(given) if number_of(given) is not None else given
     return values

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from urllib.parse import urlsplit
 
@@ -28,6 +28,12 @@ class Workspace:
     #: Hosts of OpenID providers, or `host:port`, that may be private and speak plain HTTP.
     fetch_hosts: tuple[str, ...] = ()
     request_log_days: int = 30
+    #: Lines of the request log that are kept at most, the newest.
+    request_log_rows: int = 1_000_000
+    #: For how long usage is kept by day, by hour and by minute.
+    usage_day_days: int = 400
+    usage_hour_days: int = 90
+    usage_minute_days: int = 7
     audit_log_days: int = 400
 
 
@@ -54,6 +60,8 @@ def change(*, by: Actor, values: Mapping[str, object]) -> Saved[Workspace]:
     with transaction.atomic():
         before = read()
         after = replace(before, **checked)  # type: ignore[arg-type]
+        if problem := _in_order(after):
+            raise Invalid(problem)
         for name, value in checked.items():
             Setting.objects.update_or_create(name=name, defaults={"value": value})
         audit.record(
@@ -67,6 +75,15 @@ def change(*, by: Actor, values: Mapping[str, object]) -> Saved[Workspace]:
         )
         sequence = feed.announce(feed.Kind.SETTINGS, 0)
     return Saved(value=after, sequence=sequence)
+
+
+def _in_order(after: Workspace) -> dict[str, list[str]]:
+    """Days are added up from hours, and hours from minutes: the finer are not kept longer."""
+    if after.usage_minute_days > after.usage_hour_days:
+        return {"usage_minute_days": ["must not be more than the days that hours are kept"]}
+    if after.usage_hour_days > after.usage_day_days:
+        return {"usage_hour_days": ["must not be more than the days that days are kept"]}
+    return {}
 
 
 def _checked(name: str, value: object, errors: dict[str, list[str]]) -> object:
@@ -128,10 +145,13 @@ def _hosts(value: object) -> tuple[str, ...]:
     return tuple(entry.lower() for entry in value)
 
 
-def _days(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 3660:
-        raise ValueError("must be a number of days from 1 to 3660")
-    return value
+def _number(least: int, most: int, of: str) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"must be a number of {of} from {least} to {most}")
+        return value
+
+    return check
 
 
 _CHECKS = {
@@ -140,6 +160,11 @@ _CHECKS = {
     "console_url": _url,
     "trusted_proxies": _networks,
     "fetch_hosts": _hosts,
-    "request_log_days": _days,
-    "audit_log_days": _days,
+    "request_log_days": _number(1, 3660, "days"),
+    "request_log_rows": _number(1000, 100_000_000, "lines"),
+    # A month is added up from its days when it is over.
+    "usage_day_days": _number(31, 3660, "days"),
+    "usage_hour_days": _number(2, 366, "days"),
+    "usage_minute_days": _number(1, 31, "days"),
+    "audit_log_days": _number(1, 3660, "days"),
 }

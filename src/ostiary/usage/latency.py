@@ -41,3 +41,33 @@ def percentile(histogram: Mapping[int, int], share: float) -> int | None:
         if seen >= wanted:
             return EDGES[bucket]
     return EDGES[-1]
+
+
+def pack(histogram: Mapping[int, int]) -> bytes:
+    """A histogram as it is stored: for each bucket its number and its count, seven bits a byte."""
+    packed = bytearray()
+    for bucket in sorted(histogram):
+        count = histogram[bucket]
+        if count <= 0:
+            continue
+        packed.append(bucket)
+        while count > 0x7F:
+            packed.append(count & 0x7F | 0x80)
+            count >>= 7
+        packed.append(count)
+    return bytes(packed)
+
+
+def add_packed(packed: bytes, into: dict[int, int]) -> None:
+    """Add a stored histogram to one in memory."""
+    at, end = 0, len(packed)
+    while at < end:
+        bucket, at = packed[at], at + 1
+        count = shift = 0
+        while packed[at] > 0x7F:
+            count |= (packed[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+        count |= packed[at] << shift
+        at += 1
+        into[bucket] = into.get(bucket, 0) + count

@@ -68,14 +68,6 @@ class MinuteCount(_Count):
     pass
 
 
-class HourCount(_Count):
-    pass
-
-
-class DayCount(_Count):
-    pass
-
-
 class _Latency(_Bucket):
     """How many calls took how long, by `latency.bucket_of`; from log lines, so an estimate."""
 
@@ -93,12 +85,82 @@ class MinuteLatency(_Latency):
     pass
 
 
-class HourLatency(_Latency):
-    pass
+class _RolledUp(models.Model):
+    """What was counted in an hour, a day, a week or a month at all gateways; see `rollups`."""
+
+    id = models.BigAutoField(primary_key=True)
+    #: Which stretch of time, and by which of the ids below it is told apart: `spans.slot`.
+    slot = models.BigIntegerField()
+    #: The project of the client, or of the collection where no client is known; 0 where the ids
+    #: below are enough to say so.
+    project_id = models.IntegerField(default=0)
+    client_id = models.IntegerField(default=0)
+    profile_id = models.IntegerField(default=0)
+    collection_id = models.IntegerField(default=0)
+    endpoint_id = models.IntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+    bytes_in = models.BigIntegerField(default=0)
+    bytes_out = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+        indexes = [
+            models.Index(fields=["slot"], name="%(class)s_slot"),
+            models.Index(fields=["client_id", "slot"], name="%(class)s_client"),
+        ]
 
 
-class DayLatency(_Latency):
-    pass
+class Total(_RolledUp):
+    """One row for all outcomes: what most questions are about."""
+
+    refused = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    #: `latency.pack`.
+    latencies = models.BinaryField(default=b"")
+
+
+class Outcome(_RolledUp):
+    """By status, reason of refusal, and the reason that a watched rule would have had."""
+
+    status = models.SmallIntegerField()
+    reason = models.SmallIntegerField(default=0)
+    would = models.SmallIntegerField(default=0)
+
+
+class RolledUp(models.Model):
+    """A stretch of time that was rolled up, and whether it has to be done again."""
+
+    span = models.SmallIntegerField()
+    time = models.BigIntegerField()
+    #: What its minutes added up to then: different sums mean that a late row came.
+    seen = models.CharField(max_length=200, default="")
+    #: Rows of its source have changed since.
+    stale = models.BooleanField(default=False)
+    #: A client or a collection has another project since.
+    moved = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["span", "time"], name="one_rolled_up_each")]
+
+
+class Progress(models.Model):
+    """How far something has come, Unix seconds UTC."""
+
+    name = models.CharField(max_length=16, primary_key=True)
+    until = models.BigIntegerField(default=0)
+
+
+class Belonging(models.Model):
+    """The project of a client or a collection, remembered when that is deleted."""
+
+    kind = models.CharField(max_length=16)
+    asset_id = models.IntegerField()
+    project_id = models.IntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["kind", "asset_id"], name="one_project_each")
+        ]
 
 
 class LoggedCall(models.Model):
@@ -137,6 +199,9 @@ class LoggedCall(models.Model):
             models.Index(fields=["profile_id", "at_ms"], name="logged_profile"),
             models.Index(fields=["client_id", "at_ms"], name="logged_client"),
             models.Index(fields=["collection_id", "at_ms"], name="logged_collection"),
+            models.Index(fields=["address", "at_ms"], name="logged_address"),
+            models.Index(fields=["status", "at_ms"], name="logged_status"),
+            models.Index(fields=["reason", "at_ms"], name="logged_reason"),
         ]
 
 

@@ -1,0 +1,154 @@
+"""The request log, read: filters, pages by cursor, one call by its id."""
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from ostiary.directory import access_profiles, clients, collections, endpoints
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.models import Client, Collection
+from ostiary.usage import outcomes
+from ostiary.usage.models import LoggedCall
+
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statuses:
+    """A status, or a range of them; both ends are in it. -1: no answer was sent."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which calls; what is empty filters nothing. Times are Unix milliseconds."""
+
+    start_ms: int = 0
+    end_ms: int | None = None
+    client_id: int | None = None
+    profile_id: int | None = None
+    collection_id: int | None = None
+    endpoint_id: int | None = None
+    statuses: Statuses | None = None
+    #: Codes of `access.reasons`; 0: admitted.
+    reasons: frozenset[int] = field(default_factory=frozenset)
+    method: str = ""
+    request_id: str = ""
+    address: str = ""
+    least_latency_ms: int | None = None
+
+
+def statuses(text: str) -> Statuses:
+    """`404`, `4xx` or `none`; raises ValueError for anything else."""
+    if text == outcomes.NO_ANSWER:
+        return Statuses(first=-1, last=99)
+    if len(text) == 3 and text[0] in "12345" and text[1:].lower() == "xx":
+        return Statuses(first=int(text[0]) * 100, last=int(text[0]) * 100 + 99)
+    if len(text) == 3 and text.isascii() and text.isdigit():
+        return Statuses(first=int(text), last=int(text))
+    raise ValueError("must be a status such as 404, a class such as 4xx, or none")
+
+
+def address(text: str) -> str:
+    """An address in the form that the log has it; raises ValueError for anything else."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.scope_id:
+            raise ValueError("must be an address without a zone")
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+    return str(found)
+
+
+def calls(by: Actor, wanted: Wanted, *, before: str = "") -> QuerySet[LoggedCall]:
+    """Calls that the actor may see, the newest first; `before` is the cursor of a page's last.
+
+    Raises NotFound where a filter names what the actor does not see, Invalid for a bad cursor.
+    """
+    if not by.admin:
+        for find, asset in (
+            (clients.find, wanted.client_id),
+            (access_profiles.find, wanted.profile_id),
+            (collections.find, wanted.collection_id),
+            (endpoints.find, wanted.endpoint_id),
+        ):
+            if asset is not None:
+                find(by, asset)
+    found = LoggedCall.objects.filter(_scope(by)).order_by("-at_ms", "-pk")
+    if wanted.start_ms:
+        found = found.filter(at_ms__gte=wanted.start_ms)
+    if wanted.end_ms is not None:
+        found = found.filter(at_ms__lt=wanted.end_ms)
+    exact: dict[str, Any] = {
+        "client_id": wanted.client_id,
+        "profile_id": wanted.profile_id,
+        "collection_id": wanted.collection_id,
+        "endpoint_id": wanted.endpoint_id,
+        "method": wanted.method or None,
+        "request_id": wanted.request_id or None,
+        "address": wanted.address or None,
+        "latency_ms__gte": wanted.least_latency_ms,
+    }
+    found = found.filter(**{name: value for name, value in exact.items() if value is not None})
+    if wanted.statuses is not None:
+        one = wanted.statuses.first == wanted.statuses.last
+        span = {"status": wanted.statuses.first}
+        if not one:
+            span = {"status__gte": wanted.statuses.first, "status__lte": wanted.statuses.last}
+        found = found.filter(**span)
+    if wanted.reasons:
+        found = found.filter(reason__in=wanted.reasons)
+    return found.filter(_after(before)) if before else found
+
+
+def cursor(call: LoggedCall) -> str:
+    """Where a page that ends with this call ends."""
+    return f"{call.at_ms}-{call.pk}"
+
+
+def every(by: Actor, wanted: Wanted, *, most: int) -> Iterator[LoggedCall]:
+    """The calls, page by page: no transaction stays open while a slow reader reads."""
+    before, left = "", most
+    while left > 0:
+        page = list(calls(by, wanted, before=before)[: min(CHUNK, left)])
+        yield from page
+        if len(page) < CHUNK:
+            return
+        before, left = cursor(page[-1]), left - len(page)
+
+
+def find(by: Actor, request_id: str) -> LoggedCall:
+    """The call with this id; raises NotFound."""
+    found = calls(by, Wanted(request_id=request_id[:40])).first() if request_id else None
+    if found is None:
+        raise NotFound("call")
+    return found
+
+
+def _after(before: str) -> Q:
+    at, _, pk = before.partition("-")
+    numbers = [int(t) for t in (at, pk) if t.isascii() and t.isdigit() and len(t) < 19]
+    if len(numbers) != 2:
+        raise Invalid({"cursor": ["is none that this API gave"]})
+    at_ms, last = numbers
+    # The first term alone finds the place in an index; the second leaves out what was shown.
+    return Q(at_ms__lte=at_ms) & (Q(at_ms__lt=at_ms) | Q(pk__lt=last))
+
+
+def _scope(by: Actor) -> Q:
+    if by.admin:
+        return Q()
+    if by.sees_all:
+        return ~Q(client_id=0, collection_id=0)
+    own = Client.objects.visible_to(by).values("pk")
+    own_collections = Collection.objects.visible_to(by).values("pk")
+    return Q(client_id__in=own) | Q(client_id=0, collection_id__in=own_collections)

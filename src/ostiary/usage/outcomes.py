@@ -1,0 +1,50 @@
+"""What becomes of a call, in the words that owners read: admitted, an error, refused and why."""
+
+from ostiary.access.reasons import Reason, by_code, refusal
+
+#: The call was admitted, and failed behind the door: an error, and no violation of a policy.
+FAILED = frozenset(
+    {
+        Reason.INPUT_INVALID,
+        Reason.INPUT_TOO_LARGE,
+        Reason.RECIPE_STOPPED,
+        Reason.RECIPE_FAILED,
+        Reason.UPSTREAM_MISSING,
+        Reason.UPSTREAM_UNAVAILABLE,
+        Reason.UPSTREAM_FAILED,
+        Reason.UPSTREAM_TIMEOUT,
+    }
+)
+#: Codes that a row may have whose calls were admitted.
+ADMITTED_CODES = frozenset({0, *(refusal(reason).code for reason in FAILED)})
+#: Classes of status that are an error of an admitted call; 0: no answer was sent.
+ERROR_CLASSES = frozenset({0, 4, 5})
+NO_ANSWER = "none"
+
+
+def refused(reason: int) -> bool:
+    return reason not in ADMITTED_CODES
+
+
+def failed(reason: int, status_class: int) -> bool:
+    return reason in ADMITTED_CODES and status_class in ERROR_CLASSES
+
+
+def reason_name(code: int) -> str | None:
+    """The name of a stored code; nothing for an admitted call."""
+    if not code:
+        return None
+    try:
+        return by_code(code).value
+    except KeyError:
+        return "unknown"
+
+
+def reason_code(name: str) -> int:
+    """The stored code of a reason's name, 0 for "none"; raises ValueError for any other."""
+    return 0 if name == NO_ANSWER else refusal(Reason(name)).code
+
+
+def class_name(status_class: int) -> str:
+    """`2xx`; `none` where no answer was sent."""
+    return f"{status_class}xx" if status_class else NO_ANSWER

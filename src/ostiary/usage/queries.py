@@ -1,0 +1,334 @@
+"""Who used what: questions about counts, answered from the fewest rows that hold the answer.
+
+The youngest time is read from minutes, the rest from what is rolled up: see `rollups`.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import models
+from django.db.models import Q, Sum
+
+from ostiary.directory import access_profiles, clients, collections, endpoints
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import Invalid
+from ostiary.directory.models import AccessProfile, Client, Collection
+from ostiary.usage import latency, outcomes, rollups, upkeep
+from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total
+from ostiary.usage.spans import SECONDS, Cover, Level, Span, cover, start_of, time_of
+
+#: Rows of an answer, before paging: a question with more of them has to be narrowed.
+MOST_ROWS = 200_000
+DAY = 86_400
+
+
+class By(enum.StrEnum):
+    """What calls can be told apart by; the value is the column."""
+
+    CLIENT = "client_id"
+    PROFILE = "profile_id"
+    COLLECTION = "collection_id"
+    ENDPOINT = "endpoint_id"
+    STATUS = "status"
+    REASON = "reason"
+
+
+_OF_OUTCOMES = frozenset({By.STATUS, By.REASON})
+#: The levels, the fewest rows first, with what each tells apart.
+_LEVELS = (
+    (Level.PROJECT, frozenset[By]()),
+    (Level.ENDPOINT, frozenset({By.COLLECTION, By.ENDPOINT})),
+    (Level.CONSUMER, frozenset({By.CLIENT, By.PROFILE, By.COLLECTION})),
+    (Level.PROFILE, frozenset({By.CLIENT, By.PROFILE, By.COLLECTION, By.ENDPOINT})),
+)
+#: Sizes of a bucket that may be asked for; none: the whole range is one.
+BUCKETS = (Span.MINUTE, Span.HOUR, Span.DAY, Span.MONTH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """From `start` to before `end`, Unix seconds; filters name the values that count."""
+
+    start: int
+    end: int
+    bucket: Span | None = None
+    by: tuple[By, ...] = ()
+    filters: Mapping[By, frozenset[int]] = field(default_factory=dict)
+
+    @property
+    def told_apart(self) -> frozenset[By]:
+        return frozenset(self.by) | frozenset(self.filters)
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """What was called in a bucket by one group; `refused` and `errors` are among the calls."""
+
+    time: int | None
+    #: Values of the question's `by`, in its order.
+    key: tuple[int, ...]
+    calls: int = 0
+    refused: int = 0
+    errors: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    #: Calls by bucket of latency; filled by `with_latencies`.
+    latencies: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> int:
+        return self.calls - self.refused - self.errors
+
+    def percentile(self, share: float) -> int | None:
+        return latency.percentile(self.latencies, share)
+
+
+def kept(question: Question, now: int) -> Question:
+    """The question with its range rounded outwards to what is kept of that age.
+
+    Raises Invalid where buckets of that size are no longer there.
+    """
+    firsts = {
+        Span.MINUTE: upkeep.minutes_from(now),
+        Span.HOUR: upkeep.hours_from(now),
+        Span.DAY: upkeep.days_from(now),
+    }
+    start, end = question.start, min(question.end, now + 60)
+    start = start_of(Span.MINUTE, start)
+    end = start_of(Span.MINUTE, end + 59)
+    if (
+        question.bucket is not None
+        and question.bucket in firsts
+        and start < (first := firsts[question.bucket])
+    ):
+        if question.bucket != Span.DAY:
+            days = (start_of(Span.DAY, now) - start_of(Span.DAY, first)) // DAY
+            raise Invalid(
+                {"from": [f"must be within {days} days for a bucket of this size, or of a day"]}
+            )
+        start = first
+    start = max(start, firsts[Span.DAY])
+    return Question(
+        start=_rounded(start, firsts, up=False), end=_rounded(end, firsts, up=True),
+        bucket=question.bucket, by=question.by, filters=question.filters,
+    )  # fmt: skip
+
+
+def _rounded(time: int, firsts: Mapping[Span, int], *, up: bool) -> int:
+    span = Span.MINUTE
+    if time < firsts[Span.MINUTE]:
+        span = Span.HOUR
+    if time < firsts[Span.HOUR]:
+        span = Span.DAY
+    down = start_of(span, time)
+    return down if down == time or not up else start_of(span, time + SECONDS[span] - 1)
+
+
+def rows(by: Actor, question: Question, now: int) -> list[Row]:
+    """The answer, without latencies; by time, then the most calls first.
+
+    Raises NotFound where a filter names what the actor does not see, Invalid for a question whose
+    answer is too long or no longer kept.
+    """
+    _check_visible(by, question)
+    asked = kept(question, now)
+    found = _Found(asked)
+    covered = _covered(asked)
+    model, level = _source(asked)
+    for part in _chunks(covered.slots(level)):
+        at = _rows_of(model).filter(_scope(by, level), slot__in=part)
+        found.add(_narrowed(at, asked), model, time="slot")
+    for start, end in covered.minutes:
+        counts = MinuteCount.objects.filter(
+            _scope(by, Level.PROFILE), time__gte=start, time__lt=end
+        )
+        found.add(_narrowed(counts, asked), MinuteCount, time="time")
+    return sorted(found.rows.values(), key=lambda row: (row.time or 0, -row.calls, row.key))
+
+
+def with_latencies(by: Actor, question: Question, chosen: Sequence[Row], now: int) -> None:
+    """Fill the latencies of some rows of an answer; nothing where it is told apart by outcome."""
+    asked = kept(question, now)
+    if not chosen or asked.told_apart & _OF_OUTCOMES:
+        return
+    wanted = {(row.time, row.key): row.latencies for row in chosen}
+    only = Q()
+    for position, column in enumerate(asked.by):
+        only &= Q(**{f"{column.value}__in": {row.key[position] for row in chosen}})
+    covered = _covered(asked)
+    _, level = _source(asked)
+    columns = [column.value for column in asked.by]
+    for part in _chunks(covered.slots(level)):
+        at = Total.objects.filter(_scope(by, level), only, slot__in=part).exclude(latencies=b"")
+        stored = _narrowed(at, asked).values_list("slot", "latencies", *columns)
+        for slot, packed, *key in stored.iterator(chunk_size=5000):
+            into = wanted.get((_bucket(asked, time_of(slot)), tuple(key)))
+            if into is not None:
+                latency.add_packed(bytes(packed), into)
+    for start, end in covered.minutes:
+        timed = MinuteLatency.objects.filter(
+            _scope(by, Level.PROFILE), only, time__gte=start, time__lt=end
+        )
+        counted = _narrowed(timed, asked).values_list("time", "bucket", *columns)
+        for time, bucket, *rest in counted.annotate(Sum("calls")).order_by():
+            *key, calls = rest
+            into = wanted.get((_bucket(asked, time), tuple(key)))
+            if into is not None:
+                into[bucket] = into.get(bucket, 0) + calls
+
+
+def calls_of_clients(client_ids: Iterable[int], days: int, now: int) -> dict[int, int]:
+    """Calls of some clients in the last days, today's included; for those that are on a page."""
+    ids = frozenset(client_ids)
+    start = start_of(Span.DAY, now) - (days - 1) * DAY
+    question = kept(
+        Question(start=start, end=now + 1, by=(By.CLIENT,), filters={By.CLIENT: ids}), now
+    )
+    covered, found = _covered(question), dict.fromkeys(ids, 0)
+    slots = covered.slots(Level.CONSUMER)
+    sources: list[models.QuerySet[Any]] = [
+        Total.objects.filter(slot__in=slots, client_id__in=ids),
+        *(
+            MinuteCount.objects.filter(time__gte=first, time__lt=end, client_id__in=ids)
+            for first, end in covered.minutes
+        ),
+    ]
+    for source in sources:
+        for client, calls in source.order_by().values_list("client_id").annotate(Sum("calls")):
+            found[client] += calls
+    return found
+
+
+def _check_visible(by: Actor, question: Question) -> None:
+    """What the actor does not see does not exist; an admin may ask for what was deleted."""
+    if by.admin:
+        return
+    finders: dict[By, Any] = {
+        By.CLIENT: clients.find,
+        By.PROFILE: access_profiles.find,
+        By.COLLECTION: collections.find,
+        By.ENDPOINT: endpoints.find,
+    }
+    for column, find in finders.items():
+        for value in question.filters.get(column, ()):
+            find(by, value)
+
+
+def _covered(question: Question) -> Cover:
+    until = rollups.until()
+    longest = Span.MONTH if question.bucket is None else question.bucket
+    if question.bucket == Span.MONTH:
+        # Weeks reach over the ends of months.
+        del until[Span.WEEK]
+    return cover(question.start, question.end, until=until, longest=longest)
+
+
+def _rows_of(model: type[Total | Outcome]) -> models.QuerySet[Any]:
+    return Total.objects.all() if model is Total else Outcome.objects.all()
+
+
+def _source(question: Question) -> tuple[type[Total | Outcome], Level]:
+    ids = question.told_apart - _OF_OUTCOMES
+    if not question.told_apart & _OF_OUTCOMES:
+        return Total, next(level for level, tells in _LEVELS if ids <= tells)
+    kept_at = rollups.OUTCOME_LEVELS
+    return Outcome, next(level for level, tells in _LEVELS if ids <= tells and level in kept_at)
+
+
+def _scope(by: Actor, level: Level) -> Q:
+    """Rows of projects that the actor sees; a credential that is nobody's is for admins alone."""
+    if by.admin:
+        return Q()
+    if level in rollups.OF_PROJECTS:
+        return Q(project_id__gt=0) if by.sees_all else Q(project_id__in=by.project_ids)
+    if by.sees_all:
+        return ~Q(client_id=0, collection_id=0)
+    own = Client.objects.visible_to(by).values("pk")
+    own_collections = Collection.objects.visible_to(by).values("pk")
+    return Q(client_id__in=own) | Q(client_id=0, collection_id__in=own_collections)
+
+
+def _narrowed(found: models.QuerySet[Any], question: Question) -> models.QuerySet[Any]:
+    for column, values in question.filters.items():
+        found = found.filter(**{f"{column.value}__in": values})
+    profile_ids = question.filters.get(By.PROFILE)
+    if profile_ids and By.CLIENT not in question.filters:
+        # The client leads to a profile's rows by an index.
+        known = dict(
+            AccessProfile.objects.filter(pk__in=profile_ids).values_list("pk", "client_id")
+        )
+        if len(known) == len(profile_ids):
+            found = found.filter(client_id__in=set(known.values()))
+    return found
+
+
+def _bucket(question: Question, time: int) -> int | None:
+    return None if question.bucket is None else start_of(question.bucket, time)
+
+
+def _chunks(slots: list[int]) -> Iterable[list[int]]:
+    for i in range(0, len(slots), 5000):
+        yield slots[i : i + 5000]
+
+
+class _Found:
+    """Rows of an answer while they are added up."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self.rows: dict[tuple[int | None, tuple[int, ...]], Row] = {}
+
+    def add(self, found: models.QuerySet[Any], model: type[models.Model], *, time: str) -> None:
+        columns = [column.value for column in self._question.by]
+        bucketed = self._question.bucket is not None
+        if bucketed:
+            columns = [time, *columns]
+        sums: dict[str, Sum] = {
+            "sum_calls": Sum("calls"),
+            "sum_refused": _refused(model),
+            "sum_errors": _errors(model),
+            "sum_in": Sum("bytes_in"),
+            "sum_out": Sum("bytes_out"),
+        }
+        found = found.order_by()
+        if not columns:
+            self._add(None, (), list(found.aggregate(**sums).values()))
+            return
+        counted = found.values_list(*columns).annotate(**sums).values_list(*columns, *sums)
+        for row in counted[: MOST_ROWS + 1]:
+            key, values = row[: len(columns)], row[len(columns) :]
+            at = None
+            if bucketed:
+                at = _bucket(self._question, time_of(key[0]) if time == "slot" else key[0])
+                key = key[1:]
+            self._add(at, key, values)
+        if len(self.rows) > MOST_ROWS:
+            raise Invalid({"group_by": [f"gives more than {MOST_ROWS} rows: narrow it"]})
+
+    def _add(self, at: int | None, key: tuple[int, ...], sums: Sequence[int | None]) -> None:
+        calls, refused, errors, bytes_in, bytes_out = (value or 0 for value in sums)
+        row = self.rows.get((at, key))
+        if row is None:
+            if not calls:
+                return
+            row = self.rows[at, key] = Row(time=at, key=key)
+        row.calls += calls
+        row.refused += refused
+        row.errors += errors
+        row.bytes_in += bytes_in
+        row.bytes_out += bytes_out
+
+
+def _refused(model: type[models.Model]) -> Sum:
+    if model is Total:
+        return Sum("refused")
+    return Sum("calls", filter=~Q(reason__in=outcomes.ADMITTED_CODES))
+
+
+def _errors(model: type[models.Model]) -> Sum:
+    if model is Total:
+        return Sum("errors")
+    admitted = Q(reason__in=outcomes.ADMITTED_CODES)
+    return Sum("calls", filter=admitted & Q(status__in=outcomes.ERROR_CLASSES))

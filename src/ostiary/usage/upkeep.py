@@ -1,0 +1,194 @@
+"""What the collector calls again and again: roll up what is over, again what came late, and
+delete what is too old.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from django.db import models, transaction
+from django.db.models import Count, F, Max, Min, Sum
+
+from ostiary.directory import workspace
+from ostiary.usage import rollups
+from ostiary.usage.belonging import Projects, projects
+from ostiary.usage.models import (
+    DecisionTrace,
+    LoggedCall,
+    MinuteCount,
+    MinuteLatency,
+    Outcome,
+    Progress,
+    RolledUp,
+    Total,
+)
+from ostiary.usage.spans import Level, Span, following, slot, start_of
+
+#: Seconds that an hour is waited for after its end: the collector's last rows of it come then.
+GRACE = 90
+#: Late rows are looked for in so many seconds each time, and in all minutes that are kept at times.
+LOOK_BACK = 3 * 3600
+LOOK_AT_ALL = 900
+#: If the one who does this dies, another takes over after so many seconds.
+LEASE = 300
+#: Rows that one run deletes at most: the next goes on.
+MOST_DELETED = 50_000
+#: Stretches that one run shares out anew among projects.
+MOST_SHARED = 50
+DAY = 86_400
+
+
+def run(now: int) -> None:
+    """Do what there is to do; nothing if another process does it. `now`: Unix seconds."""
+    if not _claim(now):
+        return
+    began = time.monotonic()
+
+    def go_on() -> None:
+        """Keep the lease while there is much to do."""
+        until = now + int(time.monotonic() - began) + LEASE
+        Progress.objects.filter(name="lease").update(until=until)
+
+    try:
+        belongs, moved = projects()
+        if moved:
+            RolledUp.objects.update(moved=True)
+        _roll_up(now, belongs, go_on)
+        _share_anew(belongs, go_on)
+        delete_old(now)
+    finally:
+        Progress.objects.filter(name="lease").update(until=0)
+
+
+def _claim(now: int) -> bool:
+    Progress.objects.get_or_create(name="lease")
+    free = Progress.objects.filter(name="lease", until__lte=now)
+    return free.update(until=now + LEASE) == 1
+
+
+def _roll_up(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
+    _late_hours(now, belongs, go_on)
+    over = start_of(Span.HOUR, now - GRACE)
+    first = MinuteCount.objects.aggregate(first=Min("time"))["first"]
+    begin = min(over, over if first is None else start_of(Span.HOUR, first))
+    for span in rollups.ROLLED_UP:
+        stored = rollups.progress(span.name)
+        reached = start_of(span, begin) if stored is None else stored
+        if span != Span.HOUR:
+            _stale(span, reached, belongs, go_on)
+        end = start_of(span, over)
+        for start, seen in _begun(span, reached, end):
+            rollups.roll_up(span, start, belongs, seen=seen)
+            _reached(span, following(span, start))
+            go_on()
+        _reached(span, max(reached, end))
+
+
+def _reached(span: Span, until: int) -> None:
+    Progress.objects.update_or_create(name=span.name, defaults={"until": until})
+
+
+def _begun(span: Span, start: int, end: int) -> list[tuple[int, str]]:
+    """Stretches of a range that have anything to add up, and what their minutes come to."""
+    if span == Span.HOUR:
+        return sorted(_seen(start, end).items())
+    source = RolledUp.objects.filter(span=rollups.SOURCE[span], time__gte=start, time__lt=end)
+    return [
+        (t, "") for t in sorted({start_of(span, t) for t in source.values_list("time", flat=True)})
+    ]
+
+
+def _seen(start: int, end: int) -> dict[int, str]:
+    """What the minutes of each hour add up to. Counts only grow, so a late one changes it."""
+    hour = F("time") - F("time") % 3600
+    found: dict[int, str] = {}
+    sums = (Count("pk"), Sum("calls"), Sum("bytes_in"), Sum("bytes_out"))
+    counts = MinuteCount.objects.filter(time__gte=start, time__lt=end)
+    for start_of_hour, *values in counts.values_list(hour).annotate(*sums).order_by():
+        found[start_of_hour] = ",".join(map(str, values))
+    timed = MinuteLatency.objects.filter(time__gte=start, time__lt=end)
+    for start_of_hour, *values in timed.values_list(hour).annotate(*sums[:2]).order_by():
+        counted = found.get(start_of_hour, "")
+        found[start_of_hour] = f"{counted};{','.join(map(str, values))}"
+    return found
+
+
+def _late_hours(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
+    """Hours again whose minutes have changed since they were rolled up."""
+    reached = rollups.progress(Span.HOUR.name)
+    if reached is None:
+        return
+    # An hour that has lost minutes to retention must stay as it is.
+    kept = rollups.progress("deleted") or 0
+    looked, _ = Progress.objects.get_or_create(name="looked")
+    start = kept
+    if looked.until + LOOK_AT_ALL > now:
+        start = max(kept, start_of(Span.HOUR, now - LOOK_BACK))
+    else:
+        Progress.objects.filter(name="looked").update(until=now)
+    rows = RolledUp.objects.filter(span=Span.HOUR, time__gte=start)
+    before = dict(rows.values_list("time", "seen"))
+    for hour, seen in sorted(_seen(start, reached).items()):
+        if before.get(hour) != seen:
+            rollups.roll_up(Span.HOUR, hour, belongs, seen=seen)
+            go_on()
+
+
+def _stale(span: Span, reached: int, belongs: Projects, go_on: Callable[[], None]) -> None:
+    stale = RolledUp.objects.filter(span=span, stale=True, time__lt=reached)
+    for start in list(stale.values_list("time", flat=True)):
+        rollups.roll_up(span, start, belongs)
+        go_on()
+
+
+def _share_anew(belongs: Projects, go_on: Callable[[], None]) -> None:
+    moved = RolledUp.objects.filter(moved=True).order_by("-time")
+    for span, start in list(moved.values_list("span", "time")[:MOST_SHARED]):
+        rollups.share_anew(Span(span), start, belongs)
+        go_on()
+
+
+def minutes_from(now: int) -> int:
+    """The first minute that is kept: the start of an hour."""
+    return start_of(Span.HOUR, now - workspace.read().usage_minute_days * DAY)
+
+
+def hours_from(now: int) -> int:
+    """The first hour that is kept: the start of a day."""
+    return start_of(Span.DAY, now - workspace.read().usage_hour_days * DAY)
+
+
+def days_from(now: int) -> int:
+    """The first day that is kept: the start of a month."""
+    return start_of(Span.MONTH, now - workspace.read().usage_day_days * DAY)
+
+
+def delete_old(now: int) -> int:
+    """Delete what is kept no longer, as far as it was rolled up; returns how many rows."""
+    left = MOST_DELETED
+    for found in _old(now):
+        while left > 0 and (ids := list(found.values_list("pk", flat=True)[: rollups.BATCH])):
+            with transaction.atomic():
+                left -= found.filter(pk__in=ids).delete()[0]
+    return MOST_DELETED - left
+
+
+def _old(now: int) -> Iterator[models.QuerySet[models.Model]]:
+    kept = workspace.read()
+    reached = rollups.until()
+    minutes = min(minutes_from(now), reached[Span.HOUR])
+    Progress.objects.update_or_create(name="deleted", defaults={"until": minutes})
+    yield MinuteCount.objects.filter(time__lt=minutes)
+    yield MinuteLatency.objects.filter(time__lt=minutes)
+    hours, days = min(hours_from(now), reached[Span.DAY]), days_from(now)
+    for span, end in ((Span.HOUR, hours), (Span.DAY, days), (Span.WEEK, days), (Span.MONTH, days)):
+        # A week that reaches into what is kept is cut off with the week that begins in it.
+        for level in Level:
+            slots = {"slot__gte": slot(level, span, 0), "slot__lt": slot(level, span, end)}
+            yield Total.objects.filter(**slots)
+            yield Outcome.objects.filter(**slots)
+        yield RolledUp.objects.filter(span=span, time__lt=end)
+    since = (now - kept.request_log_days * DAY) * 1000
+    yield LoggedCall.objects.filter(at_ms__lt=since)
+    yield DecisionTrace.objects.filter(at_ms__lt=since)
+    last = LoggedCall.objects.aggregate(last=Max("pk"))["last"] or 0
+    yield LoggedCall.objects.filter(pk__lte=last - kept.request_log_rows)
