@@ -69,6 +69,24 @@ def test_a_name_that_leads_inside_is_refused_after_it_is_resolved(
         asyncio.run(Fetcher().fetch("https://rebind.example.com/k", ()))
 
 
+@pytest.mark.parametrize("found", [["127.0.0.1"], ["8.8.8.8", "10.0.0.1"]])
+def test_nothing_is_sent_to_a_name_that_leads_inside(
+    found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answers(*_: Any) -> tuple[Any, ...]:
+        return tuple(ipaddress.ip_address(text) for text in found)
+
+    async def send(url: str) -> int:
+        return await Fetcher().post(url, (), content=b"x", headers={}, seconds=2)
+
+    monkeypatch.setattr(fetching, "resolve", answers)
+    with pytest.raises(FetchRefused, match="not public"):
+        asyncio.run(send("https://rebind.example.com/hook"))
+    for url in INSIDE:
+        with pytest.raises(FetchRefused):
+            asyncio.run(send(url))
+
+
 def test_the_name_of_this_machine_is_refused_by_what_it_means() -> None:
     with pytest.raises(FetchRefused, match="not public"):
         asyncio.run(Fetcher().fetch("https://localhost/k", ()))

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections
 from django.utils import timezone
 
 from ostiary.directory import deliveries, notices, workspace
@@ -70,8 +70,9 @@ class _Sender:
                     await asyncio.to_thread(_tell_expiring)
                     looked = time.monotonic()
                 await self._send_due()
-            except DatabaseError:
-                # What is due is still due.
+            except Exception:
+                # Whatever broke (a database that went away breaks in many ways), what is due is
+                # still due.
                 log.exception("webhooks could not be read")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), timeout=POLL_SECONDS)
@@ -93,7 +94,7 @@ class _Sender:
             with measures.UNDER_WAY.track_inprogress():
                 status, error = await self._post(attempt, hosts)
             await asyncio.to_thread(_finish, attempt, status, error)
-        except DatabaseError:
+        except Exception:
             # It was not written down, so it will be sent again.
             log.exception("the outcome of a webhook could not be written")
         finally:
