@@ -111,6 +111,9 @@ class Near:
     network: Network
     missed: int
 
+    def __str__(self) -> str:
+        return f"{self.network}, missed by {self.missed} bit{'s' * (self.missed > 1)}"
+
 
 def nearest(networks: Iterable[Network], address: Address) -> Near | None:
     """Of the ranges that do not hold `address`, the one that shares most leading bits with it."""

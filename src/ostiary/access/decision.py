@@ -255,11 +255,7 @@ def _nearest(facts: Facts) -> str | None:
     if facts.address is None or contains(allowed, facts.address):
         return None
     found = nearest(allowed, facts.address)
-    return (
-        f"{found.network}, missed by {found.missed} bit{'s' * (found.missed > 1)}"
-        if found
-        else None
-    )
+    return str(found) if found else None
 
 
 def _known(facts: Facts) -> Known:

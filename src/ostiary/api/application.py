@@ -18,6 +18,7 @@ from ostiary.api import (
     collections,
     connections,
     endpoints,
+    explanations,
     members,
     policies,
     projects,
@@ -77,6 +78,7 @@ for prefix, module in (
     ("", users),
     ("", webhooks),
     ("", workspace),
+    ("", explanations),
 ):
     api.add_router(prefix, module.router)
 

@@ -53,6 +53,12 @@ def seed(arguments: argparse.Namespace, settings: Settings) -> None:
     accounts.seed(settings, profiles=arguments.profiles)
 
 
+def explain(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import explain
+
+    sys.stdout.write(f"{explain.explained(settings, request_id=arguments.id)}\n")
+
+
 def print_secret(text: str) -> None:
     """Standard output holds the one thing that was asked for."""
     sys.stdout.write(f"{text}\n")
@@ -89,6 +95,8 @@ def parser() -> Parser:
     _account_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
+    explaining = _command(commands, "explain", explain, "say why a call was refused or admitted")
+    explaining.add_argument("id", metavar="ID", help="the call's request id")
     return top
 
 

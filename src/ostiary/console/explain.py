@@ -1,0 +1,137 @@
+"""Explain: why a call was refused or admitted, by its request id, or what a made-up one would get."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from ostiary.access.decision import Outcome, Step
+from ostiary.access.paths import METHODS
+from ostiary.access.reasons import Reason
+from ostiary.console.listing import number_of
+from ostiary.console.viewer import page
+from ostiary.directory import access_profiles
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import Invalid, NotFound
+from ostiary.review import door, hypothetical, past
+from ostiary.review.explanation import Explanation
+
+#: Profiles that the form offers; of more, the one that a link names is there all the same.
+MOST_OFFERED = 200
+MARKS = {
+    Outcome.PASSED: "passed",
+    Outcome.FAILED: "refused",
+    Outcome.WATCHED: "only watched",
+    Outcome.NOT_REACHED: "not reached",
+}
+
+
+@page
+@require_safe
+def asking(request: HttpRequest, by: Actor) -> HttpResponse:
+    """The search for a request id, and the form for a made-up call with its answer below."""
+    request_id = request.GET.get("request_id", "").strip()
+    problem = ""
+    if request_id:
+        if "/" not in request_id:
+            return redirect("explain-call", request_id)
+        problem = "is no request id"
+    context: dict[str, Any] = {"request_id": request_id, "problem": problem}
+    made_up = request.GET if "profile" in request.GET else {}
+    return _asked(request, by, made_up, context)
+
+
+def _asked(
+    request: HttpRequest, by: Actor, made_up: Mapping[str, str], context: dict[str, Any]
+) -> HttpResponse:
+    profile_id = number_of(made_up.get("profile"))
+    errors: Mapping[str, list[str]] = {}
+    if "path" in made_up:
+        try:
+            explanation = hypothetical.explained(
+                by=by,
+                made_up=hypothetical.MadeUp(
+                    profile_id=profile_id or 0,
+                    method=made_up.get("method", ""),
+                    path=made_up["path"],
+                    address=made_up.get("ip", ""),
+                ),
+            )
+            context |= _shown(explanation)
+        except Invalid as error:
+            errors = error.errors
+        except NotFound:
+            errors = {"profile": ["must be chosen"]}
+    context |= {
+        "call": made_up,
+        "errors": errors,
+        "methods": METHODS,
+        "profiles": _offered(by, profile_id),
+        "chosen": profile_id,
+    }
+    return render(request, "console/explain.html", context, status=400 if errors else 200)
+
+
+def _offered(by: Actor, chosen: int | None) -> list[Any]:
+    offered = list(access_profiles.profiles(by).order_by("name", "pk")[:MOST_OFFERED])
+    if chosen and chosen not in {profile.pk for profile in offered}:
+        offered += access_profiles.profiles(by).filter(pk=chosen)
+    return offered
+
+
+@page
+@require_safe
+def call(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
+    """One logged call."""
+    try:
+        explanation = past.explained(by=by, request_id=request_id)
+    except NotFound:
+        context = {
+            "request_id": request_id,
+            "problem": "is of no call that is in the request log, or that you may see. The log is "
+            "kept for a while, and a call is in it a few seconds after its end.",
+        }
+        return _missing(request, by, context)
+    return render(request, "console/explain_call.html", _shown(explanation))
+
+
+def _missing(request: HttpRequest, by: Actor, context: dict[str, Any]) -> HttpResponse:
+    answer = _asked(request, by, {}, context)
+    answer.status_code = 404
+    return answer
+
+
+def _shown(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "explanation": explanation,
+        "stages": [_stage(step) for step in explanation.stages],
+        "again": _link(explanation),
+    }
+
+
+def _stage(step: Step) -> dict[str, Any]:
+    return {
+        "question": door.QUESTIONS[door.Stage(step.check)],
+        "mark": MARKS[step.outcome],
+        "kind": step.outcome.name.lower().replace("_", "-"),
+        "inputs": step.inputs,
+        "open": step.outcome in {Outcome.FAILED, Outcome.WATCHED},
+    }
+
+
+def _link(explanation: Explanation) -> str:
+    """Where what refused can be changed."""
+    if explanation.profile is None or explanation.reason is None:
+        return ""
+    match door.meaning(explanation.reason).stage:
+        case door.Stage.ADDRESS | door.Stage.COLLECTION | door.Stage.PROOF:
+            return reverse("edit-profile", args=[explanation.profile.pk])
+        case door.Stage.QUOTA | door.Stage.RATE if explanation.profile.policy_id:
+            return reverse("edit-policy", args=[explanation.profile.policy_id])
+        case _ if explanation.reason is Reason.UNKNOWN_CREDENTIAL:
+            return ""
+        case _:
+            return reverse("client", args=[explanation.profile.client_id])

@@ -1,0 +1,119 @@
+"""How much of a profile's limits is used: in a call's window as it was logged, and now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import Sum
+
+from ostiary.access import limits
+from ostiary.access.facts import Profile
+from ostiary.access.reasons import Reason
+from ostiary.review.door import Stage
+from ostiary.usage.models import LoggedCall, QuotaCount
+
+#: Lines of the log that are looked through for the calls of one window.
+MOST_LINES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumed:
+    """One limit, the window that it counts in, and how many calls that window has had."""
+
+    stage: Stage
+    reason: Reason
+    limit: int
+    per: str
+    span: limits.Span
+    #: None: not known for a window that is over.
+    used: int | None
+    #: Where `used` comes from.
+    source: str = ""
+
+    @property
+    def reached(self) -> bool:
+        return self.used is not None and self.used >= self.limit
+
+    @property
+    def shown(self) -> Mapping[str, str]:
+        shown = {
+            "limit": f"{self.limit:,} per {self.per}",
+            "window": f"{moment(self.span.start)} to {moment(self.span.end)}",
+        }
+        if self.used is not None:
+            shown["used"] = f"{self.used:,}{self.source}"
+        if self.reached:
+            shown["full again at"] = moment(self.span.end)
+        return shown
+
+
+def moment(at: int) -> str:
+    """A time as it is shown in inputs: UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def limits_of(profile: Profile, at: int) -> tuple[Consumed, ...]:
+    """A profile's limits with their windows at `at` (Unix seconds); nothing is counted."""
+    found = []
+    if profile.quota is not None:
+        span = limits.period(profile.quota.period, at, profile.policy_since)
+        found.append(
+            Consumed(
+                stage=Stage.QUOTA, reason=Reason.QUOTA_EXCEEDED, limit=profile.quota.limit,
+                per=profile.quota.period.value, span=span, used=None,
+            )
+        )  # fmt: skip
+    if profile.rate is not None:
+        span = limits.window(profile.rate.interval, at)
+        found.append(
+            Consumed(
+                stage=Stage.RATE, reason=Reason.RATE_LIMITED, limit=profile.rate.limit,
+                per=profile.rate.interval.value, span=span, used=None,
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+def consumed(profile: Profile, at: int) -> tuple[Consumed, ...]:
+    """The same with what is used at `at`: the quota as it was harvested, the rate by the log."""
+    return tuple(_counted(profile, each) for each in limits_of(profile, at))
+
+
+def _counted(profile: Profile, limit: Consumed) -> Consumed:
+    if limit.stage is Stage.QUOTA and profile.quota is not None:
+        row = QuotaCount.objects.filter(
+            profile_id=profile.id, interval=profile.quota.period.value,
+            period_start=limit.span.start,
+        ).first()  # fmt: skip
+        return _with(limit, row.calls if row else 0, ", as last counted")
+    return _with(limit, _logged_in(profile, limit.span), ", by the request log")
+
+
+def _with(limit: Consumed, used: int, source: str) -> Consumed:
+    return Consumed(
+        stage=limit.stage, reason=limit.reason, limit=limit.limit, per=limit.per,
+        span=limit.span, used=used, source=source,
+    )  # fmt: skip
+
+
+def _logged_in(profile: Profile, span: limits.Span) -> int:
+    """Admitted calls of a window, as far as they are logged already."""
+    calls = LoggedCall.objects.filter(
+        profile_id=profile.id, reason=0, at_ms__gte=span.start * 1000, at_ms__lt=span.end * 1000
+    )[:MOST_LINES]
+    found: int | None = calls.aggregate(calls=Sum("stands_for"))["calls"]
+    return found or 0
+
+
+def logged(details: Mapping[str, Any]) -> Mapping[str, str]:
+    """The limit that a refused call met, as the gateway logged it."""
+    shown = {}
+    for name in ("limit", "used"):
+        if details.get(name) is not None:
+            shown[name] = f"{int(details[name]):,}"
+    if details.get("start") and details.get("end"):
+        start, end = int(details["start"]), int(details["end"])
+        shown["window"] = f"{moment(start)} to {moment(end)}"
+        shown["full again at"] = moment(end)
+    return shown

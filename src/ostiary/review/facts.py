@@ -1,0 +1,141 @@
+"""The facts of a decision, read through the ORM for questions of owners.
+
+The authority reads the same at run time by statements of its own; a test holds both to agree.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from ostiary.access import limits
+from ostiary.access.addresses import Network, parse_list
+from ostiary.access.facts import (
+    Client,
+    ClientId,
+    CollectionId,
+    Credential,
+    CredentialId,
+    EndpointId,
+    Known,
+    Profile,
+    ProfileId,
+    Route,
+)
+from ostiary.access.methods import AuthMethod
+from ostiary.access.paths import Choice, choose, parse_template
+from ostiary.directory import models
+from ostiary.gateway.routing import RoutedEndpoint
+
+
+class BrokenList(ValueError):
+    """A stored address list does not read; the authority refuses every call then."""
+
+
+@lru_cache(maxsize=10_000)
+def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
+    """The networks of a stored list; raises BrokenList."""
+    parsed = parse_list(entries)
+    if parsed.problems:
+        raise BrokenList(parsed.problems[0])
+    return parsed.networks
+
+
+def profile(row: models.AccessProfile) -> Profile:
+    """A profile as decisions see it; `row` need not be saved."""
+    policy = row.policy
+    return Profile(
+        id=ProfileId(row.pk),
+        active=row.active,
+        method=AuthMethod(row.auth_type),
+        expires_at=seconds(row.expires_at),
+        allowed=networks(tuple(row.allow_list)),
+        denied=networks(tuple(row.deny_list)),
+        addresses_watched=row.addresses_watched,
+        rate=rate(policy),
+        quota=quota(policy),
+        limits_watched=policy is not None and policy.watched,
+        policy_since=seconds(row.policy_since) or 0,
+    )
+
+
+def rate(policy: models.Policy | None) -> limits.RateLimit | None:
+    if policy is None or policy.rate_limit is None or not policy.rate_interval:
+        return None
+    return limits.RateLimit(limit=policy.rate_limit, interval=limits.Interval(policy.rate_interval))
+
+
+def quota(policy: models.Policy | None) -> limits.Quota | None:
+    if policy is None or policy.quota_limit is None or not policy.quota_interval:
+        return None
+    return limits.Quota(limit=policy.quota_limit, period=limits.Period(policy.quota_interval))
+
+
+def known(credential: models.Credential, row: models.AccessProfile) -> Known:
+    """A credential with the profile and client that it speaks for."""
+    return Known(
+        credential=Credential(
+            id=CredentialId(credential.pk),
+            revoked_at=seconds(credential.revoked_at),
+            expires_at=seconds(credential.expires_at),
+            overlap_until=seconds(credential.overlap_until),
+        ),
+        profile=profile(row),
+        client=Client(id=ClientId(row.client_id), active=row.client.active),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """What a method and a path in normal form mean, with the rows that they mean."""
+
+    route: Route
+    collection: models.Collection | None = None
+    endpoint: models.Endpoint | None = None
+
+
+def called(row: models.AccessProfile, method: str, path: str) -> Called:
+    """What a call means to a profile, as the gateway finds it."""
+    handle, slash, below = path.removeprefix("/").partition("/")
+    collection = models.Collection.objects.filter(handle=handle).first()
+    if collection is None:
+        return Called(route=Route())
+    rows = {e.pk: e for e in collection.endpoints.select_related("recipe")}
+    routed = [
+        RoutedEndpoint(
+            id=e.pk,
+            method=e.method,
+            template=parse_template(e.path),
+            active=is_there(e),
+        )
+        for e in rows.values()
+    ]
+    # A handle alone is no endpoint's path: templates begin with a slash.
+    choice = choose(routed if slash else [], method, f"/{below}")
+    return Called(
+        route=_route(row, collection, choice),
+        collection=collection,
+        endpoint=rows[choice.endpoint.id] if choice.endpoint else None,
+    )
+
+
+def _route(
+    row: models.AccessProfile, collection: models.Collection, choice: Choice[RoutedEndpoint]
+) -> Route:
+    return Route(
+        collection=CollectionId(collection.pk),
+        granted=row.collections.filter(pk=collection.pk).exists(),
+        endpoint=EndpointId(choice.endpoint.id) if choice.endpoint else None,
+        inactive=choice.inactive,
+        allow=choice.allow,
+    )
+
+
+def is_there(endpoint: models.Endpoint) -> bool:
+    """Whether calls can reach an endpoint: it is active, and so is the recipe behind it."""
+    recipe = endpoint.recipe
+    return endpoint.active and (recipe is None or (recipe.started and recipe.present))
+
+
+def seconds(moment: datetime | None) -> int | None:
+    """Unix seconds, as the authority's statements cut them."""
+    return None if moment is None else int(moment.timestamp())

@@ -1,0 +1,128 @@
+"""What would become of a call now: one that is made up, or one that was logged."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ostiary.access.addresses import Address, parse_address
+from ostiary.access.decision import Allow, Deny, decide, explain
+from ostiary.access.facts import Facts, Route
+from ostiary.access.methods import AuthMethod
+from ostiary.access.paths import METHODS, normalise
+from ostiary.access.reasons import Reason, refusal
+from ostiary.directory import access_profiles, fields, models
+from ostiary.directory.actor import Actor
+from ostiary.review import consumption, door, facts
+from ostiary.review.door import Stage
+from ostiary.review.explanation import Explanation, laid_out
+
+LONGEST_PATH = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeUp:
+    """A call that nobody made; as it is typed."""
+
+    profile_id: int
+    method: object = "GET"
+    path: object = ""
+    address: object = ""
+
+
+def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
+    """What would become of it; raises NotFound, and Invalid for what is no call."""
+    profile = access_profiles.find(by, made_up.profile_id)
+    problems = fields.Problems()
+    method = fields.choice(problems, "method", made_up.method, METHODS)
+    raw = fields.text(problems, "path", made_up.path, maximum=LONGEST_PATH)
+    # Where no list asks for it, it does not matter.
+    asked = bool(profile.allow_list or profile.deny_list)
+    text = fields.text(problems, "ip", made_up.address, maximum=45, required=asked)
+    address = parse_address(text)
+    if text and address is None:
+        problems.add("ip", "is no IPv4 or IPv6 address")
+    problems.raise_if_any()
+    # The query is not looked at, here as at the gateway.
+    path = normalise(raw.partition("?")[0])
+    if path is None:
+        return _malformed(profile, raw)
+    called = facts.called(profile, method, path)
+    return decided(profile, called.route, address, path=path)
+
+
+def _malformed(profile: models.AccessProfile, raw: str) -> Explanation:
+    reason = Reason.MALFORMED_PATH
+    told = door.meaning(reason)
+    return Explanation(
+        stages=laid_out(
+            decided={}, failing=told.stage, reason=reason, watched={},
+            inputs=lambda stage: {"path": raw} if stage is Stage.PATH else {},
+        ),
+        reason=reason, would=None, status=refusal(reason).status, what=told.what,
+        remedy=told.remedy, profile=profile,
+    )  # fmt: skip
+
+
+def decided(
+    profile: models.AccessProfile,
+    route: Route,
+    address: Address | None,
+    *,
+    path: str = "",
+    credential: models.Credential | None = None,
+) -> Explanation:
+    """Decide about a call of a profile now, and add its limits' state."""
+    at = int(datetime.now(UTC).timestamp())
+    credential = credential or newest(profile)
+    found = Facts(
+        now=at,
+        address=address,
+        presented=True,
+        method=AuthMethod(profile.auth_type),
+        known=facts.known(credential, profile) if credential else None,
+        route=route,
+    )
+    verdict = decide(found)
+    counted = consumption.consumed(facts.profile(profile), at) if isinstance(verdict, Allow) else ()
+    reached = [limit for limit in counted if limit.reached]
+    enforced = reached if not (profile.policy and profile.policy.watched) else []
+    reason = verdict.reason if isinstance(verdict, Deny) else None
+    if reason is None and enforced:
+        reason = enforced[0].reason
+    would = None if reason else _would(verdict, [limit.reason for limit in reached])
+    shown = {limit.stage: limit.shown for limit in counted}
+    shown[Stage.CALLER] = {"address": str(address) if address else "none"}
+    shown[Stage.PATH] = {"path": path} if path else {}
+    return Explanation(
+        stages=laid_out(
+            decided={step.check: step for step in explain(found)},
+            failing=enforced[0].stage if enforced else None,
+            reason=reason,
+            watched={limit.stage: limit.reason for limit in reached} if not enforced else {},
+            inputs=lambda stage: shown.get(stage, {}),
+        ),
+        reason=reason,
+        would=would,
+        status=refusal(reason).status if reason else 0,
+        what=door.meaning(reason).what if reason else _admitted(would),
+        remedy=door.meaning(reason).remedy if reason else "",
+        profile=profile,
+    )
+
+
+def _would(verdict: Allow | Deny, limits: list[Reason]) -> Reason | None:
+    if isinstance(verdict, Allow) and verdict.would:
+        return verdict.would
+    return limits[0] if limits else None
+
+
+def _admitted(would: Reason | None) -> str:
+    if would is None:
+        return "The call would be admitted."
+    what = door.meaning(would).what
+    return f"The call would be admitted, only because a rule is watched and not enforced. {what}"
+
+
+def newest(profile: models.AccessProfile) -> models.Credential | None:
+    """The credential that a profile's consumer should be using; of dead ones the last."""
+    found = models.Credential.objects.filter(profile=profile, trial=False).order_by("-pk")
+    return found.filter(revoked_at=None).first() or found.first()

@@ -1,0 +1,256 @@
+"""Why a logged call was refused or admitted, by its request id.
+
+What the checks saw comes from the trace that the authority kept. Without one (an admitted call, one
+that the gateway refused by itself, a trace that is too old) the log and the directory say what they
+can.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from django.db.models import Q
+
+from ostiary.access import addresses, traces
+from ostiary.access.decision import LEASE_SECONDS
+from ostiary.access.facts import CollectionId, EndpointId, Route
+from ostiary.access.paths import normalise
+from ostiary.access.reasons import Reason, by_code, refusal
+from ostiary.directory import audit, models, workspace
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import NotFound
+from ostiary.identity.tokens import masked
+from ostiary.review import consumption, door, facts, hypothetical
+from ostiary.review.door import Stage
+from ostiary.review.explanation import Explanation, laid_out
+from ostiary.usage.models import DecisionTrace, LoggedCall
+
+#: Most changes since a call that are named; of more, the newest.
+MOST_CHANGES = 20
+#: Gateways give ids on their own: so many calls with one id are looked at.
+MOST_TWINS = 50
+
+
+def explained(*, by: Actor, request_id: str) -> Explanation:
+    """Explain a logged call; raises NotFound for one that is not there, or not for `by`."""
+    call = _logged(by, request_id)
+    profile = (
+        models.AccessProfile.objects.select_related("client", "policy")
+        .filter(pk=call.profile_id)
+        .first()
+    )
+    reason = by_code(call.reason) if call.reason else None
+    would = by_code(call.would) if call.would else None
+    trace = _trace(call)
+    decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
+    return Explanation(
+        stages=laid_out(
+            decided=decided,
+            failing=_failing(call, reason, traced=bool(decided)),
+            reason=reason,
+            watched={door.meaning(would).stage: would} if would else {},
+            inputs=lambda stage: _inputs(stage, call, profile),
+        ),
+        reason=reason,
+        would=would,
+        status=call.status,
+        what=_what(call, reason),
+        remedy=door.meaning(reason).remedy if reason else "",
+        profile=profile,
+        call=call,
+        sequence=trace.sequence if trace else None,
+        changes=_changes(by, call, profile, _since(call, trace)),
+        now=_again(call, profile) if profile else None,
+    )
+
+
+def _logged(by: Actor, request_id: str) -> LoggedCall:
+    calls = LoggedCall.objects.filter(request_id=request_id).order_by("-at_ms")[:MOST_TWINS]
+    for call in calls:
+        if _sees(by, call):
+            return call
+    raise NotFound("call")
+
+
+def _sees(by: Actor, call: LoggedCall) -> bool:
+    """A call is its profile's; one that nobody is known to have made is the admins'."""
+    if by.admin:
+        return True
+    visible = models.AccessProfile.objects.visible_to(by)
+    return bool(call.profile_id) and visible.filter(pk=call.profile_id).exists()
+
+
+def _trace(call: LoggedCall) -> DecisionTrace | None:
+    """What the authority saw; it is older than the call if a held refusal was given again."""
+    number = call.details.get("trace")
+    if not isinstance(number, int) or not number:
+        return None
+    found = DecisionTrace.objects.filter(number=number, profile_id=call.profile_id)
+    return found.order_by("-at_ms").first()
+
+
+def _failing(call: LoggedCall, reason: Reason | None, *, traced: bool) -> Stage | None:
+    if reason is None:
+        return None
+    if reason is Reason.ADDRESS_UNPARSABLE and traced:
+        return Stage.ADDRESS
+    if reason is Reason.OVERLOADED and call.credential_id:
+        return Stage.ANSWER  # it had a lease: what was busy lies behind the gateway
+    return door.meaning(reason).stage
+
+
+def _since(call: LoggedCall, trace: DecisionTrace | None) -> datetime:
+    """The moment up to which changes were part of the decision."""
+    change = models.Change.objects.filter(pk=trace.sequence).first() if trace else None
+    if change is not None:
+        return change.at
+    return datetime.fromtimestamp((trace.at_ms if trace else call.at_ms) / 1000, UTC)
+
+
+def _changes(
+    by: Actor, call: LoggedCall, profile: models.AccessProfile | None, since: datetime
+) -> tuple[models.AuditEvent, ...]:
+    """Events of whatever the decision rested on, as far as `by` may see them."""
+    client_id = profile.client_id if profile else call.client_id
+    policy_id = profile.policy_id if profile else None
+    concerned = {
+        "profile": call.profile_id,
+        "client": client_id,
+        "policy": policy_id,
+        "collection": call.collection_id,
+        "endpoint": call.endpoint_id,
+    }
+    any_of = Q(pk__in=[])
+    for kind, number in concerned.items():
+        if number:
+            any_of |= Q(target_kind=kind, target_id=number)
+    return tuple(audit.events(by).filter(any_of, at__gt=since)[:MOST_CHANGES])
+
+
+def _what(call: LoggedCall, reason: Reason | None) -> str:
+    if reason is not None:
+        return door.meaning(reason).what
+    if call.status < 0:
+        return "The call was admitted, and the consumer went away before it was answered."
+    return f"The call was admitted, and answered with {call.status}."
+
+
+def _inputs(
+    stage: Stage, call: LoggedCall, profile: models.AccessProfile | None
+) -> Mapping[str, str]:
+    """What log and directory know of a stage."""
+    match stage:
+        case Stage.CALLER:
+            return _caller(call)
+        case Stage.PATH:
+            return {"path": str(call.details["path"])} if call.details.get("path") else {}
+        case Stage.CREDENTIAL:
+            return _credential(call)
+        case Stage.ADDRESS:
+            return _address(call, profile)
+        case Stage.COLLECTION:
+            collection = models.Collection.objects.filter(pk=call.collection_id).first()
+            return {"collection": collection.name} if collection else {}
+        case Stage.ENDPOINT:
+            endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
+            return {"endpoint": f"{endpoint.method} {endpoint.path}"} if endpoint else {}
+        case Stage.QUOTA | Stage.RATE:
+            return _limit(stage, call, profile)
+        case Stage.ANSWER:
+            return _answer(call)
+        case _:
+            return {}
+
+
+def _caller(call: LoggedCall) -> Mapping[str, str]:
+    """The address, and how it came about."""
+    forwarded = call.details.get("forwarded")
+    address = {"address": call.address or "none"}
+    if not forwarded:
+        return address | {"taken from": "the peer of the connection"}
+    return address | {
+        "taken from": "X-Forwarded-For, from the right as far as the addresses are trusted",
+        "peer": str(call.details.get("peer") or "none"),
+        "X-Forwarded-For": str(forwarded),
+        "trusted proxies now": ", ".join(workspace.read().trusted_proxies) or "none",
+    }
+
+
+def _credential(call: LoggedCall) -> Mapping[str, str]:
+    found = models.Credential.objects.filter(pk=call.credential_id).first()
+    if found is None:
+        return {}
+    shown = found.public_id or (masked(found.prefix, found.last_four) if found.prefix else "")
+    return {
+        "credential": shown or f"imported, number {found.pk}",
+        "decided": f"then, or up to {LEASE_SECONDS} seconds before and spent from the lease",
+    }
+
+
+def _address(call: LoggedCall, profile: models.AccessProfile | None) -> Mapping[str, str]:
+    """The lists as they are now: what they were is kept in traces alone."""
+    if profile is None or not (profile.allow_list or profile.deny_list):
+        return {}
+    shown = {
+        "address": call.address or "none",
+        "denied now": _list(profile.deny_list),
+        "allowed now": _list(profile.allow_list),
+    }
+    address = addresses.parse_address(call.address)
+    allowed = facts.networks(tuple(profile.allow_list))
+    if address is not None and not addresses.contains(allowed, address):
+        near = addresses.nearest(allowed, address)
+        shown |= {"nearest allowed now": str(near)} if near else {}
+    return shown
+
+
+def _list(entries: list[str]) -> str:
+    more = f" and {len(entries) - 20:,} more" if len(entries) > 20 else ""
+    return (", ".join(entries[:20]) or "none") + more
+
+
+def _limit(
+    stage: Stage, call: LoggedCall, profile: models.AccessProfile | None
+) -> Mapping[str, str]:
+    """The counter as it was logged, else the limit as the policy has it now."""
+    reason = Reason.QUOTA_EXCEEDED if stage is Stage.QUOTA else Reason.RATE_LIMITED
+    if refusal(reason).code in {call.reason, call.would} and call.details.get("limit"):
+        return consumption.logged(call.details)
+    if profile is None:
+        return {}
+    at = (call.at_ms - call.latency_ms) // 1000
+    counted = consumption.limits_of(facts.profile(profile), at)
+    return next((each.shown for each in counted if each.stage is stage), {"limit": "none now"})
+
+
+def _answer(call: LoggedCall) -> Mapping[str, str]:
+    shown = {
+        "status": str(call.status) if call.status > 0 else "none was sent",
+        "milliseconds": f"{call.latency_ms:,}",
+    }
+    collection = (
+        models.Collection.objects.select_related("connection").filter(pk=call.collection_id).first()
+    )
+    if collection is not None and collection.connection is not None:
+        shown["connection"] = collection.connection.name
+    return shown
+
+
+def _again(call: LoggedCall, profile: models.AccessProfile) -> Explanation | None:
+    """The same call now, as far as the log says what it was; nothing: it does not say enough."""
+    path = normalise(str(call.details.get("path", "")).partition("?")[0])
+    endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).select_related("recipe").first()
+    if path is not None:
+        route = facts.called(profile, call.method, path).route
+    elif endpoint is not None:
+        there = facts.is_there(endpoint)
+        route = Route(
+            collection=CollectionId(endpoint.collection_id),
+            granted=profile.collections.filter(pk=endpoint.collection_id).exists(),
+            endpoint=EndpointId(endpoint.pk) if there else None,
+            inactive=not there,
+        )
+    else:
+        return None
+    credential = models.Credential.objects.filter(pk=call.credential_id).first()
+    address = addresses.parse_address(call.address)
+    return hypothetical.decided(profile, route, address, path=path or "", credential=credential)
