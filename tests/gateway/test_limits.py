@@ -89,7 +89,7 @@ def test_a_quota_is_exact_and_refused_calls_count_towards_nothing(
     assert Counter(a.status for a in answers) == {200: 7, 429: 33}
     refused = next(a for a in answers if a.status == 429)
     assert refused.json["reason"] == "quota_exceeded"
-    assert refused.headers["ratelimit"].startswith('"quota";r=0;t=')
+    assert '"quota";r=0;t=' in refused.headers["ratelimit"]
     passed = [a for a in answers if a.status == 200]
     left = [a.headers["x-ratelimit-remaining"] for a in passed]
     assert sorted(left, reverse=True) == [str(1000 - n) for n in range(1, 8)]

@@ -34,12 +34,19 @@ class Lease:
     quota_base: int
     quota_end: int
     credential: int
+    #: Whose words are told to the caller; 0: nothing is.
     policy: int
     method: int
     #: Code of the reason for which address lists that are only watched would have refused; 0: none.
     would: int
     #: 1: the limits are counted, and refuse nothing.
     watched: int
+    endpoint: int
+    collection: int
+    #: 1: a rate limit is counted for, 2: a quota, 3: both; 0: nothing is.
+    limited: int
+    #: Tells the row from others that have the same key before or after it.
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,8 @@ class Refused:
     seq: int
     exp: int
     code: int
+    #: Number of the trace that tells why; 0: none was kept.
+    trace: int
 
 
 def read_question(body: bytes) -> Question:

@@ -1,6 +1,7 @@
 """One upcall: gather the facts, let `access.decide` decide, and put the verdict into an answer."""
 
 import json
+import random
 from functools import lru_cache
 
 from ostiary.access import limits
@@ -24,6 +25,8 @@ from ostiary.access.reasons import Reason, refusal
 from ostiary.authority.answers import Lease, Question, Refused
 from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.proving import Proved, Prover
+from ostiary.authority.traces import Traces
+from ostiary.gateway.leases import UNLIMITED
 
 #: Seconds for which a refusal is held; what it rests on voids it sooner.
 REFUSAL_SECONDS = 20
@@ -38,15 +41,19 @@ METHOD_NUMBERS = {
 }
 
 
-async def answer(question: Question, prover: Prover, lookup: Lookup, now: int) -> Lease | Refused:
+async def answer(
+    question: Question, prover: Prover, lookup: Lookup, traces: Traces, now: int
+) -> Lease | Refused:
     """Decide about a call without a lease; `now` is Unix seconds."""
     proved = await prover.prove(question, now)
-    verdict = decide(facts(question, proved, now))
+    known_now = facts(question, proved, now)
+    verdict = decide(known_now)
     match verdict:
         case Allow():
-            return await _lease(verdict, proved.row, lookup, now)
+            return await _lease(verdict, question, proved.row, lookup, now)
         case Deny():
-            return _refused(verdict, proved, now)
+            trace = traces.tell(known_now, verdict.reason, proved.row.sequence)
+            return _refused(verdict, proved, trace, now)
 
 
 def facts(question: Question, proved: Proved, now: int) -> Facts:
@@ -112,7 +119,7 @@ def networks(text: str) -> tuple[Network, ...]:
     return parsed.networks
 
 
-async def _lease(verdict: Allow, row: Row, lookup: Lookup, now: int) -> Lease:
+async def _lease(verdict: Allow, question: Question, row: Row, lookup: Lookup, now: int) -> Lease:
     profile = verdict.known.profile
     until, start, end, used = verdict.until, 0, 0, 0
     if profile.quota is not None:
@@ -120,27 +127,32 @@ async def _lease(verdict: Allow, row: Row, lookup: Lookup, now: int) -> Lease:
         start, end = span.start, span.end
         used = await lookup.quota_used(profile.id, profile.quota.period.value, start)
         until = min(until, end)
+    limited = (profile.rate is not None) + 2 * (profile.quota is not None)
     return Lease(
         bound=int(verdict.address_bound),
         profile=profile.id,
         client=verdict.known.client.id,
         seq=row.sequence,
         exp=until,
-        rate_limit=profile.rate.limit if profile.rate else 0,
-        rate_interval=profile.rate.interval.seconds if profile.rate else 0,
-        quota_limit=profile.quota.limit if profile.quota else 0,
+        rate_limit=profile.rate.limit if profile.rate else UNLIMITED,
+        rate_interval=profile.rate.interval.seconds if profile.rate else 1,
+        quota_limit=profile.quota.limit if profile.quota else UNLIMITED,
         quota_start=start,
         quota_base=used,
         quota_end=end,
         credential=verdict.known.credential.id,
-        policy=row.policy or 0,
+        policy=(row.policy or 0) if limited and not profile.limits_watched else 0,
         method=METHOD_NUMBERS[profile.method],
         would=refusal(verdict.would).code if verdict.would else 0,
         watched=int(profile.limits_watched),
+        endpoint=question.endpoint,
+        collection=question.collection,
+        limited=limited,
+        serial=random.randrange(1, 2**31),
     )
 
 
-def _refused(verdict: Deny, proved: Proved, now: int) -> Refused:
+def _refused(verdict: Deny, proved: Proved, trace: int, now: int) -> Refused:
     found = verdict.known
     lists = found is not None and (found.profile.allowed or found.profile.denied)
     # An address is one of many: holding a row for each would let one caller fill the table.
@@ -152,4 +164,5 @@ def _refused(verdict: Deny, proved: Proved, now: int) -> Refused:
         seq=proved.row.sequence,
         exp=now + (PASSING_SECONDS if passing else REFUSAL_SECONDS) if held else 0,
         code=refusal(verdict.reason).code,
+        trace=trace,
     )

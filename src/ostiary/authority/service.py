@@ -19,6 +19,7 @@ from ostiary.authority.oauth import OAuth
 from ostiary.authority.provider_keys import ProviderKeys
 from ostiary.authority.proving import Prover
 from ostiary.authority.signing import SigningKeys
+from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls
 from ostiary.directory import public_urls, signing_keys, workspace
 from ostiary.gateway.plan import Node
@@ -99,7 +100,7 @@ async def _serve(
     measures.CONFIRMED.set_function(lambda: follower.confirmed)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
     servers = (
-        _server(Upcalls(lookup, prover, follower.mark_bound)),
+        _server(Upcalls(lookup, prover, Traces(node.run / "log.sock"), follower.mark_bound)),
         _server(Control(follower)),
         _server(oauth),
     )

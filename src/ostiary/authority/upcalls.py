@@ -11,6 +11,7 @@ from ostiary.authority.answers import BadQuestion, read_question, write_answer
 from ostiary.authority.deciding import answer
 from ostiary.authority.lookup import Lookup
 from ostiary.authority.proving import Prover
+from ostiary.authority.traces import Traces
 from ostiary.identity.tokens import fingerprint, looks_native
 
 log = logging.getLogger(__name__)
@@ -24,8 +25,9 @@ Mark = Callable[[str], Awaitable[None]]
 class Upcalls:
     """Answers questions; whatever goes wrong is no answer, and the gateway refuses the call."""
 
-    def __init__(self, lookup: Lookup, prover: Prover, mark_bound: Mark) -> None:
-        self._lookup, self._prover, self._mark_bound = lookup, prover, mark_bound
+    def __init__(self, lookup: Lookup, prover: Prover, traces: Traces, mark_bound: Mark) -> None:
+        self._lookup, self._prover = lookup, prover
+        self._traces, self._mark_bound = traces, mark_bound
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,7 +41,9 @@ class Upcalls:
         began = time.perf_counter()
         try:
             question = read_question(body)
-            verdict = await answer(question, self._prover, self._lookup, int(time.time()))
+            verdict = await answer(
+                question, self._prover, self._lookup, self._traces, int(time.time())
+            )
             if verdict.bound and verdict.profile:
                 await self._mark_bound(key_of(question.form, question.credential))
             measures.decided(verdict, began)

@@ -1,5 +1,6 @@
 """Which parts make a role, with the sockets each one inherits."""
 
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from ostiary.cli.supervisor import Part
 from ostiary.settings import INHERITED_PREFIX, Settings, bind_text
 
 #: In the order of their starts. The collector is last, so that on the way down it can take the
-#: last counts while the gateway still has them; logs wait in its socket until it comes.
+#: last counts while the gateway still has them; log lines wait in the gateway until it comes.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "up": ("authority", "recipes", "control", "gateway", "collector"),
     "control": ("control",),
@@ -32,10 +33,6 @@ def _stream(name: str) -> Callable[[Settings], socket.socket]:
     return lambda settings: folder.unix_socket(settings.run / name)
 
 
-def _datagram(name: str) -> Callable[[Settings], socket.socket]:
-    return lambda settings: folder.unix_socket(settings.run / name, socket.SOCK_DGRAM)
-
-
 def _control(settings: Settings) -> socket.socket:
     return folder.tcp_socket(settings.control_bind, "--control-bind")
 
@@ -52,7 +49,7 @@ SOCKETS: Mapping[str, Mapping[str, Callable[[Settings], socket.socket]]] = {
         "recipes_control": _stream("recipes-control.sock"),
     },
     "control": {"control": _control},
-    "collector": {"log": _datagram("log.sock")},
+    "collector": {"log": _stream("log.sock")},
 }
 
 
@@ -93,4 +90,6 @@ def _part(name: str, settings: Settings, sockets: Mapping[str, socket.socket]) -
         argv=(sys.executable, "-P", "-m", "ostiary.cli.part", name),
         env=environment.environment(**numbers),
         sockets=tuple(sockets.values()),
+        # The collector has the gateway take no more calls, and counts the last ones.
+        farewell=signal.SIGUSR1 if name == "collector" else None,
     )

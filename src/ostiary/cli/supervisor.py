@@ -34,6 +34,8 @@ class Part:
     env: Mapping[str, str]
     #: Sockets that it inherits under the same numbers.
     sockets: Sequence[socket.socket] = ()
+    #: Sent before any part is stopped, so that others can take what it leaves.
+    farewell: signal.Signals | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,13 @@ class _Keeper:
     write: Write
     pace: Pace
     once_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _process: asyncio.subprocess.Process | None = None
+
+    def bid_farewell(self) -> None:
+        """Tell the part that all will be stopped, if it wants to know."""
+        if self.part.farewell is not None and self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(self.part.farewell)
 
     async def keep(self) -> None:
         """Run and run again; raises Failure for a part that never becomes ready."""
@@ -111,7 +120,7 @@ class _Keeper:
     async def _running(self) -> AsyncIterator[_Running]:
         path = notify_path(self.run, self.part.name)
         with _notices(path) as ready:
-            process = await self._spawn(path)
+            process = self._process = await self._spawn(path)
             assert process.stdout is not None  # noqa: S101 - asked for two lines above
             output = asyncio.create_task(self._relay(process.stdout))
             try:
@@ -224,9 +233,11 @@ async def supervise(
     `run` is a folder of mode 0700 for the notices. Raises Failure if a part cannot be started.
     """
     tasks: list[asyncio.Task[None]] = []
+    keepers: list[_Keeper] = []
     try:
         for part in parts:
             keeper = _Keeper(part=part, run=run, say=say, write=write, pace=pace or Pace())
+            keepers.append(keeper)
             tasks.append(asyncio.create_task(keeper.keep()))
             await _either(keeper.once_ready.wait(), stop.wait(), *tasks)
             _raise_failure(tasks)
@@ -238,6 +249,8 @@ async def supervise(
         await _either(stop.wait(), *tasks)
         _raise_failure(tasks)
     finally:
+        for keeper in keepers:
+            keeper.bid_farewell()
         for task in reversed(tasks):
             task.cancel()
             await asyncio.wait({task})

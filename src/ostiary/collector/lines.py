@@ -1,51 +1,150 @@
-"""Lines of the gateway's log, as `gateway.configuration.LOG_FORMAT` writes them."""
+"""Lines of the gateway's log, as `gateway.configuration.LOG_FORMAT` writes them, and their frames."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from ostiary.access.reasons import Reason, refusal
+
+#: The longest frame; what claims to be longer is none of ours.
+LONGEST = 65_536
+
+
+class BadFrame(ValueError):
+    """What came is not framed as it must be; the connection that it came on is given up."""
+
+
+class Frames:
+    """Takes octet-counted messages (RFC 6587, section 3.4.1) out of a stream."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The messages that are complete now; raises BadFrame."""
+        data, at = self._rest + data, 0
+        while True:
+            space = data.find(b" ", at, at + 7)
+            if space < 0:
+                if len(data) - at >= 7:
+                    raise BadFrame
+                break
+            length = data[at:space]
+            if not length.isdigit() or int(length) > LONGEST:
+                raise BadFrame
+            end = space + 1 + int(length)
+            if end > len(data):
+                break
+            yield data[space + 1 : end]
+            at = end
+        self._rest = data[at:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One call. `code` is the number of a refusal; ids are 0 where unknown."""
+    """One call. Ids are 0 where unknown; `reason` is a refusal's number, 0 for an admitted call."""
 
-    at: int
+    at_ms: int
     request_id: str
+    #: -1: no answer was sent.
     status: int
-    code: int | None
-    route: str
-    profile: int
-    client: int
-    credential: int
+    reason: int
+    would: int
     method: str
+    endpoint: int
+    collection: int
+    profile: int
+    credential: int
     address: str
     milliseconds: int
     bytes_in: int
     bytes_out: int
+    details: dict[str, str]
 
 
-def read(datagram: bytes) -> Line | None:
+_OWN_FAILURES = {
+    "502": Reason.UPSTREAM_FAILED,
+    "503": Reason.UPSTREAM_UNAVAILABLE,
+    "504": Reason.UPSTREAM_TIMEOUT,
+}
+
+
+def read(message: bytes) -> Line | None:
     """Take a line apart; nothing if it is none of ours."""
-    words = datagram.decode(errors="replace").split()
-    if len(words) != 14:
+    words = message.decode(errors="replace").split(None, 10)
+    if len(words) != 11:
         return None
+    at, ms, request_id, status, route, credential, address, took, size_in, size_out, more = words
     try:
+        details = _details(more.rstrip("\n\0"))
+        endpoint, collection = _scope(details.pop("s", "") or route)
+        milliseconds = max(0, int(took.lstrip("+")))
         return Line(
-            at=int(words[0]),
-            request_id=words[2],
-            status=int(words[3]),
-            code=_number(words[4]),
-            route="" if words[5] == "-" else words[5],
-            profile=_number(words[6]) or 0,
-            client=_number(words[7]) or 0,
-            credential=_number(words[8]) or 0,
-            method=words[9],
-            address=words[10],
-            milliseconds=int(words[11]),
-            bytes_in=int(words[12]),
-            bytes_out=int(words[13]),
+            at_ms=int(at) * 1000 + int(ms) + milliseconds,
+            request_id="" if request_id == "-" else request_id,
+            status=int(status),
+            reason=int(details.pop("c", "0")) or _reason(details.pop("u", "")),
+            would=int(details.pop("w", "0")),
+            method=details.pop("m", ""),
+            endpoint=endpoint,
+            collection=collection,
+            profile=int(details.pop("o", "") or 0),
+            credential=0 if credential == "-" else int(credential),
+            address="" if address == "-" else address.removeprefix("::ffff:"),
+            milliseconds=milliseconds,
+            bytes_in=int(size_in.lstrip("+")),
+            bytes_out=int(size_out.lstrip("+")),
+            details={
+                _NAMES.get(name, name): v for name, v in details.items() if v not in {"", "-"}
+            },
         )
     except ValueError:
         return None
 
 
-def _number(word: str) -> int | None:
-    return None if word == "-" else int(word)
+#: Letters of a line's last word, as an owner reads them.
+_NAMES = {
+    "t": "trace",
+    "p": "path",
+    "f": "forwarded",
+    "l": "rate_limit",
+    "i": "rate_interval",
+    "q": "quota_left_at_lease",
+    "e": "quota_end",
+    "u": "quota_counted",
+    "b": "quota_given_back",
+    "g": "quota_base",
+}
+
+
+def _reason(status: str) -> int:
+    """Why HAProxy itself answered a call that was admitted."""
+    told = _OWN_FAILURES.get(status)
+    return refusal(told).code if told else 0
+
+
+def _details(text: str) -> dict[str, str]:
+    """`c=13;s=e1;c1;…;p=/a` taken apart. The path is last, and holds what it holds."""
+    if text == "-":
+        return {}
+    head, mark, path = text.partition(";p=")
+    found: dict[str, str] = {}
+    last = ""
+    for part in head.split(";"):
+        name, equals, value = part.partition("=")
+        if equals:
+            found[name], last = value, name
+        elif last:
+            # The value of a route has semicolons of its own.
+            found[last] += f";{part}"
+    if mark:
+        found["p"] = path
+    return found
+
+
+def _scope(text: str) -> tuple[int, int]:
+    """Endpoint and collection of `e12;c3;…` or `c3`; 0 where there is none."""
+    numbers = {word[:1]: word[1:] for word in text.split(";")[:2]}
+    return (
+        int(numbers["e"]) if numbers.get("e", "").isdigit() else 0,
+        int(numbers["c"]) if numbers.get("c", "").isdigit() else 0,
+    )

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from ostiary.access.reasons import Reason, refusal
-from ostiary.gateway import rules
+from ostiary.gateway import forwarding, refusing, rules, spending
+from ostiary.gateway.leases import COUNTS, LEASE_FIELDS, REFUSED_FIELDS, count, lease
 from ostiary.gateway.plan import Node, Plan, Server, Upstream, backend_name
 from ostiary.gateway.routing import compile_routes
 
@@ -20,18 +21,24 @@ from ostiary.gateway.routing import compile_routes
 TABLES = (
     ("rev", "type integer size 1m expire 30m nopurge store gpt0"),
     ("bound", "type string len 72 size 1m expire 1h store gpt0"),
-    ("refused", "type string len 192 size 100k expire 30s store gpt(4)"),
+    ("refused", f"type string len 192 size 100k expire 30s store gpt({len(REFUSED_FIELDS)})"),
     ("bad", "type ipv6 size 100k expire 10s store gpc0,gpc0_rate(1s)"),
-    ("rate_short", "type string len 32 size 1m expire 3m nopurge store gpc(1)"),
-    ("rate_long", "type string len 32 size 1m expire 25h nopurge store gpc(1)"),
-    ("quota", "type string len 32 size 1m expire 24d nopurge store gpc(2),gpt(1)"),
+    ("rate_short", "type binary len 8 size 1m expire 3m nopurge store gpc(1)"),
+    ("rate_long", "type binary len 8 size 1m expire 25h nopurge store gpc(1)"),
+    ("quota", "type binary len 8 size 1m expire 24d nopurge store gpc(2),gpt(1)"),
+    (
+        "refusals",
+        "type string len 80 size 1m expire 1h nopurge store gpt(1),gpc(1),bytes_in_cnt,bytes_out_cnt",
+    ),
+    ("refusals_leased", "type string len 80 size 1m expire 1h nopurge store gpt(1),gpc(1)"),
 )
+
+#: Lines for some seconds at full speed.
+RING_BYTES = 16 * 1024 * 1024
 
 #: Fields of a log line, separated by spaces; `collector.lines` reads them.
 LOG_FORMAT = (
-    "%Ts %ms %[unique-id] %ST %[var(txn.code)] %[var(txn.route),field(1,;)]"
-    f" %[sc_get_gpt({rules.GPT['profile']},0)] %[sc_get_gpt({rules.GPT['client']},0)]"
-    f" %[sc_get_gpt({rules.GPT['credential']},0)] %HM %[src] %Ta %U %B"
+    f"%Ts %ms %ID %ST %[var(txn.route)] %[{lease('credential')}] %ci %Ta %U %B %[var(txn.more)]"
 )
 
 
@@ -75,7 +82,7 @@ def maps(plan: Plan) -> dict[str, dict[str, str]]:
             for r in plan.recipes
         },
     }
-    known = {header.lower() for header in rules.AUTH_HEADERS}
+    known = {header.lower() for header in forwarding.AUTH_HEADERS}
     for header in known:
         entries[f"auth_{header}"] = {
             u.backend: u.value.reveal() for u in upstreams if u.header.lower() == header
@@ -102,11 +109,12 @@ def configuration(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> st
     """haproxy.cfg. `cold`: no lease can be older than this plan, so leases may be trusted."""
     sections = (
         _global(node, plan, issue_key=issue_key, cold=cold),
+        _ring(node),
         _defaults(node),
         *_tables(node),
         _frontend(node, plan),
         _refuse(),
-        _guarded(),
+        *_kinds(node),
         *(_upstream(node, plan, slot) for slot in range(node.slots)),
         _recipes(node),
         _oauth(node),
@@ -146,6 +154,22 @@ def _global(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> str:
     return _section("global", lines())
 
 
+def _ring(node: Node) -> str:
+    """Log lines wait in memory for the collector: while it is started anew, none is lost.
+
+    Frames are octet-counted (RFC 6587, section 3.4.1).
+    """
+    lines = (
+        "format raw",
+        "maxlen 4096",
+        f"size {RING_BYTES}",
+        "timeout connect 1s",
+        "timeout server 1h",
+        f"server collector unix@{node.run}/log.sock log-proto octet-count",
+    )
+    return _section("ring lines", lines)
+
+
 def _defaults(node: Node) -> str:
     def lines() -> Iterator[str]:
         yield "mode http"
@@ -169,14 +193,14 @@ def _defaults(node: Node) -> str:
             (504, Reason.UPSTREAM_TIMEOUT),
         ):
             told = refusal(reason)
-            text = rules.body(told.public_reason, told.message)
+            text = refusing.body(told.public_reason, told.message)
             yield f'http-error status {status} content-type application/json lf-string "{text}"'
 
     return _section("defaults base", lines())
 
 
 def _tables(node: Node) -> Iterator[str]:
-    yield f"backend leases from base\n  stick-table type string len 192 size {node.leases} expire 15m nopurge store gpt({len(rules.LEASE_FIELDS)}),gpc(1)\n"
+    yield f"backend leases from base\n  stick-table type string len 192 size {node.leases} expire 1h nopurge store gpt({len(LEASE_FIELDS)}),gpc({len(COUNTS)}),bytes_in_cnt,bytes_out_cnt\n"
     for name, table in TABLES:
         yield f"backend {name} from base\n  stick-table {table}\n"
 
@@ -186,12 +210,13 @@ def _frontend(node: Node, plan: Plan) -> str:
         host = f"[{node.host}]" if ":" in node.host else node.host
         tls = f" ssl crt {node.certificate} alpn h2,http/1.1" if node.certificate else ""
         yield f"bind {host}:{node.port}{tls}"
-        yield f"log unix@{node.run}/log.sock len 4096 format raw local0 info"
+        yield "log ring@lines len 4096 format raw local0 info"
         yield f'log-format "{LOG_FORMAT}"'
-        yield "unique-id-format %{+X}o%Ts-%rt"
+        yield "unique-id-format %Ts-%ms-%rt"
+        # Set after what the caller sent under this name was taken away.
+        yield "unique-id-header X-Ostiary-Request-Id"
         yield from rules.decide()
         yield "use_backend refuse if { var(txn.code) -m found }"
-        yield f"use_backend oauth if {rules.OAUTH}"
         yield "use_backend %[var(txn.route),field(3,;)]"
         yield "default_backend no_upstream"
 
@@ -199,30 +224,32 @@ def _frontend(node: Node, plan: Plan) -> str:
 
 
 def _refuse() -> str:
-    missing = rules.answer(Reason.UPSTREAM_MISSING, condition="TRUE")
-    return _section("backend refuse from base", tuple(rules.refusals())) + "\n" + _section(
-        "backend no_upstream from base", (missing,)
+    missing = (
+        f"http-request {count('called')}",
+        f"http-request {count('failed')}",
+        refusing.answer(Reason.UPSTREAM_MISSING, condition="TRUE"),
+    )
+    return _section("backend refuse from base", tuple(refusing.refusals())) + "\n" + _section(
+        "backend no_upstream from base", missing
     )  # fmt: skip
 
 
-def _guarded() -> str:
-    def lines() -> Iterator[str]:
-        yield from rules.limits()
-        yield from rules.bad_gateway()
-        yield from rules.limit_headers()
-
-    return _section("defaults guarded from base", lines())
+def _kinds(node: Node) -> Iterator[str]:
+    """Rules that the backends of one kind share."""
+    tls = node.certificate is not None
+    for name, forward in (
+        ("plain", forwarding.upstream),
+        ("special", forwarding.special_upstream),
+        ("recipe", forwarding.recipe),
+    ):
+        lines = (*forward(tls=tls), *spending.spend(), *spending.classify(), *spending.tell())
+        yield _section(f"defaults {name} from base", lines)
 
 
 def _upstream(node: Node, plan: Plan, slot: int) -> str:
     used = [u for u in plan.upstreams if u.slot == slot]
-    tls = node.certificate is not None
 
     def lines() -> Iterator[str]:
-        if slot in node.plain_slots:
-            yield from rules.upstream(tls=tls)
-        else:
-            yield from rules.special_upstream(tls=tls)
         if slot in node.checked_slots:
             yield "option httpchk"
             host = "%[be_name,map_str(hosts.map)]"
@@ -233,7 +260,8 @@ def _upstream(node: Node, plan: Plan, slot: int) -> str:
             for server in upstream.servers:
                 yield server_line(upstream, server)
 
-    return _section(f"backend {backend_name(slot)} from guarded", lines())
+    kind = "plain" if slot in node.plain_slots else "special"
+    return _section(f"backend {backend_name(slot)} from {kind}", lines())
 
 
 def server_line(upstream: Upstream, server: Server) -> str:
@@ -264,14 +292,10 @@ def server_parameters(server: Server) -> str:
 
 
 def _recipes(node: Node) -> str:
-    def lines() -> Iterator[str]:
-        yield "timeout server 250s"
-        yield from rules.recipe(tls=node.certificate is not None)
-        yield f"server runner unix@{node.run}/recipes.sock"
-
-    return _section("backend recipes from guarded", lines())
+    lines = ("timeout server 250s", f"server runner unix@{node.run}/recipes.sock")
+    return _section("backend recipes from recipe", lines)
 
 
 def _oauth(node: Node) -> str:
-    lines = (*rules.oauth(), f"server authority unix@{node.run}/oauth.sock")
+    lines = (*forwarding.oauth(), f"server authority unix@{node.run}/oauth.sock")
     return _section("backend oauth from base", lines)

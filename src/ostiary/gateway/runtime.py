@@ -124,6 +124,14 @@ class Runtime:
                 return value
         raise RuntimeRefused(f"no {name} in show info")
 
+    async def sessions(self, frontend: str) -> int:
+        """Connections that a frontend has now."""
+        for line in (await self.command("show stat")).splitlines():
+            words = line.split(",")
+            if words[:2] == [frontend, "FRONTEND"]:
+                return int(words[4] or 0)
+        raise RuntimeRefused(f"no frontend {frontend} in show stat")
+
     async def rows(self, table: str) -> list[str]:
         """The lines of `show table`, without its header."""
         return (await self.command(f"show table {table}")).splitlines()[1:]

@@ -11,8 +11,8 @@ local waiting = 0
 local NAMES = {
   A = { "bound", "profile", "client", "seq", "exp", "rate_limit", "rate_interval",
         "quota_limit", "quota_start", "quota_base", "quota_end", "credential", "policy",
-        "method", "would", "watched" },
-  D = { "bound", "profile", "seq", "exp", "code" },
+        "method", "would", "watched", "endpoint", "collection", "limited", "serial" },
+  D = { "bound", "profile", "seq", "exp", "code", "trace" },
 }
 
 local function ask(txn)
@@ -117,6 +117,9 @@ core.register_action("caller", { "http-req" }, function(txn)
   for i = 0, #lines do
     for hop in string.gmatch((lines[i] or "") .. ",", "%s*([^,]-)%s*,") do hops[#hops + 1] = hop end
   end
+  -- For the owner who asks why: who was connected, and what was said of the caller.
+  txn:set_var("txn.peer", txn.f:src())
+  txn:set_var("txn.forwarded", string.sub(string.gsub(table.concat(hops, ","), "[^%w.:,]", "_"), 1, 400))
   local found
   for i = #hops, 1, -1 do
     if not an_address(hops[i]) then

@@ -218,3 +218,18 @@ class DecisionTrace(models.Model):
     credential_id = models.IntegerField(default=0)
     #: `[{"check", "outcome", "inputs": {name: value}, "reason"}]`, in order.
     steps = models.JSONField()
+
+
+class HarvestedRow(models.Model):
+    """How far a row of a gateway's counters has been taken into account."""
+
+    node = models.CharField(max_length=32, default="")
+    identity = models.CharField(max_length=120)
+    counters = models.JSONField()
+    seen_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["node", "identity"], name="one_baseline_per_row")
+        ]
+        indexes = [models.Index(fields=["node", "seen_at"], name="harvested_seen")]

@@ -1,0 +1,61 @@
+"""Whose a credential, a profile or an endpoint is: what log lines and counters leave out."""
+
+from collections.abc import Iterable
+
+from ostiary.directory.models import AccessProfile, Credential, Endpoint
+
+#: Ids in one question.
+AT_ONCE = 500
+#: More are known than this: then it is asked anew.
+MOST = 500_000
+
+
+class Owners:
+    """Remembers what it was told. None of this ever changes while its subject lives."""
+
+    def __init__(self) -> None:
+        self._credentials: dict[int, tuple[int, int]] = {}
+        self._clients: dict[int, int] = {}
+        self._methods: dict[int, str] = {}
+
+    def learn(
+        self,
+        *,
+        credentials: Iterable[int] = (),
+        profiles: Iterable[int] = (),
+        endpoints: Iterable[int] = (),
+    ) -> None:
+        """Ask for what is not known yet; what is gone by now is remembered as that."""
+        for known in (self._credentials, self._clients, self._methods):
+            if len(known) > MOST:
+                known.clear()
+        for part in _unknown(credentials, self._credentials):
+            self._credentials |= dict.fromkeys(part, (0, 0))
+            rows = Credential.objects.filter(pk__in=part)
+            for pk, profile, client in rows.values_list("pk", "profile_id", "profile__client_id"):
+                self._credentials[pk] = profile, client
+        for part in _unknown(profiles, self._clients):
+            self._clients |= dict.fromkeys(part, 0)
+            rows_ = AccessProfile.objects.filter(pk__in=part)
+            self._clients |= dict(rows_.values_list("pk", "client_id"))
+        for part in _unknown(endpoints, self._methods):
+            self._methods |= dict.fromkeys(part, "")
+            self._methods |= dict(Endpoint.objects.filter(pk__in=part).values_list("pk", "method"))
+
+    def of_credential(self, credential: int) -> tuple[int, int]:
+        """Profile and client."""
+        return self._credentials.get(credential, (0, 0))
+
+    def client_of(self, profile: int) -> int:
+        return self._clients.get(profile, 0)
+
+    def method_of(self, endpoint: int) -> str:
+        return self._methods.get(endpoint, "")
+
+
+def _unknown(
+    ids: Iterable[int],
+    known: dict[int, object] | dict[int, int] | dict[int, str] | dict[int, tuple[int, int]],
+) -> Iterable[list[int]]:
+    wanted = sorted({number for number in ids if number and number not in known})
+    return [wanted[at : at + AT_ONCE] for at in range(0, len(wanted), AT_ONCE)]
