@@ -17,7 +17,6 @@ ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_htmx",
@@ -39,6 +38,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "ostiary.console.standing.SecondFactorRequired",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     # Django reads uploads of a POST alone.
@@ -109,6 +109,7 @@ LOGIN_URL = "/sign-in"
 SESSION_COOKIE_NAME = f"ostiary_session_{_current.control_bind[1]}"
 CSRF_COOKIE_NAME = f"ostiary_csrf_{_current.control_bind[1]}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _current.secure_cookies
+SESSION_ENGINE = "ostiary.console.sessions"
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"

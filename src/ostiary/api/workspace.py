@@ -19,6 +19,7 @@ class SettingsIn(Strict):
     console_url: str | None = None
     trusted_proxies: list[str] | None = None
     fetch_hosts: list[str] | None = None
+    require_second_factor: bool | None = None
     request_log_days: int | None = None
     request_log_rows: int | None = None
     usage_day_days: int | None = None
@@ -33,6 +34,7 @@ class SettingsOut(Schema):
     console_url: str
     trusted_proxies: list[str]
     fetch_hosts: list[str]
+    require_second_factor: bool
     request_log_days: int
     request_log_rows: int
     usage_day_days: int

@@ -26,9 +26,14 @@ def create_member(settings: Settings, *, email: str, admin: bool) -> str:
         return _link(settings, email)
 
 
-def link_member(settings: Settings, *, email: str) -> str:
-    """A new one-time sign-in link for a member."""
+def link_member(settings: Settings, *, email: str, reset_second_factor: bool) -> str:
+    """A new one-time sign-in link for a member, who may have lost the second factor."""
     with opening.opened(settings):
+        if reset_second_factor:
+            from ostiary.directory import members, second_factors
+            from ostiary.directory.actor import SYSTEM
+
+            second_factors.reset(by=SYSTEM, member=members.by_email(email))
         return _link(settings, email)
 
 

@@ -44,7 +44,8 @@ def create_member(arguments: argparse.Namespace, settings: Settings) -> None:
 def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli import accounts
 
-    print_secret(accounts.link_member(settings, email=arguments.email))
+    reset = arguments.reset_second_factor
+    print_secret(accounts.link_member(settings, email=arguments.email, reset_second_factor=reset))
 
 
 def seed(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -110,6 +111,9 @@ def _account_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
     member.add_argument("--admin", action="store_true", help="make a workspace admin")
     link = _command(members, "link", link_member, "print a new one-time sign-in link")
     link.add_argument("--email", required=True, metavar="E", help="the member's address")
+    link.add_argument(
+        "--reset-second-factor", action="store_true", help="remove a second factor that was lost"
+    )
 
 
 def _group(

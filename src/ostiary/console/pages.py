@@ -10,12 +10,6 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("clients")
 
 
-@login_required
-def account(request: HttpRequest) -> HttpResponse:
-    """The member's own page: password and sessions."""
-    return render(request, "console/account.html")
-
-
 def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     context = {"title": title, "text": text}
     return render(request, "console/problem.html", context, status=status)

@@ -1,53 +1,68 @@
-"""Signing in: by a one-time link, then by password; signing out."""
+"""Signing in: the first step by link, password or passkey, then the second; signing out."""
 
 from django.contrib import messages
-from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
+from django.contrib.auth import authenticate, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ostiary.console import lockout
-from ostiary.directory.members import actor_of, end_sessions, redeem_link
+from ostiary.console import lockout, passkeys, standing
+from ostiary.console.standing import actor_for, address_of, member_of
+from ostiary.directory import second_factors, sign_ins, single_sign_on
+from ostiary.directory.members import end_sessions, redeem_link
 from ostiary.directory.models import Member
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
-
-
-def _next(request: HttpRequest) -> str:
-    """Where to go after signing in: a page of ours, whatever the query says."""
-    wanted = request.POST.get("next") or request.GET.get("next") or "/"
-    safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
-    return wanted if safe and wanted.startswith("/") else "/"
+#: Said for every reason alike: nobody learns which addresses are members'.
+NOT_IN = "That e-mail and password do not fit, or there were too many tries; wait a minute."
+WRONG_CODE = (
+    "That is not the code, it was used already, or there were too many tries; wait a minute."
+)
+WRONG_PASSKEY = "That passkey did not work here; try again, or use another way."
 
 
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def with_password(request: HttpRequest) -> HttpResponse:
-    context: dict[str, object] = {"next": _next(request)}
-    if request.method == "POST":
-        email = request.POST.get("email", "").strip().lower()[:254]
-        address = str(request.META.get("REMOTE_ADDR", ""))
-        member = None
-        if lockout.may_try(email, address):
-            member = authenticate(request, username=email, password=request.POST.get("password"))
-            if member is None:
-                lockout.failed(email, address)
-        if isinstance(member, Member):
-            lockout.succeeded(email, address)
-            login(request, member, backend=BACKEND)
-            return redirect(_next(request))
-        context |= {
-            "email": email,
-            "problem": "That e-mail and password do not fit, or there were too many tries; wait a minute.",
-        }
-    return render(
-        request, "console/sign_in.html", context, status=400 if "problem" in context else 200
-    )
+    then = standing.onward(request.POST.get("next") or request.GET.get("next"))
+    if request.method == "GET":
+        return _sign_in_page(request, then)
+    email = request.POST.get("email", "").strip().lower()[:254]
+    keys = (f"email:{email}", f"address:{address_of(request)}")
+    member = None
+    if lockout.may_try(*keys):
+        member = authenticate(request, username=email, password=request.POST.get("password"))
+        if member is None and lockout.is_slow(*keys):
+            sign_ins.refused(email=email, address=address_of(request), step="password")
+    if not isinstance(member, Member):
+        return _sign_in_page(request, then, email=email, problem=NOT_IN)
+    lockout.succeeded(*keys)
+    return standing.after_first(request, member, step="password", then=then)
+
+
+@require_POST
+def with_passkey(request: HttpRequest) -> HttpResponse:
+    """A passkey that also verified its owner is both steps at once."""
+    then = standing.onward(request.POST.get("next"))
+    factor = passkeys.answered(request, passkeys.SIGN_IN)
+    if factor is None:
+        return _sign_in_page(request, then, problem=WRONG_PASSKEY)
+    return standing.enter(request, factor.member, ["passkey"], then=then, strong=True)
+
+
+def _sign_in_page(
+    request: HttpRequest, then: str, *, email: str = "", problem: str = ""
+) -> HttpResponse:
+    site = passkeys.site_of(request)
+    context = {
+        "next": then,
+        "email": email,
+        "problem": problem,
+        "provider": single_sign_on.provider(),
+        "origin": site.origin if second_factors.any_passkey(site.host) else "",
+    }
+    return render(request, "console/sign_in.html", context, status=400 if problem else 200)
 
 
 @sensitive_post_parameters("code")
@@ -57,37 +72,51 @@ def with_link(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         member = redeem_link(request.POST.get("code", "").strip()[:200])
         if member is not None:
-            login(request, member, backend=BACKEND)
-            return redirect("set-password" if not member.has_usable_password() else "home")
+            return standing.after_first(request, member, step="link")
         problem = "This link was used already, is older than 24 hours, or is incomplete."
         return render(request, "console/sign_in_link.html", {"problem": problem}, status=400)
     return render(request, "console/sign_in_link.html")
 
 
-@sensitive_post_parameters("password", "again")
-@login_required
+@sensitive_post_parameters("code", "passkey")
 @require_http_methods(["GET", "POST"])
-def set_password(request: HttpRequest) -> HttpResponse:
-    member = request.user
-    assert isinstance(member, Member)  # noqa: S101 - `login_required` stands before
-    problems: list[str] = []
+def second_step(request: HttpRequest) -> HttpResponse:
+    """A code of an app, a recovery code, or a passkey; for who has the first step behind them."""
+    first = standing.pending(request)
+    if first is None:
+        request.session.pop(standing.PENDING, None)
+        return redirect("sign-in")
+    member, problem = first.member, ""
     if request.method == "POST":
-        password = request.POST.get("password", "")
-        if password != request.POST.get("again", ""):
-            problems.append("The two passwords differ.")
+        if "passkey" in request.POST:
+            shown = passkeys.shown_by(request, passkeys.SECOND_STEP, member)
+            problem = WRONG_PASSKEY
         else:
-            try:
-                validate_password(password, member)
-            except ValidationError as error:
-                problems += error.messages
-        if not problems:
-            member.set_password(password)
-            member.save(update_fields=["password"])
-            update_session_auth_hash(request, member)
-            messages.success(request, "Your password is set.")
-            return redirect("home")
-    context = {"problems": problems}
-    return render(request, "console/set_password.html", context, status=400 if problems else 200)
+            shown = code_of(request, member)
+            problem = WRONG_CODE
+        if shown:
+            steps = [first.step, shown]
+            return standing.enter(
+                request, member, steps, then=first.then, strong=True, link=first.link
+            )
+    context = {"problem": problem, **passkeys.ways(request, member)}
+    return render(request, "console/second_step.html", context, status=400 if problem else 200)
+
+
+def code_of(request: HttpRequest, member: Member) -> str | None:
+    """Which kind of code was sent, if it is right; wrong ones have to wait longer and longer.
+
+    By member alone: who gets this far has a password that fits, from wherever they come.
+    """
+    key = f"code:{member.pk}"
+    if not lockout.may_try(key):
+        return None
+    shown = second_factors.use_code(member, request.POST.get("code", "")[:64])
+    if shown:
+        lockout.succeeded(key)
+    elif lockout.is_slow(key):
+        sign_ins.refused(email=member.email, address=address_of(request), step="code")
+    return shown
 
 
 @require_POST
@@ -100,9 +129,8 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_POST
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every other session of the member; this one goes on."""
-    member = request.user
-    assert isinstance(member, Member)  # noqa: S101 - `login_required` stands before
-    by = actor_of(member, str(request.META.get("REMOTE_ADDR", "")))
-    update_session_auth_hash(request, end_sessions(by=by, member=member))
+    member = member_of(request)
+    ended = end_sessions(by=actor_for(request, member), member=member)
+    update_session_auth_hash(request, ended)
     messages.success(request, "You are signed out everywhere else.")
     return redirect("account")

@@ -8,12 +8,22 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary.console import standing
 from ostiary.console.listing import PER_PAGE, Paging, number_of
 from ostiary.console.saving import first_time, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import audit, management_tokens, members, projects, public_urls, workspace
+from ostiary.directory import (
+    audit,
+    management_tokens,
+    members,
+    projects,
+    public_urls,
+    second_factors,
+    workspace,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Refused
 from ostiary.directory.models import AuditEvent
@@ -50,7 +60,7 @@ def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
         else:
             return _link(request, by, member.pk)
     context = {
-        "members": members.members(by).prefetch_related("memberships__project"),
+        "members": members.members(by).prefetch_related("memberships__project", "second_factors"),
         "projects": projects.projects(by).order_by("name"),
         "roles": [role.value for role in Role],
         "errors": errors,
@@ -64,9 +74,21 @@ def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_POST
 def member_link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     require_admin(by)
+    if member_id == by.id and not standing.is_confirmed(request):
+        # With a link one sets a new password without the present one.
+        return standing.to_confirm(reverse("members"))
     if not first_time(request):
         return redirect("members")
     return _link(request, by, member_id)
+
+
+@page
+@require_POST
+def reset_second_factor(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    second_factors.reset(by=by, member=member)
+    messages.success(request, f"{member.email} has no second factor any more, and is signed out.")
+    return redirect("members")
 
 
 def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
@@ -213,6 +235,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "trusted_proxies": "\n".join(now.trusted_proxies),
         "fetch_hosts": "\n".join(now.fetch_hosts),
         **{name: getattr(now, name) for name in KEPT},
+        "require_second_factor": now.require_second_factor,
     }
     if request.method == "POST":
         given = request.POST
@@ -235,6 +258,7 @@ def _settings(request: HttpRequest) -> dict[str, object]:
     }
     for name in ("trusted_proxies", "fetch_hosts"):
         values[name] = request.POST.get(name, "").replace(",", " ").split()
+    values["require_second_factor"] = request.POST.get("require_second_factor") == "1"
     for name in KEPT:
         if name in request.POST:
             given = request.POST[name].strip()

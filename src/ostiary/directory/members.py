@@ -11,7 +11,7 @@ from django.utils import timezone
 from ostiary.directory import audit, fields
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import InUse, Invalid, NotFound
-from ostiary.directory.models import Member, Membership, Project, SignInLink
+from ostiary.directory.models import Member, MemberSession, Membership, Project, SignInLink
 from ostiary.directory.permission import require, require_admin
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
@@ -70,6 +70,9 @@ def change(
         if [a.pk for a in admins] == [member.pk] and not (member.admin and member.is_active):
             raise InUse("This is the last workspace admin")
         member.save(update_fields=["admin", "is_active", "updated_at"])
+        if not member.is_active:
+            # Else they would go on when the member is switched on again.
+            MemberSession.objects.filter(member=member).delete()
         _record(by, "change", member)
     return member
 
@@ -113,6 +116,7 @@ def end_sessions(*, by: Actor, member: Member) -> Member:
         require_admin(by)
     with transaction.atomic():
         Member.objects.filter(pk=member.pk).update(session_version=F("session_version") + 1)
+        MemberSession.objects.filter(member=member).delete()
         _record(by, "end_sessions", member)
     member.refresh_from_db(fields=["session_version"])
     return member
@@ -135,10 +139,15 @@ def create_link(*, by: Actor, member: Member) -> Secret:
 
 def issue_link(*, by: Actor, email: str) -> Secret:
     """A new sign-in secret for the member with this address; raises NotFound."""
+    return create_link(by=by, member=by_email(email))
+
+
+def by_email(email: str) -> Member:
+    """The member with this address; raises NotFound."""
     member = Member.objects.filter(email=email.strip().lower()).first()
     if member is None:
         raise NotFound("member")
-    return create_link(by=by, member=member)
+    return member
 
 
 def redeem_link(text: str) -> Member | None:

@@ -1,11 +1,11 @@
-"""What is deleted when it is too old: audit log, change feed, tokens that are over, webhooks' log."""
+"""What is deleted when it is too old: audit log, change feed, sessions and tokens, webhooks' log."""
 
 from datetime import timedelta
 
 from django.utils import timezone
 
 from ostiary.directory import deliveries, feed, workspace
-from ostiary.directory.models import AuditEvent, RevokedToken, SignInLink
+from ostiary.directory.models import AuditEvent, MemberSession, RevokedToken, SignInLink
 
 #: Leases last ten minutes, and a gateway that was away for longer is told everything anew.
 FEED_SECONDS = 2 * 86_400
@@ -23,4 +23,5 @@ def tidy() -> int:
         deleted += AuditEvent.objects.filter(pk__in=ids).delete()[0]
     deleted += deliveries.tidy(now)
     deleted += RevokedToken.objects.filter(expires_at__lt=now).delete()[0]
+    deleted += MemberSession.objects.filter(expires_at__lt=now).delete()[0]
     return deleted + SignInLink.objects.filter(expires_at__lt=now - kept).delete()[0]

@@ -27,6 +27,8 @@ class Workspace:
     trusted_proxies: tuple[str, ...] = ()
     #: Hosts of OpenID providers, or `host:port`, that may be private and speak plain HTTP.
     fetch_hosts: tuple[str, ...] = ()
+    #: Members without a second factor must set one up before they can do anything.
+    require_second_factor: bool = False
     request_log_days: int = 30
     #: Lines of the request log that are kept at most, the newest.
     request_log_rows: int = 1_000_000
@@ -154,12 +156,19 @@ def _number(least: int, most: int, of: str) -> Callable[[object], int]:
     return check
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - a sentence, as its siblings
+    return value
+
+
 _CHECKS = {
     "name": _name,
     "gateway_url": _url,
     "console_url": _url,
     "trusted_proxies": _networks,
     "fetch_hosts": _hosts,
+    "require_second_factor": _flag,
     "request_log_days": _number(1, 3660, "days"),
     "request_log_rows": _number(1000, 100_000_000, "lines"),
     # A month is added up from its days when it is over.

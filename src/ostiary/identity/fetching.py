@@ -9,10 +9,10 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
 import httpx
 
@@ -108,18 +108,39 @@ class Fetcher:
     def __init__(self, verify: ssl.SSLContext | None = None) -> None:
         self._verify = verify or ssl.create_default_context()
 
-    async def fetch(self, url: str, allowed: Collection[str]) -> Fetched:
-        """The document at `url`, at most 64 KB; raises FetchRefused."""
-        try:
+    async def fetch(
+        self, url: str, allowed: Collection[str], *, headers: Mapping[str, str] | None = None
+    ) -> Fetched:
+        """The document at `url`, at most 64 KB; raises FetchRefused.
+
+        `headers`, which may hold a secret, go to that URL alone: with them no redirect is followed.
+        """
+        with _sentences(url):
             async with asyncio.timeout(SECONDS):
-                for _ in range(MOST_REDIRECTS + 1):
-                    answer = await self._get(url, allowed)
+                for _ in range(1 if headers else MOST_REDIRECTS + 1):
+                    answer = await self._document("GET", url, allowed, headers=headers or {})
                     if isinstance(answer, Fetched):
                         return answer
                     url = urljoin(url, answer)
-        except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
-            raise FetchRefused(f"{url} cannot be fetched: {_said(error)}.") from None
         raise FetchRefused(f"{url} redirects too often.")
+
+    async def submit(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        allowed: Collection[str],
+        *,
+        headers: Mapping[str, str],
+    ) -> Fetched:
+        """What `url` answers to a form, which goes to no other address; raises FetchRefused."""
+        sent = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        content = urlencode(form).encode()
+        with _sentences(url):
+            async with asyncio.timeout(SECONDS):
+                answer = await self._document("POST", url, allowed, headers=sent, content=content)
+        if isinstance(answer, Fetched):
+            return answer
+        raise FetchRefused(f"{url} redirects a form.")
 
     async def post(
         self,
@@ -144,20 +165,28 @@ class Fetcher:
         except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
             raise FetchRefused(f"It cannot be reached: {_said(error)}.") from None
 
-    async def _get(self, url: str, allowed: Collection[str]) -> Fetched | str:
+    async def _document(
+        self,
+        method: str,
+        url: str,
+        allowed: Collection[str],
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+    ) -> Fetched | str:
         """The document, or where it has moved."""
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        async with self._asked("GET", url, allowed, headers=headers) as answer:
+        sent = {"Accept": "application/json", "Accept-Encoding": "identity", **headers}
+        async with self._asked(method, url, allowed, headers=sent, content=content) as answer:
             if answer.is_redirect:
                 return answer.headers["location"]
             if answer.status_code != 200:
                 raise FetchRefused(f"{url} answered {answer.status_code}.")
-            content = b""
+            got = b""
             async for part in answer.aiter_raw():
-                content += part
-                if len(content) > LARGEST:
+                got += part
+                if len(got) > LARGEST:
                     raise FetchRefused(f"{url} answered with more than 64 KB.")
-        return Fetched(url=url, content=content)
+        return Fetched(url=url, content=got)
 
     @asynccontextmanager
     async def _asked(
@@ -194,6 +223,14 @@ class Fetcher:
         if not is_allowed(parts, allowed) and not all(is_public(a) for a in found):
             raise FetchRefused(f"{host} leads to an address that is not public.")
         return min(found, key=lambda a: (a.version, int(a)))
+
+
+@contextmanager
+def _sentences(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise FetchRefused(f"{url} cannot be fetched: {_said(error)}.") from None
 
 
 def _said(error: Exception) -> str:

@@ -88,7 +88,12 @@ def issue_webhook_secret() -> Secret:
 
 def fingerprint(text: str) -> bytes:
     """The SHA-256 under which a credential is stored and looked up, 32 bytes."""
-    return hashlib.sha256(_raw(text)).digest()
+    return digest(_raw(text))
+
+
+def digest(raw: bytes) -> bytes:
+    """The SHA-256 of bytes, such as the id of a passkey."""
+    return hashlib.sha256(raw).digest()
 
 
 def looks_native(text: str) -> bool:

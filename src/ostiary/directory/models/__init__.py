@@ -9,6 +9,13 @@ from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Folder, Project, Property
 from ostiary.directory.models.recipes import Recipe
 from ostiary.directory.models.settings import Setting
+from ostiary.directory.models.sign_in import (
+    MemberSession,
+    Provider,
+    ProviderLink,
+    RecoveryCode,
+    SecondFactor,
+)
 from ostiary.directory.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
@@ -25,12 +32,17 @@ __all__ = [
     "IdempotentAnswer",
     "ManagementToken",
     "Member",
+    "MemberSession",
     "Membership",
     "Policy",
     "Project",
     "Property",
+    "Provider",
+    "ProviderLink",
     "Recipe",
+    "RecoveryCode",
     "RevokedToken",
+    "SecondFactor",
     "Setting",
     "SignInLink",
     "SigningKey",
