@@ -6,42 +6,30 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ostiary.console.listing import PER_PAGE, Paging, number_of
+from ostiary.console import live
+from ostiary.console.listing import PER_PAGE, asked, number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, clients, logo, projects, setup
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid
-
-ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "-created": ("-pk",)}
 
 
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    search = request.GET.get("search", "").strip()[:100]
-    project_id = number_of(request.GET.get("project"))
-    order = request.GET.get("order", "name")
-    found = clients.clients(by, project_id=project_id, search=search)
-    filters = {"search": search, "project": str(project_id or ""), "order": order}
-    paging = Paging(
-        number=max(1, number_of(request.GET.get("page")) or 1),
-        total=found.count(),
-        filters={name: value for name, value in filters.items() if value},
-    )
-    start = (paging.number - 1) * PER_PAGE
-    ordered = found.order_by(*ORDERS.get(order, ORDERS["name"]))
-    context = {
-        "clients": clients.with_counts(ordered)[start : start + PER_PAGE],
+    wanted = asked(request)
+    found = clients.clients(by, project_id=wanted.project_id, search=wanted.search)
+    paging = wanted.paging(found.count())
+    context: dict[str, object] = {
+        "clients": wanted.sliced(clients.with_counts(found), paging),
         "projects": projects.projects(by).order_by("name"),
-        "project_id": project_id,
-        "search": search,
-        "order": order,
-        "filtered": bool(search or project_id),
+        "asked": wanted,
         "paging": paging,
+        "what": "client",
     }
     template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]
-    return render(request, template, context)
+    return live.render(request, template, context)
 
 
 @page
@@ -75,11 +63,17 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_safe
 def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
-    context = {
-        "client": clients.find(by, client_id),
-        "profiles": access_profiles.profiles(by, client_id),
+    client = clients.find(by, client_id)
+    found = access_profiles.profiles(by, client_id)
+    paging = asked(request).paging(found.count())
+    start = (paging.number - 1) * PER_PAGE
+    context: dict[str, object] = {
+        "client": client,
+        "profiles": found[start : start + PER_PAGE],
+        "paging": paging,
+        "may_change": by.may(Role.EDITOR, client.project_id),
     }
-    return render(request, "console/client.html", context)
+    return live.render(request, "console/client.html", context)
 
 
 @page

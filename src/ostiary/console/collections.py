@@ -11,7 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
-from ostiary.console.listing import number_of
+from ostiary.console import live
+from ostiary.console.listing import asked, number_of
 from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
@@ -48,16 +49,18 @@ STALE = (
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    found = collections.collections(by).order_by("name").select_related("project", "connection")
-    rows = [
-        {
-            "collection": collection,
-            "active": collection.endpoints.filter(active=True).count(),
-            "total": collection.endpoints.count(),
-        }
-        for collection in found
-    ]
-    return render(request, "console/collections.html", {"rows": rows})
+    wanted = asked(request)
+    found = collections.matching(by, project_id=wanted.project_id, search=wanted.search)
+    paging = wanted.paging(found.count())
+    context: dict[str, object] = {
+        "collections": wanted.sliced(collections.with_counts(found), paging),
+        "projects": projects.projects(by).order_by("name"),
+        "asked": wanted,
+        "paging": paging,
+        "what": "collection",
+    }
+    template = "collections_table" if request.htmx else "collections"  # type: ignore[attr-defined]
+    return live.render(request, f"console/{template}.html", context)
 
 
 @page
@@ -65,7 +68,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
     profiles = access_profiles.profiles(by).filter(collections=collection)
-    context = {
+    context: dict[str, object] = {
         "collection": collection,
         "endpoints": endpoints.endpoints(by, collection_id).order_by("path", "method"),
         "profiles": profiles[:MOST_NAMED],
@@ -74,7 +77,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "may_change": by.may(Role.EDITOR, collection.project_id),
         "methods": AUTH_METHODS,
     }
-    return render(request, "console/collection.html", context)
+    return live.render(request, "console/collection.html", context)
 
 
 @page

@@ -1,9 +1,23 @@
-"""Lists: where a page lies in one, and numbers out of an address."""
+"""Lists: what of one is asked for, where a page lies in it, and numbers out of an address."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import urlencode
 
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
 PER_PAGE = 25
+
+M = TypeVar("M", bound=Model)
+
+#: Orders of a list of named things: value in the address → label, columns.
+ORDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "name": ("Name, A to Z", ("name", "pk")),
+    "-name": ("Name, Z to A", ("-name", "-pk")),
+    "-created": ("Newest first", ("-pk",)),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +42,45 @@ class Paging:
 
     def _link(self, number: int) -> str:
         return "?" + urlencode({**self.filters, "page": number})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What an address asks of a list: texts as they came, within bounds."""
+
+    search: str = ""
+    project_id: int | None = None
+    order: str = "name"
+    page: int = 1
+    orders: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=lambda: ORDERS)
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.search or self.project_id)
+
+    def paging(self, total: int) -> Paging:
+        """Where the page lies; a page past the end is the last."""
+        given = {"search": self.search, "project": str(self.project_id or ""), "order": self.order}
+        paging = Paging(
+            number=self.page, total=total, filters={k: v for k, v in given.items() if v}
+        )
+        return Paging(number=min(self.page, paging.pages), total=total, filters=paging.filters)
+
+    def sliced(self, found: QuerySet[M], paging: Paging) -> QuerySet[M]:
+        """The rows of the page, in the order that is asked for."""
+        start = (paging.number - 1) * PER_PAGE
+        return found.order_by(*self.orders[self.order][1])[start : start + PER_PAGE]
+
+
+def asked(request: HttpRequest) -> Asked:
+    """Read an address; what it may not say means the default."""
+    order = request.GET.get("order", "name")
+    return Asked(
+        search=request.GET.get("search", "").strip().replace("\x00", "")[:100],
+        project_id=number_of(request.GET.get("project")),
+        order=order if order in ORDERS else "name",
+        page=max(1, number_of(request.GET.get("page")) or 1),
+    )
 
 
 def number_of(text: str | None) -> int | None:

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from ostiary import settings
+from ostiary.console import live
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import recipes
@@ -28,8 +29,10 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     if by.admin:
         with contextlib.suppress(control.RunnerGone):
             jobs = control.jobs(path, limit=MOST_JOBS)
-    context = {"recipes": recipes.recipes(), "jobs": jobs, "may_change": by.admin}
-    return render(request, "console/recipes.html", context)
+    known = list(recipes.recipes())
+    context: dict[str, object] = {"recipes": known, "jobs": jobs, "may_change": by.admin}
+    states = [(recipe.version, recipe.present, recipe.error) for recipe in known]
+    return live.render(request, "console/recipes.html", context, states, jobs[:1])
 
 
 @page

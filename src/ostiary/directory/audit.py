@@ -42,6 +42,11 @@ def record(
     )
 
 
+def latest() -> int:
+    """The number of the last event, 0 before the first: it changes with whatever an owner does."""
+    return AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
 def events(by: Actor) -> QuerySet[AuditEvent]:
     """What happened where `by` may look, the newest first; the workspace's own is for admins."""
     found = AuditEvent.objects.order_by("-pk")

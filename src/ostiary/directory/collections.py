@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import (
@@ -58,6 +58,24 @@ class Imported:
 
 def collections(by: Actor) -> QuerySet[Collection]:
     return Collection.objects.visible_to(by).order_by("pk")
+
+
+def matching(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Collection]:
+    """Collections of a project, if one is given, whose name or handle holds the text."""
+    found = collections(by).select_related("project")
+    if project_id is not None:
+        found = found.filter(project_id=project_id)
+    if search:
+        found = found.filter(Q(name__icontains=search) | Q(handle__icontains=search))
+    return found
+
+
+def with_counts(found: QuerySet[Collection]) -> QuerySet[Collection]:
+    """The same collections, each with `endpoint_count` and `active_count`."""
+    return found.annotate(
+        endpoint_count=Count("endpoints"),
+        active_count=Count("endpoints", filter=Q(endpoints__active=True)),
+    )
 
 
 def find(by: Actor, collection_id: int) -> Collection:
