@@ -190,7 +190,8 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
     }
 
 
-def _given(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
+def given_of(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
+    """What a request says of a profile, as the directory takes it."""
     return access_profiles.Given(
         name=payload.name,
         collection_ids=payload.api_collection_ids,
@@ -228,7 +229,7 @@ def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
         by=by,
         client_id=payload.api_client_id,
         auth_type=payload.auth_type,
-        given=_given(payload),
+        given=given_of(payload),
         token=payload.token,
         token_sha256=payload.token_sha256,
         profile_key=payload.profile_key,
@@ -253,7 +254,7 @@ def change_profile(
     by = actor(request)
     _refuse_fixed(access_profiles.find(by, profile_id), payload)
     saved = access_profiles.change(
-        by=by, profile_id=profile_id, given=_given(payload), if_match=if_match(request)
+        by=by, profile_id=profile_id, given=given_of(payload), if_match=if_match(request)
     )
     _, receipt = in_force(saved)
     profile = access_profiles.find(by, profile_id)

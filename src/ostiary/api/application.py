@@ -21,6 +21,7 @@ from ostiary.api import (
     explanations,
     members,
     policies,
+    previews,
     projects,
     properties,
     recipes,
@@ -79,6 +80,7 @@ for prefix, module in (
     ("", webhooks),
     ("", workspace),
     ("", explanations),
+    ("", previews),
 ):
     api.add_router(prefix, module.router)
 

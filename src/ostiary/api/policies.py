@@ -89,7 +89,8 @@ def _shown(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _limits(payload: PolicyIn) -> dict[str, Any]:
+def limits_of(payload: PolicyIn) -> dict[str, Any]:
+    """What a request says of a policy, as the directory takes it."""
     return {
         "name": payload.name,
         "description": payload.description,
@@ -112,7 +113,7 @@ def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
 def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
-    saved = policies.create(by=actor(request), **_limits(payload))
+    saved = policies.create(by=actor(request), **limits_of(payload))
     policy, _ = in_force(saved)
     return {"data": _shown(policy) | {"warnings": list(saved.warnings)}}
 
@@ -129,7 +130,7 @@ def change_policy(
     request: HttpRequest, policy_id: int, payload: PolicyIn, response: HttpResponse
 ) -> Any:
     saved = policies.change(
-        by=actor(request), policy_id=policy_id, if_match=if_match(request), **_limits(payload)
+        by=actor(request), policy_id=policy_id, if_match=if_match(request), **limits_of(payload)
     )
     policy, _ = in_force(saved)
     versioned(response, policy)

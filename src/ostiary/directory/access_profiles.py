@@ -124,13 +124,7 @@ def change(
         profile = credentials.locked_profile(by, profile_id)
         versions.check(profile, if_match)
         before, active = shown(profile), profile.active
-        problems = fields.Problems()
-        chosen = _fill(by, problems, profile, given)
-        claim = profile.custom_claim
-        hmac_secret = proofs.fill(problems, profile, given.proof)
-        if profile.custom_claim != claim:
-            credentials.move_key(profile, problems)
-        problems.raise_if_any()
+        chosen, hmac_secret = _changed(by, profile, given)
         profile.save()
         if hmac_secret:
             proofs.seal(profile, hmac_secret)
@@ -139,6 +133,39 @@ def change(
         _tell_switched(by, profile, active)
         sequence = _announced(by, "change", profile, before=before)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))
+
+
+def _changed(
+    by: Actor, profile: AccessProfile, given: Given
+) -> tuple[list[Collection] | None, str]:
+    """Fill in what is given; its collections if given, and an HMAC secret to be sealed."""
+    problems = fields.Problems()
+    chosen = _fill(by, problems, profile, given)
+    claim = profile.custom_claim
+    hmac_secret = proofs.fill(problems, profile, given.proof)
+    if profile.custom_claim != claim:
+        credentials.move_key(profile, problems)
+    problems.raise_if_any()
+    return chosen, hmac_secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A profile as a change would leave it; `collections` is empty if they stay."""
+
+    profile: AccessProfile
+    collections: frozenset[int] | None
+    warnings: tuple[str, ...]
+
+
+def draft(*, by: Actor, profile_id: int, given: Given) -> Draft:
+    """What `change` would save; raises as it does, and saves nothing."""
+    with transaction.atomic():
+        profile = credentials.locked_profile(by, profile_id)
+        chosen, _ = _changed(by, profile, given)
+        transaction.set_rollback(True)
+    collections = None if chosen is None else frozenset(c.pk for c in chosen)
+    return Draft(profile=profile, collections=collections, warnings=_warnings(profile))
 
 
 def switch(*, by: Actor, profile_id: int, active: bool) -> Saved[AccessProfile]:

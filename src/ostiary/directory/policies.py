@@ -1,6 +1,7 @@
 """Policies: rate limit and usage quota that profiles are given. The workspace's, so for admins."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -76,6 +77,37 @@ def change(
         _record(by, "change", policy, before=before)
         sequence = _announce(policy)
     return Saved(value=policy, sequence=sequence, warnings=_warnings(policy))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A policy as a change would leave it."""
+
+    policy: Policy
+    warnings: tuple[str, ...]
+
+
+def draft(
+    *,
+    by: Actor,
+    policy_id: int,
+    name: object,
+    description: object = "",
+    rate_limit: Mapping[str, object] | None = None,
+    usage_quota: Mapping[str, object] | None = None,
+    watched: bool = False,
+) -> Draft:
+    """What `change` would save; raises as it does, and saves nothing."""
+    require_admin(by)
+    with transaction.atomic():
+        policy = _locked(policy_id)
+        _fill(
+            policy, name=name, description=description, rate_limit=rate_limit,
+            usage_quota=usage_quota, watched=watched,
+        )  # fmt: skip
+        _save(policy)
+        transaction.set_rollback(True)
+    return Draft(policy=policy, warnings=_warnings(policy))
 
 
 def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:

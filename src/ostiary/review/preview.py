@@ -1,0 +1,322 @@
+"""Preview: what a change of a profile or a policy would have made of the calls that were logged.
+
+The change is checked by the very use case that would save it. Both sides, as it is and as it would
+be, are replayed over the same calls, so that only what the change does is shown.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Q, QuerySet
+
+from ostiary.access import limits
+from ostiary.access.addresses import parse_address
+from ostiary.access.reasons import Reason, by_code
+from ostiary.directory import access_profiles, models, policies
+from ostiary.directory.actor import SYSTEM, Actor
+from ostiary.directory.errors import Invalid
+from ostiary.review import facts
+from ostiary.review.replaying import Difference, Recorded, Terms, differences
+from ostiary.usage import queries
+from ostiary.usage.models import LoggedCall
+
+DEFAULT_DAYS = 7
+#: Lines of the log that are replayed: of more, the newest.
+MOST_LINES = 50_000
+#: Profiles of a policy that are named, those with most differences first.
+MOST_PROFILES = 50
+#: Examples of each kind that are shown for a profile.
+MOST_EXAMPLES = 5
+#: Profiles whose quotas are begun with what was used before the first replayed call.
+MOST_BEGUN = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One recorded call that would fare otherwise. `reason`: why it is refused, then or now."""
+
+    call: LoggedCall
+    calls: int
+    reason: Reason | None
+    #: The endpoint as method and path; empty: there was none, or it is gone.
+    endpoint: str = ""
+
+    @property
+    def at(self) -> datetime:
+        return datetime.fromtimestamp(self.call.at_ms / 1000, UTC)
+
+
+@dataclass(slots=True, kw_only=True)
+class Effect:
+    """What the change does to one profile."""
+
+    profile: models.AccessProfile
+    calls: int = 0
+    newly_refused: int = 0
+    newly_allowed: int = 0
+    #: Would be refused, were the changed rules enforced and not only watched.
+    would_refuse: int = 0
+    refused_for: Counter[Reason] = field(default_factory=Counter)
+    refused_examples: list[Example] = field(default_factory=list)
+    allowed_examples: list[Example] = field(default_factory=list)
+    would_examples: list[Example] = field(default_factory=list)
+
+    @property
+    def matters(self) -> int:
+        return self.newly_refused + self.newly_allowed + self.would_refuse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a change would have done between two moments."""
+
+    start: datetime
+    end: datetime
+    #: Every profile with a difference, the largest first; at most MOST_PROFILES.
+    effects: tuple[Effect, ...] = ()
+    #: Calls that were replayed, by their weight.
+    calls: int = 0
+    #: Profiles that the change concerns and that called.
+    profiles: int = 0
+    #: Profiles that would see calls refused, or that fare otherwise at all.
+    refused_profiles: int = 0
+    newly_refused: int = 0
+    newly_allowed: int = 0
+    would_refuse: int = 0
+    #: There were more lines than are replayed: it begins at `start` all the same, later than asked.
+    truncated: bool = False
+    #: Some lines stand for several calls: figures of limits are estimates then.
+    sampled: bool = False
+    #: Sentences that the save would show.
+    warnings: tuple[str, ...] = ()
+    #: Nothing that calls depend on is changed.
+    idle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The time whose calls are replayed; empty: the last seven days."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def settled(self) -> tuple[datetime, datetime]:
+        """Both ends; raises Invalid if there is nothing between them."""
+        end = _aware(self.end) or datetime.now(UTC)
+        start = _aware(self.start) or end - timedelta(days=DEFAULT_DAYS)
+        if start >= end:
+            raise Invalid({"from": ["must be before the end"]})
+        return start, end
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def of_profile(
+    *, by: Actor, profile_id: int, given: access_profiles.Given, within: Range | None = None
+) -> Preview:
+    """What a change of a profile would have done; raises as the change itself does."""
+    start, end = (within or Range()).settled()
+    row = access_profiles.find(by, profile_id)
+    drafted = access_profiles.draft(by=by, profile_id=profile_id, given=given)
+    held = frozenset(row.collections.values_list("pk", flat=True))
+    before = Terms(profile=facts.profile(row), collections=held)
+    after = Terms(
+        profile=facts.profile(drafted.profile),
+        collections=held if drafted.collections is None else drafted.collections,
+    )
+    sides: Both = {row.pk: (row, before, after)}
+    found = _replay(Q(profile_id=profile_id), start, end, lambda _: sides)
+    return replace(found, warnings=drafted.warnings, idle=before == after)
+
+
+def of_policy(
+    *, by: Actor, policy_id: int, given: Mapping[str, object], within: Range | None = None
+) -> Preview:
+    """What a change of a policy would have done to the profiles that have it."""
+    start, end = (within or Range()).settled()
+    row = policies.find(policy_id)
+    drafted = policies.draft(by=by, policy_id=policy_id, **given)  # type: ignore[arg-type]
+    users = models.AccessProfile.objects.filter(policy_id=policy_id)
+
+    def terms(ids: Iterable[int]) -> "Both":
+        found: Both = {}
+        chosen = users.filter(pk__in=list(ids)).select_related("client", "policy")
+        for profile in chosen.prefetch_related("collections"):
+            held = frozenset(c.pk for c in profile.collections.all())
+            before = Terms(profile=facts.profile(profile), collections=held)
+            after = replace(
+                before.profile,
+                rate=facts.rate(drafted.policy),
+                quota=facts.quota(drafted.policy),
+                limits_watched=drafted.policy.watched,
+            )
+            found[profile.pk] = (profile, before, replace(before, profile=after))
+        return found
+
+    found = _replay(Q(profile_id__in=users.values("pk")), start, end, terms)
+    return replace(found, warnings=drafted.warnings, idle=_same_limits(row, drafted.policy))
+
+
+def _same_limits(one: models.Policy, other: models.Policy) -> bool:
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("rate_limit", "rate_interval", "quota_limit", "quota_interval", "watched")
+    )
+
+
+#: A profile with its terms as they are and as they would be, by its id.
+Both = dict[int, tuple[models.AccessProfile, Terms, Terms]]
+
+
+def _replay(
+    concerned: Q, start: datetime, end: datetime, terms: Callable[[Iterable[int]], Both]
+) -> Preview:
+    lines, truncated = _lines(concerned, start, end)
+    if truncated:
+        start = datetime.fromtimestamp(lines[0].at_ms / 1000, UTC)
+    calls: dict[int, list[LoggedCall]] = {}
+    for line in sorted(lines, key=_came):
+        calls.setdefault(line.profile_id, []).append(line)
+    both = terms(calls)
+    begun = _begun(both.values(), int(start.timestamp()))
+    effects = [
+        _effect(row, calls[number], _with(before, begun, number), _with(after, begun, number))
+        for number, (row, before, after) in both.items()
+        if number in calls
+    ]
+    shown = sorted((e for e in effects if e.matters), key=lambda e: -e.matters)[:MOST_PROFILES]
+    _name_endpoints(shown)
+    return Preview(
+        start=start,
+        end=end,
+        effects=tuple(shown),
+        calls=sum(effect.calls for effect in effects),
+        profiles=len(effects),
+        refused_profiles=sum(1 for effect in effects if effect.newly_refused),
+        newly_refused=sum(effect.newly_refused for effect in effects),
+        newly_allowed=sum(effect.newly_allowed for effect in effects),
+        would_refuse=sum(effect.would_refuse for effect in effects),
+        truncated=truncated,
+        sampled=any(line.stands_for > 1 for line in lines),
+    )
+
+
+def _came(line: LoggedCall) -> int:
+    """When a call came; it is logged when it ends."""
+    return line.at_ms - line.latency_ms
+
+
+def _lines(concerned: Q, start: datetime, end: datetime) -> tuple[list[LoggedCall], bool]:
+    """The newest lines of the range, and whether there are more."""
+    found: QuerySet[LoggedCall] = LoggedCall.objects.filter(
+        concerned,
+        at_ms__gte=int(start.timestamp() * 1000),
+        at_ms__lt=int(end.timestamp() * 1000),
+    )
+    newest = found.order_by("-at_ms").defer("details", "bytes_in", "bytes_out")[: MOST_LINES + 1]
+    lines = list(newest)
+    return lines[:MOST_LINES][::-1], len(lines) > MOST_LINES
+
+
+def _begun(
+    both: Iterable[tuple[models.AccessProfile, Terms, Terms]], start: int
+) -> Mapping[tuple[int, int], int]:
+    """What quotas had seen before `start` of the periods that it lies in, as it was counted.
+
+    By profile and start of the period.
+    """
+    wanted: dict[int, set[int]] = {}
+    for row, *sides in both:
+        for side in sides:
+            since = _period(side, start)
+            if since is not None and since < start:
+                wanted.setdefault(since, set()).add(row.pk)
+    found: dict[tuple[int, int], int] = {}
+    for since, numbers in wanted.items():
+        question = queries.Question(
+            start=since,
+            end=start,
+            by=(queries.By.PROFILE,),
+            filters={queries.By.PROFILE: frozenset(sorted(numbers)[:MOST_BEGUN])},
+        )
+        for counted in queries.rows(SYSTEM, question, int(datetime.now(UTC).timestamp())):
+            found[counted.key[0], since] = counted.calls - counted.refused
+    return found
+
+
+def _period(terms: Terms, at: int) -> int | None:
+    quota = terms.profile.quota
+    if quota is None:
+        return None
+    return limits.period(quota.period, at, terms.profile.policy_since).start
+
+
+def _with(terms: Terms, begun: Mapping[tuple[int, int], int], number: int) -> Terms:
+    return replace(
+        terms, used={since: calls for (whose, since), calls in begun.items() if whose == number}
+    )
+
+
+def _effect(
+    row: models.AccessProfile, lines: Sequence[LoggedCall], before: Terms, after: Terms
+) -> Effect:
+    effect = Effect(profile=row, calls=sum(line.stands_for for line in lines))
+    recorded = [_recorded(line) for line in lines]
+    for each in differences(recorded, before, after):
+        _add(effect, lines[each.index], each)
+    return effect
+
+
+def _add(effect: Effect, line: LoggedCall, each: Difference) -> None:
+    if each.newly_refused and each.after.reason:
+        effect.newly_refused += each.newly_refused
+        effect.refused_for[each.after.reason] += each.newly_refused
+        _keep(effect.refused_examples, line, each.newly_refused, each.after.reason)
+    if each.newly_allowed:
+        effect.newly_allowed += each.newly_allowed
+        _keep(effect.allowed_examples, line, each.newly_allowed, each.before.reason)
+    if each.after.would:
+        effect.would_refuse += each.after.would
+        _keep(effect.would_examples, line, each.after.would, each.after.would_for)
+
+
+def _keep(examples: list[Example], line: LoggedCall, calls: int, reason: Reason | None) -> None:
+    """The newest few, from as many addresses as there are."""
+    example = Example(call=line, calls=calls, reason=reason)
+    same = next((i for i, e in enumerate(examples) if e.call.address == line.address), None)
+    if same is not None:
+        examples[same] = example
+    elif len(examples) < MOST_EXAMPLES:
+        examples.append(example)
+
+
+def _recorded(line: LoggedCall) -> Recorded:
+    return Recorded(
+        at=_came(line) // 1000,
+        address=parse_address(line.address),
+        collection=line.collection_id,
+        endpoint=line.endpoint_id,
+        reason=by_code(line.reason) if line.reason else None,
+        weight=max(1, line.stands_for),
+    )
+
+
+def _name_endpoints(effects: Sequence[Effect]) -> None:
+    lists = [
+        examples
+        for effect in effects
+        for examples in (effect.refused_examples, effect.allowed_examples, effect.would_examples)
+    ]
+    wanted = {example.call.endpoint_id for examples in lists for example in examples}
+    names = {
+        endpoint.pk: f"{endpoint.method} /{endpoint.collection.handle}{endpoint.path}"
+        for endpoint in models.Endpoint.objects.select_related("collection").filter(pk__in=wanted)
+    }
+    for examples in lists:
+        examples[:] = [
+            replace(each, endpoint=names.get(each.call.endpoint_id, "")) for each in examples
+        ]
