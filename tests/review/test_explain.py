@@ -87,7 +87,7 @@ def _trace(world: World, profile: Any, log: Log, *, allowed: str, address: str) 
     log(
         "A-7", reason=Reason.ADDRESS_NOT_ALLOWED, profile_id=profile["id"], address=address,
         client_id=world.client["id"], collection_id=world.collection["id"],
-        details={"trace": 77, "peer": "10.0.0.1", "forwarded": address, "path": "/orders-v1/orders"},
+        details={"trace": "77", "peer": "10.0.0.1", "forwarded": address, "path": "/orders-v1/orders"},
     )  # fmt: skip
 
 
@@ -147,12 +147,26 @@ def test_a_limit_shows_its_counter_as_it_was(world: World, log: Log) -> None:
     profile = world.a_profile(api_policy_id=policy["id"])
     log(
         "A-4", reason=Reason.RATE_LIMITED, profile_id=profile["id"],
-        details={"limit": 5, "used": 5, "start": NOON, "end": NOON + 60},
+        details={"rate_limit": "5", "rate_interval": "60", "quota_end": "0"},
     )  # fmt: skip
     assert inputs(explained(world, request_id="A-4"), "rate") == {
-        "limit": "5",
-        "used": "5",
+        "limit": "5 in 60 seconds",
+        "used": "5, all of it",
         "window": "2026-11-24 12:00:00 UTC to 2026-11-24 12:01:00 UTC",
+        "full again at": "2026-11-24 12:01:00 UTC",
+    }
+
+
+def test_a_quota_shows_what_was_used_before_and_since_the_gateway_began(
+    world: World, log: Log
+) -> None:
+    profile = world.a_profile()
+    details = {"quota_base": "91", "quota_left_at_lease": "10", "quota_counted": "14"}
+    details |= {"quota_given_back": "4", "quota_end": str(NOON + 60)}
+    log("A-8", reason=Reason.QUOTA_EXCEEDED, profile_id=profile["id"], details=details)
+    assert inputs(explained(world, request_id="A-8"), "quota") == {
+        "limit": "100",
+        "used": "100",
         "full again at": "2026-11-24 12:01:00 UTC",
     }
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db.models import Sum
 
@@ -106,14 +105,30 @@ def _logged_in(profile: Profile, span: limits.Span) -> int:
     return found or 0
 
 
-def logged(details: Mapping[str, Any]) -> Mapping[str, str]:
-    """The limit that a refused call met, as the gateway logged it."""
-    shown = {}
-    for name in ("limit", "used"):
-        if details.get(name) is not None:
-            shown[name] = f"{int(details[name]):,}"
-    if details.get("start") and details.get("end"):
-        start, end = int(details["start"]), int(details["end"])
-        shown["window"] = f"{moment(start)} to {moment(end)}"
-        shown["full again at"] = moment(end)
-    return shown
+def logged(stage: Stage, details: Mapping[str, str], at: int) -> Mapping[str, str]:
+    """The limit that a refused call met, as the gateway logged it; nothing if it did not.
+
+    A quota's row holds one more than what was used before it, what it counted since, and what of
+    that was given back.
+    """
+    numbers = {name: int(text) for name, text in details.items() if str(text).isdecimal()}
+    try:
+        if stage is Stage.RATE:
+            limit, seconds = numbers["rate_limit"], numbers["rate_interval"]
+            start = at - at % seconds
+            return {
+                "limit": f"{limit:,} in {seconds:,} seconds",
+                "used": f"{limit:,}, all of it",
+                "window": f"{moment(start)} to {moment(start + seconds)}",
+                "full again at": moment(start + seconds),
+            }
+        before = numbers["quota_base"] - 1
+        limit = before + numbers["quota_left_at_lease"]
+        used = before + numbers["quota_counted"] - numbers["quota_given_back"]
+        return {
+            "limit": f"{limit:,}",
+            "used": f"{used:,}",
+            "full again at": moment(numbers["quota_end"]),
+        }
+    except (KeyError, ZeroDivisionError):
+        return {}

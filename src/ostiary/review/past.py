@@ -81,10 +81,10 @@ def _sees(by: Actor, call: LoggedCall) -> bool:
 
 def _trace(call: LoggedCall) -> DecisionTrace | None:
     """What the authority saw; it is older than the call if a held refusal was given again."""
-    number = call.details.get("trace")
-    if not isinstance(number, int) or not number:
+    number = str(call.details.get("trace", ""))
+    if not number.isdecimal() or number == "0":
         return None
-    found = DecisionTrace.objects.filter(number=number, profile_id=call.profile_id)
+    found = DecisionTrace.objects.filter(number=int(number), profile_id=call.profile_id)
     return found.order_by("-at_ms").first()
 
 
@@ -213,11 +213,13 @@ def _limit(
 ) -> Mapping[str, str]:
     """The counter as it was logged, else the limit as the policy has it now."""
     reason = Reason.QUOTA_EXCEEDED if stage is Stage.QUOTA else Reason.RATE_LIMITED
-    if refusal(reason).code in {call.reason, call.would} and call.details.get("limit"):
-        return consumption.logged(call.details)
+    at = (call.at_ms - call.latency_ms) // 1000
+    if refusal(reason).code == call.reason:
+        logged = consumption.logged(stage, call.details, at)
+        if logged:
+            return logged
     if profile is None:
         return {}
-    at = (call.at_ms - call.latency_ms) // 1000
     counted = consumption.limits_of(facts.profile(profile), at)
     return next((each.shown for each in counted if each.stage is stage), {"limit": "none now"})
 
