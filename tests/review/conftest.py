@@ -28,7 +28,7 @@ def log(db: None) -> Log:
         would: Reason | None = fields.pop("would", None)
         told = refusal(reason) if reason else None
         line: dict[str, Any] = {
-            "at_ms": NOON * 1000,
+            "at_ms": NOON * 1000 + 500,
             "status": told.status if told else 200,
             "reason": told.code if told else 0,
             "would": refusal(would).code if would else 0,

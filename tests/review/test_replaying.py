@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostiary.access import limits
@@ -67,12 +67,14 @@ def _fixed(call: Recorded) -> bool:
 
 
 @given(logs, terms)
+@settings(deadline=None)
 def test_unchanged_terms_change_nothing(calls: list[Recorded], same: Terms) -> None:
     for each in differences(calls, same, same):
         assert (each.newly_refused, each.newly_allowed) == (0, 0)
 
 
 @given(logs, terms)
+@settings(deadline=None)
 def test_a_call_fares_as_decide_says_and_only_then_meets_limits(
     calls: list[Recorded], other: Terms
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_call_fares_as_decide_says_and_only_then_meets_limits(
 
 
 @given(logs, terms)
+@settings(deadline=None)
 def test_limits_are_never_exceeded_in_a_window_and_never_refuse_before_they_are_reached(
     calls: list[Recorded], given_terms: Terms
 ) -> None:
