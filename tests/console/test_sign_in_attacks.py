@@ -11,7 +11,7 @@ from tests.console.authenticator import App
 from tests.console.visitor import Visitor, place, said
 from tests.stage import Stage
 
-from ostiary.console import lockout
+from ostiary.console import callers, lockout
 from ostiary.console.urls import urlpatterns
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
@@ -384,6 +384,54 @@ def test_secrets_are_in_no_log_and_readable_in_no_database(stage: Stage, visit: 
 def _stored(stage: Stage) -> bytes:
     names = ("ostiary.sqlite3", "ostiary.sqlite3-wal")
     return b"".join((stage.data / name).read_bytes() for name in names)
+
+
+def test_a_caller_is_who_a_trusted_proxy_says_and_nobody_else(stage: Stage, visit: Visit) -> None:
+    email = "behind@example.com"
+    a_member(stage, visit, email)
+    claimed = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
+
+    def signs_in() -> str:
+        visitor = visit()
+        visitor.headers(claimed)
+        visitor.with_password(email, PASSWORD)
+        return visitor.get("/account").text.partition("Where you are signed in")[2]
+
+    assert "203.0.113.7" not in signs_in()
+    stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
+    try:
+        page = signs_in()
+        assert "203.0.113.7" in page
+        assert "198.51.100.9" not in page, "the caller wrote that"
+        for number in range(8):  # of one address behind the proxy, who then has to wait
+            guesser = visit()
+            guesser.headers({"X-Forwarded-For": "203.0.113.66"})
+            guesser.with_password(f"guess-{number}@example.com", "wrong")
+        guesser.with_password(email, PASSWORD)
+        assert not guesser.is_in()
+        assert "203.0.113.7" in signs_in(), "others do not wait for it"
+    finally:
+        stage.done("PUT", "v2/settings", {"trusted_proxies": []})
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "caller"),
+    [
+        ("10.0.0.1", "192.0.2.1", "192.0.2.1"),
+        ("192.0.2.9", "192.0.2.1", "192.0.2.9"),
+        ("10.0.0.1", "192.0.2.1, 10.0.0.2", "192.0.2.1"),
+        ("10.0.0.1", "192.0.2.1, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
+        ("10.0.0.1", "192.0.2.1, nonsense", "10.0.0.1"),
+        ("10.0.0.1", "nonsense, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", ",", "10.0.0.1"),
+        ("10.0.0.1", "2001:db8::1", "2001:db8::1"),
+        ("", "192.0.2.1", ""),
+    ],
+)
+def test_an_address_is_believed_as_far_as_proxies_are(
+    peer: str, forwarded: str, caller: str
+) -> None:
+    assert callers.caller(peer, forwarded, ["10.0.0.0/8"]) == caller
 
 
 @pytest.mark.parametrize("host", ["localhost:99999", "localhost:", "[::1]", "x" * 300, "a b", "["])

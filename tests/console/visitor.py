@@ -22,6 +22,10 @@ class Visitor:
     def close(self) -> None:
         self._http.close()
 
+    def headers(self, more: dict[str, str]) -> None:
+        """Send these with every call from now on."""
+        self._http.headers.update(more)
+
     @property
     def session(self) -> str | None:
         return self._http.cookies.get(f"ostiary_session_{self._port}")
