@@ -65,10 +65,15 @@ def test_what_happened_is_counted(stage: Stage, collection: Any) -> None:
     assert grown("ostiary_confirm_seconds_count", outcome="confirmed") >= 1
     assert value(after, "ostiary_gateway_table_rows", table="leases") >= 1
     assert value(after, "ostiary_feed_sequence") == value(after, "ostiary_confirmed_sequence") > 0
-    for part in ("control", "supervisor", "authority", "recipes", "gateway"):
+    for part in ("control", "supervisor", "authority", "recipes", "gateway", "collector"):
         assert value(after, "ostiary_part_up", part=part) == 1
     for part in ("control", "authority", "recipes", "gateway", "collector", "demo"):
         assert value(after, "ostiary_part_ready", part=part) == 1
+    wait_for(lambda: value(scrape(stage), "ostiary_collector_lines_total", outcome="read") >= 9)
+    wait_for(lambda: value(scrape(stage), "ostiary_collector_lines_written_total") >= 9)
+    last = value(scrape(stage), "ostiary_collector_last_harvest_timestamp_seconds")
+    assert time.time() - last < 15
+    assert value(scrape(stage), "ostiary_collector_write_errors_total") == 0
     assert value(after, "process_resident_memory_bytes", part="authority") > 1e7
 
 
@@ -117,7 +122,7 @@ def test_names_units_and_labels_are_as_prometheus_wants_them(stage: Stage, colle
     assert len(scrape(stage)) == again
 
 
-@pytest.mark.parametrize("part", ["authority", "recipes"])
+@pytest.mark.parametrize("part", ["authority", "recipes", "collector"])
 def test_a_part_that_hangs_is_a_metric_and_no_error(stage: Stage, part: str) -> None:
     pids = stage.pids(part)
     for pid in pids:

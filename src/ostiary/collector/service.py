@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from django.db import DatabaseError, close_old_connections
 
-from ostiary.collector import rows
+from ostiary import exposition
+from ostiary.collector import measures, rows
 from ostiary.collector.journal import Journal
 from ostiary.collector.lines import BadFrame, Frames
 from ostiary.collector.rows import Row
@@ -70,6 +71,8 @@ class _Collector:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGUSR1, self._bid_farewell)
         server = await asyncio.start_unix_server(self._listen, sock=self._sock)
+        measures.watch(self._journal)
+        shown = await exposition.show(self._node.run, "collector")
         ready()
         # Beside the harvest: a month's roll-up takes longer than the interval of counts.
         keeping_up = asyncio.create_task(self._keep_up())
@@ -87,6 +90,7 @@ class _Collector:
                 await self._close_gateway()
             await self._round()
         await keeping_up
+        shown.close()
 
     async def _keep_up(self) -> None:
         while not self._stop.is_set():
@@ -106,6 +110,8 @@ class _Collector:
                     if message.startswith(b"{"):
                         if len(self._traces) < TRACES:
                             self._traces.append(message)
+                        else:
+                            measures.TRACES_LOST.inc()
                     else:
                         self._journal.take(message)
         except (BadFrame, OSError):
@@ -119,7 +125,11 @@ class _Collector:
     async def _round(self) -> None:
         await self._harvest()
         drained = self._journal.drain()
-        if not await self._written(self._store.journal, drained):
+        lines = len(drained.kept)
+        written = await self._written(self._store.journal, drained)
+        # Those that are written are taken out.
+        measures.LINES_WRITTEN.inc(lines - len(drained.kept))
+        if not written:
             self._journal.put_back(drained)
         traces, self._traces = self._traces, []
         if traces and not await self._written(self._store.traces, traces):
@@ -144,7 +154,8 @@ class _Collector:
         minute = int(moment) // MINUTE * MINUTE
         self._harvested_at = now
         self._alive = {row.identity for row in found}
-        await self._written(self._harvested, found, minute)
+        if await self._written(self._harvested, found, minute):
+            measures.harvested(len(found), time.monotonic() - started)
         changed = {key: count for key, count in quota.items() if self._quota.get(key) != count}
         if await self._written(self._store.quota, changed):
             self._quota = quota
@@ -158,6 +169,7 @@ class _Collector:
             await asyncio.to_thread(write, *values)
         except DatabaseError:
             log.exception("the database could not be written")
+            measures.WRITE_ERRORS.inc()
             return False
         return True
 

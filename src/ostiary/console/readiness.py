@@ -106,7 +106,7 @@ def _checks() -> Mapping[str, Check]:
         checks["gateway"] = _gateway
     if (run / "recipes-control.sock").exists():
         checks["recipes"] = _recipes
-    if exposition.socket_path(run, "collector").exists():
+    if (run / "log.sock").exists():
         checks["collector"] = _collector
     return checks
 
