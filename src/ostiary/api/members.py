@@ -35,6 +35,7 @@ class MemberOut(Schema):
     name: str
     admin: bool
     active: bool
+    second_factor: bool
     roles: dict[int, str]
     last_sign_in_at: Time | None
     created_at: Time
@@ -59,6 +60,7 @@ def _shown(member: Member) -> dict[str, Any]:
         "name": member.name,
         "admin": member.admin,
         "active": member.is_active,
+        "second_factor": bool(member.second_factors.all()),
         "roles": {m.project_id: m.role for m in member.memberships.all()},
         "last_sign_in_at": member.last_login,
         "created_at": member.created_at,

@@ -29,7 +29,7 @@ def with_password(request: HttpRequest) -> HttpResponse:
     if request.method == "GET":
         return _sign_in_page(request, then)
     email = request.POST.get("email", "").strip().lower()[:254]
-    keys = (f"email:{email}", f"address:{address_of(request)}")
+    keys = (f"email:{email}", lockout.of_address(address_of(request)))
     member = None
     if lockout.may_try(*keys):
         member = authenticate(request, username=email, password=request.POST.get("password"))

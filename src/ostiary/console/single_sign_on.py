@@ -34,8 +34,8 @@ ATTEMPT, SECONDS = "provider", 600
 METADATA = 60
 
 NO_MEMBER = (
-    "The provider knows you, but no active member here has the e-mail address that it has verified; "
-    "ask an admin to add you."
+    "The provider knows you, but the e-mail address that it has verified is no active member's here, "
+    "or is linked to another account there; ask an admin to add you."
 )
 FAILED = "The provider could not sign you in; try again, or use your password."
 

@@ -60,7 +60,7 @@ def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
         else:
             return _link(request, by, member.pk)
     context = {
-        "members": members.members(by).prefetch_related("memberships__project", "second_factors"),
+        "members": members.members(by).prefetch_related("memberships__project"),
         "projects": projects.projects(by).order_by("name"),
         "roles": [role.value for role in Role],
         "errors": errors,

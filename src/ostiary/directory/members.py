@@ -21,7 +21,7 @@ LINK_LIFE = timedelta(hours=24)
 
 def members(by: Actor) -> QuerySet[Member]:
     require_admin(by)
-    return Member.objects.order_by("pk").prefetch_related("memberships")
+    return Member.objects.order_by("pk").prefetch_related("memberships", "second_factors")
 
 
 def find(by: Actor, member_id: int) -> Member:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from ostiary import settings
 from ostiary.directory import audit, fields, workspace
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import NotFound
+from ostiary.directory.errors import Forbidden, NotFound
 from ostiary.directory.models import Member, Provider, ProviderLink
 from ostiary.directory.permission import require_admin
 from ostiary.directory.proofs import DISCOVERY
@@ -152,7 +152,7 @@ def links(member: Member) -> QuerySet[ProviderLink]:
 def unlink(*, by: Actor, member: Member, link_id: int) -> None:
     """Take a link away; the member's next sign-in there looks at the address again."""
     if by.kind != "member" or by.id != member.pk:
-        require_admin(by)
+        raise Forbidden("Only the member may do this")
     with transaction.atomic():
         found = ProviderLink.objects.filter(member=member, pk=link_id).first()
         if found is None:
