@@ -105,6 +105,10 @@ class Follower:
         if not changes and not refresh:
             return
         async with runtime.lock:
+            if await runtime.stopping():
+                # HAProxy was reloaded by hand: what it confirms now holds for nobody.
+                await runtime.close()
+                raise RuntimeGone
             await self._revoke(runtime, changes)
             if refresh or any(kind in _PLANNED for _, kind, _ in changes):
                 await self._replan(runtime)

@@ -82,7 +82,7 @@ def read(message: bytes) -> Line | None:
             at_ms=int(at) * 1000 + int(ms) + milliseconds,
             request_id="" if request_id == "-" else request_id,
             status=int(status),
-            reason=int(details.pop("c", "0")) or _reason(details.pop("u", "")),
+            reason=_reason(details),
             would=int(details.pop("w", "0")),
             method=details.pop("m", ""),
             endpoint=endpoint,
@@ -116,10 +116,13 @@ _NAMES = {
 }
 
 
-def _reason(status: str) -> int:
-    """Why HAProxy itself answered a call that was admitted."""
-    told = _OWN_FAILURES.get(status)
-    return refusal(told).code if told else 0
+def _reason(details: dict[str, str]) -> int:
+    """The number of a refusal, or of why an admitted call failed (`r`: a recipe says so)."""
+    number = int(details.pop("c", "0")) or int(details.pop("r", "0"))
+    # `u` is HAProxy's own answer to an admitted call; of a refused one, it is a count.
+    told = None if number else _OWN_FAILURES.get(details.pop("u", ""))
+    details.pop("n", None)
+    return refusal(told).code if told else number
 
 
 def _details(text: str) -> dict[str, str]:

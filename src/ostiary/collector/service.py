@@ -176,6 +176,9 @@ class _Collector:
     async def _table(self, name: str) -> list[str]:
         if self._runtime is None or self._runtime.closed:
             self._runtime = await Runtime.connect(self._node.socket)
+        elif name == "leases" and await self._runtime.stopping():
+            await self._runtime.close()
+            self._runtime = await Runtime.connect(self._node.socket)
         return await self._runtime.rows(name)
 
     def _bid_farewell(self) -> None:

@@ -111,6 +111,9 @@ def recipe(*, tls: bool) -> Iterator[str]:
     for number, name in enumerate(METHODS, start=1):
         yield f"http-request add-header X-Ostiary-Auth-Method {name} if {method.format(number)}"
     yield f"http-request add-header X-Ostiary-Claims {CLAIMS} if {SIGNED}"
+    told = "{ res.fhdr(x-ostiary-reason) -m found }"
+    yield f'http-response set-var-fmt(txn.more) "r=%[res.fhdr(x-ostiary-reason)]" if {told}'
+    yield f"http-response del-header x-ostiary-reason if {told}"
 
 
 def oauth() -> Iterator[str]:

@@ -116,6 +116,10 @@ class Runtime:
         rows = [line.split() for line in lines if line and not line.startswith("#")]
         return {(row[1], row[3]): row[4] for row in rows if len(row) > 4}
 
+    async def stopping(self) -> bool:
+        """Whether the process is on its way out, and another one has its place."""
+        return await self.info("Stopping") == "1"
+
     async def info(self, name: str) -> str:
         """One field of `show info`."""
         for line in (await self.command("show info")).splitlines():

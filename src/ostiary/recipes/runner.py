@@ -290,14 +290,16 @@ async def _refuse(
     }
     if errors is not None:
         content["errors"] = errors
-    await _send(send, told.status, content)
+    # For the gateway's log; callers do not get it.
+    await _send(send, told.status, content, (b"x-ostiary-reason", b"%d" % told.code))
 
 
-async def _send(send: Any, status: int, content: Any) -> None:
+async def _send(send: Any, status: int, content: Any, *more: tuple[bytes, bytes]) -> None:
     body = json.dumps(content).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        *more,
     ]
     if status == 503:
         headers.append((b"retry-after", b"1"))
