@@ -51,11 +51,9 @@ class Lease:
                 self.expected[2, 0, RATE] += 1
             case _:
                 self.counts["answered"] += 1
-                name = {"3xx": "redirected", "4xx": "client_error", "5xx": "server_error"}.get(
-                    outcome
-                )
-                if name:
-                    self.counts[name] += 1
+                classes = {"3xx": "redirected", "4xx": "client_error", "5xx": "server_error"}
+                if outcome in classes:
+                    self.counts[classes[outcome]] += 1
                 self.expected[int(outcome[0]), 0, self.would] += 1
 
     @property

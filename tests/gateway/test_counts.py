@@ -35,7 +35,7 @@ def counted(stage: Stage) -> Counts:
         "SELECT profile_id, endpoint_id, status, reason, SUM(calls) FROM usage_minutecount"
         " GROUP BY 1, 2, 3, 4",
     )
-    return +Counter({tuple(row[:4]): row[4] for row in found})  # type: ignore[misc]
+    return +Counter({tuple(row[:4]): row[4] for row in found})
 
 
 def comes_to(stage: Stage, expected: Counts, *, since: Counts) -> None:
