@@ -202,6 +202,7 @@ def test_a_profile_is_changed_and_deleted_by_its_name(page: Page, stage: Stage) 
     page.get_by_label("Profile name", exact=True).fill("Changed")
     page.get_by_label("Allowed IPs", exact=True).fill("203.0.113.0/24")
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save this change").click()
     expect(page.get_by_role("status").first).to_contain_text("was changed")
     expect(page.get_by_role("region", name="Changed")).to_contain_text("203.0.113.0/24")
     assert stage.call("/orders-v1/orders", token).status == 403

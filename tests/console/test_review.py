@@ -95,3 +95,73 @@ def test_a_made_up_call_is_explained_from_the_profile_s_card(owner: Page, stage:
     owner.get_by_label("Address", exact=True).fill("somewhere")
     owner.get_by_role("button", name="What would it get?").click()
     expect(owner.get_by_role("alert")).to_contain_text("no IPv4 or IPv6 address")
+
+
+def test_a_change_of_a_profile_is_shown_before_it_is_saved(owner: Page, stage: Stage) -> None:
+    before = int(time.time() * 1000) - 3_600_000
+    for number in range(3):
+        log(stage, f"6744-2{number}", at_ms=before + number, address=f"198.51.100.{number}")
+    log(stage, "6744-30", at_ms=before + 9, address="192.0.2.7")
+    at(owner, stage, "/profiles/1/edit")
+    owner.get_by_label("Allowed IPs", exact=True).fill("192.0.2.0/24, 127.0.0.0/8")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("heading", name="What this change would do")).to_be_visible()
+    short = owner.get_by_role("region", name="In short")
+    expect(short).to_contain_text("would have refused 4 calls of 1 profile since")
+    expect(owner.get_by_role("cell", name="198.51.100.2")).to_be_visible()
+    looks_good(owner, "preview")
+    owner.get_by_role("button", name="Back").click()
+    expect(owner.get_by_label("Allowed IPs", exact=True)).to_have_value("192.0.2.0/24, 127.0.0.0/8")
+    owner.get_by_label("Only watch these addresses", exact=True).check()
+    looks_good(owner, "profile-edit")
+    owner.get_by_role("button", name="Save").click()
+    expect(short).to_contain_text("enforced, it would refuse 4 calls")
+    owner.get_by_role("button", name="Save this change").click()
+    expect(owner.get_by_text("Only watched: nobody is refused by the lists")).to_be_visible()
+    looks_good(owner, "client-watched")
+
+
+def test_a_change_that_calls_do_not_feel_is_saved_at_once(owner: Page, stage: Stage) -> None:
+    at(owner, stage, "/profiles/1/edit")
+    owner.get_by_label("Profile name", exact=True).fill("Acme script")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("status").first).to_contain_text("was changed")
+
+
+def test_a_change_of_a_policy_is_shown_before_it_is_saved(owner: Page, stage: Stage) -> None:
+    at(owner, stage, "/policies")
+    owner.get_by_role("link", name="Edit").last.click()
+    owner.get_by_label("Rate limit", exact=True).fill("1")
+    owner.get_by_label("Requests per", exact=True).select_option("day")
+    owner.get_by_label("Only watch these limits", exact=True).check()
+    owner.get_by_role("button", name="Save").click()
+    short = owner.get_by_role("region", name="In short")
+    expect(short).to_contain_text("only watched; enforced, it would refuse")
+    owner.get_by_role("button", name="Save this change").click()
+    expect(owner.get_by_text("Only watched: nothing is refused").first).to_be_visible()
+    looks_good(owner, "policies-watched")
+
+
+def test_advice_leads_to_the_change_with_its_values_filled_in(owner: Page, stage: Stage) -> None:
+    made = stage.done(
+        "POST",
+        "api_access_profiles",
+        {"name": "Nightly", "api_client_id": 1, "api_collection_ids": [1], "auth_type": "token"},
+    )["result"]
+    before = int(time.time() * 1000) - 7_200_000
+    for number in range(25):
+        log(stage, f"6744-5{number}", at_ms=before + number, address="192.0.2.7",
+            profile_id=made["id"])  # fmt: skip
+    at(owner, stage, "/clients")
+    owner.get_by_role("navigation", name="Main").get_by_role("link", name="Advice").click()
+    open_ = owner.get_by_role("region", name="Every address may call, though few do")
+    expect(open_).to_contain_text("All 25 logged calls of the last 30 days came from 1 address")
+    looks_good(owner, "advice")
+    open_.get_by_role("link", name="See the change").first.click()
+    expect(owner.get_by_text("What is proposed is filled in below.")).to_be_visible()
+    expect(owner.get_by_label("Allowed IPs", exact=True)).to_have_value("192.0.2.7")
+    owner.get_by_role("button", name="Save").click()
+    short = owner.get_by_role("region", name="In short")
+    expect(short).to_contain_text("None of the 25 calls recorded")
+    owner.get_by_role("button", name="Save this change").click()
+    expect(owner.get_by_role("region", name="Nightly")).to_contain_text("192.0.2.7")

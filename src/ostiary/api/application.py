@@ -13,6 +13,7 @@ from ninja.security import HttpBearer
 
 from ostiary.api import (
     access_profiles,
+    advice,
     audit_events,
     clients,
     collections,
@@ -81,6 +82,7 @@ for prefix, module in (
     ("", workspace),
     ("", explanations),
     ("", previews),
+    ("", advice),
 ):
     api.add_router(prefix, module.router)
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.access.limits import Interval, Period
+from ostiary.console import previewing
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, policies
@@ -17,6 +18,7 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid
 from ostiary.directory.models import Policy
+from ostiary.review import preview
 
 #: Profiles that are named beside a policy; of more, only the number is said.
 MOST_NAMED = 20
@@ -56,18 +58,15 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
+    """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
     policy = policies.find(policy_id)
     errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
+    if request.method == "POST" and not previewing.going_back(request):
         try:
-            saved = policies.change(by=by, policy_id=policy_id, **_given(request))
+            return _changed(request, by, policy)
         except Invalid as error:
             errors = _problems(error)
-        else:
-            if in_force(request, saved):
-                messages.success(request, f"The policy {saved.value.name} was changed.")
-            _warn(request, saved)
-            return redirect("policies")
+    watched = request.GET.get("watched", "1" if policy.watched else "")
     given = request.POST or {
         "name": policy.name,
         "description": policy.description,
@@ -75,9 +74,22 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         "rate_interval": policy.rate_interval,
         "quota": str(policy.quota_limit or ""),
         "quota_interval": policy.quota_interval,
-        "watched": "1" if policy.watched else "",
+        "watched": "1" if watched == "1" else "",
     }
     return _form(request, policy, given, errors)
+
+
+def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
+    given = _given(request)
+    if not previewing.confirmed(request):
+        found = preview.of_policy(by=by, policy_id=policy.pk, given=given)
+        if not found.idle:
+            return previewing.shown(request, found, name=policy.name, cancel=reverse("policies"))
+    saved = policies.change(by=by, policy_id=policy.pk, **given)
+    if in_force(request, saved):
+        messages.success(request, f"The policy {saved.value.name} was changed.")
+    _warn(request, saved)
+    return redirect("policies")
 
 
 @page

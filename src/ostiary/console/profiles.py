@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
+from ostiary.console import previewing
 from ostiary.console.saving import first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
@@ -34,6 +35,7 @@ from ostiary.directory.errors import Invalid
 from ostiary.directory.models import AccessProfile, Client, Collection, Policy
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
+from ostiary.review import preview
 
 METHODS = {
     AuthMethod.TOKEN: "Auth token",
@@ -246,21 +248,19 @@ def _first_target(chosen: list[Collection]) -> str:
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
     profile = access_profiles.find(by, profile_id)
     errors: Mapping[str, list[str]] = {}
-    form = Form(data=request.POST if request.method == "POST" else _typed(profile))
-    if request.method == "POST":
+    typed = _typed(profile)
+    proposed = _propose(typed, request.GET)
+    form = Form(data=request.POST if request.method == "POST" else typed)
+    if request.method == "POST" and not previewing.going_back(request):
         try:
-            saved = access_profiles.change(by=by, profile_id=profile_id, given=form.given())
+            return _changed(request, by, profile, form.given())
         except Invalid as error:
             errors = _problems(error)
-        else:
-            if in_force(request, saved):
-                messages.success(request, f"The access profile {saved.value.name} was changed.")
-            for warning in saved.warnings:
-                messages.warning(request, f"{warning}.")
-            return redirect("client", profile.client_id)
     context = {
+        "proposed": proposed and request.method == "GET",
         "client": profile.client,
         "profile": profile,
         "form": form,
@@ -268,6 +268,34 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         **_choices(by),
     }
     return render(request, "console/profile_form.html", context, status=400 if errors else 200)
+
+
+def _changed(
+    request: HttpRequest, by: Actor, profile: AccessProfile, given: access_profiles.Given
+) -> HttpResponse:
+    if not previewing.confirmed(request):
+        found = preview.of_profile(by=by, profile_id=profile.pk, given=given)
+        if not found.idle:
+            cancel = reverse("client", args=[profile.client_id])
+            return previewing.shown(request, found, name=profile.name, cancel=cancel)
+    saved = access_profiles.change(by=by, profile_id=profile.pk, given=given)
+    if in_force(request, saved):
+        messages.success(request, f"The access profile {saved.value.name} was changed.")
+    for warning in saved.warnings:
+        messages.warning(request, f"{warning}.")
+    return redirect("client", profile.client_id)
+
+
+#: Fields that a link to the form may fill in: what advice proposes.
+_PROPOSED = ("collections", "policy", "allowed_ips", "denied_ips", "addresses_watched")
+
+
+def _propose(data: QueryDict, proposed: QueryDict) -> bool:
+    """Put what a link proposes into a form; whether it proposes anything."""
+    named = [name for name in _PROPOSED if name in proposed]
+    for name in named:
+        data.setlist(name, proposed.getlist(name))
+    return bool(named)
 
 
 def _typed(profile: AccessProfile) -> QueryDict:

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from ostiary.api.application import api
 from ostiary.console import (
     account,
+    advice,
     clients,
     collections,
     connections,
@@ -93,6 +94,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/new", connections.new, name="new-connection"),
     path("connections/<int:connection_id>/edit", connections.edit, name="edit-connection"),
     path("connections/<int:connection_id>/delete", connections.delete, name="delete-connection"),
+    path("advice", advice.listing, name="advice"),
     path("explain", explain.asking, name="explain"),
     path("explain/<str:request_id>", explain.call, name="explain-call"),
     path("projects", projects.listing, name="projects"),

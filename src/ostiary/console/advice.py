@@ -1,0 +1,68 @@
+"""Advice: what could be narrower, with the evidence and the change, ready to be previewed."""
+
+from itertools import groupby
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from ostiary.console.viewer import page
+from ostiary.directory.actor import Actor
+from ostiary.review import advice
+from ostiary.review.advice import Advice, Kind
+
+
+@page
+@require_safe
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    found = advice.advised(by=by)
+    groups = [
+        {
+            "title": advice.TITLES[kind],
+            "kind": kind,
+            "rows": [{"advice": each, "link": link(each), "verb": verb(each)} for each in pieces],
+            "more": kind in found.more,
+        }
+        for kind, pieces in groupby(found.advice, key=lambda each: each.kind)
+    ]
+    return render(request, "console/advice.html", {"groups": groups, "days": advice.DAYS})
+
+
+def link(each: Advice) -> str:
+    """Where the change is made: a form with what is proposed filled in, where fields can mend it."""
+    if each.policy is not None:
+        return reverse("edit-policy", args=[each.policy.pk]) + "?watched="
+    assert each.profile is not None  # noqa: S101 - advice is on a profile or a policy
+    if each.kind is Kind.OLD:
+        return reverse("refresh-profile", args=[each.profile.pk])
+    if each.kind in {Kind.UNUSED, Kind.OVERLAP_BUSY}:
+        return reverse("client", args=[each.profile.client_id])
+    return f"{reverse('edit-profile', args=[each.profile.pk])}{_proposed(each)}"
+
+
+def _proposed(each: Advice) -> str:
+    match each.change:
+        case {"ip_allow_list": list(entries)}:
+            return "?" + urlencode({"allowed_ips": "\n".join(entries)})
+        case {"api_collection_ids": list(numbers)}:
+            return "?" + urlencode([("collections", number) for number in numbers])
+        case {"ip_watch_only": False}:
+            return "?addresses_watched="
+        case _:
+            return ""
+
+
+def verb(each: Advice) -> str:
+    match each.kind:
+        case Kind.OLD:
+            return "Refresh it"
+        case Kind.UNUSED | Kind.OVERLAP_BUSY:
+            return "Look at it"
+        case Kind.UNLIMITED:
+            return "Choose a policy"
+        case Kind.ENFORCEABLE:
+            return "Enforce it"
+        case _:
+            return "See the change"

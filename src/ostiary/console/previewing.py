@@ -1,0 +1,75 @@
+"""The step before a change is saved: what it would have made of the calls that were logged."""
+
+from collections.abc import Iterable
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.utils.timezone import localtime
+
+from ostiary.review.preview import Preview
+
+#: Fields that are not part of what is changed.
+_OURS = frozenset({"csrfmiddlewaretoken", "step"})
+
+
+def confirmed(request: HttpRequest) -> bool:
+    """Whether the change was shown already, and is to be saved."""
+    return request.POST.get("step") == "save"
+
+
+def going_back(request: HttpRequest) -> bool:
+    """Whether the form is to be shown again as it was typed."""
+    return request.POST.get("step") == "back"
+
+
+def shown(request: HttpRequest, preview: Preview, *, name: str, cancel: str) -> HttpResponse:
+    """The page that asks once more; it carries the form along."""
+    context = {
+        "name": name,
+        "cancel": cancel,
+        "preview": preview,
+        "sentences": sentences(preview),
+        "fields": list(carried(request.POST)),
+    }
+    return render(request, "console/preview.html", context)
+
+
+def carried(data: QueryDict) -> Iterable[tuple[str, str]]:
+    for name, values in data.lists():
+        if name not in _OURS:
+            yield from ((name, str(value)) for value in values)
+
+
+def sentences(preview: Preview) -> list[str]:
+    """What a preview found, in words."""
+    since = f"since {localtime(preview.start):%A, %-d %B, %H:%M} UTC"
+    if not preview.calls:
+        return [f"No call is recorded {since}, so nothing can be said of what it would change."]
+    said = []
+    if preview.newly_refused:
+        profiles = _count(preview.refused_profiles, "profile")
+        said.append(
+            f"It would have refused {_count(preview.newly_refused, 'call')} of {profiles} {since}."
+        )
+    if preview.newly_allowed:
+        many = _count(preview.newly_allowed, "call")
+        said.append(f"It would have let {many} in that would now be refused.")
+    if preview.would_refuse:
+        many = _count(preview.would_refuse, "call")
+        said.append(
+            f"It refuses nobody, since it is only watched; enforced, it would refuse {many}."
+        )
+    calls = _count(preview.calls, "call")
+    if not said:
+        said.append(f"None of the {calls} recorded {since} would have fared otherwise.")
+    else:
+        said.append(f"{calls} of {_count(preview.profiles, 'profile')} were looked at.")
+    if preview.truncated:
+        said.append("There are more recorded calls than are looked at: these are the newest.")
+    if preview.sampled:
+        said.append("Some were logged as samples, so the figures are estimates.")
+    return said
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
