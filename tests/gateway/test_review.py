@@ -1,0 +1,100 @@
+"""Explain and preview, asked about calls that really went through the gateway."""
+
+from typing import Any
+
+import pytest
+from tests.stage import Stage, Upstream, wait_for
+
+from ostiary.access.reasons import Reason
+
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
+HERE, THERE = "127.0.0.1", "127.0.0.2"
+
+
+def explained(stage: Stage, request_id: str) -> Any:
+    """The explanation of a call, once it is in the log."""
+    asked = {"request_id": request_id}
+    wait_for(lambda: stage.api("POST", "v2/explain", asked).status == 200, what=request_id)
+    return stage.done("POST", "v2/explain", asked)["data"]
+
+
+def step(data: Any, check: str) -> Any:
+    return next(each for each in data["steps"] if each["check"] == check)
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], Reason]] = {
+    "nothing presented": ({}, {"token": None}, Reason.CREDENTIAL_MISSING),
+    "unknown": ({}, {"token": "made up, and long enough to be one"}, Reason.UNKNOWN_CREDENTIAL),
+    "malformed path": ({}, {"target": "//things"}, Reason.MALFORMED_PATH),
+    "profile off": ({"active": False}, {}, Reason.PROFILE_INACTIVE),
+    "address": ({"ip_allow_list": ["127.0.1.0/24"]}, {}, Reason.ADDRESS_NOT_ALLOWED),
+    "denied": ({"ip_deny_list": [HERE]}, {}, Reason.ADDRESS_DENIED),
+    "no endpoint": ({}, {"target": "/nothing"}, Reason.ENDPOINT_NOT_FOUND),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_at_the_gateway_is_explained_by_its_request_id(
+    stage: Stage, upstream: Upstream, case: str
+) -> None:
+    given, call, reason = REFUSALS[case]
+    collection = stage.a_collection(upstream)
+    profile = stage.a_profile(collection, **given)
+    target = f"/{collection['handle']}{call.get('target', '/things')}"
+    answer = stage.call(target, call.get("token", profile["secret"]))
+    data = explained(stage, answer.json["request_id"])
+    assert (data["verdict"], data["reason"]) == ("refused", reason)
+    assert data["status"] == answer.status
+    assert data["public_body"]["reason"] == answer.json["reason"]
+    failed = [each for each in data["steps"] if each["outcome"] == "failed"]
+    assert [each["reason"] for each in failed] == [reason]
+    assert profile["secret"] not in str(data)
+    if case == "address":
+        seen = step(data, "address")["inputs"]
+        assert seen["address"] == HERE
+        assert seen["nearest allowed"] == "127.0.1.0/24, missed by 1 bit"
+        assert data["sequence"] > 0
+
+
+def test_a_limit_at_the_gateway_is_explained_with_its_counter(
+    stage: Stage, upstream: Upstream
+) -> None:
+    collection = stage.a_collection(upstream)
+    policy = stage.a_policy(quota=(2, "month"))
+    profile = stage.a_profile(collection, api_policy_id=policy["id"])
+    calls = [stage.call(f"/{collection['handle']}/things", profile["secret"]) for _ in range(3)]
+    assert [call.status for call in calls] == [200, 200, 429]
+    data = explained(stage, calls[2].json["request_id"])
+    assert data["reason"] == Reason.QUOTA_EXCEEDED
+    inputs = step(data, "quota")["inputs"]
+    assert (inputs["limit"], inputs["used"]) == ("2", "2")
+    assert step(data, "address")["outcome"] == "passed"
+
+
+def test_a_preview_says_what_then_really_happens(stage: Stage, upstream: Upstream) -> None:
+    collection = stage.a_collection(upstream)
+    profile = stage.a_profile(collection)
+    sources = [HERE, THERE, THERE, HERE, THERE]
+
+    def called() -> list[int]:
+        target = f"/{collection['handle']}/things"
+        return [stage.call(target, profile["secret"], source=s).status for s in sources]
+
+    assert called() == [200] * 5
+    change = {"ip_allow_list": [HERE]}
+    asked = {"access_profile_id": profile["id"], "change": change}
+
+    def found() -> Any:
+        return stage.done("POST", "v2/preview", asked)["data"]
+
+    wait_for(lambda: found()["calls"] == 5, what="five calls in the log")
+    assert (found()["newly_refused"], found()["newly_allowed"]) == (3, 0)
+    stage.done("PUT", f"api_access_profiles/{profile['id']}", change)
+    assert called() == [200, 403, 403, 200, 403]
+    back = {"access_profile_id": profile["id"], "change": {"ip_allow_list": []}}
+    wait_for(
+        lambda: stage.done("POST", "v2/preview", back)["data"]["calls"] == 10,
+        what="ten calls in the log",
+    )
+    assert stage.done("POST", "v2/preview", back)["data"]["newly_allowed"] == 6
