@@ -386,6 +386,10 @@ LIES: dict[str, dict[str, Any]] = {
     "no subject": {"sub": None},
     "a number as subject": {"sub": 7},
     "a long subject": {"sub": "x" * 256},
+    "a subject beyond ASCII": {"sub": "\u00e9ve"},
+    "a subject with a control character": {"sub": "eve\0"},
+    "half a letter as nonce": {"nonce": "\ud800"},
+    "half a letter in the address": {"sub": "new", "email": "\ud800@example.com"},
     "not yet": {"nbf": int(time.time()) + 3600},
 }
 

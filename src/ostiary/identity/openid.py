@@ -24,7 +24,7 @@ SCOPE = "openid email"
 ALGORITHMS = frozenset().union(
     *(family for name, family in signed_tokens.FAMILIES.items() if name != "hmac")
 )
-#: OpenID Connect Core 1.0, section 2: longer subjects are none.
+#: OpenID Connect Core 1.0, section 2: longer subjects are none, and all are ASCII.
 LONGEST_SUBJECT = 255
 
 
@@ -145,9 +145,12 @@ async def person(
     except (FetchRefused, BadKeySet, BadToken) as error:
         raise SignInFailed(f"The provider's answer cannot be used: {error}") from None
     email = claims.get("email")
-    verified = claims.get("email_verified") is True and isinstance(email, str)
+    verified = claims.get("email_verified") is True
+    readable = isinstance(email, str) and email.isprintable()
     return Person(
-        issuer=endpoints.issuer, subject=subject, email=str(email).strip() if verified else ""
+        issuer=endpoints.issuer,
+        subject=subject,
+        email=str(email).strip() if verified and readable else "",
     )
 
 
@@ -201,9 +204,11 @@ async def _claims(
     several = isinstance(audience, list) and len(audience) > 1
     if claims.get("azp", None if several else client.id) != client.id:
         raise SignInFailed("The id token is for another client.")
-    if not secrets.compare_digest(str(claims["nonce"]).encode(), attempt.nonce.encode()):
+    if claims["nonce"] != attempt.nonce:
         raise SignInFailed("The id token is of another sign-in.")
-    if not isinstance(claims["sub"], str) or len(claims["sub"]) > LONGEST_SUBJECT:
+    subject = claims["sub"]
+    readable = isinstance(subject, str) and subject.isascii() and subject.isprintable()
+    if not readable or len(subject) > LONGEST_SUBJECT:
         raise SignInFailed("The id token has no usable subject.")
     return claims
 

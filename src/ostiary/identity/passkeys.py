@@ -6,11 +6,13 @@ attestation is asked for, so any authenticator will do.
 
 import ipaddress
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from fido2.server import Fido2Server
 from fido2.webauthn import (
     AttestedCredentialData,
@@ -23,6 +25,11 @@ from fido2.webauthn import (
 
 #: The longest answer of an authenticator that is read.
 LARGEST = 32 * 1024
+#: What reading and checking raise on an answer that is wrong, or no answer at all.
+_BROKEN = (
+    ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError,
+    NotImplementedError, struct.error, UnsupportedAlgorithm,
+)  # fmt: skip
 
 
 class BadPasskey(ValueError):
@@ -113,7 +120,7 @@ def register(site: Site, state: Mapping[str, Any], answer: str) -> Passkey:
     content = _read(answer)
     try:
         data = _server(site).register_complete(state, content)
-    except (ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
+    except _BROKEN as error:
         raise BadPasskey from error
     attested = data.credential_data
     if attested is None:
@@ -140,7 +147,7 @@ def id_of(answer: str) -> bytes:
     """The id of the passkey that answers; nothing of it is verified. Raises BadPasskey."""
     try:
         return AuthenticationResponse.from_dict(_read(answer)).raw_id
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except _BROKEN as error:
         raise BadPasskey from error
 
 
@@ -150,7 +157,7 @@ def verify(site: Site, state: Mapping[str, Any], credential: bytes, answer: str)
     try:
         _server(site).authenticate_complete(state, [AttestedCredentialData(credential)], content)
         return AuthenticationResponse.from_dict(content).response.authenticator_data.counter
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except _BROKEN as error:
         raise BadPasskey from error
 
 
