@@ -1,5 +1,6 @@
 """The commands that make something in the directory: tokens, members, a population."""
 
+import time
 from importlib import import_module
 
 from ostiary.cli import addresses, opening
@@ -48,7 +49,9 @@ def _link(settings: Settings, email: str) -> str:
     return f"{console}/sign-in/link#{secret.reveal()}"
 
 
-def seed(settings: Settings, *, profiles: int) -> None:
-    """Fill an empty directory with a made-up population."""
+def seed(settings: Settings, *, profiles: int, days: int) -> None:
+    """Fill an empty directory with a made-up population, and usage of the last days if any."""
     with opening.opened(settings):
         import_module("ostiary.directory.population").make(profiles=profiles)
+        if days:
+            import_module("ostiary.usage.made_up").make(days=days, now=int(time.time()))

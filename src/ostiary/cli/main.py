@@ -51,7 +51,7 @@ def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
 def seed(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli import accounts
 
-    accounts.seed(settings, profiles=arguments.profiles)
+    accounts.seed(settings, profiles=arguments.profiles, days=arguments.usage)
 
 
 def explain(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -78,6 +78,12 @@ def count(text: str) -> int:
     return int(text)
 
 
+def days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 400:
+        raise argparse.ArgumentTypeError(f"must be a number of days from 1 to 400, not {text!r}")
+    return int(text)
+
+
 def parser() -> Parser:
     """The whole grammar of the command."""
     top = Parser(prog="ostiary", description=DESCRIPTION)
@@ -96,6 +102,9 @@ def parser() -> Parser:
     _account_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
+    seeding.add_argument(
+        "--usage", type=days, default=0, metavar="DAYS", help="with usage of the last days"
+    )
     explaining = _command(commands, "explain", explain, "say why a call was refused or admitted")
     explaining.add_argument("id", metavar="ID", help="the call's request id")
     return top

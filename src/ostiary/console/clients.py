@@ -1,9 +1,12 @@
 """**API platform > Clients**: the list, a new one, and the client's page."""
 
+import time
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console import live
@@ -13,6 +16,7 @@ from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, clients, logo, projects, setup
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid
+from ostiary.usage.queries import calls_of_clients
 
 
 @page
@@ -21,8 +25,13 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     wanted = asked(request)
     found = clients.clients(by, project_id=wanted.project_id, search=wanted.search)
     paging = wanted.paging(found.count())
+    shown = wanted.sliced(clients.with_counts(found), paging)
     context: dict[str, object] = {
-        "clients": wanted.sliced(clients.with_counts(found), paging),
+        "clients": shown,
+        # Not counted for a page that is still true.
+        "calls": SimpleLazyObject(
+            lambda: calls_of_clients([client.pk for client in shown], 30, int(time.time()))
+        ),
         "projects": projects.projects(by).order_by("name"),
         "asked": wanted,
         "paging": paging,
@@ -72,6 +81,7 @@ def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         "profiles": found[start : start + PER_PAGE],
         "paging": paging,
         "may_change": by.may(Role.EDITOR, client.project_id),
+        "usage_query": f"client={client_id}",
     }
     return live.render(request, "console/client.html", context)
 

@@ -70,6 +70,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     profiles = access_profiles.profiles(by).filter(collections=collection)
     context: dict[str, object] = {
         "collection": collection,
+        "usage_query": f"collection={collection_id}",
         "endpoints": endpoints.endpoints(by, collection_id).order_by("path", "method"),
         "profiles": profiles[:MOST_NAMED],
         "more_profiles": max(0, profiles.count() - MOST_NAMED),
@@ -313,6 +314,7 @@ def _endpoint_form(
     context = {
         "collection": collection,
         "endpoint": endpoint,
+        "usage_query": f"endpoint={endpoint.pk}" if endpoint else "",
         "read": versions.etag(endpoint) if endpoint else "",
         "errors": errors,
         "given": given,

@@ -14,7 +14,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
@@ -243,6 +243,14 @@ def _first_target(chosen: list[Collection]) -> str:
         if active is not None:
             return f"/{collection.handle}{re.sub(r'{[^}]*}', '1', active.path)}"
     return f"/{chosen[0].handle}/" if chosen else "/"
+
+
+@page
+@require_safe
+def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    profile = access_profiles.find(by, profile_id)
+    context = {"profile": profile, "usage_query": f"profile={profile_id}"}
+    return render(request, "console/profile.html", context)
 
 
 @page

@@ -90,11 +90,7 @@ def kept(question: Question, now: int) -> Question:
 
     Raises Invalid where buckets of that size are no longer there.
     """
-    firsts = {
-        Span.MINUTE: upkeep.minutes_from(now),
-        Span.HOUR: upkeep.hours_from(now),
-        Span.DAY: upkeep.days_from(now),
-    }
+    firsts = upkeep.firsts(now)
     start, end = question.start, min(question.end, now + 60)
     start = start_of(Span.MINUTE, start)
     end = start_of(Span.MINUTE, end + 59)

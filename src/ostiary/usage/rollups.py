@@ -160,7 +160,7 @@ def roll_up(span: Span, start: int, projects: Projects, *, seen: str = "") -> bo
     """Add one stretch up from its source; whether anything of it has changed."""
     end = following(span, start)
     book = _of_minutes(start, end) if span == Span.HOUR else _of(SOURCE[span], start, end)
-    changed = _store(span, start, book, projects, tuple(Level))
+    changed = store(span, start, book, projects, tuple(Level))
     RolledUp.objects.update_or_create(
         span=span, time=start, defaults={"seen": seen, "stale": False, "moved": False}
     )
@@ -170,13 +170,12 @@ def roll_up(span: Span, start: int, projects: Projects, *, seen: str = "") -> bo
 def share_anew(span: Span, start: int, projects: Projects) -> None:
     """Share a stretch out among the projects as they are now."""
     book = _of(span, start, following(span, start))
-    _store(span, start, book, projects, OF_PROJECTS)
+    store(span, start, book, projects, OF_PROJECTS)
     RolledUp.objects.filter(span=span, time=start).update(moved=False)
 
 
-def _store(
-    span: Span, start: int, book: Book, projects: Projects, levels: tuple[Level, ...]
-) -> bool:
+def store(span: Span, start: int, book: Book, projects: Projects, levels: Iterable[Level]) -> bool:
+    """Make the rows of a stretch those of a book; whether anything has changed."""
     totals, outcome_changes = book.totals(), list[Change[Outcome]]()
     total_changes = list[Change[Total]]()
     for level in levels:

@@ -147,19 +147,14 @@ def _share_anew(belongs: Projects, go_on: Callable[[], None]) -> None:
         go_on()
 
 
-def minutes_from(now: int) -> int:
-    """The first minute that is kept: the start of an hour."""
-    return start_of(Span.HOUR, now - workspace.read().usage_minute_days * DAY)
-
-
-def hours_from(now: int) -> int:
-    """The first hour that is kept: the start of a day."""
-    return start_of(Span.DAY, now - workspace.read().usage_hour_days * DAY)
-
-
-def days_from(now: int) -> int:
-    """The first day that is kept: the start of a month."""
-    return start_of(Span.MONTH, now - workspace.read().usage_day_days * DAY)
+def firsts(now: int) -> dict[Span, int]:
+    """The first minute, hour and day that is kept: the start of an hour, a day and a month."""
+    kept = workspace.read()
+    return {
+        Span.MINUTE: start_of(Span.HOUR, now - kept.usage_minute_days * DAY),
+        Span.HOUR: start_of(Span.DAY, now - kept.usage_hour_days * DAY),
+        Span.DAY: start_of(Span.MONTH, now - kept.usage_day_days * DAY),
+    }
 
 
 def delete_old(now: int) -> int:
@@ -175,11 +170,12 @@ def delete_old(now: int) -> int:
 def _old(now: int) -> Iterator[models.QuerySet[models.Model]]:
     kept = workspace.read()
     reached = rollups.until()
-    minutes = min(minutes_from(now), reached[Span.HOUR])
+    first = firsts(now)
+    minutes = min(first[Span.MINUTE], reached[Span.HOUR])
     Progress.objects.update_or_create(name="deleted", defaults={"until": minutes})
     yield MinuteCount.objects.filter(time__lt=minutes)
     yield MinuteLatency.objects.filter(time__lt=minutes)
-    hours, days = min(hours_from(now), reached[Span.DAY]), days_from(now)
+    hours, days = min(first[Span.HOUR], reached[Span.DAY]), first[Span.DAY]
     for span, end in ((Span.HOUR, hours), (Span.DAY, days), (Span.WEEK, days), (Span.MONTH, days)):
         # A week that reaches into what is kept is cut off with the week that begins in it.
         for level in Level:
