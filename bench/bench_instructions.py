@@ -18,13 +18,16 @@ from bench.stand import BARE, a_guarded_api, h2load, product, upstream, wait_unt
 SHORT, LONG = 200, 1200
 GROUPS = {
     "log line": r"^  log |^  log-format",
-    "RateLimit headers": r"http-after-response add-header",
-    "counting": r"track-sc[12] |txn\.(ri|w|q|qb|qn|rn|back)\)|sc-inc-gpc\(1,2\)|sc-set-gpt\(0,2\)|add-header (X-)?RateLimit|retry-after",
-    "headers stripped": r"http-request del-header",
-    "identity headers": r"http-request add-header|option forwardfor",
+    "RateLimit headers": r"http-after-response (add-header|set-var\(txn.rs\)|allow)",
+    "limits counted": r"track-sc[12] |http-request set-var\(txn\.(q|back|qn|ql|ri|w|rn|rl)\)"
+    r"|http-after-response (add-header|set-var\(txn.rs\)|allow)",
+    "usage counted": r"http-re(quest|sponse) sc-inc-gpc|http-response allow|set-var-fmt\(txn.more\)",
+    "headers stripped": r"http-request del-header \^",
+    "identity headers": r"http-request add-header|option forwardfor|unique-id-header|del-header connection",
     "path rewritten": r"http-request set-uri",
     "host rewritten": r"set-header Host",
     "path checked": r"lua\.normal",
+    "trusted proxies": r"lua\.caller|set-src",
 }
 
 

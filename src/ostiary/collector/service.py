@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error, close_old_connections
 
 from ostiary import exposition
 from ostiary.collector import measures, rows
@@ -88,6 +88,8 @@ class _Collector:
                     await self._written(self._store.forget, set(self._alive))
             if self._farewell:
                 await self._close_gateway()
+                # Their log lines come at once, but not before.
+                await asyncio.sleep(0.1)
             await self._round()
         await keeping_up
         shown.close()
@@ -167,7 +169,8 @@ class _Collector:
         """Whether it could be written; what could not is kept by whoever asks."""
         try:
             await asyncio.to_thread(write, *values)
-        except DatabaseError:
+        except Error:
+            # InterfaceError, too: what a cut connection is to Django, it is no DatabaseError.
             log.exception("the database could not be written")
             measures.WRITE_ERRORS.inc()
             return False
@@ -194,14 +197,14 @@ class _Collector:
             await runtime.command("shutdown frontend gateway")
             async with asyncio.timeout(DRAIN):
                 # It tells nobody when its last one ends.
-                while await runtime.sessions("gateway"):  # noqa: ASYNC110
+                while await runtime.calls():  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
 
 
 def _tidy() -> None:
     """Delete what is older than it is kept; a database that is busy is asked again later."""
     close_old_connections()
-    with contextlib.suppress(DatabaseError):
+    with contextlib.suppress(Error):
         retention.tidy()
 
 
@@ -210,5 +213,5 @@ def _roll_up() -> None:
     close_old_connections()
     try:
         upkeep.run(int(time.time()))
-    except DatabaseError:
+    except Error:
         log.exception("usage could not be rolled up")
