@@ -123,6 +123,7 @@ def test_any_order_of_counts_and_roll_ups_gives_the_sums_of_the_minutes(
         transaction.set_rollback(True)
 
 
+@settings(deadline=None)
 @given(
     start=st.integers(BEGIN, BEGIN + 90 * DAY),
     length=st.integers(0, 100 * DAY),
@@ -144,6 +145,7 @@ def test_a_cover_is_exactly_the_range(start: int, length: int, until: int, longe
     assert [time_of(n) for n in found.slots(Level.PROFILE)] == [t for _, t in found.rolled_up]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, len(latency.EDGES) - 1), st.integers(1, 2**40)))
 def test_a_packed_histogram_is_the_histogram(histogram: dict[int, int]) -> None:
     into: dict[int, int] = {}
