@@ -49,9 +49,9 @@ def _link(settings: Settings, email: str) -> str:
     return f"{console}/sign-in/link#{secret.reveal()}"
 
 
-def seed(settings: Settings, *, profiles: int, days: int) -> None:
+def seed(settings: Settings, *, profiles: int, per_client: int, days: int) -> None:
     """Fill an empty directory with a made-up population, and usage of the last days if any."""
     with opening.opened(settings):
-        import_module("ostiary.directory.population").make(profiles=profiles)
+        import_module("ostiary.directory.population").make(profiles=profiles, per_client=per_client)
         if days:
             import_module("ostiary.usage.made_up").make(days=days, now=int(time.time()))

@@ -51,7 +51,12 @@ def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
 def seed(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli import accounts
 
-    accounts.seed(settings, profiles=arguments.profiles, days=arguments.usage)
+    accounts.seed(
+        settings,
+        profiles=arguments.profiles,
+        per_client=arguments.per_client,
+        days=arguments.usage,
+    )
 
 
 def explain(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -104,6 +109,9 @@ def parser() -> Parser:
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
     seeding.add_argument(
         "--usage", type=days, default=0, metavar="DAYS", help="with usage of the last days"
+    )
+    seeding.add_argument(
+        "--per-client", type=count, default=10, metavar="N", help="profiles of each client (10)"
     )
     explaining = _command(commands, "explain", explain, "say why a call was refused or admitted")
     explaining.add_argument("id", metavar="ID", help="the call's request id")

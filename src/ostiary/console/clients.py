@@ -35,7 +35,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "projects": projects.projects(by).order_by("name"),
         "asked": wanted,
         "paging": paging,
-        "what": "client",
+        "nouns": "client,clients",
     }
     template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]
     return live.render(request, template, context)

@@ -38,7 +38,7 @@ KINDS = {
     Collection.Kind.RECIPE: "API recipe collection",
 }
 
-#: Profiles that are named on a collection's page; of more, only the number is said.
+#: Profiles that are named on a collection's page; that there are more is said.
 MOST_NAMED = 20
 STALE = (
     "Somebody else changed it while you were at it. What you typed is kept: save it again to"
@@ -57,7 +57,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "projects": projects.projects(by).order_by("name"),
         "asked": wanted,
         "paging": paging,
-        "what": "collection",
+        "nouns": "collection,collections",
     }
     template = "collections_table" if request.htmx else "collections"  # type: ignore[attr-defined]
     return live.render(request, f"console/{template}.html", context)
@@ -67,13 +67,13 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_safe
 def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
-    profiles = access_profiles.profiles(by).filter(collections=collection)
+    profiles = access_profiles.including(by, collection_id, most=MOST_NAMED + 1)
     context: dict[str, object] = {
         "collection": collection,
         "usage_query": f"collection={collection_id}",
         "endpoints": endpoints.endpoints(by, collection_id).order_by("path", "method"),
         "profiles": profiles[:MOST_NAMED],
-        "more_profiles": max(0, profiles.count() - MOST_NAMED),
+        "more_profiles": profiles[MOST_NAMED : MOST_NAMED + 1],
         "url": f"{public_urls.gateway_url()}/{collection.handle}",
         "may_change": by.may(Role.EDITOR, collection.project_id),
         "methods": AUTH_METHODS,

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ostiary.console.listing import number_of
+from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import connections, projects, setup, upstream_url
@@ -30,8 +30,20 @@ AUTH = {
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    found = connections.connections(by).order_by("name").select_related("project")
-    context = {"connections": found.prefetch_related("collections")}
+    wanted = asked(request)
+    found = connections.connections(by).select_related("project")
+    if wanted.search:
+        found = found.filter(name__icontains=wanted.search)
+    if wanted.project_id is not None:
+        found = found.filter(project_id=wanted.project_id)
+    paging = wanted.paging(found.count())
+    context = {
+        "connections": wanted.sliced(found.prefetch_related("collections"), paging),
+        "projects": projects.projects(by).order_by("name"),
+        "asked": wanted,
+        "paging": paging,
+        "nouns": "connection,connections",
+    }
     return render(request, "console/connections.html", context)
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.access.limits import Interval, Period
 from ostiary.console import previewing
+from ostiary.console.listing import asked
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, policies
@@ -20,22 +21,32 @@ from ostiary.directory.errors import InUse, Invalid
 from ostiary.directory.models import Policy
 from ostiary.review import preview
 
-#: Profiles that are named beside a policy; of more, only the number is said.
-MOST_NAMED = 20
+#: Profiles that are named beside a policy; that there are more is said.
+MOST_NAMED = 5
 
 
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     """Every policy with the profiles that the viewer may see; the others are nobody's business."""
+    wanted = asked(request)
+    found = policies.policies()
+    if wanted.search:
+        found = found.filter(name__icontains=wanted.search)
+    paging = wanted.paging(found.count())
     rows = []
-    for policy in policies.policies():
-        used = access_profiles.profiles(by).filter(policy=policy)
-        count = used.count()
-        rows.append(
-            {"policy": policy, "used": used[:MOST_NAMED], "more": max(0, count - MOST_NAMED)}
-        )
-    return render(request, "console/policies.html", {"rows": rows, "may_change": by.admin})
+    for policy in wanted.sliced(found, paging):
+        used = access_profiles.named(by).filter(policy=policy)
+        some = list(used[: MOST_NAMED + 1])
+        rows.append({"policy": policy, "used": some[:MOST_NAMED], "more": len(some) > MOST_NAMED})
+    context = {
+        "rows": rows,
+        "may_change": by.admin,
+        "asked": wanted,
+        "paging": paging,
+        "nouns": "policy,policies",
+    }
+    return render(request, "console/policies.html", context)
 
 
 @page

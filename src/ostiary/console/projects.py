@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from django.contrib import messages
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -30,10 +29,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
             return redirect("projects")
     found = projects.projects(by).order_by("name")
     context = {
-        "projects": found.annotate(
-            client_count=Count("clients", distinct=True),
-            member_count=Count("memberships", distinct=True),
-        ),
+        "projects": projects.with_counts(found),
         "errors": errors,
         "given": request.POST,
         "may_make": by.admin,

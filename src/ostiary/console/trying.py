@@ -83,14 +83,16 @@ def endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
 
 def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, object]:
     given = request.POST if request.method == "POST" else request.GET
-    usable = access_profiles.profiles(by).filter(collections=endpoint.collection_id)
+    search = given.get("find", "").strip().replace("\x00", "")[:100]
+    if search:
+        usable = access_profiles.named(by).filter(name__icontains=search)
+        usable = usable.filter(collections=endpoint.collection_id)
+    else:
+        usable = access_profiles.including(by, endpoint.collection_id, most=MOST_PROFILES + 1)
     if not by.admin:
         edited = [id_ for id_ in by.project_ids if by.may(Role.EDITOR, id_)]
         usable = usable.filter(client__project_id__in=edited)
-    search = given.get("find", "").strip()[:100]
-    if search:
-        usable = usable.filter(name__icontains=search)
-    some = list(usable.order_by("name", "pk")[: MOST_PROFILES + 1])
+    some = list(usable[: MOST_PROFILES + 1])
     return {
         "endpoint": endpoint,
         "collection": endpoint.collection,

@@ -55,6 +55,22 @@ def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]
     return found.select_related("client", "policy").prefetch_related("collections", lasting)
 
 
+def named(by: Actor) -> QuerySet[AccessProfile]:
+    """The profiles that `by` may see, to be named: without what they have."""
+    found = AccessProfile.objects.visible_to(by).select_related("client").order_by("pk")
+    return found.defer("client__logo_small", "client__logo_medium")
+
+
+def including(by: Actor, collection_id: int, *, most: int) -> QuerySet[AccessProfile]:
+    """The first profiles that include a collection, of however many."""
+    # In the order of the index, which ends after a few: a join would first sort all of them.
+    through = AccessProfile.collections.through.objects.filter(collection_id=collection_id)
+    if not by.sees_all:
+        through = through.filter(accessprofile__client__project_id__in=by.project_ids)
+    ids = through.order_by("pk").values_list("accessprofile_id", flat=True)
+    return named(by).filter(pk__in=list(ids[:most]))
+
+
 def find(by: Actor, profile_id: int) -> AccessProfile:
     profile = profiles(by).filter(pk=profile_id).first()
     if profile is None:

@@ -13,10 +13,9 @@ from ostiary.identity import tokens
 
 #: Rows written in one transaction: longer ones would hold up every other writer.
 BATCH = 500
-PROFILES_PER_CLIENT = 10
 
 
-def make(*, profiles: int) -> None:
+def make(*, profiles: int, per_client: int = 10) -> None:
     """Fill an empty directory with `profiles` profiles of made-up clients; raises InUse."""
     if Client.objects.exists():
         raise InUse("The directory is not empty")
@@ -30,7 +29,7 @@ def make(*, profiles: int) -> None:
     while made < profiles:
         count = min(BATCH, profiles - made)
         with transaction.atomic():
-            _batch(home, collection, policy, made, count)
+            _batch(home, collection, policy, made, count, per_client)
         made += count
 
 
@@ -54,15 +53,17 @@ def _collection() -> int:
     return collection.pk
 
 
-def _batch(home: Project, collection: int, policy: Policy, start: int, count: int) -> None:
+def _batch(
+    home: Project, collection: int, policy: Policy, start: int, count: int, per_client: int
+) -> None:
     now = timezone.now()
     clients = Client.objects.bulk_create(
-        Client(project=home, name=f"Client {start // PROFILES_PER_CLIENT + i:06}")
-        for i in range(-(-count // PROFILES_PER_CLIENT))
+        Client(project=home, name=f"Client {start // per_client + i:06}")
+        for i in range(-(-count // per_client))
     )
     made = AccessProfile.objects.bulk_create(
         AccessProfile(
-            client=clients[i // PROFILES_PER_CLIENT],
+            client=clients[i // per_client],
             name=f"Profile {start + i:07}",
             auth_type="token",
             active_since=now - timedelta(days=i % 90),

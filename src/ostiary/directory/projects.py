@@ -1,12 +1,13 @@
 """Projects and folders. A project is a top-level folder; both have one space of ids."""
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, Q, QuerySet
+from django.db.models import Count, OuterRef, ProtectedError, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from ostiary.directory import audit, fields
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
-from ostiary.directory.models import Folder, Project
+from ostiary.directory.models import Client, Folder, Membership, Project
 from ostiary.directory.permission import HOME, require
 
 
@@ -14,6 +15,17 @@ def projects(by: Actor) -> QuerySet[Project]:
     """The projects that `by` may see, by id."""
     found = Project.objects.order_by("pk")
     return found if by.sees_all else found.filter(pk__in=by.project_ids)
+
+
+def with_counts(found: QuerySet[Project]) -> QuerySet[Project]:
+    """The same projects, each with `client_count` and `member_count`."""
+    # Each counted by itself: joined, there would be a row for every pair of them.
+    clients = Client.objects.filter(project=OuterRef("pk")).order_by().values("project")
+    members = Membership.objects.filter(project=OuterRef("pk")).order_by().values("project")
+    return found.annotate(
+        client_count=Coalesce(Subquery(clients.annotate(n=Count("pk")).values("n")), 0),
+        member_count=Coalesce(Subquery(members.annotate(n=Count("pk")).values("n")), 0),
+    )
 
 
 def folders(by: Actor, *, parent_id: int | None, nested: bool) -> QuerySet[Folder]:

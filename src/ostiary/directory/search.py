@@ -81,7 +81,7 @@ def _by_secret(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
 
 def _by_name(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
     yield "client", _hits(clients.clients(by), text, "name", "project__name")
-    yield "profile", _profiles(by, *_keys(text), text=text)
+    yield "profile", _profiles(by, *_keys(by, text), text=text)
     yield "collection", _hits(collections.collections(by), text, "name", "handle")
     yield "endpoint", _endpoints(by, text)
     yield "connection", _hits(connections.connections(by), text, "name", "project__name")
@@ -135,17 +135,19 @@ def _profiles(by: Actor, *wheres: Q, text: str = "") -> list[Hit]:
     return list(rows.values())
 
 
-def _keys(text: str) -> Iterator[Q]:
+def _keys(by: Actor, text: str) -> Iterator[Q]:
     """Profiles whose token, client id or profile key begins like this."""
+    visible = Credential.objects.visible_to(by)
     masked = _MASKED.fullmatch(text)
     if masked:
-        shown = Credential.objects.filter(last_four=masked[2]).filter(_begins("prefix", masked[1]))
+        shown = visible.filter(last_four=masked[2]).filter(_begins("prefix", masked[1]))
     elif _KEY.fullmatch(text):
-        shown = Credential.objects.filter(_begins("prefix", text) | _begins("public_id", text))
+        shown = visible.filter(_begins("prefix", text) | _begins("public_id", text))
     else:
         return
     ids = shown.filter(trial=False).order_by().values_list("profile_id", flat=True)
-    yield Q(pk__in=ids)
+    # A few, before anything is sorted: very many tokens may begin alike.
+    yield Q(pk__in=list(ids[: MOST + 1]))
 
 
 def _begins(field: str, text: str) -> Q:

@@ -15,6 +15,22 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
+// What takes long says so, and is not sent twice.
+document.addEventListener("submit", (event) => {
+  const { target: form, submitter } = event;
+  if (event.defaultPrevented) return;
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "1";
+  const news = document.getElementById("news");
+  setTimeout(() => submitter && submitter.setAttribute("aria-busy", "true"), 150);
+  setTimeout(() => news && (news.textContent = form.dataset.working || "Still at work…"), 1500);
+  // An answer that is a file leaves the page where it is.
+  setTimeout(() => {
+    delete form.dataset.sent;
+    if (submitter) submitter.removeAttribute("aria-busy");
+  }, 30000);
+});
+
 // One press copies; the page says that it did.
 document.addEventListener("click", async (event) => {
   const from = event.target.dataset && event.target.dataset.copy;
