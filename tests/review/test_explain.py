@@ -249,4 +249,5 @@ def test_what_is_no_call_is_said_field_by_field(world: World) -> None:
     assert world.api("POST", "v2/explain", from_nowhere)[1]["errors"] == {"ip": ["can't be blank"]}
     for nothing in ({}, {"request_id": "A-1", "access_profile_id": profile["id"]}):
         assert world.api("POST", "v2/explain", nothing)[0] == 400
-    assert world.api("POST", "v2/explain", {"request_id": "none such"})[0] == 404
+    for unknown in ("none such", "A\x00"):
+        assert world.api("POST", "v2/explain", {"request_id": unknown})[0] == 404

@@ -118,3 +118,5 @@ def test_what_could_not_be_saved_cannot_be_previewed(world: World) -> None:
     assert viewer("POST", "v2/preview", asked)[0] == 403
     backwards = {**asked, "from": "2026-11-20T00:00:00Z", "to": "2026-11-19T00:00:00Z"}
     assert world.api("POST", "v2/preview", backwards)[0] == 400
+    long_ago = {**asked, "to": "0001-01-01T00:00:00Z"}
+    assert world.api("POST", "v2/preview", long_ago)[0] == 400

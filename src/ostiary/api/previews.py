@@ -75,6 +75,7 @@ class PreviewOut(Schema):
     would_refuse: int
     changes_nothing: bool
     truncated: bool
+    access_profiles_left_out: int
     sampled: bool
     warnings: list[str]
     effects: list[EffectOut]
@@ -124,6 +125,7 @@ def _shown(found: preview.Preview) -> dict[str, Any]:
         "would_refuse": found.would_refuse,
         "changes_nothing": found.idle,
         "truncated": found.truncated,
+        "access_profiles_left_out": found.left_out,
         "sampled": found.sampled,
         "warnings": list(found.warnings),
         "effects": [_effect(effect) for effect in found.effects],

@@ -66,6 +66,9 @@ def sentences(preview: Preview) -> list[str]:
         said.append(f"{calls} of {_count(preview.profiles, 'profile')} were looked at.")
     if preview.truncated:
         said.append("There are more recorded calls than are looked at: these are the newest.")
+    if preview.left_out:
+        many = _count(preview.left_out, "other profile")
+        said.append(f"{many} with fewer calls were not looked at.")
     if preview.sampled:
         said.append("Some were logged as samples, so the figures are estimates.")
     return said

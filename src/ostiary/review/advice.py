@@ -33,7 +33,7 @@ WATCHED_DAYS = 7
 #: Pieces of advice of one kind that are given.
 MOST_OF_A_KIND = 20
 #: Profiles, and lines of the log, that one question looks at.
-MOST_PROFILES = 2_000
+MOST_PROFILES = 1_000
 #: Profiles whose collections are compared with what they called.
 MOST_ASKED = 500
 MOST_LINES = 50_000

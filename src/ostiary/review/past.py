@@ -64,6 +64,8 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
 
 
 def _logged(by: Actor, request_id: str) -> LoggedCall:
+    if not request_id.isprintable():
+        raise NotFound("call")
     calls = LoggedCall.objects.filter(request_id=request_id).order_by("-at_ms")[:MOST_TWINS]
     for call in calls:
         if _sees(by, call):

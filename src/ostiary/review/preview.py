@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from ostiary.access import limits
 from ostiary.access.addresses import parse_address
@@ -25,6 +26,8 @@ from ostiary.usage.models import LoggedCall
 DEFAULT_DAYS = 7
 #: Lines of the log that are replayed: of more, the newest.
 MOST_LINES = 50_000
+#: Profiles of a policy whose calls are replayed: of more, those with the most lines.
+MOST_REPLAYED = 2_000
 #: Profiles of a policy that are named, those with most differences first.
 MOST_PROFILES = 50
 #: Examples of each kind that are shown for a profile.
@@ -33,11 +36,26 @@ MOST_EXAMPLES = 5
 MOST_BEGUN = 500
 
 
+class Line(NamedTuple):
+    """What of a logged call is replayed and shown; there are many, so no instance of a model."""
+
+    at_ms: int
+    request_id: str
+    reason: int
+    method: str
+    collection_id: int
+    endpoint_id: int
+    profile_id: int
+    address: str
+    latency_ms: int
+    stands_for: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One recorded call that would fare otherwise. `reason`: why it is refused, then or now."""
 
-    call: LoggedCall
+    call: Line
     calls: int
     reason: Reason | None
     #: The endpoint as method and path; empty: there was none, or it is gone.
@@ -87,6 +105,8 @@ class Preview:
     would_refuse: int = 0
     #: There were more lines than are replayed: it begins at `start` all the same, later than asked.
     truncated: bool = False
+    #: Profiles that called, and whose calls are not replayed: those with the fewest.
+    left_out: int = 0
     #: Some lines stand for several calls: figures of limits are estimates then.
     sampled: bool = False
     #: Sentences that the save would show.
@@ -105,7 +125,10 @@ class Range:
     def settled(self) -> tuple[datetime, datetime]:
         """Both ends; raises Invalid if there is nothing between them."""
         end = _aware(self.end) or datetime.now(UTC)
-        start = _aware(self.start) or end - timedelta(days=DEFAULT_DAYS)
+        try:
+            start = _aware(self.start) or end - timedelta(days=DEFAULT_DAYS)
+        except OverflowError:
+            raise Invalid({"to": ["is too long ago"]}) from None
         if start >= end:
             raise Invalid({"from": ["must be before the end"]})
         return start, end
@@ -178,13 +201,20 @@ def _replay(
     lines, truncated = _lines(concerned, start, end)
     if truncated:
         start = datetime.fromtimestamp(lines[0].at_ms / 1000, UTC)
-    calls: dict[int, list[LoggedCall]] = {}
+    calls: dict[int, list[Line]] = {}
     for line in sorted(lines, key=_came):
         calls.setdefault(line.profile_id, []).append(line)
-    both = terms(calls)
-    begun = _begun(both.values(), int(start.timestamp()))
+    busiest = sorted(calls, key=lambda number: -len(calls[number]))[:MOST_REPLAYED]
+    both = terms(busiest)
+    first = int(start.timestamp())
+    begun = _begun(both.values(), first)
     effects = [
-        _effect(row, calls[number], _with(before, begun, number), _with(after, begun, number))
+        _effect(
+            row,
+            calls[number],
+            _with(before, begun, number, first),
+            _with(after, begun, number, first),
+        )
         for number, (row, before, after) in both.items()
         if number in calls
     ]
@@ -201,24 +231,25 @@ def _replay(
         newly_allowed=sum(effect.newly_allowed for effect in effects),
         would_refuse=sum(effect.would_refuse for effect in effects),
         truncated=truncated,
+        left_out=max(0, len(calls) - MOST_REPLAYED),
         sampled=any(line.stands_for > 1 for line in lines),
     )
 
 
-def _came(line: LoggedCall) -> int:
+def _came(line: Line) -> int:
     """When a call came; it is logged when it ends."""
     return line.at_ms - line.latency_ms
 
 
-def _lines(concerned: Q, start: datetime, end: datetime) -> tuple[list[LoggedCall], bool]:
+def _lines(concerned: Q, start: datetime, end: datetime) -> tuple[list[Line], bool]:
     """The newest lines of the range, and whether there are more."""
-    found: QuerySet[LoggedCall] = LoggedCall.objects.filter(
+    found = LoggedCall.objects.filter(
         concerned,
         at_ms__gte=int(start.timestamp() * 1000),
         at_ms__lt=int(end.timestamp() * 1000),
-    )
-    newest = found.order_by("-at_ms").defer("details", "bytes_in", "bytes_out")[: MOST_LINES + 1]
-    lines = list(newest)
+    ).order_by("-at_ms")
+    newest = found.values_list(*Line._fields)[: MOST_LINES + 1]
+    lines = [Line(*row) for row in newest.iterator(chunk_size=5_000)]
     return lines[:MOST_LINES][::-1], len(lines) > MOST_LINES
 
 
@@ -255,14 +286,14 @@ def _period(terms: Terms, at: int) -> int | None:
     return limits.period(quota.period, at, terms.profile.policy_since).start
 
 
-def _with(terms: Terms, begun: Mapping[tuple[int, int], int], number: int) -> Terms:
-    return replace(
-        terms, used={since: calls for (whose, since), calls in begun.items() if whose == number}
-    )
+def _with(terms: Terms, begun: Mapping[tuple[int, int], int], number: int, start: int) -> Terms:
+    since = _period(terms, start)
+    calls = begun.get((number, since), 0) if since is not None else 0
+    return replace(terms, used={since: calls}) if since is not None and calls else terms
 
 
 def _effect(
-    row: models.AccessProfile, lines: Sequence[LoggedCall], before: Terms, after: Terms
+    row: models.AccessProfile, lines: Sequence[Line], before: Terms, after: Terms
 ) -> Effect:
     effect = Effect(profile=row, calls=sum(line.stands_for for line in lines))
     recorded = [_recorded(line) for line in lines]
@@ -271,7 +302,7 @@ def _effect(
     return effect
 
 
-def _add(effect: Effect, line: LoggedCall, each: Difference) -> None:
+def _add(effect: Effect, line: Line, each: Difference) -> None:
     if each.newly_refused and each.after.reason:
         effect.newly_refused += each.newly_refused
         effect.refused_for[each.after.reason] += each.newly_refused
@@ -284,7 +315,7 @@ def _add(effect: Effect, line: LoggedCall, each: Difference) -> None:
         _keep(effect.would_examples, line, each.after.would, each.after.would_for)
 
 
-def _keep(examples: list[Example], line: LoggedCall, calls: int, reason: Reason | None) -> None:
+def _keep(examples: list[Example], line: Line, calls: int, reason: Reason | None) -> None:
     """The newest few, from as many addresses as there are."""
     example = Example(call=line, calls=calls, reason=reason)
     same = next((i for i, e in enumerate(examples) if e.call.address == line.address), None)
@@ -294,7 +325,7 @@ def _keep(examples: list[Example], line: LoggedCall, calls: int, reason: Reason 
         examples.append(example)
 
 
-def _recorded(line: LoggedCall) -> Recorded:
+def _recorded(line: Line) -> Recorded:
     return Recorded(
         at=_came(line) // 1000,
         address=parse_address(line.address),

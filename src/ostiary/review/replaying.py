@@ -134,6 +134,8 @@ class Meter:
     def __init__(self, terms: Terms) -> None:
         self._profile = terms.profile
         self._quota = dict(terms.used)
+        #: The quota's period that was asked for last: most calls lie in the same.
+        self._span = limits.Span(start=0, end=0)
         self._rate = limits.Span(start=0, end=0), 0
 
     def charge(self, at: int, calls: int) -> tuple[int, Reason | None]:
@@ -153,7 +155,9 @@ class Meter:
     def _period(self, at: int) -> int:
         quota = self._profile.quota
         assert quota is not None  # noqa: S101 - asked for profiles with a quota alone
-        return limits.period(quota.period, at, self._profile.policy_since).start
+        if not self._span.start <= at < self._span.end:
+            self._span = limits.period(quota.period, at, self._profile.policy_since)
+        return self._span.start
 
     def _quota_left(self, at: int) -> int:
         if self._profile.quota is None:
