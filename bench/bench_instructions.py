@@ -19,9 +19,11 @@ SHORT, LONG = 200, 1200
 GROUPS = {
     "log line": r"^  log |^  log-format",
     "RateLimit headers": r"http-after-response (add-header|set-var\(txn.rs\)|allow)",
-    "limits counted": r"track-sc[12] |http-request set-var\(txn\.(q|back|qn|ql|ri|w|rn|rl)\)"
+    # Without them nothing refuses, and nothing is told.
+    "limits counted": r"track-sc[12] |http-request set-var\(txn\.(q|back|qn|ql|ri|w|rn|rl|code)\)"
+    r"|return status (429|503)|allow if \{ var\(txn.rl\)"
     r"|http-after-response (add-header|set-var\(txn.rs\)|allow)",
-    "usage counted": r"http-re(quest|sponse) sc-inc-gpc|http-response allow|set-var-fmt\(txn.more\)",
+    "usage counted": r"http-re(quest|sponse) sc-inc-gpc|http-response |after-response set-",
     "headers stripped": r"http-request del-header \^",
     "identity headers": r"http-request add-header|option forwardfor|unique-id-header|del-header connection",
     "path rewritten": r"http-request set-uri",

@@ -208,7 +208,7 @@ class Stage:
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        wait_for(self.is_ready, seconds=60, what="ready")
+        wait_for(self.is_ready, seconds=180, what="ready")
         if not self.token:
             self.token = self.command("token", "create", "--name", "tests").strip()
 

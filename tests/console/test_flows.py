@@ -74,6 +74,22 @@ def test_a_first_profile_is_made_in_three_steps(page: Page, stage: Stage) -> Non
     assert token not in stored
 
 
+def test_the_profiles_own_page_shows_its_token_masked_with_refresh_beside_it(
+    page: Page, stage: Stage
+) -> None:
+    a_client(page, stage, "Own page")
+    token = _new_profile(page, page.url, "Of its own")
+    page.get_by_role("link", name="Of its own", exact=True).click()
+    expect(page.get_by_role("heading", name="Of its own", level=1)).to_be_visible()
+    card = page.get_by_role("region", name="Access profile")
+    expect(card).to_contain_text("Auth Token")
+    expect(card).to_contain_text(token[-4:])
+    assert token not in page.content()
+    expect(page.get_by_role("switch", name="Active: Of its own")).to_be_checked()
+    page.get_by_role("button", name="Refresh", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Refresh")
+
+
 def test_a_form_that_is_sent_again_makes_nothing(page: Page, stage: Stage) -> None:
     a_client(page, stage, "Twice")
     client = page.url
