@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nlargest
 
 from ostiary.directory.actor import Actor
 from ostiary.usage import outcomes
-from ostiary.usage.queries import By, Question, Row, kept, rows, with_latencies
+from ostiary.usage.queries import By, Question, Row, kept, ranked, rows, with_latencies
 from ostiary.usage.spans import Span, following, start_of
 
 TOP = 10
@@ -62,16 +63,13 @@ def overview(by: Actor, choice: Choice, now: int) -> Overview:
     with_latencies(by, in_time, found, now)
     course = _every_bucket(found, kept(in_time, now), bucket)
     refusals, failures = _reasons(rows(by, replace(asked, by=(By.REASON,)), now))
-    consumers: list[Row] = []
-    if choice.profile is None:
-        consumers = rows(by, replace(asked, by=(By.CLIENT, By.PROFILE)), now)
+    clients, profiles = _largest(by, asked, choice, now)
     endpoints: list[Row] = []
     if choice.endpoint is None:
         endpoints = rows(by, replace(asked, by=(By.COLLECTION, By.ENDPOINT)), now)
     return Overview(
         bucket=bucket, course=course, total=summed(course, ()), refusals=refusals,
-        failures=failures, profiles=[row for row in consumers if row.key[1]][:TOP],
-        clients=_by_client(consumers)[:TOP] if choice.client is None else [],
+        failures=failures, profiles=profiles, clients=clients,
         endpoints=[row for row in endpoints if row.key[1]][:TOP],
     )  # fmt: skip
 
@@ -109,10 +107,22 @@ def _reasons(found: Iterable[Row]) -> tuple[list[tuple[str, int]], list[tuple[st
     return refusals, failures
 
 
-def _by_client(consumers: Iterable[Row]) -> list[Row]:
-    grouped: dict[int, list[Row]] = {}
-    for row in consumers:
-        if row.key[0]:
-            grouped.setdefault(row.key[0], []).append(row)
-    found = [summed(its, (client,)) for client, its in grouped.items()]
-    return sorted(found, key=lambda row: (-row.calls, row.key))
+def _largest(by: Actor, asked: Question, choice: Choice, now: int) -> tuple[list[Row], list[Row]]:
+    """The largest clients and profiles: all are ranked by their calls, and these looked up."""
+    if choice.profile is not None:
+        return [], []
+    of_profiles = replace(asked, by=(By.CLIENT, By.PROFILE))
+    calls = ranked(by, of_profiles, now)
+    of_clients: dict[int, int] = {}
+    for (client, _), some in calls.items():
+        of_clients[client] = of_clients.get(client, 0) + some
+    top_profiles = nlargest(TOP, (key for key in calls if key[1]), key=calls.__getitem__)
+    profiles = rows(
+        by, of_profiles, now,
+        only={By.CLIENT: [key[0] for key in top_profiles],
+              By.PROFILE: [key[1] for key in top_profiles]},
+    )  # fmt: skip
+    if choice.client is not None:
+        return [], profiles
+    top = nlargest(TOP, (client for client in of_clients if client), key=of_clients.__getitem__)
+    return rows(by, replace(asked, by=(By.CLIENT,)), now, only={By.CLIENT: top}), profiles
