@@ -98,3 +98,28 @@ def test_a_preview_says_what_then_really_happens(stage: Stage, upstream: Upstrea
         what="ten calls in the log",
     )
     assert stage.done("POST", "v2/preview", back)["data"]["newly_allowed"] == 6
+
+
+@pytest.mark.parametrize("rule", ["addresses", "limits"])
+def test_a_call_that_only_a_watched_rule_would_have_refused_says_so(
+    stage: Stage, upstream: Upstream, rule: str
+) -> None:
+    collection = stage.a_collection(upstream)
+    content = {"name": f"Watched {rule}", "rate_limit": {"limit": 1, "interval": "day"}}
+    policy = stage.done("POST", "v2/api_policies", content | {"watch_only": True})["data"]
+    given: dict[str, Any] = {"api_policy_id": policy["id"]}
+    if rule == "addresses":
+        given = {"ip_allow_list": ["198.51.100.0/24"], "ip_watch_only": True}
+    profile = stage.a_profile(collection, **given)
+    for _ in range(2):
+        assert stage.call(f"/{collection['handle']}/things", profile["secret"]).status == 200
+    (request_id,) = upstream.seen[-1].header("X-Ostiary-Request-Id")
+    data = explained(stage, request_id)
+    check, reason = (
+        ("address", Reason.ADDRESS_NOT_ALLOWED)
+        if rule == "addresses"
+        else ("rate", Reason.RATE_LIMITED)
+    )
+    assert (data["verdict"], data["reason"], data["would"]) == ("admitted", None, reason)
+    assert step(data, check)["outcome"] == "only watched"
+    assert step(data, "credential")["inputs"]["credential"].endswith(profile["secret"][-4:])

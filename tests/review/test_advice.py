@@ -8,7 +8,6 @@ import pytest
 from django.utils import timezone
 from tests.review.conftest import Log, World
 
-from ostiary.access.reasons import Reason
 from ostiary.directory.models import AccessProfile, Credential, Policy
 from ostiary.review import advice
 from ostiary.review.advice import Kind
@@ -132,7 +131,7 @@ def test_a_watched_rule_that_refuses_nobody_is_proposed_to_be_enforced(
     given = advised(world, Kind.ENFORCEABLE)
     assert [each["change"] for each in given] == [{"ip_watch_only": False}, {"watch_only": False}]
     now = int(time.time() * 1000)
-    log("D-w", at_ms=now, profile_id=profile["id"], would=Reason.ADDRESS_NOT_ALLOWED)
+    log("D-w", at_ms=now, profile_id=profile["id"], address="203.0.113.7")
     assert [each["api_policy_id"] for each in advised(world, Kind.ENFORCEABLE)] == [policy["id"]]
 
 

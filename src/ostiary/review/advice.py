@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
-from ostiary.access.addresses import parse_address
+from ostiary.access.addresses import contains, parse_address
 from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason, refusal
 from ostiary.directory import access_profiles, models
@@ -281,7 +281,7 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
     for profile in watched[:MOST_OF_A_KIND]:
         own = calls.filter(profile_id=profile.pk)
         lists = profile.allow_list or profile.deny_list
-        if lists and own.exists() and not own.filter(would__in=_codes(ADDRESSES)).exists():
+        if lists and own.exists() and not _refuses(profile, own):
             yield Advice(
                 kind=Kind.ENFORCEABLE,
                 profile=profile,
@@ -302,7 +302,19 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
             )
 
 
-ADDRESSES = (Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED, Reason.ADDRESS_UNPARSABLE)
+def _refuses(profile: models.AccessProfile, calls: QuerySet[LoggedCall]) -> bool:
+    """Whether a profile's lists would refuse one of the addresses that it called from."""
+    allowed = facts.networks(tuple(profile.allow_list))
+    denied = facts.networks(tuple(profile.deny_list))
+    for text in calls.values_list("address", flat=True).distinct()[:MOST_LINES]:
+        address = parse_address(text)
+        if address is None or contains(denied, address):
+            return True
+        if allowed and not contains(allowed, address):
+            return True
+    return False
+
+
 LIMITS = (Reason.RATE_LIMITED, Reason.QUOTA_EXCEEDED)
 
 

@@ -53,6 +53,12 @@ QUESTIONS = {
 }
 
 
+#: Refusals by a profile's address lists.
+OF_ADDRESSES = frozenset(
+    {Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED, Reason.ADDRESS_UNPARSABLE}
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
     """At which stage a reason refuses, what happened, and what the owner can do."""

@@ -41,6 +41,11 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     reason = by_code(call.reason) if call.reason else None
     would = by_code(call.would) if call.would else None
     trace = _trace(call)
+    changes = _changes(by, call, profile, _since(call, trace))
+    again = _again(call, profile) if profile else None
+    if not (reason or would or changes) and again and again.would in door.OF_ADDRESSES:
+        # Lines of admitted calls do not say it; nothing it rests on is another one since.
+        would = again.would
     decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
     return Explanation(
         stages=laid_out(
@@ -58,8 +63,8 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
         profile=profile,
         call=call,
         sequence=trace.sequence if trace else None,
-        changes=_changes(by, call, profile, _since(call, trace)),
-        now=_again(call, profile) if profile else None,
+        changes=changes,
+        now=again,
     )
 
 
