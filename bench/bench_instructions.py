@@ -21,7 +21,8 @@ GROUPS = {
     "RateLimit headers": r"http-after-response (add-header|set-var\(txn.rs\)|allow)",
     # Without them nothing refuses, and nothing is told.
     "limits counted": r"track-sc[12] |http-request set-var\(txn\.(q|back|qn|ql|ri|w|rn|rl|code)\)"
-    r"|return status (429|503)|allow if \{ var\(txn.rl\)"
+    r"|return status (429|503)|allow if \{ (var\(txn.rl\)|sc_get_gpt\(15)"
+    r"|http-request (unset-var\(txn.code|set-var-fmt|sc-inc-gpc\([15678],)"
     r"|http-after-response (add-header|set-var\(txn.rs\)|allow)",
     "usage counted": r"http-re(quest|sponse) sc-inc-gpc|http-response |after-response set-",
     "headers stripped": r"http-request del-header \^",
