@@ -12,7 +12,7 @@ from ostiary.gateway.leases import code
 
 def a_line(number: int = 1, *, second: int = 1000, status: int = 200, more: str = "-") -> bytes:
     return (
-        f"{second} 120 {second}-120-{number} {status} e5;c4;up_0;-;0 9 192.0.2.7 3 100 200 {more}"
+        f"{second} 120 {second}-120-{number} {status} e5;c4;up_0;-;0 9 0 192.0.2.7 3 100 200 {more}"
     ).encode()
 
 
@@ -50,7 +50,7 @@ def test_an_admitted_call_is_read() -> None:
 
 def test_a_refused_call_is_read_with_what_its_owner_may_ask() -> None:
     more = "c=22;m=POST;s=e5;c4;up_0;-;0;o=3;t=77;peer=10.0.0.1;f=203.0.113.9,10.0.0.1;p=/a;p=b"
-    line = read(a_line(status=403, more=more).replace(b" e5;c4;up_0;-;0 9 ", b" - - "))
+    line = read(a_line(status=403, more=more).replace(b" e5;c4;up_0;-;0 9 0 ", b" - - - "))
     assert line is not None
     assert (line.reason, line.method, line.profile) == (22, "POST", 3)
     assert (line.endpoint, line.collection) == (5, 4)
@@ -76,6 +76,12 @@ def test_why_an_admitted_call_failed_is_known(more: str, reason: Reason) -> None
     line = read(a_line(more=more))
     assert line is not None
     assert line.reason == code(reason)
+
+
+def test_what_a_watched_list_would_have_refused_is_told_of_each_call() -> None:
+    line = read(a_line().replace(b" 9 0 ", b" 9 22 "))
+    assert line is not None
+    assert (line.would, line.reason) == (22, 0)
 
 
 @given(st.binary(max_size=200))

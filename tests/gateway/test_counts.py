@@ -165,6 +165,25 @@ def test_limits_are_counted_apart_and_what_is_watched_is_told(door: Door, since:
     assert rows(stage, logged.format(rate, only["id"])) == [(3,)]
 
 
+def test_calls_that_a_watched_list_would_have_refused_are_counted_and_logged_as_that(
+    door: Door, since: Counts
+) -> None:
+    stage = door.stage
+    only = stage.a_profile(door.collection, ip_allow_list=["127.0.0.9"], ip_watch_only=True)
+    for source in ("127.0.0.1", "127.0.0.1", "127.0.0.9"):
+        assert door.call(token=only["secret"], source=source).status == 200
+        door.expect("GET /status/{code}", 200, profile=only["id"])
+    comes_to(stage, door.expected, since=since)
+    would = code(Reason.ADDRESS_NOT_ALLOWED)
+    for table, amount in (("minutecount", "SUM(calls)"), ("loggedcall", "COUNT(*)")):
+        found = rows(
+            stage,
+            f"SELECT would, {amount} FROM usage_{table} WHERE profile_id = {only['id']}"
+            " GROUP BY would ORDER BY would",
+        )
+        assert found == [(0, 1), (would, 2)], table
+
+
 def _under_load(door: Door, meanwhile: Callable[[], None], *, seconds: float) -> None:
     """Call without a pause in four threads while something happens; all must be answered."""
     stop, lock = threading.Event(), threading.Lock()

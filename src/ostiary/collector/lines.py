@@ -61,6 +61,10 @@ class Line:
     details: dict[str, str]
 
 
+def _number(word: str) -> int:
+    return 0 if word == "-" else int(word)
+
+
 _OWN_FAILURES = {
     "502": Reason.UPSTREAM_FAILED,
     "503": Reason.UPSTREAM_UNAVAILABLE,
@@ -70,10 +74,11 @@ _OWN_FAILURES = {
 
 def read(message: bytes) -> Line | None:
     """Take a line apart; nothing if it is none of ours."""
-    words = message.decode(errors="replace").split(None, 10)
-    if len(words) != 11:
+    words = message.decode(errors="replace").split(None, 11)
+    if len(words) != 12:
         return None
-    at, ms, request_id, status, route, credential, address, took, size_in, size_out, more = words
+    at, ms, request_id, status, route, credential, would, address, took, *sizes, more = words
+    size_in, size_out = sizes
     try:
         details = _details(more.rstrip("\n\0"))
         endpoint, collection = _scope(details.pop("s", "") or route)
@@ -83,12 +88,12 @@ def read(message: bytes) -> Line | None:
             request_id="" if request_id == "-" else request_id,
             status=int(status),
             reason=_reason(details),
-            would=int(details.pop("w", "0")),
+            would=int(details.pop("w", "0")) or _number(would),
             method=details.pop("m", ""),
             endpoint=endpoint,
             collection=collection,
             profile=int(details.pop("o", "") or 0),
-            credential=0 if credential == "-" else int(credential),
+            credential=_number(credential),
             address="" if address == "-" else address.removeprefix("::ffff:"),
             milliseconds=milliseconds,
             bytes_in=int(size_in.lstrip("+")),

@@ -38,7 +38,8 @@ RING_BYTES = 16 * 1024 * 1024
 
 #: Fields of a log line, separated by spaces; `collector.lines` reads them.
 LOG_FORMAT = (
-    f"%Ts %ms %ID %ST %[var(txn.route)] %[{lease('credential')}] %ci %Ta %U %B %[var(txn.more)]"
+    f"%Ts %ms %ID %ST %[var(txn.route)] %[{lease('credential')}] %[{lease('would')}]"
+    " %ci %Ta %U %B %[var(txn.more)]"
 )
 
 
