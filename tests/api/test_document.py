@@ -1,5 +1,6 @@
 """What schemathesis finds against the API's own description: nothing."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -36,7 +37,8 @@ def test_the_document_is_public_and_describes_every_operation() -> None:
 
 
 #: Not by `schema.parametrize`: all of its tests have one name, of which xdist runs one alone.
-OPERATIONS = [found.ok() for found in schema.get_all_operations()]
+_FOUND: Iterable[Any] = schema.get_all_operations()
+OPERATIONS = [found.ok() for found in _FOUND]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[each.label for each in OPERATIONS])
