@@ -189,6 +189,8 @@ def _defaults(node: Node) -> str:
         yield "option splice-auto"
         yield "http-reuse safe"
         for status, reason in (
+            # A header's name that other systems could take for another one.
+            (403, Reason.MALFORMED_REQUEST),
             (502, Reason.UPSTREAM_FAILED),
             (503, Reason.UPSTREAM_UNAVAILABLE),
             (504, Reason.UPSTREAM_TIMEOUT),

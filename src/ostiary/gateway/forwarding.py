@@ -13,10 +13,14 @@ from ostiary.gateway.refusing import answer
 #: Headers in which connections commonly add a credential; others cost a detour through Lua.
 AUTH_HEADERS = ("Authorization", "X-API-Key", "Api-Key", "X-Auth-Token")
 
-#: What a caller must not be able to tell the upstream: our own headers, and addresses.
+#: What a caller must not be able to tell the upstream: our own headers, addresses, and another
+#: path or method than those that were decided on. Few expressions, since each header is held
+#: against them: one for all that begins alike.
 STRIPPED = (
-    "x-ostiary-.*|forwarded|x-real-ip|true-client-ip|cf-connecting-ip|x-client-ip"
-    "|x-cluster-client-ip|x-forwarded-.*"
+    "x-(ostiary-.*|forwarded-.*|real-ip|client-ip|cluster-client-ip|remote-(ip|addr)"
+    "|originating-ip|proxyuser-ip|azure-clientip|envoy-external-address|appengine-user-ip"
+    "|original-(url|uri|forwarded-for|host)|rewrite-url|http-method(-override)?|method-override)"
+    "|forwarded|client-ip|(true|fastly|fly|wl-proxy)-client-ip|cf-(connecting-ip(v6)?|pseudo-ipv4)"
 )
 
 
@@ -39,11 +43,9 @@ def stripped(*, credential: bool) -> str:
 
 def identity(*, tls: bool) -> Iterator[str]:
     """What the upstream is told of the caller; what the caller said of itself is gone by then."""
-    # `Connection: X-Ostiary-Client` would have the next hop drop ours.
-    yield (
-        "http-request del-header connection if { req.fhdr(connection) -m found }"
-        " !{ req.fhdr(connection) -m str -i close keep-alive upgrade }"
-    )
+    # `Connection: X-Ostiary-Client` would have the next hop drop ours. HAProxy itself has taken
+    # `close` and `keep-alive` out by now: few calls have this header.
+    yield "http-request lua.hop if { req.fhdr(connection) -m found }"
     yield f"http-request add-header X-Ostiary-Client %[{lease('client')}]"
     yield f"http-request add-header X-Ostiary-Profile %[{lease('profile')}]"
     yield "option forwardfor"

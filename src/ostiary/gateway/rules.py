@@ -115,7 +115,8 @@ def _credential() -> Iterator[str]:
     """Credentials that are not a token of ours as bearer token or API token.
 
     They become 65 characters: a digest, and before it a letter for the form, so that what was
-    proved as a bearer token is not taken as an API token.
+    proved as a bearer token is not taken as an API token. Their keys have a colon where those of
+    credentials as they came have a slash.
     """
     yield refuse(Reason.CREDENTIAL_MISSING, "{ var(txn.n) -m int 0 }")
     yield refuse(Reason.CONFLICTING_CREDENTIALS, "{ var(txn.n) -m int gt 1 }")
@@ -136,6 +137,10 @@ def _credential() -> Iterator[str]:
     # Another try with what has become known since: the route, the form, the digest.
     again = f"!{LEASED} "
     yield f"http-request set-var(txn.key) var(txn.k),concat(/,txn.scope) if {again.strip()}"
+    # No credential as it came may make the key of a digest: whoever saw the digest could call.
+    yield (
+        f"http-request set-var(txn.key) var(txn.k),concat(:,txn.scope) if {again.strip()} {foreign}"
+    )
     yield f"http-request unset-var(txn.own) if {again.strip()}"
     yield from _spend_lease(again)
     yield from _bound(again)

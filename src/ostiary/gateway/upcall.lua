@@ -132,6 +132,22 @@ core.register_action("caller", { "http-req" }, function(txn)
   if found then txn:set_var("txn.caller", found) end
 end, 0)
 
+-- lua.hop: what the caller says of this one connection (RFC 9110, sections 7.6.1, 7.8). A WebSocket
+-- may be asked for. Nothing else: another protocol would carry calls that nobody decides on, and
+-- headers that are named here would be dropped by the next hop.
+
+core.register_action("hop", { "http-req" }, function(txn)
+  local headers = txn.http:req_get_headers()
+  local asked = headers["upgrade"] or {}
+  txn.http:req_del_header("connection")
+  txn.http:req_del_header("upgrade")
+  txn.http:req_del_header("http2-settings")
+  if asked[1] == nil and string.lower(asked[0] or "") == "websocket" then
+    txn.http:req_add_header("connection", "upgrade")
+    txn.http:req_add_header("upgrade", "websocket")
+  end
+end, 0)
+
 -- lua.add_header: a credential for the upstream in a header whose name no rule of ours knows.
 
 core.register_action("add_header", { "http-req" }, function(txn)
