@@ -34,6 +34,7 @@ MIDDLEWARE = [
     "ostiary.console.security.Headers",
     "ostiary.api.fallback.JsonErrors",
     "ostiary.console.callers.TrustedProxies",
+    "ostiary.console.signed_out.WholePages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -106,6 +107,7 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_MAX_AGE = 300
 LOGIN_URL = "/sign-in"
+CSRF_FAILURE_VIEW = "ostiary.console.signed_out.other_sign_in"
 # Cookies are per host, not per port: two of us side by side must not sign each other out.
 SESSION_COOKIE_NAME = f"ostiary_session_{_current.control_bind[1]}"
 CSRF_COOKIE_NAME = f"ostiary_csrf_{_current.control_bind[1]}"

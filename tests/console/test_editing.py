@@ -127,6 +127,86 @@ def test_two_who_edit_at_once_are_told(owner: Page, stage: Stage, collection: An
     expect(owner.get_by_text("Mine")).to_be_visible()
 
 
+URL = {"base_url": "http://10.0.0.7"}
+RATE = {"rate_limit": {"limit": 9, "interval": "minute"}}
+
+
+@pytest.mark.parametrize(
+    ("form", "theirs", "more", "label"),
+    [
+        pytest.param("/clients/{client}/edit", "api_clients/{client}", {}, "Name", id="client"),
+        pytest.param(
+            "/profiles/{profile}/edit",
+            "api_access_profiles/{profile}",
+            {},
+            "Profile name",
+            id="access profile",
+        ),
+        pytest.param(
+            "/policies/{policy}/edit", "v2/api_policies/{policy}", RATE, "Name", id="policy"
+        ),
+        pytest.param(
+            "/connections/{connection}/edit",
+            "connections/{connection}",
+            {"input": URL},
+            "Name",
+            id="connection",
+        ),
+        pytest.param("/webhooks/{webhook}/edit", "v2/webhooks/{webhook}", {}, "Name", id="webhook"),
+        pytest.param("/projects/{project}/edit", "projects/{project}", {}, "Name", id="project"),
+        pytest.param("/settings", "v2/settings", {}, "Workspace name", id="settings"),
+    ],
+)
+def test_who_saves_second_is_told_on_every_form_and_loses_nothing(
+    owner: Page,
+    stage: Stage,
+    ids: dict[str, Any],
+    form: str,
+    theirs: str,
+    more: dict[str, Any],
+    label: str,
+) -> None:
+    at(owner, stage, form.format(**ids))
+    stage.done("PUT", theirs.format(**ids), {"name": "Theirs", **more})
+    owner.get_by_label(label, exact=True).fill("Mine")
+    owner.get_by_role("button", name="Save", exact=True).click()
+    expect(owner.get_by_role("alert")).to_contain_text("Somebody else changed it")
+    expect(owner.get_by_label(label, exact=True)).to_have_value("Mine")
+    assert 'value="Theirs"' in owner.request.get(owner.url).text()
+    owner.get_by_role("button", name="Save", exact=True).click()
+    expect(owner.get_by_role("status")).to_be_visible()
+    at(owner, stage, form.format(**ids))
+    expect(owner.get_by_label(label, exact=True)).to_have_value("Mine")
+
+
+def test_who_saves_second_is_told_also_after_the_preview(
+    owner: Page, stage: Stage, ids: dict[str, Any]
+) -> None:
+    at(owner, stage, f"/profiles/{ids['profile']}/edit")
+    owner.get_by_label("Allowed IPs", exact=True).fill("192.0.2.0/24")
+    owner.get_by_role("button", name="Save", exact=True).click()
+    expect(owner.get_by_role("button", name="Save this change")).to_be_visible()
+    stage.done("PUT", f"api_access_profiles/{ids['profile']}", {"name": "Theirs too"})
+    owner.get_by_role("button", name="Save this change").click()
+    expect(owner.get_by_role("alert")).to_contain_text("Somebody else changed it")
+    expect(owner.get_by_label("Allowed IPs", exact=True)).to_have_value("192.0.2.0/24")
+    assert 'value="Theirs too"' in owner.request.get(owner.url).text()
+
+
+@pytest.fixture(scope="module")
+def ids(stage: Stage, collection: Any) -> dict[str, Any]:
+    client = stage.a_client("Edited twice")
+    hook = {"name": "Twice", "url": "https://hooks.example.com/x", "events": ["quota.warning"]}
+    return {
+        "client": client["id"],
+        "profile": stage.a_profile(collection, client=client, name="Twice")["id"],
+        "policy": stage.done("POST", "v2/api_policies", {"name": "Twice", **RATE})["data"]["id"],
+        "connection": stage.done("POST", "connections", {"name": "Twice", "input": URL})["id"],
+        "webhook": stage.done("POST", "v2/webhooks", hook)["data"]["id"],
+        "project": stage.done("POST", "folders", {"name": "Twice"})["id"],
+    }
+
+
 def test_the_document_is_downloaded_for_a_method(
     owner: Page, stage: Stage, collection: Any
 ) -> None:

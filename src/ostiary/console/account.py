@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
@@ -20,6 +19,7 @@ from ostiary.console import lockout, passkeys, standing
 from ostiary.console.saving import first_time
 from ostiary.console.sessions import digest_of
 from ostiary.console.sign_in import WRONG_CODE, WRONG_PASSKEY, code_of
+from ostiary.console.signed_out import signed_in
 from ostiary.console.standing import actor_for, member_of
 from ostiary.directory import second_factors, sign_ins, single_sign_on, workspace
 from ostiary.directory.errors import InUse, Invalid, NotFound
@@ -44,7 +44,7 @@ DRAFT, DRAFT_CONTEXT = "app", "session:app"
 WRONG_PASSWORD = "That is not your password, or there were too many tries; wait a minute."  # noqa: S105 - a sentence
 
 
-@login_required
+@signed_in
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     member = member_of(request)
@@ -72,7 +72,7 @@ def browser_of(agent: str) -> str:
 
 
 @sensitive_post_parameters()
-@login_required
+@signed_in
 @require_http_methods(["GET", "POST"])
 def confirm(request: HttpRequest) -> HttpResponse:
     """Who is there? The password again, or a second factor."""
@@ -116,7 +116,7 @@ def _is_password(request: HttpRequest, member: Member) -> bool:
 
 
 @sensitive_post_parameters()
-@login_required
+@signed_in
 @require_http_methods(["GET", "POST"])
 def set_password(request: HttpRequest) -> HttpResponse:
     """A new password: with the present one, unless a one-time link led here just now."""
@@ -156,7 +156,7 @@ def _save_password(request: HttpRequest, member: Member) -> list[str]:
 # Second factors.
 
 
-@login_required
+@signed_in
 @require_safe
 def second_factor(request: HttpRequest) -> HttpResponse:
     """Which one to add; who must have one is led here."""
@@ -170,7 +170,7 @@ def second_factor(request: HttpRequest) -> HttpResponse:
 
 
 @sensitive_post_parameters()
-@login_required
+@signed_in
 @require_http_methods(["GET", "POST"])
 def add_app(request: HttpRequest) -> HttpResponse:
     """An authenticator app: its secret as a picture and as text, then a code that it shows."""
@@ -237,7 +237,7 @@ def _draft(request: HttpRequest) -> Secret | None:
 
 
 @sensitive_post_parameters()
-@login_required
+@signed_in
 @require_http_methods(["GET", "POST"])
 def add_passkey(request: HttpRequest) -> HttpResponse:
     if not standing.may_add(request):
@@ -282,7 +282,7 @@ def _codes(request: HttpRequest, codes: tuple[Secret, ...]) -> HttpResponse:
     return render(request, "console/recovery_codes.html", context)
 
 
-@login_required
+@signed_in
 @standing.confirmed
 @require_http_methods(["GET", "POST"])
 def change_factor(request: HttpRequest, factor_id: int) -> HttpResponse:
@@ -317,7 +317,7 @@ def change_factor(request: HttpRequest, factor_id: int) -> HttpResponse:
     return render(request, "console/change_factor.html", context, status=400 if errors else 200)
 
 
-@login_required
+@signed_in
 @standing.confirmed
 @require_http_methods(["GET", "POST"])
 def recovery_codes(request: HttpRequest) -> HttpResponse:
@@ -339,7 +339,7 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
 # Sessions.
 
 
-@login_required
+@signed_in
 @require_POST
 def end_session(request: HttpRequest, digest: str) -> HttpResponse:
     member = member_of(request)
@@ -351,7 +351,7 @@ def end_session(request: HttpRequest, digest: str) -> HttpResponse:
     return redirect("account")
 
 
-@login_required
+@signed_in
 @standing.confirmed
 @require_http_methods(["GET", "POST"])
 def unlink(request: HttpRequest, link_id: int) -> HttpResponse:

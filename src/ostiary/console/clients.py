@@ -11,11 +11,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console import live
 from ostiary.console.listing import PER_PAGE, asked, number_of
-from ostiary.console.saving import in_force
+from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, clients, logo, projects, setup
+from ostiary.directory import access_profiles, clients, logo, projects, setup, versions
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid
+from ostiary.directory.errors import Invalid, Stale
 from ostiary.usage.queries import calls_of_clients
 
 
@@ -92,7 +92,6 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     client = clients.find(by, client_id)
     errors: dict[str, list[str]] = {}
     if request.method == "POST":
-        upload = request.FILES.get("logo")
         try:
             changed = clients.change(
                 by=by,
@@ -100,12 +99,14 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
                 name=request.POST.get("name", ""),
                 description=request.POST.get("description", ""),
                 project_id=number_of(request.POST.get("project")),
+                logo_file=_logo(request),
+                if_match=request.POST.get("read"),
             )
-            if upload or request.POST.get("no_logo"):
-                content = upload.read(logo.LARGEST + 1) if upload else None
-                clients.set_logo(by=by, client_id=client_id, content=content)
         except Invalid as error:
             errors = error.errors
+        except Stale:
+            errors = STALE
+            client = clients.find(by, client_id)
         else:
             messages.success(request, f"The client {changed.name} was changed.")
             return redirect("client", client_id)
@@ -116,11 +117,19 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     }
     context = {
         "client": client,
+        "read": versions.etag(client),
         "errors": errors,
         "projects": projects.projects(by).order_by("name"),
         "given": given,
     }
     return render(request, "console/new_client.html", context, status=400 if errors else 200)
+
+
+def _logo(request: HttpRequest) -> bytes | None:
+    """The new logo; empty if it is to be taken away, nothing if it stays."""
+    if upload := request.FILES.get("logo"):
+        return bytes(upload.read(logo.LARGEST + 1))
+    return b"" if request.POST.get("no_logo") else None
 
 
 @page

@@ -14,7 +14,7 @@ from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
 from ostiary.console import live
 from ostiary.console.listing import asked, number_of
 from ostiary.console.profiles import METHODS as AUTH_METHODS
-from ostiary.console.saving import in_force
+from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
     access_profiles,
@@ -40,10 +40,6 @@ KINDS = {
 
 #: Profiles that are named on a collection's page; that there are more is said.
 MOST_NAMED = 20
-STALE = (
-    "Somebody else changed it while you were at it. What you typed is kept: save it again to"
-    " overwrite theirs, or cancel to see it."
-)
 
 
 @page
@@ -167,7 +163,7 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         except Invalid as error:
             errors = error.errors
         except Stale:
-            errors = {"stale": [STALE]}
+            errors = STALE
             collection = collections.find(by, collection_id)
         else:
             if in_force(request, saved):
@@ -262,7 +258,7 @@ def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResp
         except Invalid as error:
             errors = error.errors
         except Stale:
-            errors = {"stale": [STALE]}
+            errors = STALE
             endpoint = endpoints.find(by, endpoint_id)
         else:
             if in_force(request, saved):

@@ -10,12 +10,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.listing import asked, number_of
-from ostiary.console.saving import in_force
+from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import connections, projects, setup, upstream_url
+from ostiary.directory import connections, projects, setup, upstream_url, versions
 from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid
+from ostiary.directory.errors import InUse, Invalid, Stale
 from ostiary.directory.models import Connection
 
 #: Ways to authenticate at an upstream that a connection can have.
@@ -79,9 +79,13 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
                 connection_id=connection_id,
                 name=request.POST.get("name", ""),
                 given=_given(request),
+                if_match=request.POST.get("read"),
             )
         except Invalid as error:
             errors = error.errors
+        except Stale:
+            errors = STALE
+            connection = connections.find(by, connection_id)
         else:
             return _saved(request, saved, "changed")
     given: Mapping[str, Any] = request.POST or {
@@ -171,6 +175,7 @@ def _form(
 ) -> HttpResponse:
     context = {
         "connection": connection,
+        "read": versions.etag(connection) if connection else "",
         "given": given,
         "errors": errors,
         "auth": AUTH,

@@ -1,11 +1,12 @@
 """The first page, and those that say what went wrong."""
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from ostiary.console.signed_out import signed_in
 
-@login_required
+
+@signed_in
 def home(request: HttpRequest) -> HttpResponse:
     return redirect("clients")
 

@@ -12,12 +12,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ostiary.access.limits import Interval, Period
 from ostiary.console import previewing
 from ostiary.console.listing import asked
-from ostiary.console.saving import in_force
+from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, policies
+from ostiary.directory import access_profiles, policies, versions
 from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid
+from ostiary.directory.errors import InUse, Invalid, Stale
 from ostiary.directory.models import Policy
 from ostiary.review import preview
 
@@ -77,6 +77,9 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
             return _changed(request, by, policy)
         except Invalid as error:
             errors = _problems(error)
+        except Stale:
+            errors = STALE
+            policy = policies.find(policy_id)
     watched = request.GET.get("watched", "1" if policy.watched else "")
     given = request.POST or {
         "name": policy.name,
@@ -92,11 +95,12 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
 
 def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
     given = _given(request)
+    versions.check(policy, request.POST.get("read"))
     if not previewing.confirmed(request):
         found = preview.of_policy(by=by, policy_id=policy.pk, given=given)
         if not found.idle:
             return previewing.shown(request, found, name=policy.name, cancel=reverse("policies"))
-    saved = policies.change(by=by, policy_id=policy.pk, **given)
+    saved = policies.change(by=by, policy_id=policy.pk, if_match=request.POST.get("read"), **given)
     if in_force(request, saved):
         messages.success(request, f"The policy {saved.value.name} was changed.")
     _warn(request, saved)
@@ -142,6 +146,8 @@ def _form(
 ) -> HttpResponse:
     context = {
         "policy": policy,
+        # Back from the preview the form is as old as it was when it was first read.
+        "read": (not errors and given.get("read")) or (versions.etag(policy) if policy else ""),
         "given": given,
         "errors": errors,
         "intervals": [interval.value for interval in Interval],

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console import previewing
-from ostiary.console.saving import first_time, in_force
+from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
     access_profiles,
@@ -29,9 +29,10 @@ from ostiary.directory import (
     policies,
     proofs,
     public_urls,
+    versions,
 )
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import AccessProfile, Client, Collection, Policy
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
@@ -267,10 +268,15 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
             return _changed(request, by, profile, form.given())
         except Invalid as error:
             errors = _problems(error)
+        except Stale:
+            errors = STALE
+            profile = access_profiles.find(by, profile_id)
     context = {
         "proposed": proposed and request.method == "GET",
         "client": profile.client,
         "profile": profile,
+        # Back from the preview the form is as old as it was when it was first read.
+        "read": (not errors and form.data.get("read")) or versions.etag(profile),
         "form": form,
         "errors": errors,
         **_choices(by),
@@ -281,12 +287,15 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 def _changed(
     request: HttpRequest, by: Actor, profile: AccessProfile, given: access_profiles.Given
 ) -> HttpResponse:
+    versions.check(profile, request.POST.get("read"))
     if not previewing.confirmed(request):
         found = preview.of_profile(by=by, profile_id=profile.pk, given=given)
         if not found.idle:
             cancel = reverse("client", args=[profile.client_id])
             return previewing.shown(request, found, name=profile.name, cancel=cancel)
-    saved = access_profiles.change(by=by, profile_id=profile.pk, given=given)
+    saved = access_profiles.change(
+        by=by, profile_id=profile.pk, given=given, if_match=request.POST.get("read")
+    )
     if in_force(request, saved):
         messages.success(request, f"The access profile {saved.value.name} was changed.")
     for warning in saved.warnings:

@@ -8,10 +8,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
-from ostiary.directory import projects
+from ostiary.directory import projects, versions
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import InUse, Invalid
+from ostiary.directory.errors import InUse, Invalid, Stale
 
 
 @page
@@ -49,15 +50,20 @@ def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
                 folder_id=project_id,
                 name=request.POST.get("name", ""),
                 description=request.POST.get("description", ""),
+                if_match=request.POST.get("read"),
             )
         except Invalid as error:
             errors = error.errors
+        except Stale:
+            errors = STALE
+            project = projects.find(by, project_id)
         else:
             messages.success(request, "The project was changed.")
             return redirect("projects")
     given = request.POST or {"name": project.name, "description": project.description}
     context = {
         "project": project,
+        "read": versions.etag(project),
         "given": given,
         "errors": errors,
         "may_delete": by.may(Role.OWNER, project_id),

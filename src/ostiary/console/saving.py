@@ -1,4 +1,4 @@
-"""Around a save: once for each form, and in force before the next page says that it is done."""
+"""Around a save: once for each form, over nobody else's, and in force before a page says so."""
 
 from typing import TypeVar
 
@@ -12,6 +12,15 @@ T = TypeVar("T")
 
 #: Forms that were sent and did their work, as a session remembers them.
 MOST_SPENT = 50
+#: Said where a form that edits was read before somebody else saved.
+STALE = {
+    "stale": [
+        (
+            "Somebody else changed it while you were at it. What you typed is kept: save it again to"
+            " overwrite theirs, or cancel to see it."
+        )
+    ]
+}
 
 
 def in_force(request: HttpRequest, saved: Saved[T]) -> bool:

@@ -2,13 +2,13 @@
 
 from django.contrib import messages
 from django.contrib.auth import authenticate, logout, update_session_auth_hash
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console import lockout, passkeys, standing
+from ostiary.console.signed_out import signed_in
 from ostiary.console.standing import actor_for, address_of, member_of
 from ostiary.directory import second_factors, sign_ins, single_sign_on
 from ostiary.directory.members import end_sessions, redeem_link
@@ -125,7 +125,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("sign-in")
 
 
-@login_required
+@signed_in
 @require_POST
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every other session of the member; this one goes on."""

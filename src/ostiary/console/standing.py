@@ -47,9 +47,9 @@ def address_of(request: HttpRequest) -> str:
 
 
 def member_of(request: HttpRequest) -> Member:
-    """The signed-in member; views are behind `login_required`."""
+    """The signed-in member; views are behind `signed_in`."""
     member = request.user
-    assert isinstance(member, Member)  # noqa: S101 - `login_required` stands before
+    assert isinstance(member, Member)  # noqa: S101 - `signed_in` stands before
     return member
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 
+from ostiary.console.signed_out import signed_in
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Forbidden, NotFound
 from ostiary.directory.members import actor_of
@@ -24,7 +24,7 @@ def page(
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         member = request.user
-        assert isinstance(member, Member)  # noqa: S101 - `login_required` stands before
+        assert isinstance(member, Member)  # noqa: S101 - `signed_in` stands before
         by = actor_of(member, str(request.META.get("REMOTE_ADDR", "")))
         try:
             return view(request, by, *args, **kwargs)
@@ -33,4 +33,4 @@ def page(
         except Forbidden as error:
             raise PermissionDenied from error
 
-    return login_required(wrapped)
+    return signed_in(wrapped)

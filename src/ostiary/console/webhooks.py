@@ -12,11 +12,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.listing import PER_PAGE, Paging, number_of
-from ostiary.console.saving import first_time
+from ostiary.console.saving import STALE, first_time
 from ostiary.console.viewer import page
-from ostiary.directory import projects, webhooks
+from ostiary.directory import projects, versions, webhooks
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid
+from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
 from ostiary.directory.notices import OFFERED, EventType
 from ostiary.identity.secret import Secret
@@ -73,9 +73,17 @@ def edit(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST":
         try:
-            webhooks.change(by=by, webhook_id=webhook_id, given=_given(request))
+            webhooks.change(
+                by=by,
+                webhook_id=webhook_id,
+                given=_given(request),
+                if_match=request.POST.get("read"),
+            )
         except Invalid as error:
             errors = error.errors
+        except Stale:
+            errors = STALE
+            webhook = webhooks.find(by, webhook_id)
         else:
             messages.success(request, f"The webhook {webhook.name} was changed.")
             return redirect("webhook", webhook_id)
@@ -220,6 +228,7 @@ def _form(
 ) -> HttpResponse:
     context = {
         "webhook": webhook,
+        "read": versions.etag(webhook) if webhook else "",
         "given": given,
         "errors": errors,
         "kinds": [

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console import standing
 from ostiary.console.listing import PER_PAGE, Paging, number_of
-from ostiary.console.saving import first_time, in_force
+from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
     audit,
@@ -22,10 +22,11 @@ from ostiary.directory import (
     projects,
     public_urls,
     second_factors,
+    versions,
     workspace,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Refused
+from ostiary.directory.errors import Invalid, Refused, Stale
 from ostiary.directory.models import AuditEvent
 from ostiary.directory.permission import require_admin
 
@@ -141,7 +142,7 @@ def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
                 name=request.POST.get("name", ""),
                 admin=admin,
                 role=None if admin else request.POST.get("role"),
-                project_ids=[] if admin else [int(p) for p in request.POST.getlist("projects")],
+                project_ids=[] if admin else _ids(request, "projects"),
             )
         except Invalid as error:
             errors = error.errors
@@ -163,6 +164,11 @@ def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
         "once": secrets.token_urlsafe(16),
     }
     return render(request, "console/tokens.html", context, status=400 if errors else 200)
+
+
+def _ids(request: HttpRequest, name: str) -> list[int]:
+    """The ids that are ticked; what is none is 0, which nothing has."""
+    return [number_of(text) or 0 for text in request.POST.getlist(name)]
 
 
 @page
@@ -240,15 +246,25 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
     if request.method == "POST":
         given = request.POST
         try:
-            saved = workspace.change(by=by, values=_settings(request))
+            saved = workspace.change(
+                by=by, values=_settings(request), if_match=request.POST.get("read")
+            )
         except Invalid as error:
             errors = error.errors
+        except Stale:
+            errors = STALE
+            now = workspace.read()
         else:
             if in_force(request, saved):
                 messages.success(request, "The settings were saved.")
             return redirect("settings")
     kept = [(name, label, given.get(name), errors.get(name)) for name, label in KEPT.items()]
-    context = {"given": given, "errors": errors, "kept": kept}
+    context = {
+        "given": given,
+        "errors": errors,
+        "kept": kept,
+        "read": versions.of_value(now),
+    }
     return render(request, "console/settings.html", context, status=400 if errors else 200)
 
 

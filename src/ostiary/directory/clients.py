@@ -75,9 +75,13 @@ def change(
     name: object | None = None,
     description: object | None = None,
     project_id: int | None = None,
+    logo_file: bytes | None = None,
     if_match: str | None = None,
 ) -> Client:
-    """Change what is given; none of it touches what a consumer may do."""
+    """Change what is given, all or nothing; an empty logo takes the logo away.
+
+    None of it touches what a consumer may do.
+    """
     with transaction.atomic():
         client = _locked(by, client_id)
         versions.check(client, if_match)
@@ -93,9 +97,13 @@ def change(
             project = project_of(by, project_id)
             require(by, Role.EDITOR, project.pk)
             client.project = project
+        if logo_file is not None:
+            _set_logo(problems, client, logo_file)
         problems.raise_if_any()
         client.save()
         _record(by, "change", client, before=before)
+        if logo_file is not None:
+            _record(by, "logo", client)
     return client
 
 
@@ -120,11 +128,7 @@ def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
     with transaction.atomic():
         client = _locked(by, client_id)
         problems = fields.Problems()
-        if content is None:
-            client.logo_small = client.logo_medium = b""
-            client.logo_version = 0
-        else:
-            _draw(problems, client, content)
+        _set_logo(problems, client, content or b"")
         problems.raise_if_any()
         client.save()
         _record(by, "logo", client)
@@ -163,6 +167,14 @@ def _fill(problems: fields.Problems, client: Client, name: object, description: 
     client.description = fields.text(
         problems, "description", description, maximum=4000, required=False, lines=True
     )
+
+
+def _set_logo(problems: fields.Problems, client: Client, content: bytes) -> None:
+    if content:
+        _draw(problems, client, content)
+    else:
+        client.logo_small = client.logo_medium = b""
+        client.logo_version = 0
 
 
 def _draw(problems: fields.Problems, client: Client, content: bytes) -> None:

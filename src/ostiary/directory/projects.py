@@ -4,7 +4,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, OuterRef, ProtectedError, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import audit, fields
+from ostiary.directory import audit, fields, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.models import Client, Folder, Membership, Project
@@ -86,12 +86,14 @@ def change_folder(
     name: object | None = None,
     description: object | None = None,
     parent_id: int | None = None,
+    if_match: str | None = None,
 ) -> Folder:
     """Rename, describe or move a folder; a project cannot be moved."""
     problems = fields.Problems()
     with transaction.atomic():
         folder = find(by, folder_id)
         require(by, Role.OWNER if folder.parent_id is None else Role.EDITOR, folder.root_id)
+        versions.check(folder, if_match)
         before = _shown(folder)
         if name is not None:
             folder.name = fields.text(problems, "name", name)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.db import transaction
 
-from ostiary.directory import audit, feed
+from ostiary.directory import audit, feed, versions
 from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Forbidden, Invalid
@@ -51,8 +51,10 @@ def read() -> Workspace:
     return Workspace(**stored)
 
 
-def change(*, by: Actor, values: Mapping[str, object]) -> Saved[Workspace]:
-    """Set some of the settings; raises Invalid with all that do not fit, Forbidden."""
+def change(
+    *, by: Actor, values: Mapping[str, object], if_match: str | None = None
+) -> Saved[Workspace]:
+    """Set some of the settings; raises Invalid with all that do not fit, Forbidden, Stale."""
     if not by.admin:
         raise Forbidden("Only a workspace admin may change settings")
     errors: dict[str, list[str]] = {}
@@ -61,6 +63,7 @@ def change(*, by: Actor, values: Mapping[str, object]) -> Saved[Workspace]:
         raise Invalid(errors)
     with transaction.atomic():
         before = read()
+        versions.check_tag(versions.of_value(before), if_match)
         after = replace(before, **checked)  # type: ignore[arg-type]
         if problem := _in_order(after):
             raise Invalid(problem)

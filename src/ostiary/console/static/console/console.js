@@ -31,6 +31,49 @@ document.addEventListener("submit", (event) => {
   }, 30000);
 });
 
+// What was typed outlives a session that ended: it waits in this tab while its owner signs in again,
+// and is gone with the next page otherwise. Secrets do not wait.
+const SECRET = /secret|password|token|code|passkey|^once$|^step$|^read$/;
+const kept = (field) =>
+  field.name && !["password", "file", "submit", "button"].includes(field.type) && !SECRET.test(field.name);
+const ticks = (field) => field.type === "checkbox" || field.type === "radio";
+
+function keepDraft(form) {
+  if (!form || form.method !== "post" || !form.closest("main") || form.closest("[data-keeps-draft]")) return;
+  const fields = [...form.elements].filter(kept).filter((field) => !ticks(field) || field.checked);
+  const typed = fields.map(({ name, value }) => [name, value]);
+  sessionStorage.setItem("draft", JSON.stringify({ at: location.pathname, typed }));
+}
+
+function fillIn({ at, typed, back }) {
+  if (!back || at !== location.pathname) return;
+  const names = new Set(typed.map(([name]) => name));
+  const forms = [...document.querySelectorAll("main form[method=post]")].filter((form) =>
+    [...names].every((name) => form.elements[name] && kept({ name })),
+  );
+  // Of two forms alike nobody knows which it was.
+  if (!names.size || forms.length !== 1) return;
+  for (const field of [...forms[0].elements].filter(kept)) {
+    if (field.type === "hidden") continue;
+    if (ticks(field)) field.checked = typed.some(([name, value]) => name === field.name && value === field.value);
+    else if (names.has(field.name)) field.value = typed.find(([name]) => name === field.name)[1];
+  }
+  document.getElementById("news").textContent =
+    "What you typed before you signed in is filled in again, but for secrets. Nothing is saved yet.";
+}
+
+const draft = JSON.parse(sessionStorage.getItem("draft"));
+if (draft && document.querySelector("[data-keeps-draft]")) {
+  sessionStorage.setItem("draft", JSON.stringify({ ...draft, back: true }));
+} else if (draft) {
+  sessionStorage.removeItem("draft");
+  fillIn(draft);
+}
+document.addEventListener("submit", (event) => event.defaultPrevented || keepDraft(event.target));
+document.addEventListener("htmx:beforeOnLoad", ({ detail }) => {
+  if (detail.xhr.getResponseHeader("HX-Redirect")) keepDraft(detail.elt.closest("form"));
+});
+
 // One press copies; the page says that it did.
 document.addEventListener("click", async (event) => {
   const from = event.target.dataset && event.target.dataset.copy;
