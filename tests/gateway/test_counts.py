@@ -218,10 +218,34 @@ def test_a_collector_that_is_killed_again_and_again_loses_nothing(
     _under_load(door, kills, seconds=1)
     comes_to(door.stage, door.expected, since=since)
     assert sum(door.expected.values()) > 100
-    # Its log lines waited in the gateway.
+
+
+def test_lines_of_calls_without_a_collector_wait_for_the_next_one(
+    door: Door, since: Counts
+) -> None:
+    stage = door.stage
     endpoint = door.endpoints["GET /status/{code}"]
-    total = f"SELECT SUM(stands_for) FROM usage_loggedcall WHERE endpoint_id = {endpoint}"
-    assert rows(door.stage, total)[0][0] >= 0.7 * sum(door.expected.values())
+    for _ in range(3):
+        (killed,) = stage.pids("collector")
+        stage.kill("collector")
+        # Not by what it runs: it has forgotten that before its connections are closed.
+        wait_for(lambda: not Path(f"/proc/{killed}").exists(), what="its end")  # noqa: B023
+        # The supervisor holds the socket: the gateway is connected before there is a new one.
+        wait_for(lambda: connections_to(stage.data / "run" / "log.sock") == 1, what="the gateway")
+        for _ in range(60):
+            assert door.call().status == 200
+            door.expect("GET /status/{code}", 200)
+        logged = f"SELECT COUNT(*) FROM usage_loggedcall WHERE endpoint_id = {endpoint}"
+        wanted = [(sum(door.expected.values()),)]
+        wait_for(lambda: rows(stage, logged) == wanted, seconds=60, what="lines")  # noqa: B023
+    comes_to(stage, door.expected, since=since)
+
+
+def connections_to(path: Path) -> int:
+    """How many connections to a Unix socket are accepted, or wait to be."""
+    entries = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    # The fourth field tells who listens.
+    return sum(e[3] == "00000000" for e in entries if e[7:] == [str(path)])
 
 
 def test_a_collector_that_is_late_counts_all_of_it(door: Door, since: Counts) -> None:

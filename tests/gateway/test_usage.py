@@ -27,10 +27,21 @@ def test_each_call_is_counted_once_and_logged(stage: Stage, upstream: Upstream) 
     assert statuses == [200] * 7 + [500] * 3 + [404] + [200] * 2 + [429] * 4
     began = time.monotonic()
     wanted = {None: (12, 0, 3), "endpoint_not_found": (1, 1, 0), "quota_exceeded": (4, 4, 0)}
-    wait_for(lambda: _usage(stage, client["id"], "reason") == wanted, seconds=20, what="all counts")
+
+    def logged() -> list[Any]:
+        found: list[Any] = stage.done("GET", f"v2/request_logs?client_id={client['id']}")["data"]
+        return found
+
+    def all_told() -> bool:
+        # Lines are written after the counts of the same round.
+        return (
+            _usage(stage, client["id"], "reason") == wanted and len(logged()) == len(statuses)
+        )
+
+    wait_for(all_told, seconds=60, what="all counts and lines")
     took = time.monotonic() - began
     assert took < 10, took
-    calls = stage.done("GET", f"v2/request_logs?client_id={client['id']}")["data"]
+    calls = logged()
     assert [call["status"] for call in reversed(calls)] == statuses
     [refused, *_] = calls
     assert (refused["reason"], refused["ip"]) == ("quota_exceeded", "127.0.0.1")
