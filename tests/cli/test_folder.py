@@ -167,3 +167,23 @@ def test_a_damaged_database_is_one_sentence(tmp_path: Path, damage: Callable[[Pa
     damage(path)
     with pytest.raises(Failure, match=r"is damaged; restore it from backup\.$"):
         folder.check_database(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [("{", 0o600, "is damaged; restore it from backup"), ("{}", 0o644, "run: chmod 600")],
+)
+def test_a_key_ring_that_cannot_be_used_is_one_sentence(
+    tmp_path: Path, content: str, mode: int, said: str
+) -> None:
+    ring = tmp_path / "keyring.json"
+    ring.write_text(content)
+    ring.chmod(mode)
+    command = Path(sys.executable).with_name("ostiary")
+    done = subprocess.run(
+        [command, "token", "create", "--data", tmp_path, "--name", "x"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1

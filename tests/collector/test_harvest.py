@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ostiary.access.reasons import Reason
 from ostiary.collector.harvest import Cell, gain
-from ostiary.collector.rows import Row, leases, quota, refusals
+from ostiary.collector.rows import Row, leases, quota, rates, refusals
 from ostiary.gateway.leases import COUNTS, GPC, GPT, code
 
 RATE, QUOTA = code(Reason.RATE_LIMITED), code(Reason.QUOTA_EXCEEDED)
@@ -175,3 +175,12 @@ def test_quotas_are_read_and_a_profile_without_one_is_not() -> None:
         "0x2: key=0000000200000000 use=0 exp=1 gpt0=1 gpc0=7 gpc1=0",
     ]
     assert quota(lines) == {(1, 0x6AE68100): 15}
+
+
+def test_rate_limits_are_read_without_what_they_refused_and_with_what_was_before() -> None:
+    lines = [
+        "0x1: key=0000000100005078 use=0 exp=1 gpt0=2 gpc0=7 gpc1=3",
+        "0x2: key=0000000200005078 use=0 exp=1 gpt0=2 gpc0=0 gpc1=0",
+        "nonsense",
+    ]
+    assert rates(lines) == {(1, 0x5078): 6}

@@ -1,5 +1,7 @@
 """Parts that die under load: what is in force goes on, the rest fails closed, all comes back."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,39 @@ def test_counts_and_rights_outlive_a_restart(tmp_path: Path, upstream: Upstream)
         stage.start()
         answers = [status(stage, profile) for _ in range(4)]
         assert answers == [200, 200, 429, 429]
+
+
+@pytest.mark.parametrize("interval", ["hour", "day"])
+def test_a_rate_limit_of_an_hour_or_a_day_outlives_the_gateway(
+    stage: Stage, things: Any, interval: str
+) -> None:
+    policy = stage.a_policy(rate=(3, interval))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+
+    def kept() -> int:
+        with closing(sqlite3.connect(stage.data / "ostiary.sqlite3")) as database:
+            asked = "SELECT calls FROM usage_quotacount WHERE profile_id = ? AND interval = ?"
+            found = database.execute(asked, (profile["id"], f"1 {interval}")).fetchone()
+        return int(found[0]) if found else 0
+
+    def gateway_dies_and_is_back() -> None:
+        stage.kill("gateway")
+        wait_for(lambda: _accepts(stage), what="gateway back")
+
+    assert [status(stage, profile) for _ in range(2)] == [200, 200]
+    wait_for(lambda: kept() == 2, what="harvest")
+    gateway_dies_and_is_back()
+    assert [status(stage, profile) for _ in range(4)] == [200, 429, 429, 429]
+    wait_for(lambda: kept() == 3, what="harvest")
+    gateway_dies_and_is_back()
+    assert status(stage, profile) == 429
+    raised = {"name": policy["name"], "rate_limit": {"limit": 5, "interval": interval}}
+    stage.done("PUT", f"v2/api_policies/{policy['id']}", raised)
+    assert [status(stage, profile) for _ in range(3)] == [200, 200, 429]
+
+
+def _accepts(stage: Stage) -> bool:
+    try:
+        return stage.call("/").status == 401
+    except OSError:
+        return False

@@ -110,3 +110,49 @@ def test_a_refresh_keeps_the_count(stage: Stage, things: Any) -> None:
     flood(stage, profile["secret"], 2, 1)
     renewed = stage.done("PUT", f"api_access_profiles/{profile['id']}/refresh_secret")["result"]
     assert Counter(a.status for a in flood(stage, renewed["secret"], 5, 1)) == {200: 1, 429: 4}
+
+
+@pytest.mark.parametrize("interval", ["minute", "hour", "day"])
+def test_who_raises_a_rate_limit_lets_calls_pass_whatever_was_refused(
+    stage: Stage, things: Any, interval: str
+) -> None:
+    policy = stage.a_policy(rate=(3, interval))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    early_in_the_minute()
+    assert Counter(a.status for a in flood(stage, profile["secret"], 40, 1)) == {200: 3, 429: 37}
+    raised = {"name": policy["name"], "rate_limit": {"limit": 5, "interval": interval}}
+    stage.done("PUT", f"v2/api_policies/{policy['id']}", raised)
+    answers = flood(stage, profile["secret"], 8, 1)
+    assert Counter(a.status for a in answers) == {200: 2, 429: 6}
+    assert [a.headers["x-ratelimit-remaining"] for a in answers[:3]] == ["1", "0", "0"]
+    assert {a.headers["x-ratelimit-limit"] for a in answers} == {"5"}
+
+
+def test_a_window_after_one_with_refused_calls_admits_exactly_the_limit_again(
+    stage: Stage, things: Any
+) -> None:
+    policy = stage.a_policy(rate=(4, "second"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+
+    def admitted_in_a_second() -> int:
+        wait_for(lambda: time.time() % 1 < 0.1)
+        answers = flood(stage, profile["secret"], 12, 1)
+        return Counter(a.status for a in answers)[200]
+
+    assert admitted_in_a_second() == 4
+    # Leases that are written in a window with refused calls are for that window alone.
+    stage.done("PUT", f"api_access_profiles/{profile['id']}", {"name": "Renamed"})
+    stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+    stage.done("PUT", f"api_access_profiles/{profile['id']}/enable")
+    for _ in range(3):
+        assert admitted_in_a_second() == 4
+
+
+def test_what_the_rate_limit_refuses_is_not_taken_from_the_quota_that_is_told(
+    stage: Stage, things: Any
+) -> None:
+    policy = stage.a_policy(rate=(2, "day"), quota=(100, "month"))
+    profile = stage.a_profile(things, api_policy_id=policy["id"])
+    answers = flood(stage, profile["secret"], 4, 1)
+    told = [a.headers["ratelimit"].partition('"quota";')[2].split(";")[0] for a in answers]
+    assert told == ["r=99", "r=98", "r=98", "r=98"]

@@ -34,9 +34,7 @@ def test_each_call_is_counted_once_and_logged(stage: Stage, upstream: Upstream) 
 
     def all_told() -> bool:
         # Lines are written after the counts of the same round.
-        return (
-            _usage(stage, client["id"], "reason") == wanted and len(logged()) == len(statuses)
-        )
+        return _usage(stage, client["id"], "reason") == wanted and len(logged()) == len(statuses)
 
     wait_for(all_told, seconds=60, what="all counts and lines")
     took = time.monotonic() - began

@@ -70,6 +70,14 @@ class Span:
         return self.end - now
 
 
+def kept_as(interval: Interval) -> str:
+    """The name under which the count of a window is kept beyond a restart; empty: it is too short.
+
+    In shorter ones, a restart lets at most the limit pass anew.
+    """
+    return f"1 {interval}" if interval.seconds > 60 else ""
+
+
 def window(interval: Interval, now: int) -> Span:
     """The rate limit's window that holds `now`."""
     start = now - now % interval.seconds

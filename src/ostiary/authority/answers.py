@@ -20,7 +20,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The fields of a lease row, in the order in which `upcall.lua` names them."""
+    """What a lease row is made of, in the order in which `upcall.lua` names them."""
 
     bound: int
     profile: int
@@ -47,6 +47,8 @@ class Lease:
     limited: int
     #: Tells the row from others that have the same key before or after it.
     serial: int
+    #: Calls that passed in the rate limit's window, as far as that is kept.
+    rate_used: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,10 @@ async def _lease(verdict: Allow, question: Question, row: Row, lookup: Lookup, n
         used = await lookup.quota_used(profile.id, profile.quota.period.value, start)
         until = min(until, end)
     limited = (profile.rate is not None) + 2 * (profile.quota is not None)
+    rate_used = 0
+    if profile.rate is not None and (kept := limits.kept_as(profile.rate.interval)):
+        window = limits.window(profile.rate.interval, now)
+        rate_used = await lookup.quota_used(profile.id, kept, window.start)
     return Lease(
         bound=int(verdict.address_bound),
         profile=profile.id,
@@ -149,6 +153,7 @@ async def _lease(verdict: Allow, question: Question, row: Row, lookup: Lookup, n
         collection=question.collection,
         limited=limited,
         serial=random.randrange(1, 2**31),
+        rate_used=rate_used,
     )
 
 

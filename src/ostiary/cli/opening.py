@@ -11,11 +11,19 @@ KEY_RING = "keyring.json"
 
 
 def set_up_django() -> None:
-    """Load Django with our settings; takes a third of a second."""
+    """Load Django with our settings, which read the key ring; takes a third of a second.
+
+    Raises Failure.
+    """
     environment.adopt(DJANGO_SETTINGS_MODULE="ostiary.settings_django")
     import django
 
-    django.setup()
+    from ostiary.identity.sealing import SealingError
+
+    try:
+        django.setup()
+    except SealingError as error:
+        raise Failure(f"{str(error).rstrip('.')}.") from error
 
 
 @contextlib.contextmanager

@@ -50,6 +50,21 @@ def quota(lines: Iterable[str]) -> dict[tuple[int, int], int]:
     return counts
 
 
+def rates(lines: Iterable[str]) -> dict[tuple[int, int], int]:
+    """(profile, number of the window) → calls that passed in it, of the table `rate_long`.
+
+    `gpt0` is what passed before this process; `gpc0` counts what came, `gpc1` what was refused.
+    """
+    counts = {}
+    for line in lines:
+        key = _PERIOD.search(line)
+        values = _values(line)
+        if key and values.get("gpc0"):
+            passed = values["gpc0"] - values.get("gpc1", 0)
+            counts[int(key[1], 16), int(key[2], 16)] = values.get("gpt0", 0) + max(0, passed)
+    return counts
+
+
 def leases(lines: Iterable[str]) -> Iterator[Row]:
     """Rows of the table `leases` with the calls that were made by them."""
     for line in lines:

@@ -58,6 +58,7 @@ class _Collector:
         self._journal = Journal()
         self._traces: list[bytes] = []
         self._quota: dict[tuple[int, int], int] = {}
+        self._rates: dict[tuple[int, int], int] = {}
         self._alive: set[str] = set()
         self._harvested_at = 0.0
         self._pause = INTERVAL
@@ -147,6 +148,7 @@ class _Collector:
                 *rows.refusals(await self._table("refusals_leased"), "l"),
             ]
             quota = rows.quota(await self._table("quota"))
+            rates = rows.rates(await self._table("rate_long"))
         except (RuntimeGone, RuntimeRefused):
             self._runtime = None
             return
@@ -161,6 +163,9 @@ class _Collector:
         changed = {key: count for key, count in quota.items() if self._quota.get(key) != count}
         if await self._written(self._store.quota, changed):
             self._quota = quota
+        changed = {key: count for key, count in rates.items() if self._rates.get(key) != count}
+        if await self._written(self._store.rates, changed):
+            self._rates = rates
 
     def _harvested(self, found: list[Row], minute: int) -> None:
         self._store.harvested(found, minute=minute)

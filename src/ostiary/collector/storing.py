@@ -88,6 +88,10 @@ class Store:
         close_old_connections()
         counting.store_quota(counts)
 
+    def rates(self, counts: Mapping[tuple[int, int], int]) -> None:
+        close_old_connections()
+        counting.store_rates(counts)
+
     def journal(self, drained: Drained) -> None:
         """Write lines, latencies and uses of credentials; raises DatabaseError."""
         close_old_connections()

@@ -23,8 +23,8 @@ TABLES = (
     ("bound", "type string len 72 size 1m expire 1h store gpt0"),
     ("refused", f"type string len 192 size 100k expire 30s store gpt({len(REFUSED_FIELDS)})"),
     ("bad", "type ipv6 size 100k expire 10s store gpc0,gpc0_rate(1s)"),
-    ("rate_short", "type binary len 8 size 1m expire 3m nopurge store gpc(1)"),
-    ("rate_long", "type binary len 8 size 1m expire 25h nopurge store gpc(1)"),
+    ("rate_short", "type binary len 8 size 1m expire 3m nopurge store gpc(2),gpt(1)"),
+    ("rate_long", "type binary len 8 size 1m expire 25h nopurge store gpc(2),gpt(1)"),
     ("quota", "type binary len 8 size 1m expire 24d nopurge store gpc(2),gpt(1)"),
     (
         "refusals",

@@ -24,6 +24,7 @@ LEASE_FIELDS = (
     "collection",
     "limited",
     "serial",
+    "rate_top",
 )
 GPT = {name: index for index, name in enumerate(LEASE_FIELDS)}
 #: What is counted on a lease row (`gpc` array): calls that came, what upstreams answered, and of

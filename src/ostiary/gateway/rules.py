@@ -18,7 +18,7 @@ from ostiary.access.reasons import Reason
 from ostiary.gateway import routing
 from ostiary.gateway.browsers import preflight
 from ostiary.gateway.leases import BAD_CALLS, GPT, LEASE_FIELDS, REFUSED_FIELDS, code, lease
-from ostiary.gateway.spending import quota_row
+from ostiary.gateway.spending import quota_row, rate_row
 
 #: A path in normal form: no escape, no segment that is empty or begins with a dot. Everything else
 #: takes the long way through `lua.normal`.
@@ -235,10 +235,11 @@ def _install() -> Iterator[str]:
     yield f"http-request track-sc0 var(txn.key) table leases if !{LEASED}"
     yield refuse(Reason.OVERLOADED, f"!{LEASED}")
     # The serial number tells the row from one of the same key before or after it.
-    for name in LEASE_FIELDS[1:-1]:
+    for name in LEASE_FIELDS[1:-2]:
         yield f"http-request sc-set-gpt({GPT[name]},0) var(txn.a_{name})"
     yield f"http-request sc-set-gpt({GPT['serial']},0) var(txn.a_serial) if {{ {lease('serial')} eq 0 }}"
     yield from quota_row()
+    yield from rate_row()
     yield "http-request sc-set-gpt(0,0) var(txn.verdict)"
 
 

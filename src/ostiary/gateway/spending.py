@@ -29,7 +29,8 @@ def spend() -> Iterator[str]:
     The window's number is part of the key, so a window is never reset, only left behind. The
     counters increment and compare in one step. A row that cannot be had (the table is full) has no
     count, and what has no count is refused. What is refused counts towards nothing: it is taken
-    back from the quota by counting it in element 1.
+    back by counting it in element 1; from the rate limit where a lease is written, see `rate_row`,
+    since until then nothing may pass anyway.
     """
     yield f"http-request {count('called')}"
     yield f"http-request allow if !{LIMITED}"
@@ -48,7 +49,7 @@ def spend() -> Iterator[str]:
     yield f"http-request track-sc1 {PROFILE},add(txn.w) table rate_short"
     # What the quota refuses is not counted here, and leaves `txn.rl` unset.
     yield "http-request set-var(txn.rn) sc_inc_gpc(0,1) if { var(txn.ql) -m int ge 0 }"
-    yield f"http-request set-var(txn.rl) {lease('rate_limit')},sub(txn.rn)"
+    yield f"http-request set-var(txn.rl) {lease('rate_top')},sub(txn.rn)"
     yield "http-request allow if { var(txn.rl) -m int ge 0 }"
     yield from _exceeded()
 
@@ -66,6 +67,35 @@ def quota_row() -> Iterator[str]:
     yield "http-request set-var(txn.top) var(txn.a_quota_limit),add(1),sub(txn.used)"
     yield "http-request set-var(txn.top) int(0) if { var(txn.top) -m int lt 0 }"
     yield f"http-request sc-set-gpt({GPT['quota_limit']},0) var(txn.top) if {METERED}"
+
+
+def rate_row() -> Iterator[str]:
+    """When a lease is written: how much of the rate limit may pass in this window.
+
+    That is the limit, less what passed before this process, and more by what was refused: who
+    raises a limit lets calls pass at once. Element 0 is what passed before, set once and before
+    anything is counted here. A lease with another number than the limit ends with the window.
+    """
+    limited = "{ var(txn.a_limited) -m int gt 0 }"
+    yield f"http-request set-var(txn.ri) {lease('rate_interval')}"
+    yield "http-request set-var(txn.w) date,div(txn.ri)"
+    for table, condition in (("rate_long", " { var(txn.ri) -m int gt 60 }"), ("rate_short", "")):
+        yield f"http-request track-sc1 {PROFILE},add(txn.w) table {table} if {limited}{condition}"
+    fresh = "{ sc_get_gpc(0,1) eq 0 } { sc_get_gpt(0,1) eq 0 }"
+    yield f"http-request sc-set-gpt(0,1) var(txn.a_rate_used) if {limited} {fresh}"
+    yield "http-request set-var(txn.used) sc_get_gpt(0,1)"
+    yield "http-request set-var(txn.back) sc_get_gpc(1,1)"
+    yield (
+        f"http-request set-var(txn.top) {lease('rate_limit')},add(txn.back),sub(txn.used)"
+        f" if {limited}"
+    )
+    yield f"http-request set-var(txn.top) int(0) if {limited} {{ var(txn.top) -m int lt 0 }}"
+    yield f"http-request sc-set-gpt({GPT['rate_top']},0) var(txn.top) if {limited}"
+    yield "http-request set-var(txn.end) var(txn.w),add(1),mul(txn.ri)"
+    yield (
+        f"http-request sc-set-gpt({GPT['exp']},0) var(txn.end) if {limited}"
+        f" !{{ {lease('rate_limit')},sub(txn.top) eq 0 }} {{ {lease('exp')},sub(txn.end) gt 0 }}"
+    )
 
 
 def _exceeded() -> Iterator[str]:
@@ -86,6 +116,7 @@ def _exceeded() -> Iterator[str]:
     yield f"http-request {count('rate_limited')} if {by_rate}"
     yield f"http-request {count('quota_exceeded')} if {by_quota}"
     yield "http-request sc-inc-gpc(1,2)"
+    yield f"http-request sc-inc-gpc(1,1) if {by_rate}"
     yield (
         f'http-request set-var-fmt(txn.more) "c=%[var(txn.code)];m=%[method];l=%[{lease("rate_limit")}];i=%[var(txn.ri)]'
         f";e=%[{lease('quota_end')}];u=%[sc_get_gpc(0,2)];b=%[sc_get_gpc(1,2)]"
@@ -93,9 +124,11 @@ def _exceeded() -> Iterator[str]:
     )
     # What is left of the other limit is said as it is.
     yield f"http-request set-var(txn.rn) sc_get_gpc(0,1) if {by_quota}"
-    yield f"http-request set-var(txn.rl) {lease('rate_limit')},sub(txn.rn) if {by_quota}"
+    yield f"http-request set-var(txn.rl) {lease('rate_top')},sub(txn.rn) if {by_quota}"
     yield f"http-request set-var(txn.ql) int(0) if {by_quota}"
     yield f"http-request set-var(txn.rl) int(0) if {by_rate}"
+    # It was taken back.
+    yield f"http-request set-var(txn.ql) var(txn.ql),add(1) if {by_rate}"
     yield "http-request set-var(txn.now) date"
     quota_reset = f"{lease('quota_end')},sub(txn.now)"
     for reason, condition, reset in (

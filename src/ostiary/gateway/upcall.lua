@@ -11,7 +11,8 @@ local waiting = 0
 local NAMES = {
   A = { "bound", "profile", "client", "seq", "exp", "rate_limit", "rate_interval",
         "quota_limit", "quota_start", "quota_base", "quota_end", "credential", "policy",
-        "method", "would", "watched", "endpoint", "collection", "limited", "serial" },
+        "method", "would", "watched", "endpoint", "collection", "limited", "serial",
+        "rate_used" },
   D = { "bound", "profile", "seq", "exp", "code", "trace" },
 }
 

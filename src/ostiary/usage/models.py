@@ -8,7 +8,10 @@ from django.db import models
 
 
 class QuotaCount(models.Model):
-    """Admitted calls of a profile in one quota period, harvested from the gateway's counters."""
+    """Admitted calls of a profile in one quota period, harvested from the gateway's counters.
+
+    Of rate limits in windows of an hour and a day, the newest window (`access.limits.kept_as`).
+    """
 
     profile_id = models.IntegerField()
     interval = models.CharField(max_length=8)
