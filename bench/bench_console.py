@@ -81,9 +81,16 @@ class Member:
         return {"csrfmiddlewaretoken": found[1].decode()}
 
 
-def signed_in(stage: Stage) -> Member:
+def signed_in(stage: Stage, *, project: int | None = None) -> Member:
+    """An admin, or one who may only see a project."""
     email = f"bench-{time.time_ns()}@example.com"
-    told = stage.command("member", "create", "--email", email, "--admin")
+    told = stage.command("member", "create", "--email", email, *([] if project else ["--admin"]))
+    if project:
+        [known] = [
+            member for member in stage.done("GET", "v2/members")["data"] if member["email"] == email
+        ]
+        path = f"v2/members/{known['id']}/projects/{project}"
+        stage.done("PUT", path, {"role": "viewer"})
     link = re.search(r"http://\S+", told)
     assert link, told
     member = Member(http.client.HTTPConnection("127.0.0.1", stage.control), {})

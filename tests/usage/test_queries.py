@@ -13,7 +13,16 @@ from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.errors import Invalid, NotFound
 from ostiary.usage import latency, outcomes, upkeep
 from ostiary.usage.models import MinuteCount
-from ostiary.usage.queries import BUCKETS, By, Question, calls_of_clients, rows, with_latencies
+from ostiary.usage.queries import (
+    BUCKETS,
+    Asker,
+    By,
+    Question,
+    calls_of_clients,
+    rows,
+    some_rows,
+    with_latencies,
+)
 from ostiary.usage.spans import Span, start_of
 
 DAY = 86_400
@@ -116,17 +125,17 @@ def test_answers_are_those_of_a_naive_count(
                 minutes.append(row)
         if rolled_up:
             upkeep.run(NOW)
-        got = {
-            (r.time, r.key): [r.calls, r.refused, r.errors, r.bytes_out]
-            for r in rows(actor, question, NOW)
-        }
+        found = rows(Asker(actor, NOW), question)
+        got = {(r.time, r.key): [r.calls, r.refused, r.errors, r.bytes_out] for r in found}
         assert got == _naive(minutes, question, sees)
+        some = some_rows(Asker(actor, NOW), question, first=1, most=2)
+        assert some == (found[1:3], len(found))
         transaction.set_rollback(True)
 
 
 def _ask(actor: Actor, **more: Any) -> dict[Any, tuple[int, int, int]]:
     asked = Question(**{"start": NOW - 30 * DAY, "end": NOW + 60, **more})
-    return {row.key: (row.calls, row.refused, row.errors) for row in rows(actor, asked, NOW)}
+    return {row.key: (row.calls, row.refused, row.errors) for row in rows(Asker(actor, NOW), asked)}
 
 
 def test_a_call_counts_at_once_and_once_it_is_rolled_up_no_more_than_that(sides: Sides) -> None:
@@ -170,6 +179,34 @@ def test_what_a_member_does_not_see_does_not_exist(sides: Sides, column: By) -> 
         _ask(sides.ours.member, filters={column: frozenset({999})})
 
 
+@pytest.mark.parametrize(
+    "by", [(By.CLIENT,), (By.PROFILE,), (By.CLIENT, By.PROFILE), (By.PROFILE, By.CLIENT)]
+)
+@pytest.mark.parametrize("of_ours", [False, True])
+def test_a_page_of_consumers_is_that_of_all_of_them(
+    sides: Sides, by: tuple[By, ...], of_ours: bool
+) -> None:
+    for number in range(7):
+        for ago in (0, 3 * 3600, 10 * DAY):
+            client = sides.ours.client if number % 3 else sides.theirs.client
+            count(
+                NOW - ago, sides.ours, number % 5 + 1, client_id=client,
+                profile_id=100 * client + number, bytes_out=number,
+            )  # fmt: skip
+    count(NOW - 7200, None, 4, collection_id=sides.ours.collection, status=4, reason=12)
+    count(NOW - 7200, None, 50, status=4, reason=13)
+    filters = {By.COLLECTION: frozenset({sides.ours.collection})} if of_ours else {}
+    question = Question(start=NOW - 30 * DAY, end=NOW + 60, by=by, filters=filters)
+    for _ in range(2):
+        for actor in (SYSTEM, sides.ours.member):
+            found = rows(Asker(actor, NOW), question)
+            assert len(found) > 1
+            for first in range(len(found) + 1):
+                some = some_rows(Asker(actor, NOW), question, first=first, most=3)
+                assert some == (found[first : first + 3], len(found))
+        upkeep.run(NOW)
+
+
 def test_latencies_are_those_of_all_calls_of_a_group(sides: Sides) -> None:
     for side, calls in ((sides.ours, 90), (sides.theirs, 10)):
         count(NOW - 2 * DAY, side, calls)
@@ -178,16 +215,16 @@ def test_latencies_are_those_of_all_calls_of_a_group(sides: Sides) -> None:
         took(NOW, side, latency.bucket_of(9), calls)
     upkeep.run(NOW)
     asked = Question(start=NOW - 30 * DAY, end=NOW + 60, by=(By.CLIENT,))
-    found = rows(SYSTEM, asked, NOW)
-    with_latencies(SYSTEM, asked, found, NOW)
+    found = rows(Asker(SYSTEM, NOW), asked)
+    with_latencies(Asker(SYSTEM, NOW), asked, found)
     assert [(row.key, row.percentile(0.5), row.percentile(0.95)) for row in found] == [
         ((sides.ours.client,), 3, 9),
         ((sides.theirs.client,), 3, 9),
     ]
     assert sum(found[0].latencies.values()) == 180
     by_day = Question(start=NOW - 30 * DAY, end=NOW + 60, bucket=Span.DAY)
-    found = rows(sides.ours.member, by_day, NOW)
-    with_latencies(sides.ours.member, by_day, found, NOW)
+    found = rows(Asker(sides.ours.member, NOW), by_day)
+    with_latencies(Asker(sides.ours.member, NOW), by_day, found)
     assert [(row.calls, row.latencies) for row in found] == [(90, {3: 90}), (90, {9: 90})]
 
 

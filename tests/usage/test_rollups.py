@@ -23,6 +23,7 @@ from ostiary.usage.models import (
     Total,
 )
 from ostiary.usage.spans import (
+    BY_LENGTH,
     Level,
     Span,
     cover,
@@ -35,10 +36,10 @@ from ostiary.usage.spans import (
 DAY = 86_400
 
 
-def _sums(span: Span, level: Level) -> Counter[Any]:
+def _sums(span: Span, level: Level, since: int) -> Counter[Any]:
     """Calls of a span by ids, status and reason, where the level keeps outcomes."""
     found: Counter[Any] = Counter()
-    first, last = slot(level, span, 0), slot(level, span, 2**31)
+    first, last = slot(level, span, since), slot(level, span, 2**31)
     for row in Outcome.objects.filter(slot__gte=first, slot__lt=last):
         key = (time_of(row.slot), row.project_id, row.client_id, row.profile_id, row.collection_id,
                row.endpoint_id, row.status, row.reason)  # fmt: skip
@@ -46,12 +47,14 @@ def _sums(span: Span, level: Level) -> Counter[Any]:
     return found
 
 
-def _expected(span: Span, level: Level, minutes: list[dict[str, int]], until: int) -> Counter[Any]:
+def _expected(
+    span: Span, level: Level, minutes: list[dict[str, int]], since: int, until: int
+) -> Counter[Any]:
     owner = {(b.kind, b.asset_id): b.project_id for b in Belonging.objects.all()}
     found: Counter[Any] = Counter()
     for row in minutes:
         time = start_of(span, row["time"])
-        if following(span, time) > until:
+        if time < since or following(span, time) > until:
             continue
         client, collection = row["client_id"], row["collection_id"]
         project = owner.get(("client", client) if client else ("collection", collection), 0)
@@ -115,11 +118,10 @@ def test_any_order_of_counts_and_roll_ups_gives_the_sums_of_the_minutes(
         # All hours are looked at every quarter of an hour.
         now += upkeep.LOOK_AT_ALL
         upkeep.run(now)
-        until = rollups.until()
-        for span in rollups.ROLLED_UP:
+        for span, (since, until) in rollups.there().items():
             for level in rollups.OUTCOME_LEVELS:
-                wanted = _expected(span, level, list(minutes.values()), until[span])
-                assert _sums(span, level) == wanted, (span, level)
+                wanted = _expected(span, level, list(minutes.values()), since, until)
+                assert _sums(span, level, since) == wanted, (span, level)
         transaction.set_rollback(True)
 
 
@@ -132,7 +134,9 @@ def test_any_order_of_counts_and_roll_ups_gives_the_sums_of_the_minutes(
 )
 def test_a_cover_is_exactly_the_range(start: int, length: int, until: int, longest: Span) -> None:
     reached = {span: start_of(span, until) for span in rollups.ROLLED_UP}
-    found = cover(start, start + length, until=reached, longest=longest)
+    there = {span: (0, end) for span, end in reached.items()}
+    there[Span.TEN_MINUTES] = reached[Span.HOUR], reached[Span.TEN_MINUTES]
+    found = cover(start, start + length, there=there, longest=longest)
     stretches = [(time, following(span, time)) for span, time in found.rolled_up]
     stretches = sorted(stretches + found.minutes)
     at = start
@@ -140,8 +144,9 @@ def test_a_cover_is_exactly_the_range(start: int, length: int, until: int, longe
         assert (first, end > first) == (at, True)
         at = end
     assert at == start + length
-    assert all(span <= longest for span, _ in found.rolled_up)
-    assert all(following(span, time) <= reached[span] for span, time in found.rolled_up)
+    shorter = BY_LENGTH[: BY_LENGTH.index(longest) + 1]
+    assert all(span in shorter for span, _ in found.rolled_up)
+    assert all(there[s][0] <= t and following(s, t) <= reached[s] for s, t in found.rolled_up)
     assert [time_of(n) for n in found.slots(Level.PROFILE)] == [t for _, t in found.rolled_up]
 
 

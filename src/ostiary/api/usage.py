@@ -14,11 +14,10 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 from ostiary.access.reasons import Reason
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Time, actor
 from ostiary.api.rendering import moment
-from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Invalid
 from ostiary.usage import logs, outcomes, sheets
 from ostiary.usage.models import LoggedCall
-from ostiary.usage.queries import By, Question, Row, rows, with_latencies
+from ostiary.usage.queries import Asker, By, Question, Row, rows, some_rows, with_latencies
 from ostiary.usage.spans import Span
 
 router = Router(tags=["Usage"])
@@ -155,15 +154,14 @@ def show_usage(request: HttpRequest, query: Query[UsageQuery]) -> Any:
     Ids are null for calls that no credential or no path of ours could be told of. Times are the
     starts of buckets, in UTC. `Accept: text/csv` or `format=csv` gives every row as CSV.
     """
-    by, now = actor(request), int(time.time())
-    question = _question(query, now)
-    found = rows(by, question, now)
+    now = int(time.time())
+    asker, question = Asker(actor(request), now), _question(query, now)
     if _wants_csv(request, query.format):
-        return _csv("usage", _usage_lines(by, question, found, now))
-    start = (query.page - 1) * query.per_page
-    shown = found[start : start + query.per_page]
-    with_latencies(by, question, shown, now)
-    counts = {"count": len(found), "page": query.page, "per_page": query.per_page}
+        return _csv("usage", _usage_lines(asker, question, rows(asker, question)))
+    first = (query.page - 1) * query.per_page
+    shown, count = some_rows(asker, question, first=first, most=query.per_page)
+    with_latencies(asker, question, shown)
+    counts = {"count": count, "page": query.page, "per_page": query.per_page}
     return {"data": [_shown(question, row) for row in shown], **counts}
 
 
@@ -236,10 +234,10 @@ def _value(column: By, value: int) -> int | str | None:
     return value or None
 
 
-def _usage_lines(by: Actor, question: Question, found: Sequence[Row], now: int) -> Iterator[str]:
+def _usage_lines(asker: Asker, question: Question, found: Sequence[Row]) -> Iterator[str]:
     names = [*(["time"] if question.bucket is not None else []), *(_NAMES[c] for c in question.by)]
     sums = ["calls", "refused", "errors", "bytes_in", "bytes_out"]
-    with_latencies(by, question, found[:MOST_LINES], now)
+    with_latencies(asker, question, found[:MOST_LINES])
 
     def cells() -> Iterator[list[object]]:
         for row in found[:MOST_LINES]:

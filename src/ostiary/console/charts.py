@@ -1,5 +1,6 @@
 """Charts as SVG, drawn on the server: geometry and words, without a style of their own.
 
+Shapes are paths, in words: a template writes one text quicker than the numbers of which it is made.
 Told apart by pattern and label, never by colour alone; a table of the same figures stands beneath.
 """
 
@@ -14,22 +15,20 @@ _MOST_LABELS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rectangle:
+class Bar:
     series: str
-    x: float
-    y: float
-    width: float
-    height: float
+    #: `d` of a path.
+    drawn: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A bucket: its bars, what is told when it is pointed at, and the area to point at."""
 
-    x: float
-    width: float
+    #: `d` of a path.
+    area: str
     told: str
-    bars: list[Rectangle]
+    bars: list[Bar]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +36,13 @@ class Line:
     series: str
     #: `points` of polylines: a line is broken where nothing is known.
     pieces: list[str]
-    dots: list[tuple[float, float]]
-    label_y: float
+    #: `d` of a path that has no length at each point: what is drawn there is its round end.
+    dots: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    at: float
+    at: str
     text: str
 
 
@@ -76,13 +75,9 @@ def stacked(
             if not height:
                 continue
             y -= height
-            bars.append(
-                Rectangle(
-                    series=name, x=round(x + step * 0.1, 2), y=round(y, 2),
-                    width=round(step * 0.8, 2), height=round(height, 2),
-                )
-            )  # fmt: skip
-        columns.append(Column(x=round(x, 2), width=round(step, 2), told=text, bars=bars))
+            drawn = _rectangle(x + step * 0.1, y, step * 0.8, height)
+            bars.append(Bar(series=name, drawn=drawn))
+        columns.append(Column(area=_area(x, step), told=text, bars=bars))
     return Chart(columns=columns, lines=[], x_ticks=_times(labels, step), y_ticks=ticks)
 
 
@@ -100,11 +95,23 @@ def lines(
         return round(LEFT + (i + 0.5) * step, 2), round(y, 2)
 
     columns = [
-        Column(x=round(LEFT + i * step, 2), width=round(step, 2), told=text, bars=[])
-        for i, text in enumerate(told)
+        Column(area=_area(LEFT + i * step, step), told=text, bars=[]) for i, text in enumerate(told)
     ]
     drawn = [_line(name, values, point) for name, values in series]
     return Chart(columns=columns, lines=drawn, x_ticks=_times(labels, step), y_ticks=ticks)
+
+
+def _number(length: float) -> str:
+    return f"{length:.2f}"
+
+
+def _rectangle(x: float, y: float, width: float, height: float) -> str:
+    return f"M{x:.2f} {y:.2f}h{width:.2f}v{height:.2f}h-{width:.2f}z"
+
+
+def _area(x: float, width: float) -> str:
+    """All the height over a bucket."""
+    return _rectangle(x, TOP, width, HEIGHT - BOTTOM - TOP)
 
 
 def _line(
@@ -122,8 +129,7 @@ def _line(
     return Line(
         series=name,
         pieces=[" ".join(f"{x},{y}" for x, y in piece) for piece in pieces if len(piece) > 1],
-        dots=dots,
-        label_y=dots[-1][1] if dots else 0,
+        dots="".join(f"M{x} {y}h0" for x, y in dots),
     )
 
 
@@ -133,7 +139,7 @@ def _scale(largest: int) -> tuple[int, list[Tick]]:
     while step * 4 < largest:
         step = _next(step)
     ticks = [
-        Tick(at=round(HEIGHT - BOTTOM - i / 4 * _INNER_HEIGHT, 2), text=short(step * i))
+        Tick(at=_number(HEIGHT - BOTTOM - i / 4 * _INNER_HEIGHT), text=short(step * i))
         for i in range(5)
     ]
     return step * 4, ticks
@@ -156,6 +162,6 @@ def short(number: int) -> str:
 def _times(labels: Sequence[str], step: float) -> list[Tick]:
     every = -(-len(labels) // _MOST_LABELS)
     return [
-        Tick(at=round(LEFT + (i + 0.5) * step, 2), text=labels[i])
+        Tick(at=_number(LEFT + (i + 0.5) * step), text=labels[i])
         for i in range(0, len(labels), max(1, every))
     ]

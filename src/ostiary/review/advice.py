@@ -248,7 +248,7 @@ def _not_called(by: Actor, seen: _Seen) -> Iterator[Advice]:
         by=(queries.By.PROFILE, queries.By.COLLECTION),
         filters={queries.By.PROFILE: frozenset(profile.pk for profile in old)},
     )
-    called = {row.key for row in queries.rows(by, question, now) if row.calls}
+    called = {row.key for row in queries.rows(queries.Asker(by, now), question) if row.calls}
     for profile in old:
         granted = list(profile.collections.all())
         kept = [c for c in granted if (profile.pk, c.pk) in called]

@@ -274,7 +274,9 @@ def _begun(
             by=(queries.By.PROFILE,),
             filters={queries.By.PROFILE: frozenset(sorted(numbers)[:MOST_BEGUN])},
         )
-        for counted in queries.rows(SYSTEM, question, int(datetime.now(UTC).timestamp())):
+        for counted in queries.rows(
+            queries.Asker(SYSTEM, int(datetime.now(UTC).timestamp())), question
+        ):
             found[counted.key[0], since] = counted.calls - counted.refused
     return found
 

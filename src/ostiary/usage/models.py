@@ -153,6 +153,33 @@ class RolledUp(models.Model):
         constraints = [models.UniqueConstraint(fields=["span", "time"], name="one_rolled_up_each")]
 
 
+class Standing(models.Model):
+    """A moment for which it is known what each consumer had called since; see `standings`."""
+
+    #: The start of the year.
+    since = models.BigIntegerField()
+    time = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["since", "time"], name="one_standing_each")]
+        indexes = [models.Index(fields=["time"], name="standing_time")]
+
+
+class StandingPart(models.Model):
+    """The part of a collection (at the level of consumers), or of an endpoint (of profiles)."""
+
+    id = models.BigAutoField(primary_key=True)
+    standing = models.ForeignKey(Standing, on_delete=models.CASCADE, related_name="parts")
+    level = models.SmallIntegerField()
+    part = models.IntegerField()
+    packed = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["standing", "level", "part"], name="one_part_each")
+        ]
+
+
 class Progress(models.Model):
     """How far something has come, Unix seconds UTC."""
 

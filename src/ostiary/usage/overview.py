@@ -6,8 +6,9 @@ from heapq import nlargest
 
 from ostiary.directory.actor import Actor
 from ostiary.usage import outcomes
-from ostiary.usage.queries import By, Question, Row, kept, ranked, rows, with_latencies
+from ostiary.usage.queries import Asker, By, Question, Row, consumers, rows, with_latencies
 from ostiary.usage.spans import Span, following, start_of
+from ostiary.usage.standings import client_of, profile_of
 
 TOP = 10
 DAY = 86_400
@@ -53,20 +54,21 @@ class Overview:
 
 def overview(by: Actor, choice: Choice, now: int) -> Overview:
     """Everything of a dashboard; raises NotFound for what the actor does not see."""
+    asker = Asker(by, now)
     length = choice.end - choice.start
     bucket = Span.HOUR if length <= HOURLY else Span.DAY if length <= DAILY else Span.MONTH
     asked = Question(start=choice.start, end=choice.end, filters=choice.filters())
-    if kept(asked, now).start < start_of(Span.DAY, now) - 89 * DAY and bucket == Span.HOUR:
+    if asker.kept(asked).start < start_of(Span.DAY, now) - 89 * DAY and bucket == Span.HOUR:
         bucket = Span.DAY
     in_time = replace(asked, bucket=bucket)
-    found = rows(by, in_time, now)
-    with_latencies(by, in_time, found, now)
-    course = _every_bucket(found, kept(in_time, now), bucket)
-    refusals, failures = _reasons(rows(by, replace(asked, by=(By.REASON,)), now))
-    clients, profiles = _largest(by, asked, choice, now)
+    found = rows(asker, in_time)
+    with_latencies(asker, in_time, found)
+    course = _every_bucket(found, asker.kept(in_time), bucket)
+    refusals, failures = _reasons(rows(asker, replace(asked, by=(By.REASON,))))
+    clients, profiles = _largest(asker, asked, choice)
     endpoints: list[Row] = []
     if choice.endpoint is None:
-        endpoints = rows(by, replace(asked, by=(By.COLLECTION, By.ENDPOINT)), now)
+        endpoints = rows(asker, replace(asked, by=(By.COLLECTION, By.ENDPOINT)))
     return Overview(
         bucket=bucket, course=course, total=summed(course, ()), refusals=refusals,
         failures=failures, profiles=profiles, clients=clients,
@@ -107,22 +109,24 @@ def _reasons(found: Iterable[Row]) -> tuple[list[tuple[str, int]], list[tuple[st
     return refusals, failures
 
 
-def _largest(by: Actor, asked: Question, choice: Choice, now: int) -> tuple[list[Row], list[Row]]:
+def _largest(asker: Asker, asked: Question, choice: Choice) -> tuple[list[Row], list[Row]]:
     """The largest clients and profiles: all are ranked by their calls, and these looked up."""
     if choice.profile is not None:
         return [], []
     of_profiles = replace(asked, by=(By.CLIENT, By.PROFILE))
-    calls = ranked(by, of_profiles, now)
+    calls = consumers(asker, asked)
     of_clients: dict[int, int] = {}
-    for (client, _), some in calls.items():
+    for one, some in calls.items():
+        client = client_of(one)
         of_clients[client] = of_clients.get(client, 0) + some
-    top_profiles = nlargest(TOP, (key for key in calls if key[1]), key=calls.__getitem__)
+    # In order, so that it is always the same ones of those that have called as much.
+    known = (one for one in sorted(calls) if profile_of(one))
+    top_profiles = nlargest(TOP, known, key=calls.__getitem__)
     profiles = rows(
-        by, of_profiles, now,
-        only={By.CLIENT: [key[0] for key in top_profiles],
-              By.PROFILE: [key[1] for key in top_profiles]},
+        asker, of_profiles,
+        only={By.CLIENT: map(client_of, top_profiles), By.PROFILE: map(profile_of, top_profiles)},
     )  # fmt: skip
     if choice.client is not None:
         return [], profiles
-    top = nlargest(TOP, (client for client in of_clients if client), key=of_clients.__getitem__)
-    return rows(by, replace(asked, by=(By.CLIENT,)), now, only={By.CLIENT: top}), profiles
+    top = nlargest(TOP, sorted(of_clients), key=of_clients.__getitem__)
+    return rows(asker, replace(asked, by=(By.CLIENT,)), only={By.CLIENT: top}), profiles

@@ -4,20 +4,22 @@ The youngest time is read from minutes, the rest from what is rolled up: see `ro
 """
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from django.db import models
 from django.db.models import Q, Sum
 
 from ostiary.directory import access_profiles, clients, collections, endpoints
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.errors import Invalid
-from ostiary.directory.models import AccessProfile, Client, Collection
-from ostiary.usage import latency, outcomes, rollups, upkeep
+from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint
+from ostiary.usage import latency, outcomes, rollups, standings, upkeep
 from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total
 from ostiary.usage.spans import SECONDS, Cover, Level, Span, cover, start_of, time_of
+from ostiary.usage.standings import Consumer, client_of, consumer, profile_of
 
 #: Rows of an answer, before paging: a question with more of them has to be narrowed.
 MOST_ROWS = 200_000
@@ -43,6 +45,12 @@ _LEVELS = (
     (Level.CONSUMER, frozenset({By.CLIENT, By.PROFILE, By.COLLECTION})),
     (Level.PROFILE, frozenset({By.CLIENT, By.PROFILE, By.COLLECTION, By.ENDPOINT})),
 )
+_FINDERS: Mapping[By, Callable[[Actor, int], object]] = {
+    By.CLIENT: clients.find,
+    By.PROFILE: access_profiles.find,
+    By.COLLECTION: collections.find,
+    By.ENDPOINT: endpoints.find,
+}
 #: Sizes of a bucket that may be asked for; none: the whole range is one.
 BUCKETS = (Span.MINUTE, Span.HOUR, Span.DAY, Span.MONTH)
 
@@ -85,31 +93,96 @@ class Row:
         return latency.percentile(self.latencies, share)
 
 
-def kept(question: Question, now: int) -> Question:
-    """The question with its range rounded outwards to what is kept of that age.
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, and when (Unix seconds): what several questions share is looked up once."""
 
-    Raises Invalid where buckets of that size are no longer there.
-    """
-    firsts = upkeep.firsts(now)
-    start, end = question.start, min(question.end, now + 60)
-    start = start_of(Span.MINUTE, start)
-    end = start_of(Span.MINUTE, end + 59)
-    if (
-        question.bucket is not None
-        and question.bucket in firsts
-        and start < (first := firsts[question.bucket])
-    ):
-        if question.bucket != Span.DAY:
-            days = (start_of(Span.DAY, now) - start_of(Span.DAY, first)) // DAY
-            raise Invalid(
-                {"from": [f"must be within {days} days for a bucket of this size, or of a day"]}
-            )
-        start = first
-    start = max(start, firsts[Span.DAY])
-    return Question(
-        start=_rounded(start, firsts, up=False), end=_rounded(end, firsts, up=True),
-        bucket=question.bucket, by=question.by, filters=question.filters,
-    )  # fmt: skip
+    by: Actor
+    now: int
+    #: What was asked for and may be seen.
+    _seen: set[tuple[By, int]] = field(default_factory=set, init=False)
+    _clients: dict[frozenset[int], frozenset[int]] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def firsts(self) -> Mapping[Span, int]:
+        return upkeep.firsts(self.now)
+
+    @cached_property
+    def there(self) -> Mapping[Span, tuple[int, int]]:
+        return rollups.there()
+
+    def kept(self, question: Question) -> Question:
+        """The question with its range rounded outwards to what is kept of that age.
+
+        Raises NotFound where a filter names what the actor does not see, Invalid where buckets of
+        that size are no longer there.
+        """
+        self._check_visible(question)
+        firsts, bucket = self.firsts, question.bucket
+        start, end = question.start, min(question.end, self.now + 60)
+        start = start_of(Span.MINUTE, start)
+        end = start_of(Span.MINUTE, end + 59)
+        if bucket is not None and bucket in firsts and start < (first := firsts[bucket]):
+            if bucket != Span.DAY:
+                days = (start_of(Span.DAY, self.now) - start_of(Span.DAY, first)) // DAY
+                raise Invalid(
+                    {"from": [f"must be within {days} days for a bucket of this size, or of a day"]}
+                )
+            start = first
+        start = max(start, firsts[Span.DAY])
+        return replace(
+            question,
+            start=_rounded(start, firsts, up=False),
+            end=_rounded(end, firsts, up=True),
+        )
+
+    def _check_visible(self, question: Question) -> None:
+        """What the actor does not see does not exist; an admin may ask for what was deleted."""
+        if self.by.admin:
+            return
+        for column, find in _FINDERS.items():
+            for value in question.filters.get(column, ()):
+                if (column, value) not in self._seen:
+                    find(self.by, value)
+                    self._seen.add((column, value))
+
+    def scope(self, level: Level) -> Q:
+        """Rows of projects that the actor sees; a credential that is nobody's is for admins."""
+        if self.by.admin:
+            return Q()
+        if level in rollups.OF_PROJECTS:
+            own_projects = Q(project_id__in=self.by.project_ids)
+            return Q(project_id__gt=0) if self.by.sees_all else own_projects
+        if self.by.sees_all:
+            return ~Q(client_id=0, collection_id=0)
+        own = Client.objects.visible_to(self.by).values("pk")
+        own_collections = Collection.objects.visible_to(self.by).values("pk")
+        return Q(client_id__in=own) | Q(client_id=0, collection_id__in=own_collections)
+
+    def narrowed(self, found: models.QuerySet[Any], question: Question) -> models.QuerySet[Any]:
+        """Rows that the question's filters let through."""
+        for column, values in question.filters.items():
+            found = found.filter(**{f"{column.value}__in": values})
+        profile_ids = question.filters.get(By.PROFILE)
+        if profile_ids and By.CLIENT not in question.filters:
+            # The client leads to a profile's rows by an index.
+            if profile_ids not in self._clients:
+                profiles = AccessProfile.objects.filter(pk__in=profile_ids)
+                known = dict(profiles.values_list("pk", "client_id"))
+                all_known = len(known) == len(profile_ids)
+                self._clients[profile_ids] = frozenset(known.values() if all_known else ())
+            if self._clients[profile_ids]:
+                found = found.filter(client_id__in=self._clients[profile_ids])
+        return found
+
+    def covered(self, question: Question) -> Cover:
+        """The stretches that are the question's range."""
+        there = dict(self.there)
+        longest = Span.MONTH if question.bucket is None else question.bucket
+        if question.bucket == Span.MONTH:
+            # Weeks reach over the ends of months.
+            del there[Span.WEEK]
+        return cover(question.start, question.end, there=there, longest=longest)
 
 
 def _rounded(time: int, firsts: Mapping[Span, int], *, up: bool) -> int:
@@ -122,79 +195,131 @@ def _rounded(time: int, firsts: Mapping[Span, int], *, up: bool) -> int:
     return down if down == time or not up else start_of(span, time + SECONDS[span] - 1)
 
 
-def ranked(by: Actor, question: Question, now: int) -> dict[tuple[int, ...], int]:
-    """Calls by group, of a question without buckets: cheap enough to rank very many groups."""
-    _check_visible(by, question)
-    asked = kept(question, now)
-    covered = _covered(asked)
+def consumers(asker: Asker, question: Question) -> dict[Consumer, int]:
+    """Calls by consumer, of all known clients: cheap enough to rank very many."""
+    asked = replace(asker.kept(question), bucket=None, by=(By.CLIENT, By.PROFILE))
+    known = _standings(asked)
     model, level = _source(asked)
+    covers = [asker.covered(replace(asked, start=start, end=end)) for start, end in known.rest]
     sources = [
-        _rows_of(model).filter(_scope(by, level), slot__in=part)
-        for part in _chunks(covered.slots(level))
+        _rows_of(model).filter(asker.scope(level), slot__in=part)
+        for part in _chunks([slot for covered in covers for slot in covered.slots(level)])
     ]
     sources += [
-        MinuteCount.objects.filter(_scope(by, Level.PROFILE), time__gte=start, time__lt=end)
+        MinuteCount.objects.filter(asker.scope(Level.PROFILE), time__gte=start, time__lt=end)
+        for covered in covers
         for start, end in covered.minutes
     ]
-    columns = [column.value for column in asked.by]
-    found: dict[tuple[int, ...], int] = {}
+    found = known.calls
+    if not asker.by.sees_all:
+        own = set(Client.objects.visible_to(asker.by).values_list("pk", flat=True))
+        found = {one: some for one, some in found.items() if client_of(one) in own}
     for source in sources:
-        counted = _narrowed(source, asked).order_by().values_list(*columns)
-        for *key, calls in counted.annotate(Sum("calls")):
-            group = tuple(key)
-            found[group] = found.get(group, 0) + calls
-    return found
+        known_clients = asker.narrowed(source, asked).filter(client_id__gt=0).order_by()
+        counted = known_clients.values_list("client_id", "profile_id").annotate(Sum("calls"))
+        for client, profile, calls in counted.iterator(chunk_size=5000):
+            one = consumer(client, profile)
+            found[one] = found.get(one, 0) + calls
+    return {one: some for one, some in found.items() if some}
+
+
+def _standings(asked: Question) -> standings.Standings:
+    """What is known of a question from standings: nothing where other rows are fewer."""
+    collection, endpoint = (asked.filters.get(c, frozenset()) for c in (By.COLLECTION, By.ENDPOINT))
+    fits = asked.filters.keys() <= {By.COLLECTION, By.ENDPOINT}
+    if endpoint and collection:
+        # Its collection says no more than the endpoint does.
+        of_it = Endpoint.objects.filter(pk__in=endpoint, collection_id__in=collection)
+        fits = fits and of_it.count() == len(endpoint)
+    if not fits or len(endpoint or collection) > 1:
+        return standings.Standings(rest=[(asked.start, asked.end)])
+    level = Level.PROFILE if endpoint else Level.CONSUMER
+    return standings.read(level, next(iter(endpoint or collection), None), asked.start, asked.end)
 
 
 def rows(
-    by: Actor, question: Question, now: int, *, only: Mapping[By, Iterable[int]] | None = None
+    asker: Asker, question: Question, *, only: Mapping[By, Iterable[int]] | None = None
 ) -> list[Row]:
     """The answer, without latencies; by time, then the most calls first. `only`: just some groups.
 
     Raises NotFound where a filter names what the actor does not see, Invalid for a question whose
     answer is too long or no longer kept.
     """
-    _check_visible(by, question)
-    asked = kept(question, now)
+    asked = asker.kept(question)
     found = _Found(asked)
     some = Q(**{f"{column.value}__in": set(values) for column, values in (only or {}).items()})
-    covered = _covered(asked)
+    covered = asker.covered(asked)
     model, level = _source(asked)
     for part in _chunks(covered.slots(level)):
-        at = _rows_of(model).filter(_scope(by, level), some, slot__in=part)
-        found.add(_narrowed(at, asked), model, time="slot")
+        at = _rows_of(model).filter(asker.scope(level), some, slot__in=part)
+        found.add(asker.narrowed(at, asked), model, time="slot")
     for start, end in covered.minutes:
         counts = MinuteCount.objects.filter(
-            _scope(by, Level.PROFILE), some, time__gte=start, time__lt=end
+            asker.scope(Level.PROFILE), some, time__gte=start, time__lt=end
         )
-        found.add(_narrowed(counts, asked), MinuteCount, time="time")
+        found.add(asker.narrowed(counts, asked), MinuteCount, time="time")
     return sorted(found.rows.values(), key=lambda row: (row.time or 0, -row.calls, row.key))
 
 
-def with_latencies(by: Actor, question: Question, chosen: Sequence[Row], now: int) -> None:
+def some_rows(asker: Asker, question: Question, *, first: int, most: int) -> tuple[list[Row], int]:
+    """The rows from `first` on, `most` of them, as `rows` has them, and how many there are.
+
+    Where very many consumers are told apart, all are ranked and only these looked up.
+    """
+    of_consumers = {By.CLIENT, By.PROFILE}
+    if (
+        question.bucket is not None
+        or not set(question.by)
+        or not set(question.by) <= of_consumers
+        or not question.filters.keys() <= {By.COLLECTION, By.ENDPOINT}
+    ):
+        found = rows(asker, question)
+        return found[first : first + most], len(found)
+    calls: dict[tuple[int, ...], int] = {}
+    clients_of: dict[tuple[int, ...], set[int]] = {}
+    for one, some in consumers(asker, question).items():
+        client = client_of(one)
+        values = {By.CLIENT: client, By.PROFILE: profile_of(one)}
+        group = tuple(values[column] for column in question.by)
+        calls[group] = calls.get(group, 0) + some
+        clients_of.setdefault(group, set()).add(client)
+    for row in rows(asker, question, only={By.CLIENT: [0]}):
+        calls[row.key] = calls.get(row.key, 0) + row.calls
+        clients_of.setdefault(row.key, set()).add(0)
+    chosen = sorted(calls, key=lambda group: (-calls[group], group))[first : first + most]
+    only: dict[By, set[int]] = {
+        column: {group[position] for group in chosen} for position, column in enumerate(question.by)
+    }
+    # By the client an index leads to the rows.
+    only[By.CLIENT] = {client for group in chosen for client in clients_of[group]}
+    found = rows(asker, question, only=only) if chosen else []
+    return [row for row in found if row.key in set(chosen)], len(calls)
+
+
+def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> None:
     """Fill the latencies of some rows of an answer; nothing where it is told apart by outcome."""
-    asked = kept(question, now)
+    asked = asker.kept(question)
     if not chosen or asked.told_apart & _OF_OUTCOMES:
         return
     wanted = {(row.time, row.key): row.latencies for row in chosen}
     only = Q()
     for position, column in enumerate(asked.by):
         only &= Q(**{f"{column.value}__in": {row.key[position] for row in chosen}})
-    covered = _covered(asked)
+    covered = asker.covered(asked)
     _, level = _source(asked)
     columns = [column.value for column in asked.by]
     for part in _chunks(covered.slots(level)):
-        at = Total.objects.filter(_scope(by, level), only, slot__in=part).exclude(latencies=b"")
-        stored = _narrowed(at, asked).values_list("slot", "latencies", *columns)
+        at = Total.objects.filter(asker.scope(level), only, slot__in=part).exclude(latencies=b"")
+        stored = asker.narrowed(at, asked).values_list("slot", "latencies", *columns)
         for slot, packed, *key in stored.iterator(chunk_size=5000):
             into = wanted.get((_bucket(asked, time_of(slot)), tuple(key)))
             if into is not None:
                 latency.add_packed(bytes(packed), into)
     for start, end in covered.minutes:
         timed = MinuteLatency.objects.filter(
-            _scope(by, Level.PROFILE), only, time__gte=start, time__lt=end
+            asker.scope(Level.PROFILE), only, time__gte=start, time__lt=end
         )
-        counted = _narrowed(timed, asked).values_list("time", "bucket", *columns)
+        counted = asker.narrowed(timed, asked).values_list("time", "bucket", *columns)
         for time, bucket, *rest in counted.annotate(Sum("calls")).order_by():
             *key, calls = rest
             into = wanted.get((_bucket(asked, time), tuple(key)))
@@ -206,10 +331,9 @@ def calls_of_clients(client_ids: Iterable[int], days: int, now: int) -> dict[int
     """Calls of some clients in the last days, today's included; for those that are on a page."""
     ids = frozenset(client_ids)
     start = start_of(Span.DAY, now) - (days - 1) * DAY
-    question = kept(
-        Question(start=start, end=now + 1, by=(By.CLIENT,), filters={By.CLIENT: ids}), now
-    )
-    covered, found = _covered(question), dict.fromkeys(ids, 0)
+    asker = Asker(SYSTEM, now)
+    question = asker.kept(Question(start=start, end=now + 1, filters={By.CLIENT: ids}))
+    covered, found = asker.covered(question), dict.fromkeys(ids, 0)
     slots = covered.slots(Level.CONSUMER)
     sources: list[models.QuerySet[Any]] = [
         Total.objects.filter(slot__in=slots, client_id__in=ids),
@@ -224,30 +348,6 @@ def calls_of_clients(client_ids: Iterable[int], days: int, now: int) -> dict[int
     return found
 
 
-def _check_visible(by: Actor, question: Question) -> None:
-    """What the actor does not see does not exist; an admin may ask for what was deleted."""
-    if by.admin:
-        return
-    finders: dict[By, Any] = {
-        By.CLIENT: clients.find,
-        By.PROFILE: access_profiles.find,
-        By.COLLECTION: collections.find,
-        By.ENDPOINT: endpoints.find,
-    }
-    for column, find in finders.items():
-        for value in question.filters.get(column, ()):
-            find(by, value)
-
-
-def _covered(question: Question) -> Cover:
-    until = rollups.until()
-    longest = Span.MONTH if question.bucket is None else question.bucket
-    if question.bucket == Span.MONTH:
-        # Weeks reach over the ends of months.
-        del until[Span.WEEK]
-    return cover(question.start, question.end, until=until, longest=longest)
-
-
 def _rows_of(model: type[Total | Outcome]) -> models.QuerySet[Any]:
     return Total.objects.all() if model is Total else Outcome.objects.all()
 
@@ -258,33 +358,6 @@ def _source(question: Question) -> tuple[type[Total | Outcome], Level]:
         return Total, next(level for level, tells in _LEVELS if ids <= tells)
     kept_at = rollups.OUTCOME_LEVELS
     return Outcome, next(level for level, tells in _LEVELS if ids <= tells and level in kept_at)
-
-
-def _scope(by: Actor, level: Level) -> Q:
-    """Rows of projects that the actor sees; a credential that is nobody's is for admins alone."""
-    if by.admin:
-        return Q()
-    if level in rollups.OF_PROJECTS:
-        return Q(project_id__gt=0) if by.sees_all else Q(project_id__in=by.project_ids)
-    if by.sees_all:
-        return ~Q(client_id=0, collection_id=0)
-    own = Client.objects.visible_to(by).values("pk")
-    own_collections = Collection.objects.visible_to(by).values("pk")
-    return Q(client_id__in=own) | Q(client_id=0, collection_id__in=own_collections)
-
-
-def _narrowed(found: models.QuerySet[Any], question: Question) -> models.QuerySet[Any]:
-    for column, values in question.filters.items():
-        found = found.filter(**{f"{column.value}__in": values})
-    profile_ids = question.filters.get(By.PROFILE)
-    if profile_ids and By.CLIENT not in question.filters:
-        # The client leads to a profile's rows by an index.
-        known = dict(
-            AccessProfile.objects.filter(pk__in=profile_ids).values_list("pk", "client_id")
-        )
-        if len(known) == len(profile_ids):
-            found = found.filter(client_id__in=set(known.values()))
-    return found
 
 
 def _bucket(question: Question, time: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Minutes become hours, hours days, days weeks and months.
+"""Minutes become ten minutes and hours, hours days, days weeks and months.
 
 A stretch is always added up whole from its source, and only what differs from the rows that are
 there is written: late rows, crashes and repetitions are harmless. docs/decisions says why so.
@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 from django.db import models, transaction
 from django.db.models import Sum
 
-from ostiary.usage import latency, outcomes
+from ostiary.usage import latency, outcomes, standings
 from ostiary.usage.belonging import Projects
 from ostiary.usage.models import (
     MinuteCount,
@@ -21,16 +21,16 @@ from ostiary.usage.models import (
     RolledUp,
     Total,
 )
-from ostiary.usage.spans import Level, Span, following, slot, start_of, within
+from ostiary.usage.spans import BY_LENGTH, Level, Span, following, slot, start_of, within
 
 R = TypeVar("R", bound=models.Model)
 
 #: Rows that one transaction writes: more would hold up every other writer.
 BATCH = 500
-#: From what a span is added up, and what is added up from it.
+#: From what a span is added up, unless from minutes, and what is added up from it.
 SOURCE = {Span.DAY: Span.HOUR, Span.WEEK: Span.DAY, Span.MONTH: Span.DAY}
 _LARGER = {Span.HOUR: (Span.DAY,), Span.DAY: (Span.WEEK, Span.MONTH)}
-ROLLED_UP = (Span.HOUR, Span.DAY, Span.WEEK, Span.MONTH)
+ROLLED_UP = BY_LENGTH[1:]
 
 
 class Ids(NamedTuple):
@@ -159,7 +159,7 @@ OF_PROJECTS = (Level.ENDPOINT, Level.PROJECT)
 def roll_up(span: Span, start: int, projects: Projects, *, seen: str = "") -> bool:
     """Add one stretch up from its source; whether anything of it has changed."""
     end = following(span, start)
-    book = _of_minutes(start, end) if span == Span.HOUR else _of(SOURCE[span], start, end)
+    book = _of(SOURCE[span], start, end) if span in SOURCE else _of_minutes(start, end)
     changed = store(span, start, book, projects, tuple(Level))
     RolledUp.objects.update_or_create(
         span=span, time=start, defaults={"seen": seen, "stale": False, "moved": False}
@@ -193,6 +193,8 @@ def store(span: Span, start: int, book: Book, projects: Projects, levels: Iterab
 
 
 def _make_stale(span: Span, start: int) -> None:
+    if span == Span.HOUR:
+        standings.forget(after=start)
     for larger in _LARGER.get(span, ()):
         RolledUp.objects.update_or_create(
             span=larger, time=start_of(larger, start), defaults={"stale": True}
@@ -275,3 +277,10 @@ def until() -> dict[Span, int]:
     """How far each span is rolled up: everything before is."""
     stored = dict(Progress.objects.values_list("name", "until"))
     return {span: stored.get(span.name, 0) for span in ROLLED_UP}
+
+
+def there() -> dict[Span, tuple[int, int]]:
+    """From when to when each span may be read: ten minutes only where there is no hour yet."""
+    reached = until()
+    first = {Span.TEN_MINUTES: reached[Span.HOUR]}
+    return {span: (first.get(span, 0), end) for span, end in reached.items()}

@@ -10,13 +10,17 @@ from datetime import UTC, datetime
 
 
 class Span(enum.IntEnum):
-    """The number is stored; a longer span has a larger one."""
+    """The number is stored; `BY_LENGTH` has their order."""
 
     MINUTE = 0
     HOUR = 1
     DAY = 2
     WEEK = 3
     MONTH = 4
+    TEN_MINUTES = 5
+
+
+BY_LENGTH = (Span.MINUTE, Span.TEN_MINUTES, Span.HOUR, Span.DAY, Span.WEEK, Span.MONTH)
 
 
 class Level(enum.IntEnum):
@@ -32,10 +36,16 @@ class Level(enum.IntEnum):
     PROJECT = 4
 
 
-SECONDS = {Span.MINUTE: 60, Span.HOUR: 3600, Span.DAY: 86_400, Span.WEEK: 7 * 86_400}
+SECONDS = {
+    Span.MINUTE: 60,
+    Span.TEN_MINUTES: 600,
+    Span.HOUR: 3600,
+    Span.DAY: 86_400,
+    Span.WEEK: 7 * 86_400,
+}
 #: The first Monday of Unix time: 5 January 1970.
 _MONDAY = 4 * 86_400
-_HOURS = 32  # bits: enough for 490,000 years
+_TIMES = 32  # bits: enough for 490,000 years of hours
 
 
 def start_of(span: Span, time: int) -> int:
@@ -66,12 +76,17 @@ def within(span: Span, start: int, end: int) -> Iterator[int]:
 
 def slot(level: Level, span: Span, time: int) -> int:
     """The number under which rows of a level and a stretch are stored; in order of time."""
-    return ((level << 3 | span) << _HOURS) + time // 3600
+    return ((level << 3 | span) << _TIMES) + time // _unit(span)
 
 
 def time_of(number: int) -> int:
     """When the stretch of a slot began."""
-    return (number & ((1 << _HOURS) - 1)) * 3600
+    return (number & ((1 << _TIMES) - 1)) * _unit(number >> _TIMES & 7)
+
+
+def _unit(span: int) -> int:
+    """Seconds by which a slot counts time."""
+    return 600 if span == Span.TEN_MINUTES else 3600
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,16 +100,20 @@ class Cover:
         return [slot(level, span, time) for span, time in self.rolled_up]
 
 
-def cover(start: int, end: int, *, until: Mapping[Span, int], longest: Span) -> Cover:
-    """Cover a range with the longest stretches there are; `until`: how far each is rolled up."""
+def cover(start: int, end: int, *, there: Mapping[Span, tuple[int, int]], longest: Span) -> Cover:
+    """Cover a range with the longest stretches; `there`: from when to when each is rolled up."""
     found = Cover()
-    spans = [span for span in sorted(until, reverse=True) if Span.MINUTE < span <= longest]
-    _cover(start, end, spans, until, found)
+    longer = BY_LENGTH[1 : BY_LENGTH.index(longest) + 1]
+    _cover(start, end, [span for span in reversed(longer) if span in there], there, found)
     return found
 
 
 def _cover(
-    start: int, end: int, spans: list[Span], until: Mapping[Span, int], found: Cover
+    start: int,
+    end: int,
+    spans: list[Span],
+    there: Mapping[Span, tuple[int, int]],
+    found: Cover,
 ) -> None:
     if start >= end:
         return
@@ -102,10 +121,11 @@ def _cover(
         found.minutes.append((start, end))
         return
     span, *shorter = spans
-    times = list(within(span, start, min(end, until[span])))
+    first, until = there[span]
+    times = list(within(span, max(start, first), min(end, until)))
     if not times:
-        _cover(start, end, shorter, until, found)
+        _cover(start, end, shorter, there, found)
         return
-    _cover(start, times[0], shorter, until, found)
+    _cover(start, times[0], shorter, there, found)
     found.rolled_up += [(span, time) for time in times]
-    _cover(following(span, times[-1]), end, shorter, until, found)
+    _cover(following(span, times[-1]), end, shorter, there, found)

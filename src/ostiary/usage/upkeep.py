@@ -9,7 +9,7 @@ from django.db import models, transaction
 from django.db.models import Count, F, Max, Min, Sum
 
 from ostiary.directory import workspace
-from ostiary.usage import rollups
+from ostiary.usage import rollups, standings
 from ostiary.usage.belonging import Projects, projects
 from ostiary.usage.models import (
     DecisionTrace,
@@ -19,9 +19,10 @@ from ostiary.usage.models import (
     Outcome,
     Progress,
     RolledUp,
+    Standing,
     Total,
 )
-from ostiary.usage.spans import Level, Span, following, slot, start_of
+from ostiary.usage.spans import SECONDS, Level, Span, following, slot, start_of
 
 #: Seconds that an hour is waited for after its end: the collector's last rows of it come then.
 GRACE = 90
@@ -54,6 +55,7 @@ def run(now: int) -> None:
             RolledUp.objects.update(moved=True)
         _roll_up(now, belongs, go_on)
         _share_anew(belongs, go_on)
+        _bring_up_standings(now, go_on)
         delete_old(now)
     finally:
         Progress.objects.filter(name="lease").update(until=0)
@@ -70,7 +72,7 @@ def _roll_up(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
     over = start_of(Span.HOUR, now - GRACE)
     first = MinuteCount.objects.aggregate(first=Min("time"))["first"]
     begin = min(over, over if first is None else start_of(Span.HOUR, first))
-    for span in rollups.ROLLED_UP:
+    for span in (Span.HOUR, *rollups.SOURCE):
         stored = rollups.progress(span.name)
         reached = start_of(span, begin) if stored is None else stored
         if span != Span.HOUR:
@@ -81,6 +83,20 @@ def _roll_up(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
             _reached(span, following(span, start))
             go_on()
         _reached(span, max(reached, end))
+    _ten_minutes(now, belongs, go_on)
+
+
+def _ten_minutes(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
+    """The stretches of ten minutes that are over, of hours that are not; late rows too."""
+    start = rollups.progress(Span.HOUR.name) or 0
+    end = max(start, start_of(Span.TEN_MINUTES, now - GRACE))
+    rows = RolledUp.objects.filter(span=Span.TEN_MINUTES, time__gte=start)
+    before = dict(rows.values_list("time", "seen"))
+    for time_, seen in sorted(_seen(start, end, SECONDS[Span.TEN_MINUTES]).items()):
+        if before.get(time_) != seen:
+            rollups.roll_up(Span.TEN_MINUTES, time_, belongs, seen=seen)
+            go_on()
+    _reached(Span.TEN_MINUTES, end)
 
 
 def _reached(span: Span, until: int) -> None:
@@ -90,25 +106,25 @@ def _reached(span: Span, until: int) -> None:
 def _begun(span: Span, start: int, end: int) -> list[tuple[int, str]]:
     """Stretches of a range that have anything to add up, and what their minutes come to."""
     if span == Span.HOUR:
-        return sorted(_seen(start, end).items())
+        return sorted(_seen(start, end, SECONDS[span]).items())
     source = RolledUp.objects.filter(span=rollups.SOURCE[span], time__gte=start, time__lt=end)
     return [
         (t, "") for t in sorted({start_of(span, t) for t in source.values_list("time", flat=True)})
     ]
 
 
-def _seen(start: int, end: int) -> dict[int, str]:
-    """What the minutes of each hour add up to. Counts only grow, so a late one changes it."""
-    hour = F("time") - F("time") % 3600
+def _seen(start: int, end: int, seconds: int) -> dict[int, str]:
+    """What the minutes of each stretch add up to. Counts only grow, so a late one changes it."""
+    stretch = F("time") - F("time") % seconds
     found: dict[int, str] = {}
     sums = (Count("pk"), Sum("calls"), Sum("bytes_in"), Sum("bytes_out"))
     counts = MinuteCount.objects.filter(time__gte=start, time__lt=end)
-    for start_of_hour, *values in counts.values_list(hour).annotate(*sums).order_by():
-        found[start_of_hour] = ",".join(map(str, values))
+    for begun, *values in counts.values_list(stretch).annotate(*sums).order_by():
+        found[begun] = ",".join(map(str, values))
     timed = MinuteLatency.objects.filter(time__gte=start, time__lt=end)
-    for start_of_hour, *values in timed.values_list(hour).annotate(*sums[:2]).order_by():
-        counted = found.get(start_of_hour, "")
-        found[start_of_hour] = f"{counted};{','.join(map(str, values))}"
+    for begun, *values in timed.values_list(stretch).annotate(*sums[:2]).order_by():
+        counted = found.get(begun, "")
+        found[begun] = f"{counted};{','.join(map(str, values))}"
     return found
 
 
@@ -127,7 +143,7 @@ def _late_hours(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
         Progress.objects.filter(name="looked").update(until=now)
     rows = RolledUp.objects.filter(span=Span.HOUR, time__gte=start)
     before = dict(rows.values_list("time", "seen"))
-    for hour, seen in sorted(_seen(start, reached).items()):
+    for hour, seen in sorted(_seen(start, reached, SECONDS[Span.HOUR]).items()):
         if before.get(hour) != seen:
             rollups.roll_up(Span.HOUR, hour, belongs, seen=seen)
             go_on()
@@ -145,6 +161,18 @@ def _share_anew(belongs: Projects, go_on: Callable[[], None]) -> None:
     for span, start in list(moved.values_list("span", "time")[:MOST_SHARED]):
         rollups.share_anew(Span(span), start, belongs)
         go_on()
+
+
+def _bring_up_standings(now: int, go_on: Callable[[], None]) -> None:
+    rolled_up = RolledUp.objects.filter(span__in=(Span.HOUR, Span.DAY))
+    first = rolled_up.aggregate(first=Min("time"))["first"]
+    if first is None:
+        return
+    begin = max(start_of(Span.DAY, first), firsts(now)[Span.DAY])
+    reached = rollups.until()
+    standings.bring_up(
+        begin=begin, days=reached[Span.DAY], hours=reached[Span.HOUR], go_on=go_on
+    )  # fmt: skip
 
 
 def firsts(now: int) -> dict[Span, int]:
@@ -176,13 +204,19 @@ def _old(now: int) -> Iterator[models.QuerySet[models.Model]]:
     yield MinuteCount.objects.filter(time__lt=minutes)
     yield MinuteLatency.objects.filter(time__lt=minutes)
     hours, days = min(first[Span.HOUR], reached[Span.DAY]), first[Span.DAY]
-    for span, end in ((Span.HOUR, hours), (Span.DAY, days), (Span.WEEK, days), (Span.MONTH, days)):
+    ends = {
+        # An hour longer than they are read: by who began to before there was the hour.
+        Span.TEN_MINUTES: reached[Span.HOUR] - 3600,
+        Span.HOUR: hours, Span.DAY: days, Span.WEEK: days, Span.MONTH: days,
+    }  # fmt: skip
+    for span, end in ends.items():
         # A week that reaches into what is kept is cut off with the week that begins in it.
         for level in Level:
             slots = {"slot__gte": slot(level, span, 0), "slot__lt": slot(level, span, end)}
             yield Total.objects.filter(**slots)
             yield Outcome.objects.filter(**slots)
         yield RolledUp.objects.filter(span=span, time__lt=end)
+    yield Standing.objects.filter(time__lt=days)
     since = (now - kept.request_log_days * DAY) * 1000
     yield LoggedCall.objects.filter(at_ms__lt=since)
     yield DecisionTrace.objects.filter(at_ms__lt=since)
