@@ -6,9 +6,13 @@ one per cent on any machine. The cost of a group of rules is what the count fall
 
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.stage import Stage, free_port
@@ -62,6 +66,84 @@ def count(folder: Path, port: int, uris: Path, *headers: str) -> float:
     return (totals[1] - totals[0]) / (LONG - SHORT)
 
 
+#: What callers, upstreams and owners are promised of every call, with nothing decided and every value
+#: a constant: the headers, the log line, three rows counted on, the target rewritten. No rules of
+#: ours can cost less.
+PROMISED = """
+global
+  nbthread 1
+ring lines
+  format raw
+  maxlen 4096
+  size 1048576
+  timeout connect 1s
+  timeout server 1h
+  server collector unix@{folder}/log.sock log-proto octet-count
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 30s
+  timeout http-keep-alive 60s
+backend leases
+  stick-table type string len 192 size 1k store gpt(20),gpc(10),bytes_in_cnt,bytes_out_cnt
+backend rate
+  stick-table type integer size 1k store gpc(1)
+backend quota
+  stick-table type integer size 1k store gpc(1)
+frontend f
+  bind 127.0.0.1:{port}
+  log ring@lines len 4096 format raw local0 info
+  log-format "%ID %ST %U %B"
+  unique-id-format %Ts-%ms-%rt
+  unique-id-header X-Ostiary-Request-Id
+  default_backend b
+backend b
+  http-request track-sc0 req.fhdr(api-token) table leases
+  http-request track-sc1 int(1) table rate
+  http-request track-sc2 int(1) table quota
+  http-request sc-inc-gpc(0,0)
+  http-request sc-inc-gpc(0,1)
+  http-request sc-inc-gpc(0,2)
+  http-request del-header ^(x-ostiary-.*|authorization|api-token)$ -m reg
+  http-request add-header X-Ostiary-Client 1
+  http-request add-header X-Ostiary-Profile 1
+  option forwardfor
+  http-request set-uri /%[pathq,field(3,/,0)]
+  http-request set-header Host upstream
+  http-after-response add-header RateLimit "\\"rate\\";r=999999;t=60, \\"quota\\";r=99999999;t=600000"
+  http-after-response add-header RateLimit-Policy "\\"rate\\";q=1000000;w=60, \\"quota\\";q=100000000"
+  http-after-response add-header X-RateLimit-Limit 1000000
+  http-after-response add-header X-RateLimit-Remaining 999999
+  http-after-response add-header X-RateLimit-Reset 60
+  server s 127.0.0.1:{upstream}
+"""
+
+
+@contextmanager
+def drain(path: Path) -> Iterator[None]:
+    """Take what is sent to a Unix socket, as the collector would."""
+
+    def take(connection: socket.socket) -> None:
+        while connection.recv(65_536):
+            pass
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=take, args=(connection,), daemon=True).start()
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        threading.Thread(target=serve, daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def copied(stage: Stage, target: Path, port: int, *, without: str = "") -> None:
     """The product's own configuration, on a port of its own and without some of its rules."""
     shutil.copytree(stage.data / "run" / "gateway", target, dirs_exist_ok=True)
@@ -87,6 +169,12 @@ def main() -> None:
         (folder / "bare" / "haproxy.cfg").write_text(bare_text)
         bare = count(folder / "bare", port, uris)
         print(f"bare HAProxy: {bare:,.0f} instructions per call")
+        (folder / "promised").mkdir()
+        with drain(folder / "promised" / "log.sock"):
+            text = PROMISED.format(folder=folder / "promised", port=port, upstream=server)
+            (folder / "promised" / "haproxy.cfg").write_text(text)
+            least = count(folder / "promised", port, uris, "API-TOKEN: any")
+        print(f"what is promised, nothing decided: {least:,.0f}, {least / bare:.2f} times bare")
         for endpoints in (30, 1000):
             with product() as stage:
                 limits = {"rate": (1_000_000, "minute"), "quota": (100_000_000, "month")}
@@ -101,6 +189,16 @@ def main() -> None:
                     f"everything, {endpoints} endpoints: {full:,.0f}, {full / bare:.2f} times bare"
                 )
                 if endpoints == 30:
+                    copied(stage, folder / "busy", port)
+                    text = (folder / "busy" / "haproxy.cfg").read_text()
+                    (folder / "busy" / "haproxy.cfg").write_text(
+                        re.sub(r"fe_req_rate\(gateway\) gt \d+", "fe_req_rate(gateway) gt 0", text)
+                    )
+                    busy = count(folder / "busy", port, uris, token)
+                    print(
+                        f"everything, above the rate of log lines: {busy:,.0f},"
+                        f" {busy / bare:.2f} times bare"
+                    )
                     for name, pattern in GROUPS.items():
                         shutil.rmtree(folder / "less", ignore_errors=True)
                         copied(stage, folder / "less", port, without=pattern)

@@ -56,6 +56,8 @@ class Settings:
     otlp_endpoint: str
     #: Seconds after which a provider's keys are asked for again.
     key_set_seconds: int
+    #: Calls a second of a gateway up to which each has a log line.
+    log_rate: int
 
     @property
     def run(self) -> Path:
@@ -166,6 +168,7 @@ NAMES = frozenset({
     "OSTIARY_SECURE_COOKIES",
     "OSTIARY_TOKEN_RATE",
     "OSTIARY_KEY_SET_SECONDS",
+    "OSTIARY_LOG_RATE",
     "OSTIARY_LOG_FORMAT",
     "OSTIARY_OTLP_ENDPOINT",
 })  # fmt: skip
@@ -204,6 +207,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         key_set_seconds=_count(
             "OSTIARY_KEY_SET_SECONDS", value.get("OSTIARY_KEY_SET_SECONDS", "300")
         ),
+        log_rate=_count("OSTIARY_LOG_RATE", value.get("OSTIARY_LOG_RATE", "3200")),
         log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
         otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", value.get("OSTIARY_OTLP_ENDPOINT", "")),
         rate_per_token=_count("OSTIARY_TOKEN_RATE", rate) if rate else None,

@@ -1,5 +1,8 @@
 """Lines of the request log: framed, read whatever they hold, and sampled by what they say."""
 
+import time
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,12 +10,20 @@ from hypothesis import strategies as st
 from ostiary.access.reasons import Reason
 from ostiary.collector.journal import CALLS, REFUSALS, WAITING, Journal
 from ostiary.collector.lines import BadFrame, Frames, read
-from ostiary.gateway.leases import code
+from ostiary.gateway.leases import ONE_OF, code
 
 
-def a_line(number: int = 1, *, second: int = 1000, status: int = 200, more: str = "-") -> bytes:
+def a_line(
+    number: int = 1,
+    *,
+    second: int = 1000,
+    status: int = 200,
+    one: str = "-",
+    address: str = "C0000207",
+    more: str = "-",
+) -> bytes:
     return (
-        f"{second} 120 {second}-120-{number} {status} e5;c4;up_0;-;0 9 0 192.0.2.7 3 100 200 {more}"
+        f"{second}-120-{number} {status} e5;c4;up_0;-;0 9 0 {one} {address} 3 100 200 {more}"
     ).encode()
 
 
@@ -82,6 +93,37 @@ def test_what_a_watched_list_would_have_refused_is_told_of_each_call() -> None:
     line = read(a_line().replace(b" 9 0 ", b" 9 22 "))
     assert line is not None
     assert (line.would, line.reason) == (22, 0)
+
+
+@given(st.ip_addresses())
+def test_addresses_are_read_from_their_digits(address: IPv4Address | IPv6Address) -> None:
+    line = read(a_line(address=address.packed.hex().upper()))
+    assert line is not None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    assert line.address == str(mapped or address)
+
+
+def test_an_address_of_the_old_kind_in_a_new_one_is_told_as_it_is() -> None:
+    line = read(a_line(address=ip_address("::ffff:192.0.2.7").packed.hex()))
+    assert line is not None
+    assert line.address == "192.0.2.7"
+
+
+def test_what_was_no_request_has_no_id_and_came_now() -> None:
+    before = int(time.time() * 1000)
+    line = read(b"- 400 - - - - C0000207 +0 0 187 -")
+    assert line is not None
+    assert (line.request_id, line.status) == ("", 400)
+    assert line.at_ms >= before
+
+
+def test_a_line_that_stands_for_others_counts_for_them() -> None:
+    journal = Journal()
+    journal.take(a_line(1, one="0"))
+    journal.take(a_line(2))
+    drained = journal.drain()
+    assert [each.stands_for for each in drained.kept] == [ONE_OF, 1]
+    assert drained.latencies.total() == ONE_OF + 1
 
 
 @given(st.binary(max_size=200))

@@ -16,7 +16,7 @@ import pytest
 from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 from ostiary.access.reasons import Reason
-from ostiary.gateway.leases import code
+from ostiary.gateway.leases import ONE_OF, code
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -275,6 +275,29 @@ def test_a_database_that_takes_nothing_for_a_while_is_given_it_later(
     _under_load(door, locked, seconds=0.5)
     base.close()
     comes_to(door.stage, door.expected, since=since)
+
+
+def test_above_a_rate_few_calls_have_a_line_that_stands_for_the_rest_and_all_failures_have(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    with running(tmp_path / "data", env={"OSTIARY_LOG_RATE": "1"}) as stage:
+        door = Door(stage, upstream)
+        for number in range(800):
+            status = 404 if number % 40 == 39 else 200
+            assert door.call(status).status == status
+            door.expect("GET /status/{code}", status)
+        assert stage.call(f"/{door.collection['handle']}/plain").status == 401
+        door.expect("GET /plain", 401, code(Reason.CREDENTIAL_MISSING), profile=0)
+        comes_to(stage, door.expected, since=Counter())
+        logged = "SELECT status, COUNT(*), SUM(stands_for) FROM usage_loggedcall GROUP BY status"
+        found = {row[0]: row[1:] for row in rows(stage, logged)}
+        # Of the first second every call may have one.
+        lines, stands_for = found[200]
+        assert lines < 780 / 2
+        assert lines <= stands_for
+        assert stands_for % ONE_OF == lines % ONE_OF or stands_for > lines
+        assert found[404] == (20, 20)
+        assert found[401] == (1, 1)
 
 
 @pytest.fixture

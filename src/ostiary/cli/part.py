@@ -46,7 +46,13 @@ def _node(settings: Settings) -> "Node":
     from ostiary.gateway.plan import Node
 
     host, port = settings.gateway_bind
-    return Node(run=settings.run, host=host, port=port, certificate=settings.certificate)
+    return Node(
+        run=settings.run,
+        host=host,
+        port=port,
+        certificate=settings.certificate,
+        log_rate=settings.log_rate,
+    )
 
 
 def run_authority(settings: Settings, ready: Callable[[], None]) -> None:

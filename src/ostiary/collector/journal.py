@@ -1,6 +1,7 @@
 """The request log on its way: every line is counted for latencies, some are kept.
 
-Up to a rate every line is kept; above it one of 2, 4, 8 … is, and says for how many it stands.
+Up to a rate every line is kept; above it one of 2, 4, 8 … is, and says for how many it stands. A
+line may stand for more than one call when it comes: see `gateway.leases.ONE_OF`.
 """
 
 from collections import Counter
@@ -31,8 +32,6 @@ class Drained:
 
     kept: list[Kept] = field(default_factory=list)
     latencies: Counter[LatencyKey] = field(default_factory=Counter)
-    #: Credential → Unix seconds of its last use.
-    uses: dict[int, int] = field(default_factory=dict)
 
 
 class _Sampler:
@@ -76,15 +75,13 @@ class Journal:
                 line.profile,
                 bucket_of(line.milliseconds),
             )
-            self._now.latencies[key] += 1
-        if line.credential:
-            self._now.uses[line.credential] = second
+            self._now.latencies[key] += line.stands_for
         stands_for = (self._refusals if line.reason else self._calls).take(second)
         if stands_for:
             if len(self._now.kept) >= WAITING:
                 self.lost += 1
             else:
-                self._now.kept.append(Kept(line, stands_for))
+                self._now.kept.append(Kept(line, stands_for * line.stands_for))
 
     def drain(self) -> Drained:
         drained, self._now = self._now, Drained()
@@ -94,7 +91,6 @@ class Journal:
         """What could not be written waits, as far as there is room."""
         later, self._now = self._now, drained
         self._now.latencies.update(later.latencies)
-        self._now.uses.update(later.uses)
         room = max(0, WAITING - len(self._now.kept))
         self.lost += max(0, len(later.kept) - room)
         self._now.kept.extend(later.kept[:room])

@@ -1,9 +1,12 @@
 """Lines of the gateway's log, as `gateway.configuration.LOG_FORMAT` writes them, and their frames."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 
 from ostiary.access.reasons import Reason, refusal
+from ostiary.gateway.leases import ONE_OF
 
 #: The longest frame; what claims to be longer is none of ours.
 LONGEST = 65_536
@@ -58,11 +61,29 @@ class Line:
     milliseconds: int
     bytes_in: int
     bytes_out: int
+    #: Calls for which the gateway wrote this line.
+    stands_for: int
     details: dict[str, str]
 
 
 def _number(word: str) -> int:
     return 0 if word == "-" else int(word)
+
+
+def _moment(request_id: str) -> int:
+    """When the call came, in ms since 1970; one that was no request of HTTP has no id, and is now."""
+    if request_id == "-":
+        return int(time.time() * 1000)
+    seconds, ms, _ = request_id.split("-", 2)
+    return int(seconds) * 1000 + int(ms)
+
+
+def _address(digits: str) -> str:
+    if digits == "-":
+        return ""
+    address = ip_address(bytes.fromhex(digits))
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 _OWN_FAILURES = {
@@ -74,17 +95,17 @@ _OWN_FAILURES = {
 
 def read(message: bytes) -> Line | None:
     """Take a line apart; nothing if it is none of ours."""
-    words = message.decode(errors="replace").split(None, 11)
-    if len(words) != 12:
+    words = message.decode(errors="replace").split(None, 10)
+    if len(words) != 11:
         return None
-    at, ms, request_id, status, route, credential, would, address, took, *sizes, more = words
+    request_id, status, route, credential, would, one, address, took, *sizes, more = words
     size_in, size_out = sizes
     try:
         details = _details(more.rstrip("\n\0"))
         endpoint, collection = _scope(details.pop("s", "") or route)
         milliseconds = max(0, int(took.lstrip("+")))
         return Line(
-            at_ms=int(at) * 1000 + int(ms) + milliseconds,
+            at_ms=_moment(request_id) + milliseconds,
             request_id="" if request_id == "-" else request_id,
             status=int(status),
             reason=_reason(details),
@@ -94,10 +115,11 @@ def read(message: bytes) -> Line | None:
             collection=collection,
             profile=int(details.pop("o", "") or 0),
             credential=_number(credential),
-            address="" if address == "-" else address.removeprefix("::ffff:"),
+            address=_address(address),
             milliseconds=milliseconds,
             bytes_in=int(size_in.lstrip("+")),
             bytes_out=int(size_out.lstrip("+")),
+            stands_for=1 if one == "-" else ONE_OF,
             details={
                 _NAMES.get(name, name): v for name, v in details.items() if v not in {"", "-"}
             },

@@ -31,6 +31,8 @@ class Row:
     reason: int = 0
     #: Code of the reason for which address lists that are only watched would have refused.
     would: int = 0
+    #: Of a row of refusals, 0.
+    credential: int = 0
     counters: Mapping[str, int]
 
 
@@ -88,6 +90,7 @@ def _lease(values: dict[str, int]) -> Row:
         collection=told["collection"],
         endpoint=told["endpoint"],
         would=told["would"],
+        credential=told["credential"],
         counters=counters | _bytes(values),
     )
 

@@ -29,6 +29,8 @@ from ostiary.usage.recording import (
 AT_ONCE = 250
 #: A baseline is kept for so many seconds after its row was last counted on; rows live an hour.
 KEPT_SECONDS = 2 * 3600
+#: To so many seconds it is known when a credential was last used.
+USE_SECONDS = 60
 
 
 class Store:
@@ -39,6 +41,9 @@ class Store:
         self._recorder = Recorder(node)
         self._owners = Owners()
         self._baselines: dict[str, dict[str, int]] | None = None
+        #: Credential → Unix seconds of a use that is not written yet, and the last that is.
+        self._uses: dict[int, int] = {}
+        self._uses_written: dict[int, int] = {}
 
     def harvested(self, rows: Iterable[Row], *, minute: int) -> int:
         """Write what rows count beyond their baselines; returns how many calls that is.
@@ -53,6 +58,7 @@ class Store:
         gained = ((row, gained) for row, gained in pairs if gained is not None)
         while part := list(islice(gained, AT_ONCE)):
             calls += self._write(part, minute, self._baselines)
+        self._write_uses()
         return calls
 
     def _write(
@@ -74,7 +80,20 @@ class Store:
             taken[row.identity] = dict(found.baseline)
         self._recorder.store(Batch(gained=totals, baselines=taken))
         baselines |= taken
+        now = int(time.time())
+        self._uses |= {row.credential: now for row, _ in part if row.credential}
         return sum(count.calls for count in totals.values())
+
+    def _write_uses(self) -> None:
+        """Write when credentials were last used, each at most once in a while."""
+        due = {
+            credential: at
+            for credential, at in self._uses.items()
+            if at - self._uses_written.get(credential, 0) >= USE_SECONDS
+        }
+        counting.store_uses(due)
+        self._uses_written |= due
+        self._uses = {c: at for c, at in self._uses.items() if c not in due}
 
     def forget(self, alive: set[str]) -> None:
         """Delete baselines of rows that are gone."""
@@ -83,6 +102,7 @@ class Store:
         if self._baselines is not None:
             known = set(self._recorder.baselines())
             self._baselines = {i: b for i, b in self._baselines.items() if i in known}
+        self._uses_written.clear()
 
     def quota(self, counts: Mapping[tuple[int, int], int]) -> None:
         close_old_connections()
@@ -93,7 +113,7 @@ class Store:
         counting.store_rates(counts)
 
     def journal(self, drained: Drained) -> None:
-        """Write lines, latencies and uses of credentials; raises DatabaseError."""
+        """Write lines and latencies; raises DatabaseError."""
         close_old_connections()
         owners = self._owners
         owners.learn(
@@ -124,7 +144,6 @@ class Store:
         drained.kept.clear()
         self._recorder.store_latencies(latencies)
         drained.latencies.clear()
-        counting.store_uses(drained.uses)
 
     def _logged(self, kept: Kept) -> LoggedCall:
         line = kept.line

@@ -36,10 +36,11 @@ TABLES = (
 #: Lines for some seconds at full speed.
 RING_BYTES = 16 * 1024 * 1024
 
-#: Fields of a log line, separated by spaces; `collector.lines` reads them.
+#: Fields of a log line, separated by spaces; `collector.lines` reads them. The request id tells the
+#: time, and digits of an address are made in a tenth of the time that its usual form takes.
 LOG_FORMAT = (
-    f"%Ts %ms %ID %ST %[var(txn.route)] %[{lease('credential')}] %[{lease('would')}]"
-    " %ci %Ta %U %B %[var(txn.more)]"
+    f"%ID %ST %[var(txn.route)] %[{lease('credential')}] %[{lease('would')}] %[var(txn.one)]"
+    " %[src,hex] %Ta %U %B %[var(txn.more)]"
 )
 
 
@@ -185,7 +186,6 @@ def _defaults(node: Node) -> str:
         yield "retries 1"
         yield "retry-on conn-failure"
         yield "option redispatch 1"
-        yield "option http-restrict-req-hdr-names reject"
         yield "option splice-auto"
         yield "http-reuse safe"
         for status, reason in (
@@ -213,6 +213,8 @@ def _frontend(node: Node, plan: Plan) -> str:
         host = f"[{node.host}]" if ":" in node.host else node.host
         tls = f" ssl crt {node.certificate} alpn h2,http/1.1" if node.certificate else ""
         yield f"bind {host}:{node.port}{tls}"
+        # Here alone: each section that says so looks at every header again.
+        yield "option http-restrict-req-hdr-names reject"
         yield "log ring@lines len 4096 format raw local0 info"
         yield f'log-format "{LOG_FORMAT}"'
         yield "unique-id-format %Ts-%ms-%rt"
@@ -245,7 +247,12 @@ def _kinds(node: Node) -> Iterator[str]:
         ("special", forwarding.special_upstream),
         ("recipe", forwarding.recipe),
     ):
-        lines = (*forward(tls=tls), *spending.spend(), *spending.classify(), *spending.tell())
+        lines = (
+            *forward(tls=tls),
+            *spending.spend(),
+            *spending.classify(node.log_rate),
+            *spending.tell(),
+        )
         yield _section(f"defaults {name} from base", lines)
 
 

@@ -52,6 +52,10 @@ UNLIMITED = 2**31 - 1
 #: 100 that every address is granted.
 BAD_CALLS = 200
 
+#: Of how many calls that were answered 2xx one has a log line, where a gateway has more calls a
+#: second than `Node.log_rate`. Writing and reading a line takes as long as forwarding a call.
+ONE_OF = 16
+
 
 def code(reason: Reason) -> int:
     """The number by which a reason travels through HAProxy."""

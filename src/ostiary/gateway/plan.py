@@ -29,6 +29,8 @@ class Node:
     leases: int = 1_000_000
     #: Upcalls that one thread may have waiting at the authority.
     upcalls: int = 400
+    #: Calls a second up to which each has a log line.
+    log_rate: int = 3200
 
     @property
     def slots(self) -> int:

@@ -5,13 +5,14 @@ condition costs about 350, a variable that is set 450, a header 250 and its valu
 profile does not have is one that cannot be reached, so that it needs no condition.
 
 Variables: `txn.rl` and `txn.ql` what is left of rate limit and quota after this call, below zero
-where it is one too many, `txn.ri` the window's length.
+where it is one too many, `txn.ri` the window's length, `txn.one` 0 where the log line stands for more
+than its own call.
 """
 
 from collections.abc import Iterator
 
 from ostiary.access.reasons import Reason
-from ostiary.gateway.leases import GPC, GPT, UNLIMITED, code, count, lease
+from ostiary.gateway.leases import GPC, GPT, ONE_OF, UNLIMITED, code, count, lease
 from ostiary.gateway.refusing import answer
 
 LIMITED = f"{{ {lease('limited')} gt 0 }}"
@@ -170,9 +171,17 @@ def tell() -> Iterator[str]:
     yield header.format("X-RateLimit-Reset", "%[var(txn.rs)]")
 
 
-def classify() -> Iterator[str]:
-    """What an upstream answered, counted by class; most answers leave at the second rule."""
+def classify(log_rate: int) -> Iterator[str]:
+    """What an upstream answered, counted by class; most answers leave at the second rule.
+
+    These have a log line each up to a rate, in calls a second, and one in so many above it.
+    """
     yield f"http-response {count('answered')}"
+    yield (
+        f"http-response set-var(txn.one) rand({ONE_OF})"
+        f" if {{ status lt 300 }} {{ fe_req_rate(gateway) gt {log_rate} }}"
+    )
+    yield "http-response set-log-level silent if { var(txn.one) -m int gt 0 }"
     yield "http-response allow if { status lt 300 }"
     yield "http-response set-var(txn.answered) bool(1) if { status ge 500 }"
     yield f"http-response {count('redirected')} if {{ status lt 400 }}"
