@@ -43,13 +43,11 @@ class Database:
 class Settings:
     data: Path
     database_url: str | None
-    redis_url: str | None
     recipes: Path
     gateway_bind: Bind
     control_bind: Bind
     certificate: Path | None
     secure_cookies: bool
-    rate_per_token: int | None
     #: How the parts log: `json`, `text`, or empty for text on a terminal and JSON elsewhere.
     log_format: str
     #: Where traces are sent, the whole URL; empty: nowhere.
@@ -160,13 +158,11 @@ def _endpoint(name: str, text: str) -> str:
 NAMES = frozenset({
     "OSTIARY_DATA",
     "OSTIARY_DATABASE_URL",
-    "OSTIARY_REDIS_URL",
     "OSTIARY_RECIPES",
     "OSTIARY_GATEWAY_BIND",
     "OSTIARY_CONTROL_BIND",
     "OSTIARY_CERTIFICATE",
     "OSTIARY_SECURE_COOKIES",
-    "OSTIARY_TOKEN_RATE",
     "OSTIARY_KEY_SET_SECONDS",
     "OSTIARY_LOG_RATE",
     "OSTIARY_LOG_FORMAT",
@@ -190,11 +186,9 @@ def load(environ: Mapping[str, str]) -> Settings:
     url = value.get("OSTIARY_DATABASE_URL")
     if url is not None:
         parse_database(url)
-    rate = value.get("OSTIARY_TOKEN_RATE")
     return Settings(
         data=data,
         database_url=url,
-        redis_url=value.get("OSTIARY_REDIS_URL"),
         recipes=Path(recipes).absolute() if recipes else data / "recipes",
         gateway_bind=parse_bind(
             value.get("OSTIARY_GATEWAY_BIND", "127.0.0.1:8080"), "OSTIARY_GATEWAY_BIND"
@@ -210,7 +204,6 @@ def load(environ: Mapping[str, str]) -> Settings:
         log_rate=_count("OSTIARY_LOG_RATE", value.get("OSTIARY_LOG_RATE", "3200")),
         log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
         otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", value.get("OSTIARY_OTLP_ENDPOINT", "")),
-        rate_per_token=_count("OSTIARY_TOKEN_RATE", rate) if rate else None,
     )
 
 

@@ -121,5 +121,3 @@ class Plan:
     imported: frozenset[str] = frozenset()
     #: Collection handle → origins that browsers may call it from.
     origins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Path prefix of the workspace, without slashes; empty: none.
-    prefix: str = ""
