@@ -158,8 +158,8 @@ def copied(stage: Stage, target: Path, port: int, *, without: str = "") -> None:
 
 
 def main() -> None:
-    with upstream() as server:
-        folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
+    with upstream() as server, tempfile.TemporaryDirectory(prefix="ostiary-bench-") as made:
+        folder = Path(made)
         port = free_port()
         uris = folder / "uris"
         paths = [f"bench-v1/orders/{n * 7919 % 100_000}" for n in range(LONG)]
@@ -205,7 +205,6 @@ def main() -> None:
                         less = count(folder / "less", port, uris, token)
                         print(f"  {name}: {full - less:,.0f}")
                     throughput(stage, server, token)
-        shutil.rmtree(folder)
 
 
 def throughput(stage: Stage, server: int, token: str) -> None:

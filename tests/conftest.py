@@ -1,10 +1,22 @@
 """What every test stands on: a data folder of its own, chosen before Django reads its settings."""
 
+import atexit
 import os
+import shutil
 import tempfile
+from pathlib import Path
+
+PREFIX = "ostiary-pytest-"
 
 # pytest-django looks for this name after the first conftest; workers inherit both.
-os.environ.setdefault("OSTIARY_DATA", tempfile.mkdtemp(prefix="ostiary-tests-"))  # noqa: TID251
+if "OSTIARY_DATA" not in os.environ:  # noqa: TID251
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        # Of tests that were killed: the name tells whose it was.
+        if not Path("/proc", left.name.removeprefix(PREFIX).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["OSTIARY_DATA"] = folder  # noqa: TID251
 os.environ["DJANGO_SETTINGS_MODULE"] = "ostiary.settings_django"  # noqa: TID251
 
 import django  # noqa: E402 - after the settings are named

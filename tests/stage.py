@@ -133,7 +133,7 @@ def ask(
 ) -> Answer:
     """One HTTP call from a loopback address, on a connection of its own."""
     connection = http.client.HTTPConnection(
-        "127.0.0.1", port, timeout=40, source_address=(source, 0)
+        "127.0.0.1", port, timeout=60, source_address=(source, 0)
     )
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
@@ -154,7 +154,7 @@ def ask(
         connection.close()
 
 
-def raw(port: int, text: bytes, *, seconds: float = 10) -> bytes:
+def raw(port: int, text: bytes, *, seconds: float = 60) -> bytes:
     """Send bytes as they are, and read until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
         sock.sendall(text)
@@ -164,20 +164,31 @@ def raw(port: int, text: bytes, *, seconds: float = 10) -> bytes:
     return answer
 
 
+#: Names that tell other test processes of this machine which ports are given out.
+_given_out: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that no outgoing connection can have taken when it is bound anew after a restart."""
+    """A port that no outgoing connection can have taken when it is bound anew after a restart.
+
+    No other test process is given the same one while this one lives.
+    """
     while True:
         port = random.randrange(20_000, 30_000)
+        name = socket.socket(socket.AF_UNIX)
         with socket.socket() as sock:
             try:
+                name.bind(f"\0ostiary-tests-port-{port}")
                 sock.bind(("127.0.0.1", port))
             except OSError:
+                name.close()
                 continue
-            return port
+        _given_out.append(name)
+        return port
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 20, what: str = "") -> None:
-    """Poll a condition until it holds."""
+def wait_for(condition: Callable[[], bool], *, seconds: float = 90, what: str = "") -> None:
+    """Poll a condition until it holds; how long is for a slow machine, and claims nothing."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -202,7 +213,8 @@ class Stage:
         self.lines.clear()
         binds = [f"127.0.0.1:{self.gateway}", f"127.0.0.1:{self.control}"]
         self._process = subprocess.Popen(
-            [*OSTIARY, "up", "--data", str(self.data), "--gateway-bind", binds[0],
+            # Who kills the tests need not look for what they started.
+            ["setpriv", "--pdeathsig", "TERM", "--", *OSTIARY, "up", "--data", str(self.data), "--gateway-bind", binds[0],
              "--control-bind", binds[1], *options],
             env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -239,7 +251,7 @@ class Stage:
             return 0
         self._process.send_signal(signal.SIGTERM)
         try:
-            status = self._process.wait(timeout=30)
+            status = self._process.wait(timeout=90)
             self._reader.join()
             return status
         except subprocess.TimeoutExpired:

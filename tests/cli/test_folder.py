@@ -103,6 +103,17 @@ def test_sockets_find_room_where_the_path_of_the_data_folder_is_long(tmp_path: P
         shutil.rmtree(settings.run)
 
 
+def test_sockets_elsewhere_are_gone_when_the_folder_is_let_go(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path / ("x" * 90))
+    with folder.claimed(settings):
+        folder.unix_socket(settings.run / "x.sock").close()
+        # Who comes too late takes nothing away from who is there.
+        with pytest.raises(Failure), folder.claimed(settings):
+            raise AssertionError("claimed twice")
+        assert (settings.run / "x.sock").exists()
+    assert not settings.run.exists()
+
+
 def test_a_folder_of_sockets_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.stage import Stage, running
 
 PICTURES = Path("build/pictures")
+
+# How long is for a slow machine, and claims nothing.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     yield page
     context.close()
 
@@ -52,7 +55,7 @@ def owner(browser: Browser, link: str) -> Iterator[Page]:
     """A page of the demo's admin, signed in."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(link)
     page.get_by_label("New password", exact=True).wait_for()
     yield page

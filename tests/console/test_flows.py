@@ -20,7 +20,7 @@ def page(browser: Browser, link: str) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(link)
     for label in ("New password", "New password again"):
         page.get_by_label(label, exact=True).fill("correct horse battery staple")

@@ -24,7 +24,7 @@ def fresh(browser: Browser) -> Iterator[Page]:
     """A browser that nobody has signed in with."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     yield page
     context.close()
 

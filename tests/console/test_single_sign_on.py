@@ -92,7 +92,7 @@ def people(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 def admin(browser: Browser, stage: Stage) -> Iterator[Page]:
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     by_link(page, stage, ADMIN)
     yield page
     context.close()
@@ -102,7 +102,7 @@ def admin(browser: Browser, stage: Stage) -> Iterator[Page]:
 def fresh(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     yield page
     context.close()
 

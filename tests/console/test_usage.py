@@ -24,7 +24,7 @@ def page(browser: Browser, stage: Stage) -> Iterator[Page]:
     link = stage.command("member", "create", "--email", "o@example.com", "--admin").strip()
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(link)
     for label in ("New password", "New password again"):
         page.get_by_label(label, exact=True).fill("correct horse battery staple")

@@ -18,7 +18,7 @@ def page(browser: Browser, link: str) -> Iterator[Page]:
     """Signed in, with a password set."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)
     page.goto(link)
     for label in ("New password", "New password again"):
         page.get_by_label(label, exact=True).fill("correct horse battery staple")
@@ -35,7 +35,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def reload_until(page: Page, words: str) -> None:
-    for _ in range(20):
+    for _ in range(200):
         if page.get_by_role("cell", name=words).count():
             return
         page.wait_for_timeout(300)

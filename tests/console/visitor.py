@@ -15,7 +15,7 @@ class Visitor:
             base_url=f"http://localhost:{stage.control}",
             headers={"User-Agent": agent},
             trust_env=False,
-            timeout=30,
+            timeout=90,
         )
         self._port = stage.control
 

@@ -178,7 +178,7 @@ def test_a_real_providers_tokens_pass_through_rotation_and_outage(
     began = time.monotonic()
     while passes(stage, things, old):
         time.sleep(0.2)
-        assert time.monotonic() - began < 2 * KEY_SET_SECONDS + 12
+        assert time.monotonic() - began < 2 * KEY_SET_SECONDS + 60
     assert passes(stage, things, new)
     # An issuer that is no longer allowed is dead at once.
     change = {"allowed_issuers": ["https://other.example"]}

@@ -51,6 +51,14 @@ def test_what_happened_is_counted(stage: Stage, collection: Any) -> None:
         headers={"Content-Type": "application/json"}, body=b"{}",
     )  # fmt: skip
     assert quote.status in {200, 400, 404}
+    # HAProxy counts an answer when it has been sent.
+    wait_for(
+        lambda: (
+            value(scrape(stage), "ostiary_gateway_responses_total")
+            - value(before, "ostiary_gateway_responses_total")
+            >= 9
+        )
+    )
     after = scrape(stage)
 
     def grown(name: str, **labels: str) -> float:
@@ -72,7 +80,7 @@ def test_what_happened_is_counted(stage: Stage, collection: Any) -> None:
     wait_for(lambda: value(scrape(stage), "ostiary_collector_lines_total", outcome="read") >= 9)
     wait_for(lambda: value(scrape(stage), "ostiary_collector_lines_written_total") >= 9)
     last = value(scrape(stage), "ostiary_collector_last_harvest_timestamp_seconds")
-    assert time.time() - last < 15
+    assert 0 <= time.time() - last < 60
     assert value(scrape(stage), "ostiary_collector_write_errors_total") == 0
     assert value(after, "process_resident_memory_bytes", part="authority") > 1e7
 
@@ -130,7 +138,8 @@ def test_a_part_that_hangs_is_a_metric_and_no_error(stage: Stage, part: str) -> 
     try:
         began = time.monotonic()
         samples = scrape(stage)
-        assert time.monotonic() - began < 4
+        # What hangs, hangs for good.
+        assert time.monotonic() - began < 30
         assert value(samples, "ostiary_part_up", part=part) == 0
         assert value(samples, "ostiary_part_up", part="gateway") == 1
         assert value(samples, "ostiary_gateway_requests_total") > 0

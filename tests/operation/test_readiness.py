@@ -17,6 +17,10 @@ from tests.stage import Stage, running, wait_for
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 
+#: Each check gives up after three; the rest is for a slow machine. What hangs, hangs for good.
+SECONDS = 30
+
+
 def ready(stage: Stage) -> tuple[int, dict[str, Any]]:
     told = answer(stage, stage.token, "/readyz")
     return told.status, {name: c["ok"] for name, c in told.json["checks"].items()}
@@ -57,7 +61,7 @@ def test_a_part_that_hangs_is_seen_in_seconds_and_seen_to_be_well_again(
     with stopped(stage, part):
         began = time.monotonic()
         status, checks = ready(stage)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SECONDS
         assert status == 503
         assert checks[part] is False
         assert checks["database"] is True
@@ -70,8 +74,13 @@ def test_a_part_that_hangs_is_seen_in_seconds_and_seen_to_be_well_again(
 @pytest.mark.parametrize("part", ["gateway", "recipes", "collector"])
 def test_a_part_that_died_is_seen_until_it_is_back(stage: Stage, part: str) -> None:
     time.sleep(1.1)
-    stage.kill(part)
-    assert ready(stage)[1][part] is False
+    # Nobody starts it again before it was looked at.
+    os.kill(stage.pid, signal.SIGSTOP)
+    try:
+        stage.kill(part)
+        assert ready(stage)[1][part] is False
+    finally:
+        os.kill(stage.pid, signal.SIGCONT)
     wait_for(lambda: ready(stage)[0] == 200, what=f"{part} is back")
 
 
@@ -89,10 +98,14 @@ def test_changes_that_are_not_in_force_are_seen(stage: Stage) -> None:
 
 
 def test_asking_often_costs_one_look_a_second(stage: Stage) -> None:
-    began = time.monotonic()
-    for _ in range(50):
-        assert answer(stage, None, "/readyz").status == 200
-    assert time.monotonic() - began < 5
+    time.sleep(1.1)
+    with stopped(stage, "recipes"):
+        # A look takes as long as that part is waited for: fifty of them took more than a minute.
+        began = time.monotonic()
+        for _ in range(50):
+            assert answer(stage, None, "/readyz").status == 503
+        assert time.monotonic() - began < SECONDS
+    wait_for(lambda: ready(stage)[0] == 200)
 
 
 def test_no_secret_and_no_address_is_in_it(stage: Stage) -> None:
@@ -114,7 +127,7 @@ def test_a_database_that_is_away_is_seen_and_metrics_are_still_told(tmp_path: Pa
             time.sleep(1.1)
             began = time.monotonic()
             told = answer(stage, None, "/readyz")
-            assert time.monotonic() - began < 6
+            assert time.monotonic() - began < SECONDS
             assert (told.status, told.json) == (503, {"ok": False})
             for _ in range(6):  # more than there are threads that may wait
                 assert answer(stage, stage.token, "/metrics").status == 200
@@ -125,4 +138,4 @@ def test_a_database_that_is_away_is_seen_and_metrics_are_still_told(tmp_path: Pa
         finally:
             for each in (pid, *map(int, children)):
                 os.kill(each, signal.SIGCONT)
-        wait_for(lambda: ready(stage)[0] == 200, seconds=30)
+        wait_for(lambda: ready(stage)[0] == 200)

@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def token(stage: Stage) -> str:
     """A profile that may call every recipe, at `/r-v1/<name>`."""
     collection = stage.done("POST", "api_collections", {"name": "R", "handle": "r-v1"})
     for recipe in stage.done("GET", "recipes"):
-        seconds = 2 if recipe["name"] in {"hangs", "breeds"} else None
+        seconds = {"hangs": 8, "breeds": 2}.get(recipe["name"])
         stage.an_endpoint(
             collection,
             f"POST /{recipe['name']}",
@@ -163,10 +162,10 @@ def test_one_that_hangs_is_ended_and_hurts_nobody(stage: Stage, token: str) -> N
     answers: list[Answer] = []
     thread = threading.Thread(target=lambda: answers.append(run(stage, token, "hangs")))
     thread.start()
-    began = time.monotonic()
     for _ in range(5):
         assert run(stage, token, "square", {"value": 3}).status == 200
-    assert time.monotonic() - began < 2
+    # It hangs still: nobody waited for its end.
+    assert not answers
     thread.join()
     assert answers[0].status == 504
     assert answers[0].json["reason"] == "upstream_timeout"

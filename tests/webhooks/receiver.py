@@ -82,7 +82,7 @@ class Receiver:
     def at(self, path: str) -> list[Got]:
         return [got for got in list(self.got) if got.path == path]
 
-    def wait(self, path: str, number: int = 1, *, seconds: float = 20) -> list[Got]:
+    def wait(self, path: str, number: int = 1, *, seconds: float = 90) -> list[Got]:
         """What came to `path`, once it is `number` or more."""
         wait_for(lambda: len(self.at(path)) >= number, seconds=seconds, what=f"{number} at {path}")
         return self.at(path)

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -39,6 +40,9 @@ def claimed(settings: Settings) -> Iterator[None]:
     try:
         yield
     finally:
+        if settings.run.parent != settings.data:
+            # A folder for temporary files is not where sockets and the gateway's files stay.
+            shutil.rmtree(settings.run, ignore_errors=True)
         os.close(lock)
 
 

@@ -11,7 +11,6 @@ import os
 import signal
 import struct
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,8 +53,6 @@ class Pool:
         self._waiting = 0
         self._files: Mapping[str, str] = {}
         self._generation = 0
-        self._scratch = tempfile.TemporaryDirectory(prefix="ostiary-recipes-")
-        os.chmod(self._scratch.name, 0o711)  # noqa: S103 - the workers' user passes through
 
     def use(self, files: Mapping[str, str]) -> None:
         """Take other sources for calls from now on; those that run finish with theirs."""
@@ -92,7 +89,6 @@ class Pool:
     async def close(self) -> None:
         for worker in self._idle:
             _kill(worker.process)
-        self._scratch.cleanup()
 
     async def _worker(self) -> _Worker:
         while self._idle:
@@ -117,9 +113,10 @@ class Pool:
             "ostiary.recipes.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            cwd=self._scratch.name,
+            # No folder is theirs: what they write down would outlive them.
+            cwd="/",
             # Nothing of ours: the environment may hold the database's password.
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": self._scratch.name},
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/nonexistent"},
             start_new_session=True,
         )
         worker = _Worker(process=process, generation=generation, told={})
