@@ -224,6 +224,23 @@ def test_nobody_else_gets_in_and_the_page_says_so(
     assert after == set(known)
 
 
+def test_an_admin_unlinks_a_member_whose_sessions_end(
+    fresh: Page, admin: Page, stage: Stage, people: People
+) -> None:
+    email = "emil@example.com"
+    stage.command("member", "create", "--email", email)
+    people.are(emil={"email": email, "email_verified": True})
+    through(fresh, stage, "emil")
+    expect(fresh.get_by_role("heading", name="Policies", level=1)).to_be_visible()
+    at(admin, stage, "/members?search=emil")
+    admin.once("dialog", lambda dialog: dialog.accept())
+    admin.get_by_role("button", name=f"Unlink single sign-on of {email}").click()
+    expect(admin.get_by_role("status")).to_contain_text("linked to no provider")
+    assert "member.single_sign_on_unlink" in str(events(stage, email))
+    fresh.reload()
+    expect(fresh.get_by_role("heading", name="Sign in", level=1)).to_be_visible()
+
+
 def test_the_second_step_is_asked_here_too_and_links_nobody_before(
     fresh: Page, stage: Stage, people: People
 ) -> None:

@@ -34,6 +34,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         ),
         "projects": projects.projects(by).order_by("name"),
         "asked": wanted,
+        "may_add": by.may_somewhere(Role.EDITOR),
         "paging": paging,
         "nouns": "client,clients",
     }

@@ -52,6 +52,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "collections": wanted.sliced(collections.with_counts(found), paging),
         "projects": projects.projects(by).order_by("name"),
         "asked": wanted,
+        "may_add": by.may_somewhere(Role.EDITOR),
         "paging": paging,
         "nouns": "collection,collections",
     }

@@ -13,7 +13,7 @@ from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import connections, projects, setup, upstream_url, versions
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, Stale
 from ostiary.directory.models import Connection
@@ -41,6 +41,8 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "connections": wanted.sliced(found.prefetch_related("collections"), paging),
         "projects": projects.projects(by).order_by("name"),
         "asked": wanted,
+        "may_add": by.may_somewhere(Role.EDITOR),
+        "changeable": {p.pk for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)},
         "paging": paging,
         "nouns": "connection,connections",
     }

@@ -72,13 +72,17 @@ class Asked:
         return found.order_by(*self.orders[self.order][1])[start : start + PER_PAGE]
 
 
-def asked(request: HttpRequest) -> Asked:
-    """Read an address; what it may not say means the default."""
-    order = request.GET.get("order", "name")
+def asked(
+    request: HttpRequest, orders: Mapping[str, tuple[str, tuple[str, ...]]] = ORDERS
+) -> Asked:
+    """Read an address; what it may not say means the default, the first of the orders."""
+    first = next(iter(orders))
+    order = request.GET.get("order", first)
     return Asked(
         search=request.GET.get("search", "").strip().replace("\x00", "")[:100],
         project_id=number_of(request.GET.get("project")),
-        order=order if order in ORDERS else "name",
+        order=order if order in orders else first,
+        orders=orders,
         page=max(1, number_of(request.GET.get("page")) or 1),
     )
 

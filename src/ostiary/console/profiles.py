@@ -31,7 +31,7 @@ from ostiary.directory import (
     public_urls,
     versions,
 )
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import AccessProfile, Client, Collection, Policy
 from ostiary.identity import pasted_keys
@@ -250,7 +250,11 @@ def _first_target(chosen: list[Collection]) -> str:
 @require_safe
 def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     profile = access_profiles.find(by, profile_id)
-    context = {"profile": profile, "usage_query": f"profile={profile_id}"}
+    context = {
+        "profile": profile,
+        "may_change": by.may(Role.EDITOR, profile.client.project_id),
+        "usage_query": f"profile={profile_id}",
+    }
     return render(request, "console/profile.html", context)
 
 

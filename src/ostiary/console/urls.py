@@ -126,6 +126,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("members/<int:member_id>", workspace.change_member, name="change-member"),
     path("members/<int:member_id>/link", workspace.member_link, name="member-link"),
     path(
+        "members/<int:member_id>/single-sign-on/unlink",
+        workspace.unlink_member,
+        name="unlink-member",
+    ),
+    path(
         "members/<int:member_id>/second-factor/reset",
         workspace.reset_second_factor,
         name="reset-second-factor",

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console import standing
-from ostiary.console.listing import PER_PAGE, Paging, number_of
+from ostiary.console.listing import PER_PAGE, Paging, asked, number_of
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
@@ -22,6 +22,7 @@ from ostiary.directory import (
     projects,
     public_urls,
     second_factors,
+    single_sign_on,
     versions,
     workspace,
 )
@@ -31,6 +32,16 @@ from ostiary.directory.models import AuditEvent
 from ostiary.directory.permission import require_admin
 
 MOST_LINES = 100_000
+#: Orders of the members and of the management tokens.
+MEMBER_ORDERS = {
+    "email": ("E-mail, A to Z", ("email",)),
+    "-created": ("Newest first", ("-pk",)),
+    "-last": ("Last sign-in, newest first", ("-last_login", "email")),
+}
+TOKEN_ORDERS = {
+    "-created": ("Newest first", ("-pk",)),
+    "name": ("Name, A to Z", ("name", "pk")),
+}
 #: Settings that say what is kept for how long, in the words of the form.
 KEPT = {
     "usage_day_days": "Days of usage by day",
@@ -60,8 +71,16 @@ def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
             errors = error.errors
         else:
             return _link(request, by, member.pk)
+    wanted = asked(request, MEMBER_ORDERS)
+    found = members.members(by, search=wanted.search)
+    paging = wanted.paging(found.count())
     context = {
-        "members": members.members(by).prefetch_related("memberships__project"),
+        "members": wanted.sliced(
+            found.prefetch_related("memberships__project", "provider_links"), paging
+        ),
+        "asked": wanted,
+        "paging": paging,
+        "nouns": "member,members",
         "projects": projects.projects(by).order_by("name"),
         "roles": [role.value for role in Role],
         "errors": errors,
@@ -89,6 +108,15 @@ def reset_second_factor(request: HttpRequest, by: Actor, member_id: int) -> Http
     member = members.find(by, member_id)
     second_factors.reset(by=by, member=member)
     messages.success(request, f"{member.email} has no second factor any more, and is signed out.")
+    return redirect("members")
+
+
+@page
+@require_POST
+def unlink_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    single_sign_on.unlink_all(by=by, member=member)
+    messages.success(request, f"{member.email} is linked to no provider any more.")
     return redirect("members")
 
 
@@ -155,8 +183,15 @@ def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
                 "back": "tokens",
             }
             return render(request, "console/shown_once.html", shown)
+    wanted = asked(request, TOKEN_ORDERS)
+    found = management_tokens.management_tokens(by, search=wanted.search)
+    paging = wanted.paging(found.count())
     context = {
-        "tokens": management_tokens.management_tokens(by).prefetch_related("projects"),
+        "tokens": wanted.sliced(found, paging),
+        "asked": wanted,
+        "paging": paging,
+        "nouns": "token,tokens",
+        "chosen": request.POST.getlist("projects") if errors else [],
         "projects": projects.projects(by).order_by("name"),
         "roles": [role.value for role in Role],
         "errors": errors,
@@ -196,8 +231,31 @@ def audit_log(request: HttpRequest, by: Actor) -> HttpResponse:
         filters={"search": search} if search else {},
     )
     start = (paging.number - 1) * PER_PAGE
-    context = {"events": found[start : start + PER_PAGE], "search": search, "paging": paging}
+    rows = [{"event": event, "changes": _changes(event)} for event in found[start:][:PER_PAGE]]
+    context = {"rows": rows, "search": search, "paging": paging}
     return render(request, "console/audit_log.html", context)
+
+
+def _changes(event: AuditEvent) -> list[tuple[str, str, str]]:
+    """What an event changed: name, before and after, as an owner reads it."""
+    names = dict.fromkeys([*event.before, *event.after])
+    return [
+        (name.replace("_", " "), _said(event.before.get(name)), _said(event.after.get(name)))
+        for name in names
+    ]
+
+
+def _said(value: object) -> str:
+    match value:
+        case None | "" | [] | {}:
+            return "–"
+        case True | False:
+            return "yes" if value else "no"
+        case list():
+            return ", ".join(_said(each) for each in value)
+        case dict():
+            return ", ".join(f"{name}: {_said(each)}" for name, each in value.items())
+    return str(value)
 
 
 class _Echo:

@@ -52,5 +52,10 @@ class Actor:
         held = [r for r in (self.everywhere, self.roles.get(project_id)) if r is not None]
         return any(r.rank >= role.rank for r in held)
 
+    def may_somewhere(self, role: Role) -> bool:
+        """Whether there is a project in which the actor has at least `role`."""
+        held = [r for r in (self.everywhere, *self.roles.values()) if r is not None]
+        return self.admin or any(r.rank >= role.rank for r in held)
+
 
 SYSTEM = Actor(kind="system", id=None, name="Ostiary", admin=True)

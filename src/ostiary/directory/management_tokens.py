@@ -28,9 +28,10 @@ class Issued:
     secret: Secret
 
 
-def management_tokens(by: Actor) -> QuerySet[ManagementToken]:
+def management_tokens(by: Actor, *, search: str = "") -> QuerySet[ManagementToken]:
     require_admin(by)
-    return ManagementToken.objects.order_by("pk").prefetch_related("projects")
+    found = ManagementToken.objects.order_by("pk").prefetch_related("projects")
+    return found.filter(name__icontains=search) if search else found
 
 
 def create(

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ostiary.directory import audit, fields
@@ -19,9 +19,12 @@ from ostiary.identity.secret import Secret
 LINK_LIFE = timedelta(hours=24)
 
 
-def members(by: Actor) -> QuerySet[Member]:
+def members(by: Actor, *, search: str = "") -> QuerySet[Member]:
     require_admin(by)
-    return Member.objects.order_by("pk").prefetch_related("memberships", "second_factors")
+    found = Member.objects.order_by("pk").prefetch_related("memberships", "second_factors")
+    if search:
+        found = found.filter(Q(email__icontains=search) | Q(name__icontains=search))
+    return found
 
 
 def find(by: Actor, member_id: int) -> Member:

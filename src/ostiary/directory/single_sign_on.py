@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from ostiary import settings
-from ostiary.directory import audit, fields, workspace
+from ostiary.directory import audit, fields, members, workspace
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Forbidden, NotFound
 from ostiary.directory.models import Member, Provider, ProviderLink
@@ -159,6 +159,18 @@ def unlink(*, by: Actor, member: Member, link_id: int) -> None:
             raise NotFound("link")
         _record(by, "single_sign_on_unlink", member, found.issuer)
         found.delete()
+
+
+def unlink_all(*, by: Actor, member: Member) -> None:
+    """An admin takes every link of a member away, and ends the sessions that came of them."""
+    require_admin(by)
+    if by.kind == "member" and by.id == member.pk:
+        raise Forbidden("Remove your own link on your account page")
+    with transaction.atomic():
+        for found in links(member):
+            _record(by, "single_sign_on_unlink", member, found.issuer)
+            found.delete()
+        members.end_sessions(by=by, member=member)
 
 
 def _record(by: Actor, verb: str, member: Member, issuer: str) -> None:

@@ -36,6 +36,19 @@ def mask(credential: Credential) -> str:
 
 
 @register.filter
+def initials(name: str) -> str:
+    """Up to two letters that stand for a name where it has no picture."""
+    letters = [word[0] for word in name.split() if word[0].isalpha()]
+    return "".join(letters[:2] or name[:1]).upper()
+
+
+@register.filter
+def hue(number: int) -> int:
+    """One of eight colours: neighbours in a list have different ones."""
+    return number % 8
+
+
+@register.filter
 def meaning(entry: Entry) -> str:
     """What an entry of an address list stands for."""
     count = entry.addresses

@@ -9,6 +9,11 @@ if (linkForm && location.hash.length > 1) {
   linkForm.submit();
 }
 
+// Where the navigation is a row, the page that one is on is in sight.
+const side = document.querySelector(".side");
+const here = side && side.querySelector("[aria-current]");
+if (here && side.scrollWidth > side.clientWidth) side.scrollLeft = here.offsetLeft - side.clientWidth / 3;
+
 // Dangerous actions ask.
 document.addEventListener("submit", (event) => {
   const question = event.submitter && event.submitter.dataset.confirm;
