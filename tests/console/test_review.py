@@ -126,6 +126,34 @@ def test_a_change_of_a_profile_is_shown_before_it_is_saved(owner: Page, stage: S
     looks_good(owner, "client-watched")
 
 
+def test_what_switching_off_would_stop_is_shown_to_who_asks_before(
+    owner: Page, stage: Stage
+) -> None:
+    made = stage.done(
+        "POST",
+        "api_access_profiles",
+        {"name": "Busy", "api_client_id": 1, "api_collection_ids": [1], "auth_type": "token"},
+    )["result"]
+    for number in range(4):
+        at_ms = int(time.time() * 1000) - 60_000 + number
+        log(stage, f"6744-4{number}", at_ms=at_ms, profile_id=made["id"])
+    at(owner, stage, f"/profiles/{made['id']}")
+    looks_good(owner, "profile-before-off")
+    owner.get_by_role("link", name="Before you switch it off").click()
+    expect(owner.get_by_role("heading", name="What switching it off would do")).to_be_visible()
+    short = owner.get_by_role("region", name="In short")
+    expect(short).to_contain_text("would have refused 4 calls of 1 profile since")
+    looks_good(owner, "preview-off")
+    owner.get_by_role("link", name="Cancel").click()
+    assert stage.done("GET", f"api_access_profiles/{made['id']}")["result"]["active"]
+    owner.get_by_role("link", name="Before you switch it off").click()
+    owner.get_by_role("button", name="Switch it off").click()
+    expect(owner.get_by_role("status").first).to_contain_text("Busy is inactive")
+    assert not stage.done("GET", f"api_access_profiles/{made['id']}")["result"]["active"]
+    at(owner, stage, f"/profiles/{made['id']}")
+    expect(owner.get_by_role("link", name="Before you switch it off")).to_have_count(0)
+
+
 def test_a_change_that_calls_do_not_feel_is_saved_at_once(owner: Page, stage: Stage) -> None:
     at(owner, stage, "/profiles/1/edit")
     owner.get_by_label("Profile name", exact=True).fill("Acme script")

@@ -111,7 +111,7 @@ def test_every_refusal_is_counted_by_its_reason(door: Door, since: Counts) -> No
         assert stage.call(f"/{handle}/plain", "strange").status == 401
         refused(401, Reason.UNKNOWN_CREDENTIAL, "GET /plain")
     assert door.call(token="ost_" + "a" * 61).status == 401
-    refused(401, Reason.UNKNOWN_CREDENTIAL, "GET /status/{code}")
+    refused(401, Reason.MALFORMED_CREDENTIAL, "GET /status/{code}")
     twice = {"Authorization": "Bearer x"}
     assert door.call(headers=twice).status == 400
     refused(400, Reason.CONFLICTING_CREDENTIALS, "GET /status/{code}")

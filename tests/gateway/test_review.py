@@ -26,6 +26,7 @@ def step(data: Any, check: str) -> Any:
 REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], Reason]] = {
     "nothing presented": ({}, {"token": None}, Reason.CREDENTIAL_MISSING),
     "unknown": ({}, {"token": "made up, and long enough to be one"}, Reason.UNKNOWN_CREDENTIAL),
+    "mistyped": ({}, {"token": "ost_" + "A" * 61}, Reason.MALFORMED_CREDENTIAL),
     "malformed path": ({}, {"target": "//things"}, Reason.MALFORMED_PATH),
     "profile off": ({"active": False}, {}, Reason.PROFILE_INACTIVE),
     "address": ({"ip_allow_list": ["127.0.1.0/24"]}, {}, Reason.ADDRESS_NOT_ALLOWED),
@@ -123,3 +124,23 @@ def test_a_call_that_only_a_watched_rule_would_have_refused_says_so(
     assert (data["verdict"], data["reason"], data["would"]) == ("admitted", None, reason)
     assert step(data, check)["outcome"] == "only watched"
     assert step(data, "credential")["inputs"]["credential"].endswith(profile["secret"][-4:])
+
+
+def test_what_fails_after_it_was_admitted_is_explained_by_its_reason(
+    stage: Stage, upstream: Upstream
+) -> None:
+    document = '{"openapi": "3.0.0", "paths": {"/x": {"get": {}}}}'
+    spec = {"content": document, "format": "json"}
+    later = stage.done("POST", "api_collections", {"name": "Later", "openapi_spec": spec})
+    (endpoint,) = stage.done("GET", f"api_endpoints?api_collection_id={later['id']}")
+    stage.done("PUT", f"api_endpoints/{endpoint['id']}/enable")
+    things = stage.a_collection(upstream)
+    token = stage.a_profile(later, things)["secret"]
+    missing = stage.call(f"/{later['handle']}/x", token)
+    named = stage.call(f"/{things['handle']}/things", token, headers={"X_Y": "1"})
+    for answer, reason in (
+        (missing, Reason.UPSTREAM_MISSING),
+        (named, Reason.MALFORMED_REQUEST),
+    ):
+        data = explained(stage, answer.json["request_id"])
+        assert (data["reason"], data["status"]) == (reason, answer.status)

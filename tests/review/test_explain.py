@@ -251,3 +251,40 @@ def test_what_is_no_call_is_said_field_by_field(world: World) -> None:
         assert world.api("POST", "v2/explain", nothing)[0] == 400
     for unknown in ("none such", "A\x00"):
         assert world.api("POST", "v2/explain", {"request_id": unknown})[0] == 404
+
+
+def test_a_path_without_an_active_endpoint_is_told_what_lies_there(world: World, log: Log) -> None:
+    profile = world.a_profile()
+    path = f"api_collections/{world.collection['id']}/api_endpoints"
+    world.api.done("POST", path, {"name": "off", "method": "GET", "path": "off"})
+    known = {"profile_id": profile["id"], "collection_id": world.collection["id"]}
+    for request_id, reason, method, called in (
+        ("P-1", Reason.ENDPOINT_NOT_FOUND, "GET", "off"),
+        ("P-2", Reason.ENDPOINT_NOT_FOUND, "GET", "nothing"),
+        ("P-3", Reason.METHOD_NOT_ALLOWED, "PATCH", "orders"),
+    ):
+        details = {"path": f"/orders-v1/{called}"}
+        log(request_id, reason=reason, method=method, details=details, endpoint_id=0, **known)
+    inactive, absent, other = (explained(world, request_id=f"P-{n}") for n in (1, 2, 3))
+    assert "inactive" in inactive["what"]
+    assert inputs(inactive, "endpoint")["inactive endpoint there now"] == "yes"
+    assert "no endpoint" in absent["what"]
+    assert inputs(absent, "endpoint")["inactive endpoint there now"] == "no"
+    assert "GET" in inputs(other, "endpoint")["methods of the path now"]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.TOKEN_INVALID, Reason.CONFLICTING_CREDENTIALS, Reason.METHOD_MISMATCH],
+)
+def test_what_a_call_presented_cannot_be_tried_again(
+    world: World, log: Log, reason: Reason
+) -> None:
+    """The token that had expired would not be admitted now, though the profile has nothing against it."""
+    profile = world.a_profile()
+    details = {"path": "/orders-v1/orders", "credentials": "2"}
+    log("N-1", reason=reason, profile_id=profile["id"], details=details)
+    data = explained(world, request_id="N-1")
+    assert data["now"] is None
+    if reason is Reason.CONFLICTING_CREDENTIALS:
+        assert inputs(data, "presented") == {"credentials presented": "2"}

@@ -132,6 +132,7 @@ def read(message: bytes) -> Line | None:
 _NAMES = {
     "t": "trace",
     "p": "path",
+    "k": "credentials",
     "f": "forwarded",
     "l": "rate_limit",
     "i": "rate_interval",

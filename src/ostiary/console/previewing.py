@@ -24,12 +24,33 @@ def going_back(request: HttpRequest) -> bool:
 
 def shown(request: HttpRequest, preview: Preview, *, name: str, cancel: str) -> HttpResponse:
     """The page that asks once more; it carries the form along."""
+    fields = list(carried(request.POST))
+    return _shown(request, preview, fields, name=name, cancel=cancel, formed=True)
+
+
+def before_switching_off(
+    request: HttpRequest, preview: Preview, *, name: str, cancel: str
+) -> HttpResponse:
+    """The page for who asks before pressing a switch, which it has too."""
+    return _shown(request, preview, [("active", "0")], name=name, cancel=cancel, formed=False)
+
+
+def _shown(
+    request: HttpRequest,
+    preview: Preview,
+    fields: list[tuple[str, str]],
+    *,
+    name: str,
+    cancel: str,
+    formed: bool,
+) -> HttpResponse:
     context = {
         "name": name,
         "cancel": cancel,
         "preview": preview,
         "sentences": sentences(preview),
-        "fields": list(carried(request.POST)),
+        "fields": fields,
+        "formed": formed,
     }
     return render(request, "console/preview.html", context)
 

@@ -334,14 +334,26 @@ def _typed(profile: AccessProfile) -> QueryDict:
 
 
 @page
-@require_POST
+@require_http_methods(["GET", "POST"])
 def switch(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    """What switching it off would have refused, for who asks; and the switch."""
+    if request.method == "GET":
+        return _before_off(request, by, access_profiles.find(by, profile_id))
     active = request.POST.get("active") == "1"
     saved = access_profiles.switch(by=by, profile_id=profile_id, active=active)
     if in_force(request, saved):
         state = "active again" if active else "inactive: it can call no API now"
         messages.success(request, f"{saved.value.name} is {state}.")
     return redirect("client", saved.value.client_id)
+
+
+def _before_off(request: HttpRequest, by: Actor, profile: AccessProfile) -> HttpResponse:
+    if not profile.active:
+        return redirect("profile", profile.pk)
+    off = access_profiles.Given(active=False)
+    found = preview.of_profile(by=by, profile_id=profile.pk, given=off)
+    back = reverse("profile", args=[profile.pk])
+    return previewing.before_switching_off(request, found, name=profile.name, cancel=back)
 
 
 @page

@@ -197,6 +197,10 @@ def _defaults(node: Node) -> str:
         ):
             told = refusal(reason)
             text = refusing.body(told.public_reason, told.message)
+            if status == 403:
+                # No rule comes by after this refusal: its body itself tells the log, and adds
+                # nothing by it.
+                text += f"%[str(r={told.code}),set-var(txn.more),field(2,=),bytes(9)]"
             yield f'http-error status {status} content-type application/json lf-string "{text}"'
 
     return _section("defaults base", lines())
@@ -232,6 +236,7 @@ def _refuse() -> str:
     missing = (
         f"http-request {count('called')}",
         f"http-request {count('failed')}",
+        f'http-request set-var-fmt(txn.more) "r={refusing.code(Reason.UPSTREAM_MISSING)}"',
         refusing.answer(Reason.UPSTREAM_MISSING, condition="TRUE"),
     )
     return _section("backend refuse from base", tuple(refusing.refusals())) + "\n" + _section(

@@ -92,7 +92,7 @@ def _counted() -> Iterator[str]:
         )
         yield f"http-request sc-inc-gpc(0,{counter}) if {condition}"
     yield (
-        'http-request set-var-fmt(txn.more) "c=%[var(txn.told)];m=%[method];s=%[var(txn.scope)]'
+        'http-request set-var-fmt(txn.more) "c=%[var(txn.told)];m=%[method];k=%[var(txn.n)];s=%[var(txn.scope)]'
         ";o=%[var(txn.r_profile)];t=%[var(txn.r_trace)];peer=%[var(txn.peer)];f=%[var(txn.forwarded)]"
         ';p=%[path,bytes(0,1000)]"'
     )

@@ -155,7 +155,8 @@ def _miss() -> Iterator[str]:
         f" var(txn.k),bytes(4,43),hmac(sha256,proc.issue_key),hex,lower,bytes(0,12) if {native}"
     )
     yield refuse(
-        Reason.UNKNOWN_CREDENTIAL, f"{native} !{{ var(txn.k),bytes(47,12),strcmp(txn.mark) eq 0 }}"
+        Reason.MALFORMED_CREDENTIAL,
+        f"{native} !{{ var(txn.k),bytes(47,12),strcmp(txn.mark) eq 0 }}",
     )
     yield f"http-request allow if {CODED}"
     yield "http-request set-var(txn.ip) src"

@@ -59,6 +59,19 @@ OF_ADDRESSES = frozenset(
 )
 
 
+#: Refusals by what lies at a path.
+OF_PATHS = frozenset(
+    {Reason.ENDPOINT_NOT_FOUND, Reason.ENDPOINT_INACTIVE, Reason.METHOD_NOT_ALLOWED}
+)
+#: What these ask is about the call alone, and nothing that an owner changes answers it otherwise.
+OF_THE_CALL = frozenset(
+    {
+        Stage.CALLER, Stage.REQUEST, Stage.PATH, Stage.PRESENTED, Stage.KNOWN, Stage.METHOD,
+        Stage.PROOF,
+    }
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meaning:
     """At which stage a reason refuses, what happened, and what the owner can do."""
@@ -88,8 +101,11 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
         case Reason.MALFORMED_REQUEST:
             return (
                 Stage.REQUEST,
-                "The request is not well-formed HTTP.",
-                "Have the consumer look at what it sends: header names, framing, and the request line.",
+                "The request is not well-formed, or a header's name in it could be taken for another one.",
+                (
+                    "Have the consumer look at what it sends: names of headers (letters, digits and hyphens), "
+                    "framing, and the request line."
+                ),
             )
         case Reason.CONFLICTING_CREDENTIALS:
             return (
@@ -103,7 +119,16 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
                 "No credential was presented.",
                 "Have the consumer send its token as API-TOKEN, or in Authorization.",
             )
-        case Reason.UNKNOWN_CREDENTIAL | Reason.MALFORMED_CREDENTIAL:
+        case Reason.MALFORMED_CREDENTIAL:
+            return (
+                Stage.KNOWN,
+                (
+                    "The credential has the form of our tokens, and none like it was ever issued here: "
+                    "it is mistyped, made up, or of another workspace."
+                ),
+                "Have the consumer copy its token again; refresh it if it is lost.",
+            )
+        case Reason.UNKNOWN_CREDENTIAL:
             return (
                 Stage.KNOWN,
                 (

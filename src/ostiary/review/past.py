@@ -42,11 +42,16 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     would = by_code(call.would) if call.would else None
     trace = _trace(call)
     changes = _changes(by, call, profile, _since(call, trace))
-    again = _again(call, profile) if profile else None
+    again = _again(call, profile) if profile and _depends_on_directory(reason) else None
     if not (reason or would or changes) and again and again.would in door.OF_ADDRESSES:
         # Lines of admitted calls do not say it; nothing it rests on is another one since.
         would = again.would
     decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
+    meant = reason
+    if reason in door.OF_PATHS:
+        # The authority is told what was found, not what lies beside it: that is looked up here.
+        meant = again.reason if again and again.reason is Reason.ENDPOINT_INACTIVE else reason
+        decided.pop(Stage.ENDPOINT, None)
     return Explanation(
         stages=laid_out(
             decided=decided,
@@ -58,14 +63,19 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
         reason=reason,
         would=would,
         status=call.status,
-        what=_what(call, reason),
-        remedy=door.meaning(reason).remedy if reason else "",
+        what=_what(call, meant),
+        remedy=door.meaning(meant).remedy if meant else "",
         profile=profile,
         call=call,
         sequence=trace.sequence if trace else None,
         changes=changes,
         now=again,
     )
+
+
+def _depends_on_directory(reason: Reason | None) -> bool:
+    """Whether the same call could fare otherwise now: what it presented itself cannot be shown anew."""
+    return reason is None or door.meaning(reason).stage not in door.OF_THE_CALL
 
 
 def _logged(by: Actor, request_id: str) -> LoggedCall:
@@ -148,6 +158,8 @@ def _inputs(
     match stage:
         case Stage.CALLER:
             return _caller(call)
+        case Stage.PRESENTED if "credentials" in call.details:
+            return {"credentials presented": str(call.details["credentials"])}
         case Stage.PATH:
             return {"path": str(call.details["path"])} if call.details.get("path") else {}
         case Stage.CREDENTIAL:
@@ -158,14 +170,30 @@ def _inputs(
             collection = models.Collection.objects.filter(pk=call.collection_id).first()
             return {"collection": collection.name} if collection else {}
         case Stage.ENDPOINT:
-            endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
-            return {"endpoint": f"{endpoint.method} {endpoint.path}"} if endpoint else {}
+            return _endpoint(call, profile)
         case Stage.QUOTA | Stage.RATE:
             return _limit(stage, call, profile)
         case Stage.ANSWER:
             return _answer(call)
         case _:
             return {}
+
+
+def _endpoint(call: LoggedCall, profile: models.AccessProfile | None) -> Mapping[str, str]:
+    """The endpoint; where none was found, what lies at that path now."""
+    endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
+    if endpoint is not None:
+        return {"endpoint": f"{endpoint.method} {endpoint.path}"}
+    path = normalise(str(call.details.get("path", "")).partition("?")[0])
+    if profile is None or path is None:
+        return {}
+    route = facts.called(profile, call.method, path).route
+    return {
+        "path": path,
+        "method": call.method,
+        "inactive endpoint there now": "yes" if route.inactive else "no",
+        "methods of the path now": ", ".join(route.allow) or "none",
+    }
 
 
 def _caller(call: LoggedCall) -> Mapping[str, str]:
