@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from ostiary.access.reasons import Reason, refusal
 from ostiary.gateway import forwarding, refusing, rules, spending
-from ostiary.gateway.leases import COUNTS, LEASE_FIELDS, REFUSED_FIELDS, count, lease
+from ostiary.gateway.leases import COUNTS, LEASE_FIELDS, REFUSED_FIELDS, code, count, lease
 from ostiary.gateway.plan import Node, Plan, Server, Upstream, backend_name
 from ostiary.gateway.routing import compile_routes
 
@@ -236,7 +236,7 @@ def _refuse() -> str:
     missing = (
         f"http-request {count('called')}",
         f"http-request {count('failed')}",
-        f'http-request set-var-fmt(txn.more) "r={refusing.code(Reason.UPSTREAM_MISSING)}"',
+        f'http-request set-var-fmt(txn.more) "r={code(Reason.UPSTREAM_MISSING)}"',
         refusing.answer(Reason.UPSTREAM_MISSING, condition="TRUE"),
     )
     return _section("backend refuse from base", tuple(refusing.refusals())) + "\n" + _section(
