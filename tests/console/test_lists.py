@@ -99,6 +99,7 @@ def test_a_viewer_is_offered_nothing_that_is_refused(viewer: Page, stage: Stage)
     changing = ("new", "edit", "add", "create", "delete", "refresh", "cut off")
     for path in (
         "/clients",
+        "/projects",
         "/clients/1",
         "/profiles/1",
         "/collections",

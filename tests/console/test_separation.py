@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from tests.console.every_address import addresses
+from tests.console.steps import looks_good
 from tests.stage import Stage, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -95,6 +96,49 @@ def test_a_stranger_finds_nothing_at_any_address(stage: Stage, stranger: Page, t
     assert stage.call(f"/nightingale-api-v1/{MARK}", theirs["secret"]).status != 401
     shown = stage.done("GET", f"api_clients/{theirs['client_id']}")
     assert MARK in str(shown)
+
+
+def test_a_profile_that_spans_projects_names_what_is_seen_and_keeps_what_is_not(
+    stage: Stage, stranger: Page, theirs: Any
+) -> None:
+    client = stage.a_client("Spanning")
+    both = [{"id": 1}, {"id": theirs["collection_id"]}]
+    profile = stage.a_profile(*both, client=client, name="Spanning")
+    base = f"http://localhost:{stage.control}"
+    for path in (f"/clients/{client['id']}", f"/profiles/{profile['id']}"):
+        stranger.goto(base + path)
+        stranger.get_by_text("one of another project").wait_for()
+        assert MARK not in stranger.content()
+    stranger.goto(f"{base}/profiles/{profile['id']}/edit")
+    assert MARK not in stranger.content()
+    stranger.get_by_label("Profile name", exact=True).fill("Spanning still")
+    stranger.get_by_role("button", name="Save", exact=True).click()
+    stranger.get_by_role("status").wait_for()
+    kept = stage.done("GET", f"api_access_profiles/{profile['id']}")["result"]
+    assert kept["name"] == "Spanning still"
+    assert kept["api_collection_ids"] == sorted(each["id"] for each in both)
+
+
+def test_an_owner_of_a_project_says_who_is_in_it(stage: Stage, stranger: Page) -> None:
+    stage.done("POST", "v2/members", {"email": "joins@example.com"})
+    stranger.goto(f"http://localhost:{stage.control}/projects/1/edit")
+    for email, role, told in (
+        ("joins@example.com", "editor", "joins@example.com is editor of Home"),
+        ("nobody@example.com", "viewer", "nobody@example.com is no member's"),
+    ):
+        stranger.get_by_label("E-mail address", exact=True).fill(email)
+        stranger.get_by_label("Role", exact=True).select_option(role)
+        stranger.get_by_role("button", name="Give the role").click()
+        expect(stranger.get_by_role("status")).to_contain_text(told)
+    looks_good(stranger, "project-members")
+    held = stranger.get_by_label("Role of joins@example.com")
+    expect(held).to_have_value("editor")
+    held.select_option("viewer")
+    stranger.get_by_role("button", name="Change the role of joins@example.com").click()
+    expect(held).to_have_value("viewer")
+    stranger.once("dialog", lambda dialog: dialog.accept())
+    stranger.get_by_role("button", name="Remove joins@example.com").click()
+    expect(held).to_have_count(0)
 
 
 def test_a_search_of_a_stranger_finds_nothing(stage: Stage, stranger: Page, theirs: Any) -> None:

@@ -13,7 +13,7 @@ from ostiary.console import live
 from ostiary.console.listing import PER_PAGE, asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, clients, logo, projects, setup, versions
+from ostiary.directory import access_profiles, clients, collections, logo, projects, setup, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
 from ostiary.usage.queries import calls_of_clients
@@ -77,9 +77,11 @@ def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     found = access_profiles.profiles(by, client_id)
     paging = asked(request).paging(found.count())
     start = (paging.number - 1) * PER_PAGE
+    shown = found[start : start + PER_PAGE]
     context: dict[str, object] = {
         "client": client,
-        "profiles": found[start : start + PER_PAGE],
+        "profiles": shown,
+        "seen": SimpleLazyObject(lambda: collections.seen(by, shown)),
         "paging": paging,
         "may_change": by.may(Role.EDITOR, client.project_id),
         "usage_query": f"client={client_id}",

@@ -18,6 +18,7 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Invalid, NotFound
 from ostiary.review import door, hypothetical, past
 from ostiary.review.explanation import Explanation
+from ostiary.usage import names
 
 #: Profiles that the form offers; of more, the one that a link names is there all the same.
 MOST_OFFERED = 200
@@ -95,7 +96,11 @@ def call(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
             "kept for a while, and a call is in it a few seconds after its end.",
         }
         return _missing(request, by, context)
-    return render(request, "console/explain_call.html", _shown(explanation))
+    endpoint_id = explanation.call.endpoint_id if explanation.call else None
+    told = names.names(by, endpoints=[endpoint_id or 0]).endpoints.get(endpoint_id or 0, "")
+    # Without the method, which stands before it.
+    context = _shown(explanation) | {"path": told.partition(" ")[2]}
+    return render(request, "console/explain_call.html", context)
 
 
 def _missing(request: HttpRequest, by: Actor, context: dict[str, Any]) -> HttpResponse:

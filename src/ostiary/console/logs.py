@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from ostiary.access.reasons import Reason
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import clients, collections, workspace
+from ostiary.directory import access_profiles, clients, collections, workspace
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Invalid
 from ostiary.directory.models import Endpoint
@@ -34,7 +34,7 @@ STATUSES = {
 }
 #: Filters whose text is the value that is looked for.
 _FIELDS = (
-    "from", "to", "status", "reason", "method", "client", "client_name", "profile", "collection",
+    "from", "to", "status", "reason", "method", "client", "client_name", "profile", "profile_name", "collection",
     "endpoint", "ip", "request_id", "latency",
 )  # fmt: skip
 
@@ -72,12 +72,15 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
             cursor = ""
             found = list(logs.calls(by, asked.wanted)[: PER_PAGE + 1])
     shown = found[:PER_PAGE]
-    client_id = asked.wanted.client_id
+    client_id, profile_id = asked.wanted.client_id, asked.wanted.profile_id
+    known = names.names(by, clients=[client_id or 0], profiles=[profile_id or 0])
     context = {
         "calls": list(_named(by, shown)),
         "given": asked.given,
-        "client_name": asked.given.get("client_name")
-        or names.names(by, clients=[client_id or 0]).clients.get(client_id or 0, ""),
+        "client_name": asked.given.get("client_name") or known.clients.get(client_id or 0, ""),
+        "profile_name": asked.given.get("profile_name")
+        # Of two of one name, and of a deleted one, the number.
+        or known.profiles.get(profile_id or 0, asked.given.get("profile", "")),
         "errors": asked.errors,
         "filtered": bool(asked.given),
         "older": asked.address(cursor=logs.cursor(shown[-1])) if len(found) > PER_PAGE else "",
@@ -124,13 +127,18 @@ def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
     client_id = number_of(given.get("client"))
     if "client_name" in given:
         client_id = read("client_name", lambda text: _client(by, text))
+    profile_id = number_of(given.get("profile"))
+    if "profile_name" in query:
+        # A form that was filled in by a link holds the number as well.
+        linked, profile_id = profile_id, None
+        profile_id = read("profile_name", lambda text: _profile(by, text, client_id, linked))
     reason = read("reason", outcomes.reason_code)
     start, end = read("from", _moment), read("to", _moment)
     wanted = logs.Wanted(
         start_ms=(start or 0) * 1000,
         # The last minute that is named is in it.
         end_ms=None if end is None else (end + 60) * 1000,
-        client_id=client_id, profile_id=number_of(given.get("profile")),
+        client_id=client_id, profile_id=profile_id,
         collection_id=number_of(given.get("collection")),
         endpoint_id=number_of(given.get("endpoint")), statuses=read("status", logs.statuses),
         reasons=frozenset() if reason is None else frozenset({reason}),
@@ -161,6 +169,28 @@ def _client(by: Actor, text: str) -> int:
     if len(exact or found) != 1:
         raise ValueError("fits no client" if not found else "fits more than one client")
     return (exact or found)[0].pk
+
+
+def _profile(by: Actor, text: str, client_id: int | None, linked: int | None) -> int:
+    """The one with this name: the linked one, one of the chosen client, or else the only one.
+
+    Of one that was deleted the number is the name.
+    """
+    seen = access_profiles.named(by)
+    if linked is not None and seen.filter(pk=linked, name=text).exists():
+        return linked
+    if client_id is not None:
+        seen = seen.filter(client_id=client_id)
+    found = list(seen.filter(name__icontains=text)[:2])
+    exact = list(seen.filter(name=text)[:2])
+    if len(exact or found) == 1:
+        return (exact or found)[0].pk
+    number = number_of(text)
+    if number is not None and not exact:
+        return number
+    if not found:
+        raise ValueError("fits no access profile")
+    raise ValueError("fits more than one access profile: choose its client too")
 
 
 def _named(by: Actor, found: Iterable[LoggedCall]) -> Iterator[dict[str, Any]]:

@@ -253,6 +253,7 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     context = {
         "profile": profile,
         "may_change": by.may(Role.EDITOR, profile.client.project_id),
+        "seen": collections.seen(by, [profile]),
         "usage_query": f"profile={profile_id}",
     }
     return render(request, "console/profile.html", context)
@@ -275,10 +276,14 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         except Stale:
             errors = STALE
             profile = access_profiles.find(by, profile_id)
+    seen = collections.seen(by, [profile])
     context = {
         "proposed": proposed and request.method == "GET",
         "client": profile.client,
         "profile": profile,
+        "unseen": [
+            c for c in profile.collections.all() if c.pk not in seen and c.pk in form.chosen
+        ],
         # Back from the preview the form is as old as it was when it was first read.
         "read": (not errors and form.data.get("read")) or versions.etag(profile),
         "form": form,

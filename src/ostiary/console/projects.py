@@ -6,11 +6,11 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
-from ostiary.directory import projects, versions
+from ostiary.directory import members, projects, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import InUse, Invalid, Stale
 
@@ -34,6 +34,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "errors": errors,
         "given": request.POST,
         "may_make": by.admin,
+        "changeable": {project.pk for project in found if by.may(Role.OWNER, project.pk)},
     }
     return render(request, "console/projects.html", context, status=400 if errors else 200)
 
@@ -67,8 +68,29 @@ def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
         "given": given,
         "errors": errors,
         "may_delete": by.may(Role.OWNER, project_id),
+        "roles": [role.value for role in Role],
+        "held": members.of_project(by, project_id) if by.may(Role.OWNER, project_id) else (),
     }
     return render(request, "console/project_form.html", context, status=400 if errors else 200)
+
+
+@page
+@require_POST
+def member(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
+    """A role of a member in the project: given, changed, or taken away."""
+    project = projects.find(by, project_id)
+    email, role = request.POST.get("email", ""), request.POST.get("role") or None
+    try:
+        members.invite(by=by, project_id=project_id, email=email, role=role)
+    except Invalid as error:
+        said = "; ".join(sentence for each in error.errors.values() for sentence in each)
+        messages.error(request, f"{email[:254] or 'Nobody'} {said}.")
+    else:
+        has = f"is {role} of" if role else "has no role any more in"
+        messages.success(request, f"{email.strip()} {has} {project.name}.")
+    if by.may(Role.VIEWER, project_id):
+        return redirect("edit-project", project_id)
+    return redirect("projects")
 
 
 @page

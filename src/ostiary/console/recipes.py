@@ -1,6 +1,7 @@
 """Recipes: what the runner found, started or stopped, and how their calls went."""
 
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import messages
@@ -28,7 +29,10 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     # Jobs show what callers sent wrong, to whoever may change recipes.
     if by.admin:
         with contextlib.suppress(control.RunnerGone):
-            jobs = control.jobs(path, limit=MOST_JOBS)
+            jobs = [
+                job | {"at": datetime.fromtimestamp(job["started"], UTC)}
+                for job in control.jobs(path, limit=MOST_JOBS)
+            ]
     known = list(recipes.recipes())
     context: dict[str, object] = {"recipes": known, "jobs": jobs, "may_change": by.admin}
     states = [(recipe.version, recipe.present, recipe.error) for recipe in known]

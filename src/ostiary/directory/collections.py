@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ from ostiary.directory import (
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
-from ostiary.directory.models import Collection, Connection, Project
+from ostiary.directory.models import AccessProfile, Collection, Connection, Project
 from ostiary.directory.permission import project_of, require
 
 _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -54,6 +54,13 @@ class Imported:
     collection: Collection
     taken: int = 0
     skipped: Sequence[openapi.Skipped] = field(default_factory=tuple)
+
+
+def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
+    """Which collections of these profiles `by` may see: a profile may span projects."""
+    ids = {collection.pk for profile in profiles for collection in profile.collections.all()}
+    found = Collection.objects.visible_to(by).filter(pk__in=ids)
+    return frozenset(found.values_list("pk", flat=True))
 
 
 def collections(by: Actor) -> QuerySet[Collection]:

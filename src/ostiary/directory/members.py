@@ -100,6 +100,22 @@ def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> Non
         _record(by, "role", member, project_id=project_id, role=str(chosen or "none"))
 
 
+def of_project(by: Actor, project_id: int) -> QuerySet[Membership]:
+    """Who has a role in a project, for its owners; admins have every role and are not among them."""
+    require(by, Role.OWNER, project_id)
+    found = Membership.objects.filter(project_id=project_id)
+    return found.select_related("member").order_by("member__email")
+
+
+def invite(*, by: Actor, project_id: int, email: str, role: object) -> None:
+    """Give the member with this address a role in a project; raises Invalid if there is none."""
+    require(by, Role.OWNER, project_id)
+    member = Member.objects.filter(email=email.strip().lower()).first()
+    if member is None:
+        raise Invalid({"email": ["is no member's; a workspace admin can add one"]})
+    set_role(by=by, member_id=member.pk, project_id=project_id, role=role)
+
+
 def actor_of(member: Member, address: str) -> Actor:
     """What a signed-in member may do."""
     roles = {m.project_id: Role(m.role) for m in member.memberships.all()}
