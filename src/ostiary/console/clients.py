@@ -10,6 +10,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console import live
+from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
@@ -139,23 +140,15 @@ def _logo(request: HttpRequest) -> bytes | None:
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     client = clients.find(by, client_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() == client.name:
-            saved = clients.delete(by=by, client_id=client_id)
-            if in_force(request, saved):
-                messages.success(request, f"The client {client.name} was deleted.")
-            return redirect("clients")
-        problem = "That is not its name."
-    context = {
-        "what": "client",
-        "name": client.name,
-        "back": reverse("client", args=[client_id]),
-        "consequence": "Its access profiles and their credentials are deleted with it, and stop"
-        " working at once.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: clients.delete(by=by, client_id=client_id),
+        what="client",
+        name=client.name,
+        consequence="Its access profiles and their credentials are deleted with it, and stop working at once.",
+        back=reverse("client", args=[client_id]),
+        after=reverse("clients"),
+    )
 
 
 @page

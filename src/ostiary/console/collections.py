@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
 from ostiary.console import live
+from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.saving import STALE, in_force
@@ -29,7 +30,7 @@ from ostiary.directory import (
     versions,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import InUse, Invalid, Stale
+from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Collection, Endpoint
 from ostiary.directory.permission import require
 
@@ -392,24 +393,12 @@ def delete_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpRe
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() != collection.name:
-            problem = "That is not its name."
-        else:
-            try:
-                saved = collections.delete(by=by, collection_id=collection_id)
-            except InUse as error:
-                problem = f"{error}."
-            else:
-                if in_force(request, saved):
-                    messages.success(request, f"The API collection {collection.name} was deleted.")
-                return redirect("collections")
-    context = {
-        "what": "API collection",
-        "name": collection.name,
-        "back": reverse("collection", args=[collection_id]),
-        "consequence": "Its endpoints are deleted with it, and answer 404 at once.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: collections.delete(by=by, collection_id=collection_id),
+        what="API collection",
+        name=collection.name,
+        consequence="Its endpoints are deleted with it, and answer 404 at once.",
+        back=reverse("collection", args=[collection_id]),
+        after=reverse("collections"),
+    )

@@ -9,13 +9,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import connections, projects, setup, upstream_url, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid, Stale
+from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Connection
 
 #: Ways to authenticate at an upstream that a connection can have.
@@ -107,27 +108,15 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
     connection = connections.find(by, connection_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() != connection.name:
-            problem = "That is not its name."
-        else:
-            try:
-                saved = connections.delete(by=by, connection_id=connection_id)
-            except InUse as error:
-                problem = f"{error}."
-            else:
-                if in_force(request, saved):
-                    messages.success(request, f"The connection {connection.name} was deleted.")
-                return redirect("connections")
-    context = {
-        "what": "connection",
-        "name": connection.name,
-        "back": reverse("connections"),
-        "consequence": "It can be deleted when no API collection has it.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: connections.delete(by=by, connection_id=connection_id),
+        what="connection",
+        name=connection.name,
+        consequence="It can be deleted when no API collection has it.",
+        back=reverse("connections"),
+        after=reverse("connections"),
+    )
 
 
 @page

@@ -11,13 +11,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.access.limits import Interval, Period
 from ostiary.console import previewing
+from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, policies, versions
 from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid, Stale
+from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Policy
 from ostiary.review import preview
 
@@ -111,26 +112,15 @@ def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     policy = policies.find(policy_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() != policy.name:
-            problem = "That is not its name."
-        else:
-            try:
-                policies.delete(by=by, policy_id=policy_id)
-            except InUse as error:
-                problem = f"{error}."
-            else:
-                messages.success(request, f"The policy {policy.name} was deleted.")
-                return redirect("policies")
-    context = {
-        "what": "policy",
-        "name": policy.name,
-        "back": reverse("policies"),
-        "consequence": "It can be deleted when no access profile has it.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: policies.delete(by=by, policy_id=policy_id),
+        what="policy",
+        name=policy.name,
+        consequence="It can be deleted when no access profile has it.",
+        back=reverse("policies"),
+        after=reverse("policies"),
+    )
 
 
 def _warn(request: HttpRequest, saved: Saved[Policy]) -> None:

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console import previewing
+from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
@@ -404,22 +405,15 @@ def cut_off(request: HttpRequest, by: Actor, profile_id: int, credential_id: int
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     profile = access_profiles.find(by, profile_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() == profile.name:
-            saved = access_profiles.delete(by=by, profile_id=profile_id)
-            if in_force(request, saved):
-                messages.success(request, f"The access profile {profile.name} was deleted.")
-            return redirect("client", profile.client_id)
-        problem = "That is not its name."
-    context = {
-        "what": "access profile",
-        "name": profile.name,
-        "back": reverse("client", args=[profile.client_id]),
-        "consequence": "Its credentials stop working at once, and cannot be brought back.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: access_profiles.delete(by=by, profile_id=profile_id),
+        what="access profile",
+        name=profile.name,
+        consequence="Its credentials stop working at once, and cannot be brought back.",
+        back=reverse("client", args=[profile.client_id]),
+        after=reverse("client", args=[profile.client_id]),
+    )
 
 
 @page

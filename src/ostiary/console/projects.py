@@ -8,11 +8,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
 from ostiary.directory import members, projects, versions
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import InUse, Invalid, Stale
+from ostiary.directory.errors import Invalid, Stale
 
 
 @page
@@ -97,23 +98,13 @@ def member(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
     project = projects.find(by, project_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() != project.name:
-            problem = "That is not its name."
-        else:
-            try:
-                projects.delete_folder(by=by, folder_id=project_id, force=False)
-            except InUse as error:
-                problem = f"{error}: it still holds clients, collections or folders."
-            else:
-                messages.success(request, f"The project {project.name} was deleted.")
-                return redirect("projects")
-    context = {
-        "what": "project",
-        "name": project.name,
-        "back": reverse("projects"),
-        "consequence": "It can be deleted when nothing is in it.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: projects.delete_folder(by=by, folder_id=project_id, force=False),
+        what="project",
+        name=project.name,
+        consequence="It can be deleted when nothing is in it.",
+        back=reverse("projects"),
+        after=reverse("projects"),
+        in_use=": it still holds clients, collections or folders",
+    )

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, Paging, number_of
 from ostiary.console.saving import STALE, first_time
 from ostiary.console.viewer import page
@@ -188,21 +189,15 @@ def rotate(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     webhook = webhooks.find(by, webhook_id)
-    problem = ""
-    if request.method == "POST":
-        if request.POST.get("name", "").strip() == webhook.name:
-            webhooks.delete(by=by, webhook_id=webhook_id)
-            messages.success(request, f"The webhook {webhook.name} was deleted.")
-            return redirect("webhooks")
-        problem = "That is not its name."
-    context = {
-        "what": "webhook",
-        "name": webhook.name,
-        "back": reverse("webhook", args=[webhook_id]),
-        "consequence": "Nothing is sent to it any more, also not what still waits.",
-        "problem": problem,
-    }
-    return render(request, "console/delete.html", context, status=400 if problem else 200)
+    return by_name(
+        request,
+        lambda: webhooks.delete(by=by, webhook_id=webhook_id),
+        what="webhook",
+        name=webhook.name,
+        consequence="Nothing is sent to it any more, also not what still waits.",
+        back=reverse("webhook", args=[webhook_id]),
+        after=reverse("webhooks"),
+    )
 
 
 def _shown_once(request: HttpRequest, webhook: Webhook, secret: Secret) -> HttpResponse:

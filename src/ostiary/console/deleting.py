@@ -1,0 +1,50 @@
+"""Deleting: a page that says what it will mean, and asks for the name of what is deleted."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from ostiary.console.saving import in_force
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import InUse
+
+
+def by_name(
+    request: HttpRequest,
+    delete: Callable[[], Saved[Any] | None],
+    *,
+    what: str,
+    name: str,
+    consequence: str,
+    back: str,
+    after: str,
+    in_use: str = "",
+) -> HttpResponse:
+    """Ask, and `delete` when the right name was typed; `back` and `after` are addresses.
+
+    What is in use stays, and the page says where; `in_use` is added to that.
+    """
+    problem = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() != name:
+            problem = "That is not its name."
+        else:
+            try:
+                saved = delete()
+            except InUse as error:
+                problem = f"{error}{in_use}."
+            else:
+                if saved is None or in_force(request, saved):
+                    messages.success(request, f"The {what} {name} was deleted.")
+                return redirect(after)
+    context = {
+        "what": what,
+        "name": name,
+        "back": back,
+        "consequence": consequence,
+        "problem": problem,
+    }
+    return render(request, "console/delete.html", context, status=400 if problem else 200)
