@@ -12,7 +12,8 @@ from tests.usage.conftest import NOW, Side, Sides, count, took
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.errors import Invalid, NotFound
 from ostiary.usage import latency, outcomes, upkeep
-from ostiary.usage.models import MinuteCount
+from ostiary.usage.models import MinuteCount, MinuteLatency
+from ostiary.usage.overview import Choice, overview
 from ostiary.usage.queries import (
     BUCKETS,
     Asker,
@@ -193,6 +194,11 @@ def test_a_page_of_consumers_is_that_of_all_of_them(
                 NOW - ago, sides.ours, number % 5 + 1, client_id=client,
                 profile_id=100 * client + number, bytes_out=number,
             )  # fmt: skip
+            MinuteLatency.objects.create(
+                time=(NOW - ago) // 60 * 60, client_id=client, profile_id=100 * client + number,
+                collection_id=sides.ours.collection, endpoint_id=sides.ours.endpoint,
+                bucket=number, calls=number % 5 + 1,
+            )  # fmt: skip
     count(NOW - 7200, None, 4, collection_id=sides.ours.collection, status=4, reason=12)
     count(NOW - 7200, None, 50, status=4, reason=13)
     filters = {By.COLLECTION: frozenset({sides.ours.collection})} if of_ours else {}
@@ -201,9 +207,15 @@ def test_a_page_of_consumers_is_that_of_all_of_them(
         for actor in (SYSTEM, sides.ours.member):
             found = rows(Asker(actor, NOW), question)
             assert len(found) > 1
+            with_latencies(Asker(actor, NOW), question, found)
+            timed = [row.latencies for row in found]
+            found = rows(Asker(actor, NOW), question)
             for first in range(len(found) + 1):
-                some = some_rows(Asker(actor, NOW), question, first=first, most=3)
+                asker = Asker(actor, NOW)
+                some = some_rows(asker, question, first=first, most=3)
                 assert some == (found[first : first + 3], len(found))
+                with_latencies(asker, question, some[0])
+                assert [row.latencies for row in some[0]] == timed[first : first + 3]
         upkeep.run(NOW)
 
 
@@ -242,3 +254,32 @@ def test_calls_of_clients_on_a_page(sides: Sides) -> None:
     upkeep.run(NOW)
     found = calls_of_clients([sides.ours.client, sides.theirs.client], 30, NOW)
     assert found == {sides.ours.client: 8, sides.theirs.client: 0}
+
+
+@pytest.mark.parametrize("asker", ["admin", "member", "both"])
+def test_the_largest_of_a_dashboard_are_the_first_of_all(sides: Sides, asker: str) -> None:
+    both = dict.fromkeys((sides.ours.project, sides.theirs.project), Role.VIEWER)
+    actor = {
+        "admin": SYSTEM,
+        "member": sides.ours.member,
+        "both": Actor(kind="member", id=1, name="M", roles=both),
+    }[asker]
+    # Many of them called as often as others.
+    for number in range(40):
+        side = sides.theirs if number % 4 else sides.ours
+        for ago in (60, 5 * 3600, 3 * DAY, 200 * DAY):
+            count(NOW - ago, side, 1 + number % 7, profile_id=1000 * side.client + number)
+    count(NOW - 60, None, 5000, status=4, reason=13)
+    count(NOW - 60, None, 5000, collection_id=sides.ours.collection, status=4, reason=12)
+    for _ in range(3):
+        for days in (1, 30, 365):
+            choice = Choice(start=NOW - days * DAY, end=NOW + 60)
+            found = overview(actor, choice, NOW)
+            for by, largest in (
+                ((By.CLIENT,), found.clients),
+                ((By.CLIENT, By.PROFILE), found.profiles),
+            ):
+                asked = Question(start=choice.start, end=choice.end, by=by)
+                every = rows(Asker(actor, NOW), asked)
+                assert largest == [row for row in every if row.key[0]][:10]
+        upkeep.run(NOW)

@@ -1,8 +1,8 @@
 """What a dashboard shows of a range: sums, their course, reasons of refusals, and the largest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import nlargest
+from typing import TypeVar
 
 from ostiary.directory.actor import Actor
 from ostiary.usage import outcomes
@@ -11,6 +11,7 @@ from ostiary.usage.spans import Span, following, start_of
 from ostiary.usage.standings import client_of, profile_of
 
 TOP = 10
+K = TypeVar("K", bound=int)
 DAY = 86_400
 #: Up to how long a range is shown by the hour, and by the day; a longer one is shown by the month.
 HOURLY, DAILY = 2 * DAY, 100 * DAY
@@ -119,14 +120,20 @@ def _largest(asker: Asker, asked: Question, choice: Choice) -> tuple[list[Row], 
     for one, some in calls.items():
         client = client_of(one)
         of_clients[client] = of_clients.get(client, 0) + some
-    # In order, so that it is always the same ones of those that have called as much.
-    known = (one for one in sorted(calls) if profile_of(one))
-    top_profiles = nlargest(TOP, known, key=calls.__getitem__)
+    top_profiles = _top({one: some for one, some in calls.items() if profile_of(one)})
     profiles = rows(
         asker, of_profiles,
         only={By.CLIENT: map(client_of, top_profiles), By.PROFILE: map(profile_of, top_profiles)},
     )  # fmt: skip
     if choice.client is not None:
         return [], profiles
-    top = nlargest(TOP, sorted(of_clients), key=of_clients.__getitem__)
-    return rows(asker, replace(asked, by=(By.CLIENT,)), only={By.CLIENT: top}), profiles
+    of_each = replace(asked, by=(By.CLIENT,))
+    return rows(asker, of_each, only={By.CLIENT: _top(of_clients)}), profiles
+
+
+def _top(calls: Mapping[K, int]) -> list[K]:
+    """Those with the most calls; of those with as many, always the same."""
+    # Numbers alone are sorted quickly, and few keys are left to compare.
+    least = min(sorted(calls.values())[-TOP:], default=0)
+    largest = [key for key, some in calls.items() if some >= least]
+    return sorted(largest, key=lambda key: (-calls[key], key))[:TOP]

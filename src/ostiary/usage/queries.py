@@ -102,6 +102,8 @@ class Asker:
     #: What was asked for and may be seen.
     _seen: set[tuple[By, int]] = field(default_factory=set, init=False)
     _clients: dict[frozenset[int], frozenset[int]] = field(default_factory=dict, init=False)
+    #: Clients of profiles that were told apart, where it is known: an index leads by them to rows.
+    clients_of: dict[int, set[int]] = field(default_factory=dict, init=False)
 
     @cached_property
     def firsts(self) -> Mapping[Span, int]:
@@ -290,8 +292,11 @@ def some_rows(asker: Asker, question: Question, *, first: int, most: int) -> tup
     only: dict[By, set[int]] = {
         column: {group[position] for group in chosen} for position, column in enumerate(question.by)
     }
-    # By the client an index leads to the rows.
     only[By.CLIENT] = {client for group in chosen for client in clients_of[group]}
+    if By.PROFILE in question.by:
+        at = question.by.index(By.PROFILE)
+        for group in chosen:
+            asker.clients_of.setdefault(group[at], set()).update(clients_of[group])
     found = rows(asker, question, only=only) if chosen else []
     return [row for row in found if row.key in set(chosen)], len(calls)
 
@@ -305,12 +310,19 @@ def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> N
     only = Q()
     for position, column in enumerate(asked.by):
         only &= Q(**{f"{column.value}__in": {row.key[position] for row in chosen}})
+    if By.PROFILE in asked.by:
+        at = asked.by.index(By.PROFILE)
+        leads = [asker.clients_of.get(row.key[at]) for row in chosen]
+        if all(leads):
+            only &= Q(client_id__in={client for some in leads for client in some or ()})
     covered = asker.covered(asked)
     _, level = _source(asked)
     columns = [column.value for column in asked.by]
     for part in _chunks(covered.slots(level)):
-        at = Total.objects.filter(asker.scope(level), only, slot__in=part).exclude(latencies=b"")
-        stored = asker.narrowed(at, asked).values_list("slot", "latencies", *columns)
+        totals = Total.objects.filter(asker.scope(level), only, slot__in=part)
+        stored = asker.narrowed(totals.exclude(latencies=b""), asked).values_list(
+            "slot", "latencies", *columns
+        )
         for slot, packed, *key in stored.iterator(chunk_size=5000):
             into = wanted.get((_bucket(asked, time_of(slot)), tuple(key)))
             if into is not None:
