@@ -15,13 +15,17 @@ router = Router(tags=["Explain"])
 
 
 class ExplainIn(Strict):
-    """`request_id` of a call that was made, or a made-up call of an access profile."""
+    """`request_id` of a call that was made, or a made-up call of an access profile.
+
+    `token` is a signed token that the call would present (JWT, OpenID Connect); it is kept nowhere.
+    """
 
     request_id: str | None = Field(None, min_length=1, max_length=40)
     access_profile_id: Id | None = None
     method: str = "GET"
     path: str = ""
     ip: str = ""
+    token: str = ""
 
 
 class StepOut(Schema):
@@ -155,5 +159,6 @@ def explain(request: HttpRequest, payload: ExplainIn) -> Any:
         method=payload.method,
         path=payload.path,
         address=payload.ip,
+        token=payload.token,
     )
     return {"data": _shown(hypothetical.explained(by=by, made_up=made_up))}

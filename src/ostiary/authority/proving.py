@@ -6,9 +6,6 @@ profile that it may speak for; only that profile says how the signature is verif
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
-
-from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from ostiary.access.methods import AuthMethod
 from ostiary.authority.answers import Question
@@ -16,22 +13,13 @@ from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.provider_keys import ProviderKeys, Source
 from ostiary.authority.signing import SigningKeys
 from ostiary.directory.proofs import secret_context
-from ostiary.identity import access_tokens, signed_tokens
+from ostiary.identity import access_tokens, signed_tokens, verification
 from ostiary.identity.sealing import KeyRing
-from ostiary.identity.signed_tokens import (
-    FAMILIES,
-    BadToken,
-    ClaimRules,
-    Key,
-    Problem,
-    SignedToken,
-)
+from ostiary.identity.signed_tokens import BadToken, ClaimRules, Problem, SignedToken
 from ostiary.identity.tokens import client_fingerprint, fingerprint, key_fingerprint
 
 #: The form of `gateway.rules` in which alone a signed token is taken.
 BEARER = "b"
-#: Profiles with OpenID Connect take any family but the one with shared secrets.
-ASYMMETRIC = frozenset().union(*(FAMILIES[name] for name in ("rsa", "ecdsa", "eddsa")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,19 +79,16 @@ class Prover:
             return None
         method = AuthMethod(row.auth_type)
         settings = json.loads(row.proof)
-        rules = ClaimRules(
-            issuers=tuple(settings.get("issuers", ())),
-            audience=settings.get("audience", ""),
-            required=tuple(settings.get("required", ())),
-            leeway=settings.get("leeway", 60),
-        )
+        rules = verification.rules_of(settings)
         if method is AuthMethod.JWT:
             problem = self._signature(token, row, settings)
             return _proved(row, method, problem or signed_tokens.judge(token.claims, rules, now))
         source = Source(issuer=settings.get("issuer", ""), jwks_uri=settings.get("jwks_uri", ""))
         keys, until, matter = await self._providers.find(source, token)
         candidates = keys.candidates(token) if keys else ()
-        if not any(signed_tokens.verified(token, key, ASYMMETRIC) for key in candidates):
+        if not any(
+            signed_tokens.verified(token, key, verification.ASYMMETRIC) for key in candidates
+        ):
             return _proved(row, method, _unverified(token, matter, known=bool(candidates)))
         if keys and keys.issuer and not rules.issuers:
             rules = ClaimRules(
@@ -132,20 +117,10 @@ class Prover:
         return rows[0] if len(rows) == 1 else None
 
     def _signature(self, token: SignedToken, row: Row, settings: dict[str, str]) -> Problem | None:
-        """Whether the profile's own key made the signature, with its own family of algorithms."""
-        method = settings.get("method", "")
-        if method == "hmac":
+        secret = ""
+        if settings.get("method") == "hmac":
             secret = self._keyring.open(row.sealed_secret, secret_context(row.profile))
-            key = _key(method, secret)
-        else:
-            key = _key(method, settings.get("key", ""))
-        allowed = FAMILIES[method]
-        if token.algorithm not in allowed:
-            expected = " or ".join(sorted(allowed))
-            return Problem(part="alg", expected=expected, found=token.algorithm[:40])
-        if signed_tokens.verified(token, key, allowed):
-            return None
-        return Problem(part="signature", expected="one by the profile's key", found="another")
+        return verification.by_own_key(token, settings, secret)
 
 
 def _proved(row: Row, method: AuthMethod, found: Problem | int | None) -> Proved:
@@ -161,16 +136,3 @@ def _unverified(token: SignedToken, matter: str, *, known: bool) -> Problem:
         return Problem(part="signature", expected="one by the provider's key", found="another")
     found = f"kid {token.key_id!r}, alg {token.algorithm!r}"[:200]
     return Problem(part="kid", expected="a key of the provider", found=found, passing=True)
-
-
-@lru_cache(maxsize=1_000)
-def _key(method: str, text: str) -> Key:
-    match method:
-        case "hmac":
-            return OctKey.import_key(text)
-        case "rsa":
-            return RSAKey.import_key(text)
-        case "ecdsa":
-            return ECKey.import_key(text)
-        case _:
-            return OKPKey.import_key(text)

@@ -1,19 +1,22 @@
 """What would become of a call now: one that is made up, or one that was logged."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ostiary.access.addresses import Address, parse_address
-from ostiary.access.decision import Allow, Deny, decide, explain
+from ostiary.access.decision import Allow, Deny, Outcome, Step, decide, explain
 from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import METHODS, normalise
 from ostiary.access.reasons import Reason, refusal
 from ostiary.directory import access_profiles, fields, models
 from ostiary.directory.actor import Actor
-from ostiary.review import consumption, door, facts
+from ostiary.identity.signed_tokens import LONGEST
+from ostiary.review import consumption, door, facts, pasted
 from ostiary.review.door import Stage
 from ostiary.review.explanation import Explanation, laid_out
+from ostiary.review.pasted import Pasted
 
 LONGEST_PATH = 4000
 
@@ -26,6 +29,8 @@ class MadeUp:
     method: object = "GET"
     path: object = ""
     address: object = ""
+    #: A signed token that the call would present; empty: a good one.
+    token: object = ""
 
 
 def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
@@ -36,6 +41,7 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
     raw = fields.text(problems, "path", made_up.path, maximum=LONGEST_PATH)
     # Where no list asks for it, it does not matter.
     asked = bool(profile.allow_list or profile.deny_list)
+    token = fields.text(problems, "token", made_up.token, maximum=LONGEST, required=False)
     text = fields.text(problems, "ip", made_up.address, maximum=45, required=asked)
     address = parse_address(text)
     if text and address is None:
@@ -46,7 +52,9 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
     if path is None:
         return _malformed(profile, raw)
     called = facts.called(profile, method, path)
-    return decided(profile, called.route, address, path=path)
+    now = int(datetime.now(UTC).timestamp())
+    proof = pasted.judged(profile, token, now) if token else None
+    return decided(profile, called.route, address, path=path, proof=proof)
 
 
 def _malformed(profile: models.AccessProfile, raw: str) -> Explanation:
@@ -69,10 +77,11 @@ def decided(
     *,
     path: str = "",
     credential: models.Credential | None = None,
+    proof: Pasted | None = None,
 ) -> Explanation:
     """Decide about a call of a profile now, and add its limits' state."""
     at = int(datetime.now(UTC).timestamp())
-    credential = credential or newest(profile)
+    credential = proof.credential if proof else credential or newest(profile)
     found = Facts(
         now=at,
         address=address,
@@ -80,6 +89,8 @@ def decided(
         method=AuthMethod(profile.auth_type),
         known=facts.known(credential, profile) if credential else None,
         route=route,
+        problem=proof.problem if proof else "",
+        proved_until=proof.until if proof else None,
     )
     verdict = decide(found)
     counted = consumption.consumed(facts.profile(profile), at) if isinstance(verdict, Allow) else ()
@@ -94,7 +105,7 @@ def decided(
     shown[Stage.PATH] = {"path": path} if path else {}
     return Explanation(
         stages=laid_out(
-            decided={step.check: step for step in explain(found)},
+            decided={step.check: _seen(step, proof) for step in explain(found)},
             failing=enforced[0].stage if enforced else None,
             reason=reason,
             watched={limit.stage: limit.reason for limit in reached} if not enforced else {},
@@ -107,6 +118,20 @@ def decided(
         remedy=door.meaning(reason).remedy if reason else "",
         profile=profile,
     )
+
+
+def _seen(step: Step, proof: Pasted | None) -> Step:
+    """A step with what a pasted token showed there."""
+    if proof is None or step.outcome is Outcome.NOT_REACHED:
+        return step
+    more: Mapping[str, str] = {}
+    if step.check == Stage.KNOWN:
+        more = proof.named
+    elif step.check == Stage.PROOF and not proof.signed:
+        more = {
+            "signature": "not judged here, nor the provider's own issuer: the authority alone has its keys"
+        }
+    return replace(step, inputs=(*step.inputs, *more.items()))
 
 
 def _would(verdict: Allow | Deny, limits: list[Reason]) -> Reason | None:

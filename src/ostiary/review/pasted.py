@@ -1,0 +1,98 @@
+"""A signed token that an owner pasted: whom it names, and whether it proves what it says.
+
+It is looked at by the code that decides about real ones, and forgotten: no log, address or answer
+holds it. A provider's keys are the authority's: of OpenID Connect, the signature is not judged.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ostiary import settings
+from ostiary.access.methods import AuthMethod
+from ostiary.directory import models, proofs
+from ostiary.directory.errors import Invalid
+from ostiary.identity import signed_tokens, verification
+from ostiary.identity.sealing import KeyRing
+from ostiary.identity.signed_tokens import BadToken, Problem, SignedToken
+from ostiary.identity.tokens import key_fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pasted:
+    """What a token turned out to be, for one profile."""
+
+    #: The profile's credential that it names; empty: it does not name this profile.
+    credential: models.Credential | None
+    problem: str = ""
+    #: Unix seconds; empty: it does not say.
+    until: int | None = None
+    #: Whether the signature was judged.
+    signed: bool = True
+    #: What was looked at to find the profile, and what was left out.
+    named: Mapping[str, str] = field(default_factory=dict)
+
+
+def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
+    """Judge a token for a profile at `now` (Unix seconds); raises Invalid if it is none."""
+    if AuthMethod(profile.auth_type) not in proofs.SIGNED:
+        raise Invalid({"token": [f"is for JWT and OpenID Connect, not for {profile.auth_type}"]})
+    try:
+        token = signed_tokens.read(text)
+    except BadToken as error:
+        raise Invalid({"token": [f"cannot be read: {error}"]}) from None
+    named = _named(token, profile)
+    found = _credentials(token)
+    own = [credential for credential in found if credential.profile_id == profile.pk]
+    if len(found) != 1 or not own:
+        fits = {0: "no access profile", 1: "another access profile"}
+        told = fits.get(len(found), f"{len(found)} access profiles, and is refused for it")
+        return Pasted(credential=None, named=named | {"the token fits": told})
+    problem = _signature(profile, token)
+    judgement = signed_tokens.judge(token.claims, verification.rules_of(profile.proof), now)
+    if problem is None and isinstance(judgement, Problem):
+        problem = judgement
+    return Pasted(
+        credential=own[0],
+        problem=str(problem or ""),
+        until=None if isinstance(judgement, Problem) else judgement,
+        signed=AuthMethod(profile.auth_type) is AuthMethod.JWT,
+        named=named,
+    )
+
+
+def _credentials(token: SignedToken) -> list[models.Credential]:
+    """Every credential that the token names, as the authority finds them."""
+    claims = models.AccessProfile.objects.exclude(custom_claim="").order_by()
+    keys = [
+        (name, signed_tokens.named(signed_tokens.claim(token.claims, name)))
+        for name in claims.values_list("custom_claim", flat=True).distinct()
+    ]
+    keys.append(("", signed_tokens.subject(token)))
+    fingerprints = [key_fingerprint(name, key) for name, key in keys if key]
+    return list(models.Credential.objects.filter(fingerprint__in=fingerprints))
+
+
+def _named(token: SignedToken, profile: models.AccessProfile) -> dict[str, str]:
+    """What names a profile in the token, beside what would name this one."""
+    claim = profile.custom_claim
+    said = (
+        signed_tokens.named(signed_tokens.claim(token.claims, claim))
+        if claim
+        else signed_tokens.subject(token)
+    )
+    newest = models.Credential.objects.filter(profile=profile).order_by("-pk").first()
+    return {
+        "looked for in": claim or f"{', '.join(signed_tokens.SUBJECTS)}, kid of the header",
+        "the token says": said[:200] or "nothing",
+        "the profile's key": newest.public_id if newest else "none",
+    }
+
+
+def _signature(profile: models.AccessProfile, token: SignedToken) -> Problem | None:
+    if AuthMethod(profile.auth_type) is AuthMethod.OIDC:
+        return None
+    secret = ""
+    if profile.sealed_secret:
+        ring = KeyRing.load(settings.current().data / "keyring.json")
+        secret = ring.open(profile.sealed_secret, proofs.secret_context(profile.pk))
+    return verification.by_own_key(token, profile.proof, secret)
