@@ -204,7 +204,7 @@ def consumers(asker: Asker, question: Question) -> dict[Consumer, int]:
     model, level = _source(asked)
     covers = [asker.covered(replace(asked, start=start, end=end)) for start, end in known.rest]
     sources = [
-        _rows_of(model).filter(asker.scope(level), slot__in=part)
+        _rows_of(model).filter(_of(level, part), asker.scope(level))
         for part in _chunks([slot for covered in covers for slot in covered.slots(level)])
     ]
     sources += [
@@ -253,7 +253,7 @@ def rows(
     covered = asker.covered(asked)
     model, level = _source(asked)
     for part in _chunks(covered.slots(level)):
-        at = _rows_of(model).filter(asker.scope(level), some, slot__in=part)
+        at = _rows_of(model).filter(_of(level, part), asker.scope(level), some)
         found.add(asker.narrowed(at, asked), model, time="slot")
     for start, end in covered.minutes:
         counts = MinuteCount.objects.filter(
@@ -319,7 +319,7 @@ def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> N
     _, level = _source(asked)
     columns = [column.value for column in asked.by]
     for part in _chunks(covered.slots(level)):
-        totals = Total.objects.filter(asker.scope(level), only, slot__in=part)
+        totals = Total.objects.filter(_of(level, part), asker.scope(level), only)
         stored = asker.narrowed(totals.exclude(latencies=b""), asked).values_list(
             "slot", "latencies", *columns
         )
@@ -374,6 +374,16 @@ def _source(question: Question) -> tuple[type[Total | Outcome], Level]:
 
 def _bucket(question: Question, time: int) -> int | None:
     return None if question.bucket is None else start_of(question.bucket, time)
+
+
+def _of(level: Level, slots: list[int]) -> Q:
+    """Rows of some stretches of a level."""
+    wanted = Q(slot__in=slots)
+    if level in rollups.OF_PROJECTS:
+        # PostgreSQL takes all slots for as full as those of consumers, and would read the table:
+        # by their ends it knows better.
+        wanted &= Q(slot__gte=min(slots), slot__lte=max(slots))
+    return wanted
 
 
 def _chunks(slots: list[int]) -> Iterable[list[int]]:
