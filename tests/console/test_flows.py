@@ -522,5 +522,8 @@ def test_others_cannot_make_a_browser_change_anything(page: Page, stage: Stage) 
     ):
         answer: Any = page.request.post(base + path, form={"active": "0", "name": "x"})
         assert answer.status == 403, path
-    assert page.request.get(f"{base}/profiles/1/active").status == 405
+    assert page.request.get(f"{base}/clients/1/active").status == 405
+    # What switching it off would do is shown, and not done.
+    assert page.request.get(f"{base}/profiles/1/active").status == 200
+    assert stage.done("GET", "api_access_profiles/1")["result"]["active"]
     assert page.request.get(f"{base}/clients/999/profiles/new").status == 404
