@@ -14,6 +14,7 @@ from ostiary.access.limits import (
     Quota,
     RateLimit,
     Span,
+    kept_as,
     period,
     window,
 )
@@ -175,3 +176,16 @@ def test_a_limit_that_a_gateway_would_misread_is_no_limit(limit: int) -> None:
         RateLimit(limit=limit, interval=Interval.SECOND)
     with pytest.raises(ValueError, match="from 1 to 1,000,000,000"):
         Quota(limit=limit, period=Period.DAY)
+
+
+@pytest.mark.parametrize(
+    ("interval", "name"),
+    [
+        (Interval.SECOND, ""),
+        (Interval.MINUTE, ""),
+        (Interval.HOUR, "1 hour"),
+        (Interval.DAY, "1 day"),
+    ],
+)
+def test_windows_of_hours_and_days_are_kept_beyond_a_restart(interval: Interval, name: str) -> None:
+    assert kept_as(interval) == name
