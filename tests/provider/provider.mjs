@@ -1,10 +1,10 @@
-// An OpenID provider on a loopback port: PORT KEYS-FILE [PEOPLE-FILE]. The keys (a JWKS with private
+// An OpenID provider on a loopback port: PORT KEYS-FILE [PEOPLE-FILE [TOKEN-SECONDS]]. The keys (a JWKS with private
 // keys) are read at the start; to rotate them the tests start it anew, as an operator would. With
 // PEOPLE-FILE ({redirect_uri, people: {login: claims}}, read at each use) people can sign in.
 import { readFileSync } from "node:fs";
 import { Provider } from "oidc-provider";
 
-const [port, keys, people] = process.argv.slice(2);
+const [port, keys, people, seconds = "600"] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
 const read = (path) => JSON.parse(readFileSync(path, "utf8"));
 const console_ = people && {
@@ -42,7 +42,7 @@ const provider = new Provider(issuer, {
       getResourceServerInfo: () => ({
         scope: "",
         audience: "urn:orders",
-        accessTokenTTL: 600,
+        accessTokenTTL: Number(seconds),
         accessTokenFormat: "jwt",
         jwt: { sign: { alg: "RS256" } },
       }),

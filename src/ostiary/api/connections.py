@@ -25,12 +25,17 @@ router = Router(tags=["Connections"])
 
 
 class InputIn(Strict):
-    """`auth_name`: header, query parameter or user name; `auth_secret` is write-only."""
+    """`auth_name`: header, query parameter, user name or client id; `auth_secret` is write-only.
+
+    `token_url` and `scope` go with `oauth2_client_credentials`.
+    """
 
     base_url: str | list[str]
     auth_type: str = "none"
     auth_name: str = ""
     auth_secret: str | None = None
+    token_url: str = ""
+    scope: str = ""
     verify_tls: bool = True
     ca_pem: str = ""
     timeout_seconds: int = 30
@@ -48,6 +53,8 @@ class InputOut(Schema):
     base_url: list[str]
     auth_type: str
     auth_name: str
+    token_url: str
+    scope: str
     verify_tls: bool
     ca_pem: str
     timeout_seconds: int
@@ -75,6 +82,8 @@ def _shown(connection: Connection, warnings: tuple[str, ...] = ()) -> dict[str, 
             "base_url": connection.base_urls,
             "auth_type": connection.auth_type,
             "auth_name": connection.auth_name,
+            "token_url": connection.token_url,
+            "scope": connection.scope,
             "verify_tls": connection.verify_tls,
             "ca_pem": connection.ca_pem,
             "timeout_seconds": connection.timeout_seconds,
@@ -93,6 +102,8 @@ def _given(payload: ConnectionIn) -> connections.Input:
         auth_type=given.auth_type,
         auth_name=given.auth_name,
         auth_secret=given.auth_secret,
+        token_url=given.token_url,
+        scope=given.scope,
         verify_tls=given.verify_tls,
         ca_pem=given.ca_pem,
         timeout_seconds=given.timeout_seconds,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db import close_old_connections
 
 from ostiary.authority.provider_keys import ProviderKeys, Source
+from ostiary.authority.upstream_tokens import Grant, UpstreamTokens, grants_of
 from ostiary.directory import published
 from ostiary.directory.feed import Kind, after
 from ostiary.gateway import launch, publishing
@@ -19,6 +20,7 @@ from ostiary.gateway.configuration import maps, server_parameters
 from ostiary.gateway.plan import Node, Plan, backend_name
 from ostiary.gateway.runtime import Runtime, RuntimeGone, RuntimeRefused
 from ostiary.identity.sealing import KeyRing
+from ostiary.identity.secret import Secret
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ POLL_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 #: A backend that lost its connection is given to no other for so many seconds.
 QUARANTINE_SECONDS = 60.0
+#: Tokens for upstreams are waited for so long when a gateway is connected to: those that it has
+#: serve on until then.
+SETTLE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -44,8 +49,17 @@ class _Known:
 class Follower:
     """Keeps one gateway in step with the directory."""
 
-    def __init__(self, node: Node, keyring: KeyRing, providers: ProviderKeys) -> None:
+    def __init__(
+        self,
+        node: Node,
+        keyring: KeyRing,
+        providers: ProviderKeys,
+        upstream_tokens: UpstreamTokens,
+    ) -> None:
         self._node, self._keyring, self._providers = node, keyring, providers
+        self._upstream_tokens = upstream_tokens
+        #: A token for an upstream is new.
+        self._renewed = False
         self._runtime: Runtime | None = None
         self._known = _Known()
         self._wake = asyncio.Event()
@@ -58,7 +72,8 @@ class Follower:
         refreshed = loop.time()
         while True:
             try:
-                fresh = loop.time() - refreshed > REFRESH_SECONDS
+                fresh = self._renewed or loop.time() - refreshed > REFRESH_SECONDS
+                self._renewed = False
                 await self._step(refresh=fresh)
                 refreshed = loop.time() if fresh else refreshed
             except RuntimeGone:
@@ -84,6 +99,11 @@ class Follower:
         except TimeoutError:
             return False
         return True
+
+    def renew(self) -> None:
+        """A token for an upstream is new: bring it to the gateway."""
+        self._renewed = True
+        self._wake.set()
 
     async def mark_bound(self, key: str) -> None:
         """Tell the gateway that a credential's rows carry the address; best effort, only speed."""
@@ -121,6 +141,9 @@ class Follower:
         self.confirmed = 0
         runtime = await Runtime.connect(self._node.socket)
         self._known = _Known(slots=_slots_of(await runtime.servers()))
+        grants = await asyncio.to_thread(_grants, self._keyring)
+        self._upstream_tokens.follow(grants, self.renew)
+        await self._upstream_tokens.settle(SETTLE_SECONDS)
         plan = await self._replan(runtime)
         floor = await runtime.floor()
         # What this process has had in force since it was started cold, or last connected to: the
@@ -175,9 +198,14 @@ class Follower:
             slot: at for slot, at in self._known.freed.items() if now - at < QUARANTINE_SECONDS
         }
         blocked = {-slot - 1: slot for slot in self._known.freed}
-        plan, slots = await asyncio.to_thread(
-            _plan, self._node, self._keyring, {**self._known.slots, **blocked}
+        plan, slots, grants = await asyncio.to_thread(
+            _plan,
+            self._node,
+            self._keyring,
+            {**self._known.slots, **blocked},
+            self._upstream_tokens.bearers,
         )
+        self._upstream_tokens.follow(grants, self.renew)
         for connection, slot in self._known.slots.items():
             if slots.get(connection) != slot:
                 self._known.freed[slot] = now
@@ -237,12 +265,27 @@ def _changes(since: int) -> list[tuple[int, str, int]]:
     return after(since, most=1000)
 
 
-def _plan(node: Node, keyring: KeyRing, taken: Mapping[int, int]) -> tuple[Plan, dict[int, int]]:
+def _grants(keyring: KeyRing) -> dict[int, Grant]:
+    close_old_connections()
+    return grants_of(published.read(), keyring)
+
+
+def _plan(
+    node: Node,
+    keyring: KeyRing,
+    taken: Mapping[int, int],
+    bearers: Callable[[Mapping[int, Grant]], Mapping[int, Secret]],
+) -> tuple[Plan, dict[int, int], dict[int, Grant]]:
     close_old_connections()
     snapshot = published.read()
     slots = publishing.assign_slots(snapshot, taken, node)
     launch.write_certificates(node, snapshot)
+    grants = grants_of(snapshot, keyring)
     plan = publishing.build(
-        snapshot, slots=slots, keyring=keyring, certificates=launch.folder(node)
+        snapshot,
+        slots=slots,
+        keyring=keyring,
+        certificates=launch.folder(node),
+        bearers=bearers(grants),
     )
-    return plan, slots
+    return plan, slots, grants

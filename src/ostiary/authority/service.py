@@ -21,6 +21,7 @@ from ostiary.authority.proving import Prover
 from ostiary.authority.signing import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls
+from ostiary.authority.upstream_tokens import UpstreamTokens
 from ostiary.directory import public_urls, signing_keys, workspace
 from ostiary.gateway.plan import Node
 from ostiary.identity.fetching import Fetcher
@@ -95,7 +96,8 @@ async def _serve(
     )
     signing = SigningKeys(lookup, keyring)
     prover = Prover(lookup, signing, providers, keyring)
-    follower = Follower(node, keyring, providers)
+    upstream_tokens = UpstreamTokens(fetcher=Fetcher(), allowed=_allowed_hosts, clock=time.time)
+    follower = Follower(node, keyring, providers, upstream_tokens)
     following = asyncio.create_task(follower.run())
     measures.CONFIRMED.set_function(lambda: follower.confirmed)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))

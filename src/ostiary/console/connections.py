@@ -25,6 +25,7 @@ AUTH = {
     Connection.Auth.HEADER: "A header",
     Connection.Auth.QUERY: "A query parameter",
     Connection.Auth.BASIC: "Basic: user name and password",
+    Connection.Auth.OAUTH2: "OAuth 2.0: a token for client id and secret",
 }
 
 
@@ -96,6 +97,8 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         "base_url": "\n".join(connection.base_urls),
         "auth_type": connection.auth_type,
         "auth_name": connection.auth_name,
+        "token_url": connection.token_url,
+        "scope": connection.scope,
         "verify_tls": "1" if connection.verify_tls else "",
         "ca_pem": connection.ca_pem,
         "timeout_seconds": str(connection.timeout_seconds),
@@ -142,6 +145,8 @@ def _given(request: HttpRequest) -> connections.Input:
         auth_type=request.POST.get("auth_type", ""),
         auth_name=request.POST.get("auth_name", ""),
         auth_secret=request.POST.get("auth_secret") or None,
+        token_url=request.POST.get("token_url", ""),
+        scope=request.POST.get("scope", ""),
         verify_tls=request.POST.get("verify_tls") == "1",
         ca_pem=request.POST.get("ca_pem", ""),
         timeout_seconds=timeout if number_of(timeout) is None else number_of(timeout),

@@ -11,12 +11,13 @@ from django.db.models import QuerySet
 
 from ostiary import settings
 from ostiary.access.paths import normalise
-from ostiary.directory import audit, feed, fields, upstream_url, versions
+from ostiary.directory import audit, feed, fields, upstream_url, versions, workspace
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import Connection
 from ostiary.directory.permission import project_of, require
+from ostiary.identity import fetching
 from ostiary.identity.sealing import KeyRing
 
 MOST_URLS = 20
@@ -37,6 +38,8 @@ class Input:
     auth_type: object = "none"
     auth_name: object = ""
     auth_secret: str | None = None
+    token_url: object = ""
+    scope: object = ""
     verify_tls: bool = True
     ca_pem: object = ""
     timeout_seconds: object = 30
@@ -169,11 +172,11 @@ def _urls(problems: fields.Problems, value: object) -> list[str]:
 
 
 def _fill_auth(problems: fields.Problems, connection: Connection, given: Input) -> None:
-    kinds = [kind.value for kind in Connection.Auth if kind is not Connection.Auth.OAUTH2]
+    kinds = [kind.value for kind in Connection.Auth]
     kind = fields.choice(problems, "auth_type", given.auth_type, kinds)
     changed = kind != connection.auth_type
     connection.auth_type = kind or Connection.Auth.NONE
-    needs_name = kind in {"header", "query", "basic"}
+    needs_name = kind in kinds and kind != "none"
     connection.auth_name = fields.text(problems, "auth_name", given.auth_name, required=needs_name)
     if kind == "header" and not _good_header(connection.auth_name):
         problems.add("auth_name", "is no name of a header that a connection may set")
@@ -190,6 +193,28 @@ def _fill_auth(problems: fields.Problems, connection: Connection, given: Input) 
         problems.add("auth_secret", "can't be blank")
     if kind == "none":
         connection.auth_secret = connection.auth_name = ""
+    oauth = kind == Connection.Auth.OAUTH2
+    connection.token_url = _token_url(problems, given.token_url) if oauth else ""
+    connection.scope = _scope(problems, given.scope) if oauth else ""
+
+
+def _token_url(problems: fields.Problems, value: object) -> str:
+    """Where a token is asked for. We ask, not the gateway: so it is public, or an admin allows it."""
+    url = fields.text(problems, "token_url", value, maximum=2048)
+    if url:
+        try:
+            fetching.check_url(url, workspace.read().fetch_hosts)
+        except fetching.FetchRefused as error:
+            problems.add("token_url", str(error).rstrip("."))
+    return url
+
+
+def _scope(problems: fields.Problems, value: object) -> str:
+    """Scopes, parted by spaces (RFC 6749, section 3.3)."""
+    scope = fields.text(problems, "scope", value, maximum=1024, required=False)
+    if scope and not re.fullmatch(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*", scope):
+        problems.add("scope", "must be names parted by single spaces")
+    return scope
 
 
 def _good_header(name: str) -> bool:
@@ -236,6 +261,8 @@ def _shown(connection: Connection) -> Mapping[str, object]:
         "base_urls": connection.base_urls,
         "auth_type": connection.auth_type,
         "auth_name": connection.auth_name,
+        "token_url": connection.token_url,
+        "scope": connection.scope,
         "verify_tls": connection.verify_tls,
         "timeout_seconds": connection.timeout_seconds,
         "health_path": connection.health_path,

@@ -48,7 +48,10 @@ def plan_now(node: Node, keyring: KeyRing) -> Plan:
     snapshot = published.read()
     slots = publishing.assign_slots(snapshot, {}, node)
     write_certificates(node, snapshot)
-    return publishing.build(snapshot, slots=slots, keyring=keyring, certificates=folder(node))
+    # Tokens for upstreams are not known yet; the authority brings them.
+    return publishing.build(
+        snapshot, slots=slots, keyring=keyring, certificates=folder(node), bearers={}
+    )
 
 
 def write_certificates(node: Node, snapshot: published.Published) -> None:

@@ -42,13 +42,25 @@ def build(
     slots: Mapping[int, int],
     keyring: KeyRing,
     certificates: Path,
+    bearers: Mapping[int, Secret],
     resolver: Resolve = resolve,
 ) -> Plan:
-    """The plan for what is published; `slots` maps a connection's id to its backend's number."""
+    """The plan for what is published; `slots` maps a connection's id to its backend's number.
+
+    `bearers`: connection → the access token that its upstream is called with. One that needs a
+    token and has none has no upstream.
+    """
     upstreams = tuple(
-        _upstream(connection, slots[connection.pk], keyring, certificates, resolver)
+        _upstream(
+            connection,
+            slots[connection.pk],
+            _credential(connection, keyring, bearers),
+            certificates,
+            resolver,
+        )
         for connection in published.connections
         if connection.pk in slots
+        and (connection.auth_type != Connection.Auth.OAUTH2 or connection.pk in bearers)
     )
     by_connection = {u.connection: u.backend for u in upstreams if u.servers}
     return Plan(
@@ -120,7 +132,11 @@ def _recipe(collection: Collection, endpoint: Endpoint) -> RecipeEndpoint:
 
 
 def _upstream(
-    connection: Connection, slot: int, keyring: KeyRing, certificates: Path, resolver: Resolve
+    connection: Connection,
+    slot: int,
+    credential: tuple[str, str, Secret],
+    certificates: Path,
+    resolver: Resolve,
 ) -> Upstream:
     urls = [upstream_url.parse(text) for text in connection.base_urls]
     servers = [
@@ -128,7 +144,7 @@ def _upstream(
         for url in urls
         for address in ((url.host,) if url.is_ip else resolver(url.host))
     ]
-    header, query, value = _credential(connection, keyring)
+    header, query, value = credential
     return Upstream(
         slot=slot,
         connection=connection.pk,
@@ -171,9 +187,13 @@ def certificate_path(folder: Path, pem: str) -> Path:
     return folder / f"ca-{hashlib.sha256(pem.encode()).hexdigest()[:16]}.pem"
 
 
-def _credential(connection: Connection, keyring: KeyRing) -> tuple[str, str, Secret]:
+def _credential(
+    connection: Connection, keyring: KeyRing, bearers: Mapping[int, Secret]
+) -> tuple[str, str, Secret]:
     """Header name, query parameter name, and value that Ostiary adds."""
     auth = connection.auth_type
+    if auth == Connection.Auth.OAUTH2:
+        return "Authorization", "", Secret(f"Bearer {bearers[connection.pk].reveal()}")
     if auth == Connection.Auth.NONE or not connection.auth_secret:
         return "", "", Secret("")
     plain = keyring.open(connection.auth_secret, connections.secret_context(connection.pk))
