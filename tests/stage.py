@@ -44,6 +44,8 @@ class Seen:
     target: str
     headers: list[tuple[str, str]]
     body: bytes
+    #: The port that the connection came from.
+    port: int
 
     def header(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key.lower() == name.lower()]
@@ -74,7 +76,10 @@ class Upstream:
                     body = _chunks(self.rfile)
                 else:
                     body = self.rfile.read(length)
-                upstream.seen.append(Seen(self.command, self.path, self.headers.items(), body))
+                port = self.client_address[1]
+                upstream.seen.append(
+                    Seen(self.command, self.path, self.headers.items(), body, port)
+                )
                 if "/status/" in self.path:
                     status = int(self.path.rpartition("/")[2])
                 else:

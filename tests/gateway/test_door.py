@@ -1,5 +1,6 @@
 """What the door lets in, from outside: real HAProxy, real authority, real upstream."""
 
+import http.client
 import socket
 import threading
 from base64 import b64encode
@@ -506,3 +507,21 @@ def test_answers_stream_as_they_come(stage: Stage) -> None:
             while b"second" not in seen:
                 seen += sock.recv(65536)
         thread.join(timeout=10)
+
+
+def test_connections_to_an_upstream_that_was_just_added_are_used_again(
+    stage: Stage, upstream: Upstream
+) -> None:
+    collection = stage.a_collection(upstream)
+    profile = stage.a_profile(collection)
+    before = len(upstream.seen)
+    consumer = http.client.HTTPConnection("127.0.0.1", stage.gateway)
+    for _ in range(20):
+        consumer.request(
+            "GET", f"/{collection['handle']}/things", headers={"API-TOKEN": profile["secret"]}
+        )
+        answer = consumer.getresponse()
+        assert answer.status == 200
+        answer.read()
+    consumer.close()
+    assert len({seen.port for seen in upstream.seen[before:]}) <= 3

@@ -292,7 +292,9 @@ def server_parameters(server: Server) -> str:
         "inter 5s",
         "fall 3",
         "rise 1",
+        # A server that is added on the socket has zeros here: each call would open a connection.
         "pool-purge-delay 5s",
+        "pool-max-conn -1",
     ]
     if server.tls_name:
         words += ["ssl", "alpn http/1.1"]
