@@ -25,6 +25,7 @@ from tests.postgres import cluster
 from tests.stage import Stage, running
 
 from bench.bench_console import Member, signed_in
+from ostiary import settings
 
 ROUNDS = 20
 LIMIT_MS = 300.0
@@ -39,7 +40,7 @@ def main() -> None:
     folder = Path(os.environ.get("BENCH_USAGE_DATA") or tempfile.mkdtemp(prefix="ostiary-bench-"))  # noqa: TID251
     try:
         with _database("postgresql" in sys.argv) as env:
-            os.environ.update(env)  # noqa: TID251
+            settings.adopt(**env)
             _open(folder)
             _fill(profiles, days)
             subjects = _subjects()
@@ -124,12 +125,12 @@ def _this_hour(now: int) -> None:
     for minute in range(hour, now - 60, 60):
         of = first + (minute - hour) // 60 % there * 60
         for model in (MinuteCount, MinuteLatency):
-            names = [f.attname for f in model._meta.fields if f.attname not in {"id", "time"}]  # noqa: SLF001
+            names = [f.attname for f in model._meta.fields if f.attname not in {"id", "time"}]
             columns = ", ".join(names)
             with connection.cursor() as cursor:
                 cursor.execute(
-                    f"INSERT INTO {model._meta.db_table} (time, {columns})"  # noqa: SLF001
-                    f" SELECT %s, {columns} FROM {model._meta.db_table} WHERE time = %s",  # noqa: SLF001
+                    f"INSERT INTO {model._meta.db_table} (time, {columns})"
+                    f" SELECT %s, {columns} FROM {model._meta.db_table} WHERE time = %s",
                     [minute, of],
                 )
 
@@ -163,13 +164,13 @@ def _copy(span: int, of: int, to: int) -> None:
     from ostiary.usage.spans import Level, Span, slot
 
     for model in (Total, Outcome):
-        names = [f.attname for f in model._meta.fields if f.attname not in {"id", "slot"}]  # noqa: SLF001
+        names = [f.attname for f in model._meta.fields if f.attname not in {"id", "slot"}]
         columns = ", ".join(names)
         with connection.cursor() as cursor:
             for level in Level:
                 cursor.execute(
-                    f"INSERT INTO {model._meta.db_table} (slot, {columns})"  # noqa: SLF001
-                    f" SELECT %s, {columns} FROM {model._meta.db_table} WHERE slot = %s",  # noqa: SLF001
+                    f"INSERT INTO {model._meta.db_table} (slot, {columns})"
+                    f" SELECT %s, {columns} FROM {model._meta.db_table} WHERE slot = %s",
                     [slot(level, Span(span), to), slot(level, Span(span), of)],
                 )
 

@@ -28,25 +28,14 @@ from tests.console.test_sign_in import (
     sign_out,
 )
 from tests.console.visitor import Visitor, place
+from tests.openid_provider import PROVIDER, a_key, public
 from tests.stage import Stage, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
-PROVIDER = Path(__file__).parents[1] / "provider"
 LABEL = "Sign in with Acme"
 SECRET = "a secret: of the tests/alone"  # noqa: S105 - made up; with characters that need escaping
 ADMIN = "sso-admin@example.com"
-
-
-def a_key(kid: str) -> tuple[rsa.RSAPrivateKey, dict[str, Any]]:
-    key = rsa.generate_private_key(65537, 2048)
-    shown = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key))
-    del shown["key_ops"]
-    return key, {**shown, "kid": kid, "use": "sig", "alg": "RS256"}
-
-
-def public(jwk: dict[str, Any]) -> dict[str, Any]:
-    return {name: jwk[name] for name in ("kty", "kid", "use", "alg", "n", "e")}
 
 
 class People:

@@ -1,6 +1,7 @@
 """What an owner takes away is gone when the call that took it away returns."""
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -151,7 +152,7 @@ def test_no_call_passes_after_the_switch_returned_under_load(stage: Stage, thing
                 said = "being switched"
                 stage.done("PUT", f"api_access_profiles/{profile['id']}/{switch}")
                 said = f"{word} {number}"
-                wait_for(lambda a=said: answered(a, 30), what=said)  # type: ignore[misc]
+                wait_for(partial(answered, said, 30), what=said)
     finally:
         stop.set()
         for thread in threads:

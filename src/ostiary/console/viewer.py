@@ -8,10 +8,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 
 from ostiary.console.signed_out import signed_in
+from ostiary.console.standing import actor_for, member_of
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Forbidden, NotFound
-from ostiary.directory.members import actor_of
-from ostiary.directory.models import Member
 
 P = ParamSpec("P")
 
@@ -23,9 +22,7 @@ def page(
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        member = request.user
-        assert isinstance(member, Member)  # noqa: S101 - `signed_in` stands before
-        by = actor_of(member, str(request.META.get("REMOTE_ADDR", "")))
+        by = actor_for(request, member_of(request))
         try:
             return view(request, by, *args, **kwargs)
         except NotFound as error:
