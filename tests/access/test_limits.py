@@ -1,6 +1,7 @@
 """Windows and periods lie on the clock and the calendar, without gap or overlap."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from ostiary.access.limits import (
     Span,
     kept_as,
     period,
+    rate_limits,
     window,
 )
 
@@ -189,3 +191,37 @@ def test_a_limit_that_a_gateway_would_misread_is_no_limit(limit: int) -> None:
 )
 def test_windows_of_hours_and_days_are_kept_beyond_a_restart(interval: Interval, name: str) -> None:
     assert kept_as(interval) == name
+
+
+def test_a_policys_rate_limits_come_the_shortest_interval_first() -> None:
+    stored = [{"limit": 5, "interval": "day"}, {"limit": 3, "interval": "minute"}]
+    found = rate_limits(2, "hour", stored)
+    assert [(rate.limit, rate.interval) for rate in found] == [
+        (3, Interval.MINUTE), (2, Interval.HOUR), (5, Interval.DAY),
+    ]  # fmt: skip
+
+
+def test_a_policy_without_rate_limits_has_none() -> None:
+    assert rate_limits(None, None, []) == rate_limits(None, "", []) == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        pytest.param((1, "hour"), [{"limit": 2, "interval": "hour"}], id="one-interval-twice"),
+        pytest.param((None, ""), [{"limit": 2}], id="no-interval"),
+        pytest.param((None, ""), [{"interval": "day"}], id="no-limit"),
+        pytest.param((None, ""), [{"limit": True, "interval": "day"}], id="a-truth-value"),
+        pytest.param((None, ""), [{"limit": "2", "interval": "day"}], id="a-text"),
+        pytest.param((None, ""), [{"limit": 2.0, "interval": "day"}], id="a-fraction"),
+        pytest.param((None, ""), [{"limit": 0, "interval": "day"}], id="nothing"),
+        pytest.param((None, ""), [{"limit": 2, "interval": "year"}], id="no-such-interval"),
+        pytest.param((None, "day"), [], id="an-interval-alone"),
+        pytest.param((5, ""), [], id="a-limit-alone"),
+    ],
+)
+def test_rate_limits_that_do_not_read_raise_and_do_not_vanish(
+    first: tuple[int | None, str], more: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        rate_limits(*first, more)

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from tests.review.conftest import World
 
 from ostiary.authority import deciding
-from ostiary.authority.lookup import SqliteLookup
-from ostiary.directory.models import AccessProfile, Client, Credential, Policy
+from ostiary.authority.lookup import Row, SqliteLookup
+from ostiary.directory.models import (
+    AccessProfile,
+    Client,
+    Collection,
+    Credential,
+    Endpoint,
+    Policy,
+    Recipe,
+)
 from ostiary.review import facts
 
 #: Whole milliseconds: SQLite rounds to them, where the ORM cuts.
@@ -27,6 +35,7 @@ entries = st.lists(
 policies = st.none() | st.fixed_dictionaries(
     {
         "rate": st.none() | st.tuples(st.integers(1, 9), st.sampled_from(["second", "day"])),
+        "more": st.lists(st.sampled_from(["minute", "hour"]), unique=True),
         "quota": st.none() | st.tuples(st.integers(1, 9), st.sampled_from(["week", "30 days"])),
         "watched": st.booleans(),
     }
@@ -77,19 +86,65 @@ def test_both_readings_agree(
 
 def _policy(values: dict[str, Any]) -> Policy:
     rate, quota = values["rate"] or (None, ""), values["quota"] or (None, "")
+    more = [{"limit": 7, "interval": interval} for interval in values["more"]]
     return Policy.objects.create(
-        name=f"P{Policy.objects.count()}", rate_limit=rate[0], rate_interval=rate[1],
+        name=f"P{Policy.objects.count()}", rate_limit=rate[0], rate_interval=rate[1], more_rates=more,
         quota_limit=quota[0], quota_interval=quota[1], watched=values["watched"],
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("active", "recipe", "is_callable"),
+    [
+        pytest.param(True, None, True, id="active"),
+        pytest.param(False, None, False, id="inactive"),
+        pytest.param(True, (True, True), True, id="recipe-started"),
+        pytest.param(True, (False, True), False, id="recipe-stopped"),
+        pytest.param(True, (True, False), False, id="recipe-gone"),
+        pytest.param(False, (True, True), False, id="inactive-recipe-started"),
+    ],
+)
+def test_what_is_callable_is_what_owners_are_told(
+    world: World, tmp_path: Path, active: bool, recipe: tuple[bool, bool] | None, is_callable: bool
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("one statement for both databases, asked on SQLite")
+    policy = Policy.objects.create(name="Older headers", legacy_headers=True)
+    made = world.a_profile(api_policy_id=policy.pk)
+    held = Credential.objects.get(profile_id=made["id"])
+    endpoint = Endpoint.objects.get(pk=world.orders["id"])
+    endpoint.active = active
+    if recipe is not None:
+        started, present = recipe
+        endpoint.recipe = Recipe.objects.create(name="r", started=started, present=present)
+    endpoint.save()
+    collection = world.collection["id"]
+    path, fingerprint = tmp_path / "copy.sqlite3", bytes(held.fingerprint)
+    row = _row(path, fingerprint, collection, endpoint.pk)
+    assert row.callable == facts.is_there(endpoint) == is_callable
+    assert row.legacy_headers
+    assert row.project == Client.objects.get(pk=world.client["id"]).project_id
+    other = Collection.objects.create(
+        project_id=row.project, name="Other", handle="other-v1", kind="proxy"
+    )
+    assert not _row(path, fingerprint, other.pk, endpoint.pk).callable
+    assert not _row(path, fingerprint, collection, 0).callable
+    nobody = _row(path, b"nobody", collection, endpoint.pk)
+    assert nobody.credential is None
+    assert not nobody.granted
+
+
 def _read(path: Path, fingerprint: bytes, collection: int) -> object:
+    row = _row(path, fingerprint, collection)
+    assert row.granted
+    return deciding.known(row)
+
+
+def _row(path: Path, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
     """As the authority does, from a copy of the database as this transaction sees it."""
     path.write_bytes(connection.connection.serialize())
     lookup = SqliteLookup(str(path))
     try:
-        row = asyncio.run(lookup.find(fingerprint, collection))
-        assert row.granted
-        return deciding.known(row)
+        return asyncio.run(lookup.find(fingerprint, collection, endpoint))
     finally:
         asyncio.run(lookup.close())

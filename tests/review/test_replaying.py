@@ -22,9 +22,11 @@ NETWORKS = tuple(
 )
 
 lists = st.lists(st.sampled_from(NETWORKS), unique=True, max_size=2).map(tuple)
-rates = st.none() | st.builds(
-    limits.RateLimit, limit=st.integers(1, 3), interval=st.sampled_from(limits.Interval)
-)
+rates = st.lists(
+    st.builds(limits.RateLimit, limit=st.integers(1, 3), interval=st.sampled_from(limits.Interval)),
+    unique_by=lambda rate: rate.interval,
+    max_size=3,
+).map(lambda each: tuple(sorted(each, key=lambda rate: rate.interval.seconds)))
 quotas = st.none() | st.builds(
     limits.Quota, limit=st.integers(1, 5), period=st.sampled_from(limits.Period)
 )
@@ -36,7 +38,7 @@ profiles = st.builds(
     denied=lists,
     addresses_watched=st.booleans(),
     expires_at=st.none() | st.integers(START - 10, START + 300),
-    rate=rates,
+    rates=rates,
     quota=quotas,
     limits_watched=st.booleans(),
     policy_since=st.integers(START - 200 * limits.DAY, START),
@@ -113,8 +115,8 @@ def test_limits_are_never_exceeded_in_a_window_and_never_refuse_before_they_are_
         if profile.quota:
             kind, since = profile.quota.period, profile.policy_since
             windows.append((limits.period(kind, call.at, since), profile.quota.limit))
-        if profile.rate:
-            windows.append((limits.window(profile.rate.interval, call.at), profile.rate.limit))
+        for rate in profile.rates:
+            windows.append((limits.window(rate.interval, call.at), rate.limit))
         if not _fixed(call) and isinstance(decide(facts(call, given_terms)), Allow):
             for number, (span, limit) in enumerate(windows):
                 passed[number, span] += call.weight - outcome.refused

@@ -35,7 +35,8 @@ class Profile:
     denied: tuple[Network, ...] = ()
     #: The lists refuse nobody; whom they would refuse is counted and logged.
     addresses_watched: bool = False
-    rate: RateLimit | None = None
+    #: One for each interval at most, the shortest first; all of them count.
+    rates: tuple[RateLimit, ...] = ()
     quota: Quota | None = None
     #: The limits refuse nothing; what they would refuse is counted and logged.
     limits_watched: bool = False

@@ -1,6 +1,7 @@
 """Rate limits and quotas: windows and periods on the clock, in whole Unix seconds, UTC."""
 
 import enum
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,28 @@ class RateLimit:
 
     def __post_init__(self) -> None:
         _check(self.limit)
+
+
+def rate_limits(
+    limit: int | None, interval: str | None, more: Iterable[Mapping[str, object]]
+) -> tuple[RateLimit, ...]:
+    """A policy's rate limits as they are stored, the shortest interval first.
+
+    `limit` and `interval` are the first; `more` holds the others as `{"limit": …, "interval": …}`.
+    Raises ValueError for a rule that cannot be read: it must refuse, and not vanish.
+    """
+    first = [] if limit is None and not interval else [{"limit": limit, "interval": interval}]
+    rates = [_rate_limit(each) for each in (*first, *more)]
+    if len({rate.interval for rate in rates}) < len(rates):
+        raise ValueError("a policy has one rate limit for each interval")
+    return tuple(sorted(rates, key=lambda rate: rate.interval.seconds))
+
+
+def _rate_limit(stored: Mapping[str, object]) -> RateLimit:
+    limit, interval = stored.get("limit"), stored.get("interval")
+    if not isinstance(limit, int) or isinstance(limit, bool) or not isinstance(interval, str):
+        raise ValueError("a rate limit is a whole number and an interval")  # noqa: TRY004
+    return RateLimit(limit=limit, interval=Interval(interval))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

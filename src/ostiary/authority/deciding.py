@@ -77,9 +77,7 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
 
 def known(row: Row) -> Known:
     """The credential of a row that has one, with its profile and client."""
-    rate = quota = None
-    if row.rate_limit is not None and row.rate_interval:
-        rate = limits.RateLimit(limit=row.rate_limit, interval=limits.Interval(row.rate_interval))
+    quota = None
     if row.quota_limit is not None and row.quota_interval:
         quota = limits.Quota(limit=row.quota_limit, period=limits.Period(row.quota_interval))
     return Known(
@@ -97,7 +95,9 @@ def known(row: Row) -> Known:
             allowed=networks(row.allow_list),
             denied=networks(row.deny_list),
             addresses_watched=bool(row.addresses_watched),
-            rate=rate,
+            rates=limits.rate_limits(
+                row.rate_limit, row.rate_interval, json.loads(row.more_rates or "[]")
+            ),
             quota=quota,
             limits_watched=bool(row.limits_watched),
             policy_since=row.policy_since or 0,
@@ -127,10 +127,11 @@ async def _lease(verdict: Allow, question: Question, row: Row, lookup: Lookup, n
         start, end = span.start, span.end
         used = await lookup.quota_used(profile.id, profile.quota.period.value, start)
         until = min(until, end)
-    limited = (profile.rate is not None) + 2 * (profile.quota is not None)
+    rate = profile.rates[0] if profile.rates else None
+    limited = (rate is not None) + 2 * (profile.quota is not None)
     rate_used = 0
-    if profile.rate is not None and (kept := limits.kept_as(profile.rate.interval)):
-        window = limits.window(profile.rate.interval, now)
+    if rate is not None and (kept := limits.kept_as(rate.interval)):
+        window = limits.window(rate.interval, now)
         rate_used = await lookup.quota_used(profile.id, kept, window.start)
     return Lease(
         bound=int(verdict.address_bound),
@@ -138,8 +139,8 @@ async def _lease(verdict: Allow, question: Question, row: Row, lookup: Lookup, n
         client=verdict.known.client.id,
         seq=row.sequence,
         exp=until,
-        rate_limit=profile.rate.limit if profile.rate else UNLIMITED,
-        rate_interval=profile.rate.interval.seconds if profile.rate else 1,
+        rate_limit=rate.limit if rate else UNLIMITED,
+        rate_interval=rate.interval.seconds if rate else 1,
         quota_limit=profile.quota.limit if profile.quota else UNLIMITED,
         quota_start=start,
         quota_base=used,

@@ -14,17 +14,23 @@ import psycopg_pool
 
 from ostiary.settings import Database
 
-#: In the order of `Row`; `{t[…]}` reads a time as Unix seconds, `{p}` is a parameter. The sequence
-#: comes from the same statement, so that it is that of the very snapshot of the other columns.
+#: In the order of `Row`; `{t[…]}` reads a time as Unix seconds, `{j[…]}` JSON as text, `{p}` is a
+#: parameter: collection, endpoint, collection, fingerprint. The sequence comes from the same
+#: statement, so that it is that of the very snapshot of the other columns.
 STATEMENT = """
 SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        p.id, p.active, p.auth_type, {t[p.expires_at]}, {t[p.policy_since]},
-       p.allow_list, p.deny_list, p.proof, p.sealed_secret,
+       {j[p.allow_list]}, {j[p.deny_list]}, {j[p.proof]}, p.sealed_secret,
        c.public_id, c.secret_fingerprint, k.id, k.active,
-       l.id, l.rate_limit, l.rate_interval, l.quota_limit, l.quota_interval,
-       p.addresses_watched, l.watched,
+       k.project_id,
+       l.id, l.rate_limit, l.rate_interval, {j[l.more_rates]}, l.quota_limit, l.quota_interval,
+       p.addresses_watched, l.watched, l.legacy_headers,
        EXISTS (SELECT 1 FROM directory_accessprofile_collections g
-               WHERE g.accessprofile_id = p.id AND g.collection_id = {p})
+               WHERE g.accessprofile_id = p.id AND g.collection_id = {p}),
+       EXISTS (SELECT 1 FROM directory_endpoint e
+               LEFT JOIN directory_recipe r ON r.id = e.recipe_id
+               WHERE e.id = {p} AND e.collection_id = {p} AND e.active
+               AND (e.recipe_id IS NULL OR (r.started AND r.present)))
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
 LEFT JOIN directory_credential c ON c.fingerprint = {p}
 LEFT JOIN directory_accessprofile p ON p.id = c.profile_id
@@ -88,20 +94,31 @@ class Row:
     secret_fingerprint: bytes
     client: int
     client_active: bool
+    #: The client's.
+    project: int
     policy: int | None
     rate_limit: int | None
     rate_interval: str | None
+    #: JSON text: the rate limits beside that one, as `access.limits.rate_limits` reads them.
+    more_rates: str | None
     quota_limit: int | None
     quota_interval: str | None
     addresses_watched: bool
     limits_watched: bool | None
+    #: Also send the older `X-RateLimit-*` headers on every answer.
+    legacy_headers: bool | None
+    #: The profile includes the collection.
     granted: bool
+    #: The endpoint is one of the collection, is active, and so is its recipe. False for endpoint 0.
+    callable: bool
 
 
 class Lookup(Protocol):
     """One database, asked by many upcalls."""
 
-    async def find(self, fingerprint: bytes, collection: int) -> Row: ...
+    async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
+        """Whom a credential belongs to, and whether it may call this collection and endpoint."""
+
     async def quota_used(self, profile: int, interval: str, start: int) -> int: ...
     async def custom_claims(self) -> list[str]: ...
     async def signing_keys(self) -> list[StoredKey]: ...
@@ -109,8 +126,8 @@ class Lookup(Protocol):
     async def close(self) -> None: ...
 
 
-class _Times:
-    """Fills `{t[column]}` in for one database."""
+class _Columns:
+    """Fills `{t[column]}` or `{j[column]}` in for one database."""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -128,14 +145,14 @@ class SqliteLookup:
         )
         self._connection.execute("PRAGMA query_only = 1")
         self._connection.execute("PRAGMA mmap_size = 268435456")
-        times = _Times("CAST(strftime('%s', {}) AS INTEGER)")
-        self._statement = STATEMENT.format(t=times, p="?")
+        times = _Columns("CAST(strftime('%s', {}) AS INTEGER)")
+        self._statement = STATEMENT.format(t=times, j=_Columns("{}"), p="?")
         self._quota = QUOTA.format(p="?")
-        self._keys = SIGNING_KEYS.format(t=times, j=_Times("{}"))
+        self._keys = SIGNING_KEYS.format(t=times, j=_Columns("{}"))
 
-    async def find(self, fingerprint: bytes, collection: int) -> Row:
-        row = self._connection.execute(self._statement, (collection, fingerprint)).fetchone()
-        return Row(*row)
+    async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
+        values = (collection, endpoint, collection, fingerprint)
+        return Row(*self._connection.execute(self._statement, values).fetchone())
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = self._connection.execute(self._quota, (profile, interval, start)).fetchone()
@@ -166,20 +183,18 @@ class PostgresqlLookup:
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": 1},
         )
-        times = _Times("CAST(FLOOR(EXTRACT(EPOCH FROM {})) AS BIGINT)")
-        lists = "p.allow_list, p.deny_list, p.proof"
-        text = STATEMENT.format(t=times, p="%s").replace(
-            lists, "p.allow_list::text, p.deny_list::text, p.proof::text"
-        )
-        self._statement = text.encode()
+        times = _Columns("CAST(FLOOR(EXTRACT(EPOCH FROM {})) AS BIGINT)")
+        texts = _Columns("{}::text")
+        self._statement = STATEMENT.format(t=times, j=texts, p="%s").encode()
         self._quota = QUOTA.format(p="%s").encode()
-        self._keys = SIGNING_KEYS.format(t=times, j=_Times("{}::text")).encode()
+        self._keys = SIGNING_KEYS.format(t=times, j=texts).encode()
 
     async def open(self) -> None:
         await self._pool.open()
 
-    async def find(self, fingerprint: bytes, collection: int) -> Row:
-        return Row(*await self._one(self._statement, (collection, fingerprint)) or ())
+    async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
+        values = (collection, endpoint, collection, fingerprint)
+        return Row(*await self._one(self._statement, values) or ())
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = await self._one(self._quota, (profile, interval, start))

@@ -99,9 +99,9 @@ class MeasuredLookup:
             for name in ("credential", "quota", "claims", "signing_keys", "revoked")
         }
 
-    async def find(self, fingerprint: bytes, collection: int) -> Row:
+    async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
         with self._times["credential"].time():
-            return await self._lookup.find(fingerprint, collection)
+            return await self._lookup.find(fingerprint, collection, endpoint)
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         with self._times["quota"].time():

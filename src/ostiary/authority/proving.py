@@ -42,8 +42,8 @@ class Prover:
 
     async def prove(self, question: Question, now: int) -> Proved:
         """Find whom a call's credential speaks for; `now` is Unix seconds."""
-        text, collection = question.credential, question.collection
-        row = await self._lookup.find(fingerprint(text), collection)
+        text = question.credential
+        row = await self._lookup.find(fingerprint(text), question.collection, question.endpoint)
         nothing = Proved(row=row, method=AuthMethod.TOKEN)
         if row.credential is not None or question.form != BEARER:
             return nothing
@@ -54,15 +54,16 @@ class Prover:
         except BadToken:
             return nothing
         if access_tokens.is_ours(token):
-            return await self._ours(token, collection, now) or nothing
-        return await self._others(token, collection, now) or nothing
+            return await self._ours(token, question, now) or nothing
+        return await self._others(token, question, now) or nothing
 
-    async def _ours(self, token: SignedToken, collection: int, now: int) -> Proved | None:
+    async def _ours(self, token: SignedToken, question: Question, now: int) -> Proved | None:
         """An access token of ours (RFC 9068, section 4)."""
         key = await self._signing.verifying(token.key_id or "")
         if key is None or not access_tokens.proves(token, key):
             return None
-        row = await self._lookup.find(client_fingerprint(str(token.claims["sub"])), collection)
+        digest = client_fingerprint(str(token.claims["sub"]))
+        row = await self._lookup.find(digest, question.collection, question.endpoint)
         if row.credential is None:
             return None
         found = signed_tokens.judge(token.claims, ClaimRules(leeway=0), now)
@@ -72,9 +73,9 @@ class Prover:
                 found = Problem(part="jti", expected="a token in force", found="a revoked one")
         return _proved(row, AuthMethod.OAUTH2, found)
 
-    async def _others(self, token: SignedToken, collection: int, now: int) -> Proved | None:
+    async def _others(self, token: SignedToken, question: Question, now: int) -> Proved | None:
         """A token that somebody else signed, for a profile with JWT or OpenID Connect."""
-        row = await self._row(token, collection)
+        row = await self._row(token, question)
         if row is None:
             return None
         method = AuthMethod(row.auth_type)
@@ -100,20 +101,21 @@ class Prover:
             found = min(until, found) if found is not None else until
         return _proved(row, method, found)
 
-    async def _row(self, token: SignedToken, collection: int) -> Row | None:
+    async def _row(self, token: SignedToken, question: Question) -> Row | None:
         """The profile that the token names; nothing if it names none, or two."""
         named = [
             (name, signed_tokens.named(signed_tokens.claim(token.claims, name)))
             for name in await self._lookup.custom_claims()
         ]
         named.append(("", signed_tokens.subject(token)))
-        rows = [
-            row
+        found = [
+            await self._lookup.find(
+                key_fingerprint(name, key), question.collection, question.endpoint
+            )
             for name, key in named
             if key
-            for row in [await self._lookup.find(key_fingerprint(name, key), collection)]
-            if row.credential is not None
         ]
+        rows = [row for row in found if row.credential is not None]
         return rows[0] if len(rows) == 1 else None
 
     def _signature(self, token: SignedToken, row: Row, settings: dict[str, str]) -> Problem | None:

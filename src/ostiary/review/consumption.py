@@ -1,6 +1,6 @@
 """How much of a profile's limits is used: in a call's window as it was logged, and now."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from ostiary.usage.models import LoggedCall, QuotaCount
 
 #: Lines of the log that are looked through for the calls of one window.
 MOST_LINES = 100_000
+FULL_AGAIN = "full again at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Consumed:
         if self.used is not None:
             shown["used"] = f"{self.used:,}{self.source}"
         if self.reached:
-            shown["full again at"] = moment(self.span.end)
+            shown[FULL_AGAIN] = moment(self.span.end)
         return shown
 
 
@@ -63,15 +64,29 @@ def limits_of(profile: Profile, at: int) -> tuple[Consumed, ...]:
                 per=profile.quota.period.value, span=span, used=None,
             )
         )  # fmt: skip
-    if profile.rate is not None:
-        span = limits.window(profile.rate.interval, at)
+    for rate in profile.rates:
+        span = limits.window(rate.interval, at)
         found.append(
             Consumed(
-                stage=Stage.RATE, reason=Reason.RATE_LIMITED, limit=profile.rate.limit,
-                per=profile.rate.interval.value, span=span, used=None,
+                stage=Stage.RATE, reason=Reason.RATE_LIMITED, limit=rate.limit,
+                per=rate.interval.value, span=span, used=None,
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def shown(counted: Iterable[Consumed], stage: Stage) -> Mapping[str, str]:
+    """The limits of one stage in words; several rate limits stand beside each other."""
+    texts: dict[str, list[str]] = {}
+    for each in counted:
+        if each.stage is stage:
+            for name, text in each.shown.items():
+                texts.setdefault(name, []).append(text)
+    # A call is refused until the last of the limits that are reached begins anew.
+    return {
+        name: max(found) if name == FULL_AGAIN else "; ".join(found)
+        for name, found in texts.items()
+    }
 
 
 def consumed(profile: Profile, at: int) -> tuple[Consumed, ...]:
@@ -120,7 +135,7 @@ def logged(stage: Stage, details: Mapping[str, str], at: int) -> Mapping[str, st
                 "limit": f"{limit:,} in {seconds:,} seconds",
                 "used": f"{limit:,}, all of it",
                 "window": f"{moment(start)} to {moment(start + seconds)}",
-                "full again at": moment(start + seconds),
+                FULL_AGAIN: moment(start + seconds),
             }
         before = numbers["quota_base"] - 1
         limit = before + numbers["quota_left_at_lease"]
@@ -128,7 +143,7 @@ def logged(stage: Stage, details: Mapping[str, str], at: int) -> Mapping[str, st
         return {
             "limit": f"{limit:,}",
             "used": f"{used:,}",
-            "full again at": moment(numbers["quota_end"]),
+            FULL_AGAIN: moment(numbers["quota_end"]),
         }
     except (KeyError, ZeroDivisionError):
         return {}

@@ -51,17 +51,17 @@ def profile(row: models.AccessProfile) -> Profile:
         allowed=networks(tuple(row.allow_list)),
         denied=networks(tuple(row.deny_list)),
         addresses_watched=row.addresses_watched,
-        rate=rate(policy),
+        rates=rates(policy),
         quota=quota(policy),
         limits_watched=policy is not None and policy.watched,
         policy_since=seconds(row.policy_since) or 0,
     )
 
 
-def rate(policy: models.Policy | None) -> limits.RateLimit | None:
-    if policy is None or policy.rate_limit is None or not policy.rate_interval:
-        return None
-    return limits.RateLimit(limit=policy.rate_limit, interval=limits.Interval(policy.rate_interval))
+def rates(policy: models.Policy | None) -> tuple[limits.RateLimit, ...]:
+    if policy is None:
+        return ()
+    return limits.rate_limits(policy.rate_limit, policy.rate_interval, policy.more_rates)
 
 
 def quota(policy: models.Policy | None) -> limits.Quota | None:

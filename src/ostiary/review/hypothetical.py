@@ -100,7 +100,7 @@ def decided(
     if reason is None and enforced:
         reason = enforced[0].reason
     would = None if reason else _would(verdict, [limit.reason for limit in reached])
-    shown = {limit.stage: limit.shown for limit in counted}
+    shown = {limit.stage: consumption.shown(counted, limit.stage) for limit in counted}
     shown[Stage.CALLER] = {"address": str(address) if address else "none"}
     shown[Stage.PATH] = {"path": path} if path else {}
     return Explanation(

@@ -256,7 +256,7 @@ def _limit(
     if profile is None:
         return {}
     counted = consumption.limits_of(facts.profile(profile), at)
-    return next((each.shown for each in counted if each.stage is stage), {"limit": "none now"})
+    return consumption.shown(counted, stage) or {"limit": "none now"}
 
 
 def _answer(call: LoggedCall) -> Mapping[str, str]:

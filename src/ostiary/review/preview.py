@@ -173,7 +173,7 @@ def of_policy(
             before = Terms(profile=facts.profile(profile), collections=held)
             after = replace(
                 before.profile,
-                rate=facts.rate(drafted.policy),
+                rates=facts.rates(drafted.policy),
                 quota=facts.quota(drafted.policy),
                 limits_watched=drafted.policy.watched,
             )
@@ -184,11 +184,14 @@ def of_policy(
     return replace(found, warnings=drafted.warnings, idle=_same_limits(row, drafted.policy))
 
 
+#: What of a policy decides.
+_LIMITS = (
+    "rate_limit", "rate_interval", "more_rates", "quota_limit", "quota_interval", "watched",
+)  # fmt: skip
+
+
 def _same_limits(one: models.Policy, other: models.Policy) -> bool:
-    return all(
-        getattr(one, name) == getattr(other, name)
-        for name in ("rate_limit", "rate_interval", "quota_limit", "quota_interval", "watched")
-    )
+    return all(getattr(one, name) == getattr(other, name) for name in _LIMITS)
 
 
 #: A profile with its terms as they are and as they would be, by its id.

@@ -129,14 +129,15 @@ def _counted(call: Recorded, verdict: Allow, meter: "Meter", *, watched: bool) -
 
 
 class Meter:
-    """A profile's two counters, as a gateway keeps them: what is refused counts towards nothing."""
+    """A profile's counters, as a gateway keeps them: what is refused counts towards nothing."""
 
     def __init__(self, terms: Terms) -> None:
         self._profile = terms.profile
         self._quota = dict(terms.used)
         #: The quota's period that was asked for last: most calls lie in the same.
         self._span = limits.Span(start=0, end=0)
-        self._rate = limits.Span(start=0, end=0), 0
+        #: The window of each rate limit, and what it has had.
+        self._rates: dict[limits.Interval, tuple[limits.Span, int]] = {}
 
     def charge(self, at: int, calls: int) -> tuple[int, Reason | None]:
         """Count calls that come at `at`; how many of them are over a limit, and which."""
@@ -145,8 +146,8 @@ class Meter:
         if self._profile.quota is not None:
             start = self._period(at)
             self._quota[start] = self._quota.get(start, 0) + passed
-        span, used = self._rate
-        self._rate = span, used + passed
+        for interval, (span, used) in self._rates.items():
+            self._rates[interval] = span, used + passed
         if passed == calls:
             return 0, None
         reason = Reason.QUOTA_EXCEEDED if quota_left <= rate_left else Reason.RATE_LIMITED
@@ -165,13 +166,14 @@ class Meter:
         return self._profile.quota.limit - self._quota.get(self._period(at), 0)
 
     def _rate_left(self, at: int) -> int:
-        rate = self._profile.rate
-        if rate is None:
-            return limits.LARGEST
-        span = limits.window(rate.interval, at)
-        if span != self._rate[0]:
-            self._rate = span, 0
-        return rate.limit - self._rate[1]
+        for rate in self._profile.rates:
+            span = limits.window(rate.interval, at)
+            if span != self._rates.get(rate.interval, (None, 0))[0]:
+                self._rates[rate.interval] = span, 0
+        return min(
+            (rate.limit - self._rates[rate.interval][1] for rate in self._profile.rates),
+            default=limits.LARGEST,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

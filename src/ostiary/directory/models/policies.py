@@ -12,10 +12,14 @@ class Policy(models.Model):
     description = models.TextField(blank=True, default="")
     rate_limit = models.PositiveIntegerField(null=True)
     rate_interval = models.CharField(max_length=8, choices=INTERVALS, blank=True, default="")
+    #: Further rate limits, `{"limit": …, "interval": …}`, one for each longer interval at most.
+    more_rates = models.JSONField(default=list)
     quota_limit = models.PositiveIntegerField(null=True)
     quota_interval = models.CharField(max_length=8, choices=PERIODS, blank=True, default="")
     #: The limits refuse nothing: what they would refuse is counted and logged.
     watched = models.BooleanField(default=False)
+    #: Also send the older `X-RateLimit-*` headers on every answer, not on refusals alone.
+    legacy_headers = models.BooleanField(default=False)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
