@@ -248,7 +248,9 @@ _TOUCHING: dict[str, Callable[[int], list[int]]] = {
     Kind.POLICY: published.profiles_of_policy,
 }
 #: Changes after which maps and servers are compared with the directory.
-_PLANNED = frozenset({Kind.COLLECTION, Kind.CONNECTION, Kind.POLICY, Kind.RECIPE, Kind.SETTINGS})
+_PLANNED = frozenset(
+    {Kind.COLLECTION, Kind.ENDPOINT, Kind.CONNECTION, Kind.POLICY, Kind.RECIPE, Kind.SETTINGS}
+)
 
 
 def _slots_of(servers: Mapping[tuple[str, str], str]) -> dict[int, int]:

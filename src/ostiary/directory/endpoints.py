@@ -128,7 +128,7 @@ def _locked(by: Actor, endpoint_id: int) -> Endpoint:
 
 
 def _announce(endpoint: Endpoint) -> int:
-    sequence = feed.announce(feed.Kind.COLLECTION, endpoint.collection_id)
+    sequence = feed.announce(feed.Kind.ENDPOINT, endpoint.pk)
     Collection.objects.filter(pk=endpoint.collection_id).update(epoch=sequence)
     return sequence
 

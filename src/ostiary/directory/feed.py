@@ -18,7 +18,11 @@ class Kind(enum.StrEnum):
 
     PROFILE = "profile"
     CLIENT = "client"
+    #: A collection as a whole: also when many of its endpoints are made at once.
     COLLECTION = "collection"
+    #: One endpoint, also one that was deleted: what its change costs does not depend on how many
+    #: others its collection has.
+    ENDPOINT = "endpoint"
     CONNECTION = "connection"
     POLICY = "policy"
     RECIPE = "recipe"
