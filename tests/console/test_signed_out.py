@@ -70,15 +70,14 @@ def test_a_form_that_is_sent_after_the_session_has_ended_is_filled_in_again(
 ) -> None:
     at(page, stage, "/policies/new")
     page.get_by_label("Name", exact=True).fill("After a long lunch")
-    page.get_by_label("Rate limit", exact=True).fill("12")
-    page.get_by_label("Requests per", exact=True).select_option("hour")
+    page.get_by_label("Requests per hour", exact=True).fill("12")
     _forget_session(page.context)
     page.get_by_role("button", name="Add policy").click()
     stored = page.evaluate("JSON.stringify({...sessionStorage})")
     assert "After a long lunch" in stored
     _sign_in(page)
     expect(page.get_by_label("Name", exact=True)).to_have_value("After a long lunch")
-    expect(page.get_by_label("Requests per", exact=True)).to_have_value("hour")
+    expect(page.get_by_label("Requests per hour", exact=True)).to_have_value("12")
     page.get_by_role("button", name="Add policy").click()
     expect(page.get_by_role("status")).to_contain_text("After a long lunch was made")
     page.wait_for_function("sessionStorage.getItem('draft') === null")

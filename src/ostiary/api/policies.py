@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
+from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
@@ -37,13 +38,22 @@ class UsageQuota(Strict):
 
 
 class PolicyIn(Strict):
-    """With `watch_only` the limits are counted, and nothing is refused by them."""
+    """With `watch_only` the limits are counted, and nothing is refused by them.
+
+    `rate_limits` are all rate limits, one for each interval at most; all of them count. A policy
+    with one may be given it as `rate_limit`, which in answers is the one of the shortest interval.
+    If both are given they must agree. A change without `rate_limits` leaves those of longer
+    intervals as they are. `legacy_headers`: also send the older `X-RateLimit-Limit`, `-Remaining`
+    and `-Reset` headers on every answer; a refused call always gets them.
+    """
 
     name: str
     description: str = ""
     rate_limit: RateLimit | None = None
+    rate_limits: list[RateLimit] | None = Field(None, max_length=4)
     usage_quota: UsageQuota | None = None
     watch_only: bool = False
+    legacy_headers: bool | None = None
 
 
 class PolicyOut(Schema):
@@ -51,8 +61,10 @@ class PolicyOut(Schema):
     name: str
     description: str
     rate_limit: RateLimit | None
+    rate_limits: list[RateLimit]
     usage_quota: UsageQuota | None
     watch_only: bool
+    legacy_headers: bool
     epoch: int
     created_at: Time
     updated_at: Time
@@ -74,15 +86,20 @@ class PolicyPage(Schema):
 
 
 def _shown(policy: Policy) -> dict[str, Any]:
-    rate = {"limit": policy.rate_limit, "interval": policy.rate_interval}
+    rates = [
+        {"limit": rate.limit, "interval": rate.interval.value}
+        for rate in policies.rate_limits(policy)
+    ]
     quota = {"limit": policy.quota_limit, "interval": policy.quota_interval}
     return {
         "id": policy.pk,
         "name": policy.name,
         "description": policy.description,
-        "rate_limit": rate if policy.rate_limit else None,
+        "rate_limit": rates[0] if rates else None,
+        "rate_limits": rates,
         "usage_quota": quota if policy.quota_limit else None,
         "watch_only": policy.watched,
+        "legacy_headers": policy.legacy_headers,
         "epoch": policy.epoch,
         "created_at": policy.created_at,
         "updated_at": policy.updated_at,
@@ -95,8 +112,12 @@ def limits_of(payload: PolicyIn) -> dict[str, Any]:
         "name": payload.name,
         "description": payload.description,
         "rate_limit": payload.rate_limit.dict() if payload.rate_limit else None,
+        "rate_limits": None
+        if payload.rate_limits is None
+        else [rate.dict() for rate in payload.rate_limits],
         "usage_quota": payload.usage_quota.dict() if payload.usage_quota else None,
         "watched": payload.watch_only,
+        "legacy_headers": payload.legacy_headers,
     }
 
 

@@ -58,7 +58,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         try:
             saved = policies.create(by=by, **_given(request))
         except Invalid as error:
-            errors = _problems(error)
+            errors = _problems(request, error)
         else:
             if in_force(request, saved):
                 messages.success(request, f"The policy {saved.value.name} was made.")
@@ -77,7 +77,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         try:
             return _changed(request, by, policy)
         except Invalid as error:
-            errors = _problems(error)
+            errors = _problems(request, error)
         except Stale:
             errors = STALE
             policy = policies.find(policy_id)
@@ -85,11 +85,11 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     given = request.POST or {
         "name": policy.name,
         "description": policy.description,
-        "rate": str(policy.rate_limit or ""),
-        "rate_interval": policy.rate_interval,
+        **{f"rate_{rate.interval}": str(rate.limit) for rate in policies.rate_limits(policy)},
         "quota": str(policy.quota_limit or ""),
         "quota_interval": policy.quota_interval,
         "watched": "1" if watched == "1" else "",
+        "legacy_headers": "1" if policy.legacy_headers else "",
     }
     return _form(request, policy, given, errors)
 
@@ -140,7 +140,14 @@ def _form(
         "read": (not errors and given.get("read")) or (versions.etag(policy) if policy else ""),
         "given": given,
         "errors": errors,
-        "intervals": [interval.value for interval in Interval],
+        "rates": [
+            {
+                "interval": interval.value,
+                "limit": given.get(f"rate_{interval}", ""),
+                "problems": errors.get(f"rate_{interval}"),
+            }
+            for interval in Interval
+        ],
         "periods": [period.value for period in Period],
     }
     return render(request, "console/policy_form.html", context, status=400 if errors else 200)
@@ -150,25 +157,39 @@ def _given(request: HttpRequest) -> dict[str, Any]:
     return {
         "name": request.POST.get("name", ""),
         "description": request.POST.get("description", ""),
-        "rate_limit": _limit(request, "rate"),
-        "usage_quota": _limit(request, "quota"),
+        "rate_limits": [
+            {"limit": limit, "interval": interval.value}
+            for interval in Interval
+            if (limit := _number(request, f"rate_{interval}")) is not None
+        ],
+        "usage_quota": _quota(request),
         "watched": request.POST.get("watched") == "1",
+        "legacy_headers": request.POST.get("legacy_headers") == "1",
     }
 
 
-def _limit(request: HttpRequest, name: str) -> Mapping[str, object] | None:
+def _quota(request: HttpRequest) -> Mapping[str, object] | None:
+    limit = _number(request, "quota")
+    if limit is None:
+        return None
+    return {"limit": limit, "interval": request.POST.get("quota_interval", "")}
+
+
+def _number(request: HttpRequest, name: str) -> int | str | None:
     """An empty number is no limit; what is no number is for the directory to refuse."""
     text = request.POST.get(name, "").strip().replace(",", "")
     if not text:
         return None
-    number = int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else text
-    return {"limit": number, "interval": request.POST.get(f"{name}_interval", "")}
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else text
 
 
-def _problems(error: Invalid) -> Mapping[str, list[str]]:
-    shown = {"rate_limit": "rate", "usage_quota": "quota"}
+def _problems(request: HttpRequest, error: Invalid) -> Mapping[str, list[str]]:
+    """Sentences by the names of the form's fields; a rate limit is named by its place in the list."""
+    intervals = [i for i in Interval if _number(request, f"rate_{i}") is not None]
+    shown = {f"rate_limits.{place}": f"rate_{i}" for place, i in enumerate(intervals)}
+    shown["usage_quota"] = "quota"
     found: dict[str, list[str]] = {}
     for name, said in error.errors.items():
-        first = name.partition(".")[0]
-        found.setdefault(shown.get(first, first), []).extend(said)
+        place = name.removesuffix(".limit").removesuffix(".interval")
+        found.setdefault(shown.get(place, place), []).extend(said)
     return found

@@ -443,9 +443,9 @@ def help_key(request: HttpRequest, by: Actor) -> HttpResponse:
 
 def policy_words(policy: Policy) -> str:
     """A policy's limits in words."""
-    parts = []
-    if policy.rate_limit:
-        parts.append(f"{policy.rate_limit:,} requests per {policy.rate_interval}")
+    parts = [
+        f"{rate.limit:,} requests per {rate.interval}" for rate in policies.rate_limits(policy)
+    ]
     if policy.quota_limit:
         parts.append(f"{policy.quota_limit:,} requests per {policy.quota_interval}")
     return ", and ".join(parts) or "no limit"

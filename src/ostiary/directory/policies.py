@@ -1,7 +1,8 @@
 """Policies: rate limit and usage quota that profiles are given. The workspace's, so for admins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -35,15 +36,22 @@ def create(
     name: object,
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
+    rate_limits: Sequence[Mapping[str, object]] | None = None,
     usage_quota: Mapping[str, object] | None = None,
     watched: bool = False,
+    legacy_headers: bool | None = None,
 ) -> Saved[Policy]:
-    """Make a policy; raises Invalid, Forbidden."""
+    """Make a policy; raises Invalid, Forbidden.
+
+    `rate_limits` are all of its rate limits, one for each interval at most; `rate_limit` is the
+    one of the shortest interval, for who has but one.
+    """
     require_admin(by)
     policy = Policy()
     _fill(
         policy, name=name, description=description, rate_limit=rate_limit,
-        usage_quota=usage_quota, watched=watched,
+        rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
+        legacy_headers=legacy_headers,
     )  # fmt: skip
     with transaction.atomic():
         _save(policy)
@@ -59,11 +67,17 @@ def change(
     name: object,
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
+    rate_limits: Sequence[Mapping[str, object]] | None = None,
     usage_quota: Mapping[str, object] | None = None,
     watched: bool = False,
+    legacy_headers: bool | None = None,
     if_match: str | None = None,
 ) -> Saved[Policy]:
-    """Change a policy for every profile that has it; counts go on."""
+    """Change a policy for every profile that has it; counts go on.
+
+    Without `rate_limits`, those of longer intervals than the first stay: whoever knows of one
+    alone must not take the others away. Without `legacy_headers`, those stay as they are.
+    """
     require_admin(by)
     with transaction.atomic():
         policy = _locked(policy_id)
@@ -71,7 +85,8 @@ def change(
         before = _shown(policy)
         _fill(
             policy, name=name, description=description, rate_limit=rate_limit,
-            usage_quota=usage_quota, watched=watched,
+            rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
+            legacy_headers=legacy_headers,
         )  # fmt: skip
         _save(policy)
         _record(by, "change", policy, before=before)
@@ -94,8 +109,10 @@ def draft(
     name: object,
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
+    rate_limits: Sequence[Mapping[str, object]] | None = None,
     usage_quota: Mapping[str, object] | None = None,
     watched: bool = False,
+    legacy_headers: bool | None = None,
 ) -> Draft:
     """What `change` would save; raises as it does, and saves nothing."""
     require_admin(by)
@@ -103,7 +120,8 @@ def draft(
         policy = _locked(policy_id)
         _fill(
             policy, name=name, description=description, rate_limit=rate_limit,
-            usage_quota=usage_quota, watched=watched,
+            rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
+            legacy_headers=legacy_headers,
         )  # fmt: skip
         _save(policy)
         transaction.set_rollback(True)
@@ -123,8 +141,23 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
         policy.delete()
 
 
+def rate_limits(policy: Policy) -> tuple[limits.RateLimit, ...]:
+    """A policy's rate limits, the shortest interval first; raises ValueError if they do not read."""
+    return limits.rate_limits(policy.rate_limit, policy.rate_interval, policy.more_rates)
+
+
 def _warnings(policy: Policy) -> tuple[str, ...]:
-    return (WATCHED,) if policy.watched else ()
+    rates = rate_limits(policy)
+    useless = tuple(
+        f"The limit of {_words(shorter)} refuses nothing that {_words(longer)} does not"
+        for place, shorter in enumerate(rates)
+        for longer in [each for each in rates[place + 1 :] if each.limit <= shorter.limit][:1]
+    )
+    return (*useless, WATCHED) if policy.watched else useless
+
+
+def _words(rate: limits.RateLimit) -> str:
+    return f"{rate.limit:,} per {rate.interval}"
 
 
 def _announce(policy: Policy) -> int:
@@ -155,22 +188,59 @@ def _fill(
     name: object,
     description: object,
     rate_limit: Mapping[str, object] | None,
+    rate_limits: Sequence[Mapping[str, object]] | None,
     usage_quota: Mapping[str, object] | None,
     watched: bool,
+    legacy_headers: bool | None,
 ) -> None:
     problems = fields.Problems()
     policy.name = fields.text(problems, "name", name)
     policy.description = fields.text(
         problems, "description", description, maximum=4000, required=False, lines=True
     )
-    policy.rate_limit, policy.rate_interval = _limit(
-        problems, "rate_limit", rate_limit, limits.Interval
-    )
+    _fill_rates(problems, policy, rate_limit, rate_limits)
     policy.quota_limit, policy.quota_interval = _limit(
         problems, "usage_quota", usage_quota, limits.Period
     )
     policy.watched = watched
+    if legacy_headers is not None:
+        policy.legacy_headers = legacy_headers
     problems.raise_if_any()
+
+
+def _fill_rates(
+    problems: fields.Problems,
+    policy: Policy,
+    first: Mapping[str, object] | None,
+    every: Sequence[Mapping[str, object]] | None,
+) -> None:
+    """Take the rate limits over: the first into its columns, those of longer intervals beside it."""
+    chosen = [] if first is None else [_limit(problems, "rate_limit", first, limits.Interval)]
+    if every is None:
+        chosen += [(each["limit"], each["interval"]) for each in policy.more_rates]
+    else:
+        listed = [
+            _limit(problems, f"rate_limits.{place}", each, limits.Interval)
+            for place, each in enumerate(every[: len(limits.Interval)])
+        ]
+        if len(every) > len(limits.Interval):
+            problems.add("rate_limits", f"has {len(every)} entries; at most 4 fit")
+        listed.sort(key=_seconds)
+        if chosen and chosen != listed[:1]:
+            sentence = "is not the one of the shortest interval in rate_limits; give one of the two"
+            problems.add("rate_limit", sentence)
+        chosen = listed
+    chosen.sort(key=_seconds)
+    for (_, shorter), (_, longer) in pairwise(chosen):
+        if shorter and shorter == longer:
+            problems.add("rate_limits", f"has two limits for one {shorter}; give one")
+    policy.rate_limit, policy.rate_interval = chosen[0] if chosen else (None, "")
+    policy.more_rates = [{"limit": limit, "interval": interval} for limit, interval in chosen[1:]]
+
+
+def _seconds(rate: tuple[int | None, str]) -> int:
+    """How long an interval is; what is none was refused already."""
+    return limits.Interval(rate[1]).seconds if rate[1] else 0
 
 
 def _limit(
@@ -184,7 +254,7 @@ def _limit(
     count = fields.number(
         problems,
         f"{field}.limit",
-        value.get("limit", 0),
+        value.get("limit") or 0,
         least=1,
         most=limits.LARGEST,
         default=None,
@@ -197,9 +267,10 @@ def _shown(policy: Policy) -> dict[str, object]:
     return {
         "name": policy.name,
         "description": policy.description,
-        "rate_limit": [policy.rate_limit, policy.rate_interval],
+        "rate_limits": [[rate.limit, rate.interval.value] for rate in rate_limits(policy)],
         "usage_quota": [policy.quota_limit, policy.quota_interval],
         "watched": policy.watched,
+        "legacy_headers": policy.legacy_headers,
     }
 
 

@@ -23,7 +23,7 @@ from ostiary.access.facts import (
 )
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import Choice, choose, parse_template
-from ostiary.directory import models
+from ostiary.directory import models, policies
 from ostiary.gateway.routing import RoutedEndpoint
 
 
@@ -61,7 +61,7 @@ def profile(row: models.AccessProfile) -> Profile:
 def rates(policy: models.Policy | None) -> tuple[limits.RateLimit, ...]:
     if policy is None:
         return ()
-    return limits.rate_limits(policy.rate_limit, policy.rate_interval, policy.more_rates)
+    return policies.rate_limits(policy)
 
 
 def quota(policy: models.Policy | None) -> limits.Quota | None:
