@@ -4,6 +4,7 @@ Knows no part. Whatever looks like a secret of ours is taken out of every line l
 should log one, and a library's error might.
 """
 
+import contextlib
 import json
 import logging
 import re
@@ -26,8 +27,25 @@ _SECRETS = re.compile(
     r"|(?<=bearer )\S{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,
 )
-_LEVELS = {"NOTICE": "info", "WARNING": "warning", "ALERT": "critical", "EMERG": "critical"}
-_HAPROXY = re.compile(r"\[(NOTICE|WARNING|ALERT|EMERG)\]\s*(?:\(\d+\) : )?(.*)")
+#: nginx's levels, and ours.
+_LEVELS = {
+    "debug": "debug",
+    "info": "info",
+    "notice": "info",
+    "warn": "warning",
+    "error": "error",
+    "crit": "critical",
+    "alert": "critical",
+    "emerg": "critical",
+}
+#: A line of nginx's error log, whose time is UTC as we start it; or one from before it is open.
+_NGINX = re.compile(
+    rf"""(?: (?P<time>\d{{4}}/\d\d/\d\d\ \d\d:\d\d:\d\d)\ \[(?P<level>{"|".join(_LEVELS)})\]
+             \ (?P<pid>\d+)\#\d+:\ (?:\*(?P<connection>\d+)\ )?
+         | nginx:\ \[(?P<early>{"|".join(_LEVELS)})\]\ )
+         (?P<event>.*)""",
+    re.VERBOSE,
+)
 
 
 def redacted(text: str) -> str:
@@ -90,24 +108,39 @@ def set_up(part: str, form: str) -> None:
 def relayed(part: str, line: str, form: str) -> str:
     """A line that the process of `part` said, as it is passed on.
 
-    In the form `json`, events of the part itself are passed as they are. Everything else (HAProxy, a
+    In the form `json`, events of the part itself are passed as they are. Everything else (nginx, a
     recipe that prints) becomes an event.
     """
     if form != "json":
         return f"{part}: {redacted(line)}"
     if line.startswith("{") and _is_event_of(part, line):
         return line
-    told = _HAPROXY.match(line) if part == "gateway" else None
-    return json.dumps(
-        {
-            "time": _moment(datetime.now(UTC).timestamp()),
-            "level": _LEVELS[told[1]] if told else "info",
-            "event": redacted(told[2] if told else line),
-            "logger": "output",
-            "part": part,
-        },
-        ensure_ascii=False,
-    )
+    event: dict[str, Any] = {
+        "time": _moment(datetime.now(UTC).timestamp()),
+        "level": "info",
+        "event": redacted(line),
+        "logger": "output",
+        "part": part,
+    }
+    if part == "gateway" and (match := _NGINX.match(line)) is not None:
+        event |= _of_nginx(match)
+    return json.dumps(event, ensure_ascii=False)
+
+
+def _of_nginx(match: re.Match[str]) -> dict[str, Any]:
+    """The fields of a line of nginx's."""
+    fields: dict[str, Any] = {
+        "level": _LEVELS[match["level"] or match["early"]],
+        "event": redacted(match["event"]),
+        "logger": "nginx",
+    }
+    for name in ("pid", "connection"):
+        if match[name]:
+            fields[name] = int(match[name])
+    with contextlib.suppress(ValueError, TypeError):
+        moment = datetime.strptime(match["time"], "%Y/%m/%d %H:%M:%S").replace(tzinfo=UTC)
+        fields["time"] = _moment(moment.timestamp())
+    return fields
 
 
 def _is_event_of(part: str, line: str) -> bool:

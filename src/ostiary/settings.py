@@ -17,8 +17,9 @@ PREFIX = "OSTIARY_"
 #: Set by the supervisor for the parts it starts: numbers of inherited sockets and pipes.
 INHERITED_PREFIX = "OSTIARY_FD_"
 
-#: A Unix socket's path has at most 107 bytes, and HAProxy first binds its own under such a name.
-LONGEST_RUN = 107 - len("/haproxy.sock.4194304.tmp")
+#: Bytes left for the folder of sockets: a Unix socket's path has at most 107 of them (unix(7)), and
+#: this is the longest name below it.
+LONGEST_RUN = 107 - len("/recipes-control.sock")
 
 Bind = tuple[str, int]
 
@@ -40,6 +41,17 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ceilings:
+    """What the authority does at most, so that one caller's flood leaves room for the others."""
+
+    #: First calls a second of one access profile, and of all profiles of one project.
+    upcalls_per_second: int
+    upcalls_per_project: int
+    #: Distinct leases of one access profile within ten minutes.
+    leases_per_profile: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     data: Path
     database_url: str | None
@@ -56,6 +68,28 @@ class Settings:
     key_set_seconds: int
     #: Calls a second of a gateway up to which each has a log line.
     log_rate: int
+    #: Worker processes of the gateway.
+    gateway_workers: int
+    #: Memory for leases, in megabytes; the oldest ones leave when it is full.
+    lease_megabytes: int
+    #: Upcalls that one address may have waiting in one worker.
+    upcalls_per_address: int
+    #: First calls a second of one access profile.
+    upcalls_per_second: int
+    #: First calls a second of all access profiles of one project.
+    upcalls_per_project: int
+    #: Distinct leases of one access profile within ten minutes.
+    leases_per_profile: int
+    #: Open calls of one address once the gateway is busy.
+    connections_per_address: int
+
+    @property
+    def ceilings(self) -> Ceilings:
+        return Ceilings(
+            upcalls_per_second=self.upcalls_per_second,
+            upcalls_per_project=self.upcalls_per_project,
+            leases_per_profile=self.leases_per_profile,
+        )
 
     @property
     def run(self) -> Path:
@@ -124,10 +158,41 @@ def _flag(name: str, text: str) -> bool:
     return text == "1"
 
 
-def _count(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise SettingsError(f"{name} must be a number of at least 1, not {text!r}.")
-    return int(text)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Number:
+    """A setting that is a whole number: its default and its range."""
+
+    default: int
+    least: int = 1
+    most: int
+
+
+NUMBERS: Mapping[str, _Number] = {
+    "OSTIARY_KEY_SET_SECONDS": _Number(default=300, most=10_000_000),
+    "OSTIARY_LOG_RATE": _Number(default=1000, most=10_000_000),
+    "OSTIARY_GATEWAY_WORKERS": _Number(default=2, most=64),
+    # Below 16 MB a few thousand callers would push each other out all the time.
+    "OSTIARY_LEASE_MEGABYTES": _Number(default=256, least=16, most=65_536),
+    "OSTIARY_UPCALLS_PER_ADDRESS": _Number(default=16, most=10_000),
+    "OSTIARY_UPCALLS_PER_SECOND": _Number(default=500, most=10_000_000),
+    "OSTIARY_UPCALLS_PER_PROJECT": _Number(default=2000, most=10_000_000),
+    "OSTIARY_LEASES_PER_PROFILE": _Number(default=20_000, most=10_000_000),
+    "OSTIARY_CONNECTIONS_PER_ADDRESS": _Number(default=1024, most=10_000_000),
+}
+
+
+def _number(name: str, value: Mapping[str, str]) -> int:
+    limits, text = NUMBERS[name], value.get(name)
+    if text is None:
+        return limits.default
+    # Nine digits are enough, and a text of thousands would be slow to read.
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        number = int(text)
+        if limits.least <= number <= limits.most:
+            return number
+    raise SettingsError(
+        f"{name} must be a number from {limits.least} to {limits.most}, not {text[:40]!r}."
+    )
 
 
 def _choice(name: str, text: str) -> str:
@@ -163,10 +228,9 @@ NAMES = frozenset({
     "OSTIARY_CONTROL_BIND",
     "OSTIARY_CERTIFICATE",
     "OSTIARY_SECURE_COOKIES",
-    "OSTIARY_KEY_SET_SECONDS",
-    "OSTIARY_LOG_RATE",
     "OSTIARY_LOG_FORMAT",
     "OSTIARY_OTLP_ENDPOINT",
+    *NUMBERS,
 })  # fmt: skip
 
 
@@ -198,10 +262,15 @@ def load(environ: Mapping[str, str]) -> Settings:
         ),
         certificate=Path(certificate).absolute() if certificate else None,
         secure_cookies=_flag("OSTIARY_SECURE_COOKIES", value.get("OSTIARY_SECURE_COOKIES", "0")),
-        key_set_seconds=_count(
-            "OSTIARY_KEY_SET_SECONDS", value.get("OSTIARY_KEY_SET_SECONDS", "300")
-        ),
-        log_rate=_count("OSTIARY_LOG_RATE", value.get("OSTIARY_LOG_RATE", "3200")),
+        key_set_seconds=_number("OSTIARY_KEY_SET_SECONDS", value),
+        log_rate=_number("OSTIARY_LOG_RATE", value),
+        gateway_workers=_number("OSTIARY_GATEWAY_WORKERS", value),
+        lease_megabytes=_number("OSTIARY_LEASE_MEGABYTES", value),
+        upcalls_per_address=_number("OSTIARY_UPCALLS_PER_ADDRESS", value),
+        upcalls_per_second=_number("OSTIARY_UPCALLS_PER_SECOND", value),
+        upcalls_per_project=_number("OSTIARY_UPCALLS_PER_PROJECT", value),
+        leases_per_profile=_number("OSTIARY_LEASES_PER_PROFILE", value),
+        connections_per_address=_number("OSTIARY_CONNECTIONS_PER_ADDRESS", value),
         log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
         otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", value.get("OSTIARY_OTLP_ENDPOINT", "")),
     )
@@ -224,6 +293,44 @@ def inherited(name: str) -> int | None:
     """The number of an inherited socket or pipe that the supervisor named `name`."""
     text = os.environ.get(INHERITED_PREFIX + name.upper())  # noqa: TID251 - the one reader
     return int(text) if text else None
+
+
+def take_inherited() -> dict[str, int]:
+    """Every socket that this process was started with: name → number.
+
+    From our own restart (`OSTIARY_FD_…`), or from systemd, which tells their names in LISTEN_FDNAMES
+    (sd_listen_fds(3)). The variables are removed, so that no part takes the numbers for its own.
+    Raises SettingsError.
+    """
+    variables = os.environ  # noqa: TID251 - the one reader
+    sockets = _activated(variables)
+    for name in [name for name in variables if name.startswith(INHERITED_PREFIX)]:
+        text = variables.pop(name)
+        if text.isascii() and text.isdigit():
+            sockets[name.removeprefix(INHERITED_PREFIX).lower()] = int(text)
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        variables.pop(name, None)
+    return sockets
+
+
+#: The number of the first socket that systemd hands down; the others follow it.
+FIRST_ACTIVATED = 3
+#: What a socket unit may name its socket (FileDescriptorName=).
+ACTIVATED = frozenset({"gateway", "control"})
+
+
+def _activated(variables: Mapping[str, str]) -> dict[str, int]:
+    count = variables.get("LISTEN_FDS", "")
+    if variables.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit() or not int(count):
+        # None, or meant for another process.
+        return {}
+    names = variables.get("LISTEN_FDNAMES", "").split(":")
+    if len(names) != int(count) or not ACTIVATED.issuperset(names) or len(set(names)) < len(names):
+        raise SettingsError(
+            "Sockets that are handed down must be named gateway and control, each once; set"
+            " FileDescriptorName= in their socket units."
+        )
+    return {name: FIRST_ACTIVATED + index for index, name in enumerate(names)}
 
 
 def environment(**changes: str) -> dict[str, str]:
