@@ -11,6 +11,7 @@ from ostiary import settings
 from ostiary.directory import enforcement, management_tokens, setup
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.enforcement import Receipt
+from ostiary.directory.errors import NotInForce
 from ostiary.identity.sealing import KeyRing
 
 
@@ -19,10 +20,16 @@ class AtOnce:
 
     def __init__(self) -> None:
         self.asked: list[int] = []
+        #: Streams of what is revoked.
+        self.streams = 0
+        #: Whether the gateway answers at all.
+        self.answers = True
 
     def confirm(self, sequence: int) -> Receipt:
         self.asked.append(sequence)
-        return Receipt(confirmed=1, of=1, ms=0.1)
+        if not self.answers:
+            raise NotInForce
+        return Receipt(confirmed=1, of=1, ms=0.1, streams=self.streams)
 
 
 class Api:

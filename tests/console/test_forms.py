@@ -10,7 +10,8 @@ from tests.api.conftest import Api, api
 
 from ostiary.directory import members
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.models import Policy
+from ostiary.directory.models import Credential, Policy
+from ostiary.identity import tokens
 
 __all__ = ["api"]
 
@@ -70,6 +71,58 @@ def test_a_number_that_is_none_is_refused_beside_its_own_field(owner: Owner) -> 
 def test_a_window_that_refuses_nothing_is_said(owner: Owner) -> None:
     said = owner.send("/policies/new", {"name": "Gold", "rate_minute": "5", "rate_day": "5"})
     assert "Gold: The limit of 5 per minute refuses nothing that 5 per day does not." in said
+
+
+def test_a_refresh_that_is_not_confirmed_shows_the_secret_and_when_the_old_one_ends(
+    owner: Owner, api: Api
+) -> None:
+    profile = a_profile(api)
+    api.confirmer.answers = False
+    page = owner.send(f"/profiles/{profile['id']}/refresh", {"once": "1", "overlap": "0"})
+    assert "Saved, not yet in force: the gateway has not confirmed it." in page
+    assert "The old one ends when the gateway confirms, at the latest at 20" in page
+    shown = re.search(r'id="secret" readonly value="([^"]+)"', page)
+    assert shown
+    fingerprint = tokens.fingerprint(shown[1])
+    assert Credential.objects.filter(fingerprint=fingerprint, revoked_at=None).exists()
+
+
+def test_what_is_made_and_not_confirmed_is_said_to_be_made(owner: Owner, api: Api) -> None:
+    api.confirmer.answers = False
+    said = owner.send("/policies/new", {"name": "Gold"})
+    assert "The policy Gold was made." in said
+    assert "Saved; the gateway has not confirmed it yet, and takes it over" in said
+
+
+@pytest.mark.parametrize(
+    ("streams", "sentence"),
+    [
+        pytest.param(1, "1 open stream is closed within a second.", id="one"),
+        pytest.param(12, "12 open streams are closed within a second.", id="several"),
+    ],
+)
+def test_streams_that_end_with_a_revocation_are_counted(
+    owner: Owner, api: Api, streams: int, sentence: str
+) -> None:
+    profile = a_profile(api)
+    assert "closed within" not in owner.send(f"/profiles/{profile['id']}/active", {"active": "1"})
+    api.confirmer.streams = streams
+    assert sentence in owner.send(f"/profiles/{profile['id']}/active", {"active": "0"})
+
+
+def a_profile(api: Api) -> Any:
+    connection = api.done(
+        "POST", "connections", {"name": "Orders", "input": {"base_url": "http://10.0.0.1"}}
+    )
+    collection = api.done(
+        "POST", "api_collections", {"name": "Orders", "proxy_connection_id": connection["id"]}
+    )
+    client = api.done("POST", "api_clients", {"name": "Acme"})["result"]
+    content = {
+        "name": "Script", "api_client_id": client["id"], "auth_type": "token",
+        "api_collection_ids": [collection["id"]],
+    }  # fmt: skip
+    return api.done("POST", "api_access_profiles", content)["result"]
 
 
 def _version(form: str) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from ostiary.access.methods import AuthMethod
@@ -12,18 +12,20 @@ from ostiary.api.answers import (
     ERRORS,
     Id,
     IdOrNone,
+    Message,
     Paging,
     Revocation,
     Strict,
     Time,
     actor,
+    added,
     if_match,
     in_force,
     page,
     versioned,
 )
 from ostiary.directory import access_profiles, credentials, proofs
-from ostiary.directory.errors import Invalid
+from ostiary.directory.errors import Invalid, NotInForce
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
@@ -119,6 +121,12 @@ class ProfileChanged(ProfileOut):
 
 
 class ProfileResult(Schema):
+    result: ProfileChanged
+
+
+class Unconfirmed(Message):
+    """Saved and not yet in force; `result` is what is shown this once all the same."""
+
     result: ProfileChanged
 
 
@@ -234,9 +242,9 @@ def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
         token_sha256=payload.token_sha256,
         profile_key=payload.profile_key,
     )
-    profile, _ = in_force(saved)
+    profile, warnings = added(saved)
     shown = _shown(access_profiles.find(by, profile.pk))
-    return {"result": shown | _once(profile, secret) | {"warnings": list(saved.warnings)}}
+    return {"result": shown | _once(profile, secret) | {"warnings": warnings}}
 
 
 @router.get("/api_access_profiles/{int:profile_id}", response={200: ProfileResult, **ERRORS})
@@ -300,17 +308,28 @@ def disable_profile(request: HttpRequest, profile_id: int) -> Any:
 
 @router.put(
     "/api_access_profiles/{int:profile_id}/refresh_secret",
-    response={200: ProfileResult, **ERRORS},
+    response={200: ProfileResult, **ERRORS, 503: Unconfirmed},
 )
 def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | None = None) -> Any:
-    """A new token, shown this once; the old one works on for `overlap_seconds` at most."""
+    """A new token, shown this once; the old one works on for `overlap_seconds` at most.
+
+    Also an answer of 503 shows the new one, as `result`: it is saved, and the message says when
+    the old one ends at the latest. To repeat the call would replace the new one again.
+    """
     by = actor(request)
     saved, secret = credentials.refresh(
         by=by, profile_id=profile_id, overlap_seconds=payload.overlap_seconds if payload else 0
     )
-    profile, receipt = in_force(saved)
+    receipt, problem = None, ""
+    try:
+        _, receipt = in_force(saved)
+    except NotInForce as error:
+        problem = str(error)
     shown = _shown(access_profiles.find(by, profile_id))
-    return {"result": shown | _once(profile, secret) | {"revocation": receipt}}
+    result = shown | _once(saved.value, secret) | {"revocation": receipt}
+    if problem:
+        return Status(503, {"message": problem, "result": result})
+    return {"result": result}
 
 
 @router.get(

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJs
 from ostiary.api.rendering import moment
 from ostiary.directory import versions
 from ostiary.directory.actor import Actor
-from ostiary.directory.enforcement import Receipt, Saved, confirm
+from ostiary.directory.enforcement import Receipt, Saved, confirm, warnings_when_added
 
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
@@ -77,11 +77,16 @@ class Success(Schema):
 
 
 class Revocation(Schema):
-    """How many gateways have confirmed, of how many, after how many milliseconds."""
+    """How many gateways have confirmed, of how many, after how many milliseconds.
+
+    `streams`: open streams (WebSockets, event streams, long downloads) of what was revoked; they
+    are ended within a second.
+    """
 
     confirmed: int
     of: int
     ms: float
+    streams: int = 0
 
 
 ERRORS: dict[Any, Any] = {
@@ -123,12 +128,22 @@ def versioned(response: HttpResponse, instance: models.Model) -> None:
 
 
 def in_force(saved: Saved[T]) -> tuple[T, Revocation]:
-    """Wait until a change is in force; the receipt goes into the answer."""
+    """Wait until a change is in force; the receipt goes into the answer. Raises NotInForce."""
     return saved.value, _shown(confirm(saved))
 
 
+def added(saved: Saved[T]) -> tuple[T, list[str]]:
+    """Wait for what was made, and the warnings for its answer; unconfirmed, it is made as well.
+
+    Its id and its secret are told now or never.
+    """
+    return saved.value, list(warnings_when_added(saved))
+
+
 def _shown(receipt: Receipt) -> Revocation:
-    return Revocation(confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms)
+    return Revocation(
+        confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms, streams=receipt.streams
+    )
 
 
 Present = Callable[[M], Schema]

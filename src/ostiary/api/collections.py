@@ -13,6 +13,7 @@ from ostiary.api.answers import (
     Success,
     Time,
     actor,
+    added,
     if_match,
     in_force,
     page,
@@ -81,6 +82,7 @@ class CollectionOut(Schema):
     epoch: int
     created_at: Time
     updated_at: Time
+    warnings: list[str] = []
     message: str | None = None
     import_results: ImportResults | None = None
 
@@ -136,8 +138,8 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
         project_id=payload.project_id,
         document=(document.content, document.format) if document else None,
     )
-    imported, _ = in_force(saved)
-    shown = _shown(imported.collection, public_urls.gateway_url())
+    imported, warnings = added(saved)
+    shown = _shown(imported.collection, public_urls.gateway_url()) | {"warnings": warnings}
     if document is None:
         return shown
     failed = [f"{skip.where}: {skip.reason}" for skip in imported.skipped]

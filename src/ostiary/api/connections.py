@@ -1,5 +1,6 @@
 """`/api/connections`: where proxy collections send their calls. Secrets go in and never out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,7 @@ from ostiary.api.answers import (
     Success,
     Time,
     actor,
+    added,
     if_match,
     in_force,
     page,
@@ -72,7 +74,7 @@ class ConnectionOut(Schema):
     warnings: list[str] = []
 
 
-def _shown(connection: Connection, warnings: tuple[str, ...] = ()) -> dict[str, Any]:
+def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "id": connection.pk,
         "name": connection.name,
@@ -118,11 +120,15 @@ def list_connections(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/connections", response={200: ConnectionOut, **ERRORS})
 def create_connection(request: HttpRequest, payload: ConnectionIn) -> Any:
-    saved = connections.create(
-        by=actor(request), name=payload.name, project_id=payload.project_id, given=_given(payload)
+    connection, warnings = added(
+        connections.create(
+            by=actor(request),
+            name=payload.name,
+            project_id=payload.project_id,
+            given=_given(payload),
+        )
     )
-    connection, _ = in_force(saved)
-    return _shown(connection, saved.warnings)
+    return _shown(connection, warnings)
 
 
 @router.get("/connections/{int:connection_id}", response={200: ConnectionOut, **ERRORS})

@@ -14,6 +14,7 @@ from ostiary.api.answers import (
     Success,
     Time,
     actor,
+    added,
     if_match,
     in_force,
     page,
@@ -69,6 +70,7 @@ class EndpointOut(Schema):
     validate_request: bool
     created_at: Time
     updated_at: Time
+    warnings: list[str] = []
 
 
 class EndpointQuery(Paging):
@@ -125,10 +127,10 @@ def list_endpoints(request: HttpRequest, query: Query[EndpointQuery]) -> Any:
 def create_endpoint(request: HttpRequest, collection_id: int, payload: EndpointIn) -> Any:
     by = actor(request)
     collections.find(by, collection_id)
-    endpoint, _ = in_force(
+    endpoint, warnings = added(
         endpoints.create(by=by, collection_id=collection_id, given=_given(payload))
     )
-    return _shown(endpoint, public_urls.gateway_url())
+    return _shown(endpoint, public_urls.gateway_url()) | {"warnings": warnings}
 
 
 @router.get("/api_endpoints/{int:endpoint_id}", response={200: EndpointOut, **ERRORS})

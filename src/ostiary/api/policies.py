@@ -13,6 +13,7 @@ from ostiary.api.answers import (
     Success,
     Time,
     actor,
+    added,
     if_match,
     in_force,
     page,
@@ -134,9 +135,8 @@ def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
 def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
-    saved = policies.create(by=actor(request), **limits_of(payload))
-    policy, _ = in_force(saved)
-    return {"data": _shown(policy) | {"warnings": list(saved.warnings)}}
+    policy, warnings = added(policies.create(by=actor(request), **limits_of(payload)))
+    return {"data": _shown(policy) | {"warnings": warnings}}
 
 
 @router.get("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})

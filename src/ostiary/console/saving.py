@@ -5,7 +5,7 @@ from typing import TypeVar
 from django.contrib import messages
 from django.http import HttpRequest
 
-from ostiary.directory.enforcement import Saved, confirm
+from ostiary.directory.enforcement import UNCONFIRMED, Saved, confirm
 from ostiary.directory.errors import NotInForce
 
 T = TypeVar("T")
@@ -24,12 +24,23 @@ STALE = {
 
 
 def in_force(request: HttpRequest, saved: Saved[T]) -> bool:
-    """Wait for the gateway; if it does not confirm, the next page says that."""
+    """Wait for the gateway; if it does not confirm, the next page says that.
+
+    What only adds is done once it is saved: then the page says both.
+    """
     try:
-        confirm(saved)
+        receipt = confirm(saved)
     except NotInForce as error:
+        if saved.adds:
+            messages.warning(request, f"{UNCONFIRMED}.")
+            return True
         messages.error(request, str(error))
         return False
+    if receipt.streams:
+        many = (
+            "1 open stream is" if receipt.streams == 1 else f"{receipt.streams:,} open streams are"
+        )
+        messages.info(request, f"{many} closed within a second.")
     return True
 
 

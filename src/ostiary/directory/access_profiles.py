@@ -106,7 +106,8 @@ def create(
         issued = notices.EventType.CREDENTIAL_ISSUED
         notices.of_credentials(issued, profile, lambda: credentials.alive(profile), by)
         sequence = _announced(by, "create", profile)
-    return Saved(value=profile, sequence=sequence, warnings=_warnings(profile)), secret
+    warnings = _warnings(profile)
+    return Saved(value=profile, sequence=sequence, warnings=warnings, adds=True), secret
 
 
 def check(*, by: Actor, client_id: int, auth_type: object, given: Given) -> tuple[str, ...]:

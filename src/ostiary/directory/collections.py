@@ -121,7 +121,7 @@ def create(
     taken = len(read.operations) if read else 0
     skipped = read.skipped if read else ()
     imported = Imported(collection=collection, taken=taken, skipped=skipped)
-    return Saved(value=imported, sequence=sequence)
+    return Saved(value=imported, sequence=sequence, adds=True)
 
 
 def change(

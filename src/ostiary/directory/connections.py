@@ -67,7 +67,7 @@ def create(*, by: Actor, name: object, project_id: int | None, given: Input) -> 
         _save(connection, given)
         _record(by, "create", connection)
         sequence = _announce(connection)
-    return Saved(value=connection, sequence=sequence, warnings=_warnings(connection))
+    return Saved(value=connection, sequence=sequence, warnings=_warnings(connection), adds=True)
 
 
 def change(

@@ -1,13 +1,14 @@
 """Credentials: tokens issued, imported, refreshed and cut off. Only digests are stored."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ostiary import settings
+from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import audit, feed, fields, notices, proofs
 from ostiary.directory.actor import Actor, Role
@@ -206,7 +207,19 @@ def refresh(
         refreshed = notices.EventType.CREDENTIAL_REFRESHED
         notices.of_credentials(refreshed, profile, lambda: alive(profile)[:1], by, **overlap)
         sequence = _announced(by, "profile.refresh", profile, after=overlap)
-    return Saved(value=profile, sequence=sequence), secret
+    unconfirmed = _unconfirmed(profile.updated_at, overlap_seconds)
+    return Saved(value=profile, sequence=sequence, unconfirmed=unconfirmed), secret
+
+
+def _unconfirmed(at: datetime, overlap_seconds: int) -> str:
+    """What holds of a refresh that no gateway has confirmed: a lease from before it ends by itself."""
+    ends = at + timedelta(seconds=max(LEASE_SECONDS, overlap_seconds))
+    until = ends.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = "" if overlap_seconds else "when the gateway confirms, "
+    return (
+        "Saved, not yet in force: the gateway has not confirmed it. The new credential is shown "
+        f"this once. The old one ends {when}at the latest at {until}."
+    )
 
 
 def _retire(profile: AccessProfile, overlap_seconds: int) -> None:

@@ -61,7 +61,7 @@ def create(*, by: Actor, collection_id: int, given: Given) -> Saved[Endpoint]:
         _save(endpoint)
         _record(by, "create", endpoint)
         sequence = _announce(endpoint)
-    return Saved(value=endpoint, sequence=sequence)
+    return Saved(value=endpoint, sequence=sequence, adds=True)
 
 
 def change(

@@ -10,6 +10,9 @@ from ostiary.directory.errors import NotInForce
 
 T = TypeVar("T")
 
+#: Shown beside what was added, where the gateway has not confirmed it in time.
+UNCONFIRMED = "Saved; the gateway has not confirmed it yet, and takes it over as soon as it can"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
@@ -18,6 +21,8 @@ class Receipt:
     confirmed: int
     of: int
     ms: float
+    #: Open streams (WebSockets, event streams, long downloads) of what was revoked, which end now.
+    streams: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,10 @@ class Saved(Generic[T]):
     value: T
     sequence: int
     warnings: tuple[str, ...] = ()
+    #: It takes nothing away, so it is done once it is saved; the gateway may follow later.
+    adds: bool = False
+    #: What to say if it is not confirmed in time, where "try again" would not be right.
+    unconfirmed: str = ""
 
 
 class Confirmer(Protocol):
@@ -52,4 +61,19 @@ def confirm(saved: Saved[T]) -> Receipt:
     """Wait until `saved` is in force everywhere; raises NotInForce. Nothing to wait for: at once."""
     if saved.sequence == 0:
         return Receipt(confirmed=0, of=0, ms=0.0)
-    return _installed.confirm(saved.sequence)
+    try:
+        return _installed.confirm(saved.sequence)
+    except NotInForce as error:
+        if saved.unconfirmed:
+            raise NotInForce(saved.unconfirmed) from error
+        raise
+
+
+def warnings_when_added(saved: Saved[T]) -> tuple[str, ...]:
+    """Wait for what only adds; the sentences to show beside it, whether it was confirmed or not."""
+    assert saved.adds  # noqa: S101 - a programming error, not input
+    try:
+        confirm(saved)
+    except NotInForce:
+        return (*saved.warnings, UNCONFIRMED)
+    return saved.warnings

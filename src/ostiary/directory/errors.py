@@ -35,7 +35,12 @@ class Stale(Refused):
 
 
 class NotInForce(Refused):
-    """Saved, but no gateway has confirmed that it is in force; repeating is safe."""
+    """Saved, but not every gateway has confirmed that it is in force; repeating is safe.
 
-    def __init__(self) -> None:
-        super().__init__("Saved, not yet in force: the gateway has not confirmed it; try again.")
+    `sentence` says what holds until it is, where "try again" would not be right.
+    """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(
+            sentence or "Saved, not yet in force: the gateway has not confirmed it; try again."
+        )

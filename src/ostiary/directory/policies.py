@@ -57,7 +57,7 @@ def create(
         _save(policy)
         _record(by, "create", policy)
         sequence = _announce(policy)
-    return Saved(value=policy, sequence=sequence, warnings=_warnings(policy))
+    return Saved(value=policy, sequence=sequence, warnings=_warnings(policy), adds=True)
 
 
 def change(
