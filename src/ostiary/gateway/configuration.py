@@ -1,318 +1,373 @@
-"""HAProxy's files, rendered from a plan: one configuration, and the maps that are its data.
+"""nginx.conf, rendered from a node and a few facts of what is published. Pure: values in, a text out.
 
-Pure: a plan in, texts out. Everything that a user typed goes into maps, whose values are checked
-by the use cases and kept to one word here; the configuration itself holds only our own words, host
-and port of the listener, and names of headers that a connection may set.
+Nothing that an owner typed is in it: routes, connections and credentials are data in shared memory.
+What must be text is addresses and ports of servers that have a block of their own, and paths of files
+with certificates, all of our own spelling.
 """
 
-import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from ostiary.access.reasons import Reason, refusal
-from ostiary.gateway import forwarding, refusing, rules, spending
-from ostiary.gateway.leases import COUNTS, LEASE_FIELDS, REFUSED_FIELDS, code, count, lease
-from ostiary.gateway.plan import Node, Plan, Server, Upstream, backend_name
-from ostiary.gateway.routing import compile_routes
+from ostiary.gateway.contract import LINE
+from ostiary.gateway.plan import Node
 
-#: Tables. `rev` holds the sequence of the last word on a profile (0: on unknown credentials); rows
-#: need not outlive the leases that they revoke, of at most ten minutes. Nothing that counts or
-#: revokes may vanish before its time: `nopurge`.
-TABLES = (
-    ("rev", "type integer size 1m expire 30m nopurge store gpt0"),
-    ("bound", "type string len 72 size 1m expire 1h store gpt0"),
-    ("refused", f"type string len 192 size 100k expire 30s store gpt({len(REFUSED_FIELDS)})"),
-    ("bad", "type ipv6 size 100k expire 10s store gpc0,gpc0_rate(1s)"),
-    ("rate_short", "type binary len 8 size 1m expire 3m nopurge store gpc(2),gpt(1)"),
-    ("rate_long", "type binary len 8 size 1m expire 25h nopurge store gpc(2),gpt(1)"),
-    ("quota", "type binary len 8 size 1m expire 24d nopurge store gpc(2),gpt(1)"),
-    (
-        "refusals",
-        "type string len 80 size 1m expire 1h nopurge store gpt(1),gpc(1),bytes_in_cnt,bytes_out_cnt",
-    ),
-    ("refusals_leased", "type string len 80 size 1m expire 1h nopurge store gpt(1),gpc(1)"),
-)
+#: Connections whose server has a block of its own: nginx looks for a block's name in all of them.
+MOST_BLOCKS = 64
+#: Blocks for connections with TLS, one for each name and trust.
+TLS_BLOCKS = 64
+#: Upcalls that one worker may have under way.
+UPCALLS = 400
+#: Open file descriptors besides connections: logs, sockets, libraries.
+SPARE_FILES = 128
 
-#: Lines for some seconds at full speed.
-RING_BYTES = 16 * 1024 * 1024
+#: Headers of a caller that do not reach the upstream: other systems' words for who calls, from where,
+#: by which path or method. Names that begin with X-Ostiary- and X-Forwarded- go besides these.
+STRIPPED = (
+    "API-TOKEN", "Authorization", "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Pseudo-IPv4",
+    "Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https", "Proxy",
+    "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Remote-User", "TE", "Trailer",
+    "True-Client-IP", "WL-Proxy-Client-IP", "X-Appengine-User-IP", "X-Authenticated-Userid",
+    "X-Azure-ClientIP", "X-Azure-SocketIP", "X-Client-Cert", "X-Client-IP",
+    "X-Cluster-Client-IP", "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Consumer-ID",
+    "X-Consumer-Username", "X-Credential-Identifier", "X-Envoy-External-Address",
+    "X-Envoy-Original-Path", "X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Port",
+    "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Host",
+    "X-HTTP-Host-Override", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
+    "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Method", "X-Original-Path",
+    "X-Original-URI", "X-Original-URL", "X-Originating-IP", "X-Override-URL", "X-ProxyUser-IP",
+    "X-Real-IP", "X-Remote-Addr", "X-Remote-IP", "X-Remote-User", "X-Rewrite-URL", "X-Scheme",
+    "X-Url-Scheme",
+)  # fmt: skip
+#: Statuses with which nginx itself answers what is no call, before anything is decided.
+NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 496, 497, 501, 505)
 
-#: Fields of a log line, separated by spaces; `collector.lines` reads them. The request id tells the
-#: time, and digits of an address are made in a tenth of the time that its usual form takes.
-LOG_FORMAT = (
-    f"%ID %ST %[var(txn.route)] %[{lease('credential')}] %[{lease('would')}] %[var(txn.one)]"
-    " %[src,hex] %Ta %U %B %[var(txn.more)]"
-)
-
-
-class Unrenderable(ValueError):
-    """A plan that would break the files that it becomes."""
-
-
-def _word(text: str) -> str:
-    """A map's key or value: one line, no space, since a space ends a key."""
-    if re.search(r"[\s\x00-\x1f]", text) or not text:
-        raise Unrenderable(f"{text[:40]!r} is no single word")
-    return text
+#: Set on calls of few kinds only, and empty on the others.
+SELDOM = (
+    "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
+    "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_exposed", "gw_vary",
+    "gw_limit", "gw_remaining", "gw_reset", "gw_name",
+)  # fmt: skip
 
 
-def maps(plan: Plan) -> dict[str, dict[str, str]]:
-    """Every map's entries by the map's name; what changes while HAProxy runs."""
-    routes = compile_routes(plan.collections)
-    upstreams = [u for u in plan.upstreams if u.servers]
-    entries: dict[str, dict[str, str]] = {
-        "routes": dict(routes.routes),
-        "general": dict(routes.general),
-        "collections": dict(routes.collections),
-        "allow": dict(routes.allow),
-        "methods": dict(routes.methods),
-        "targets": dict(routes.targets),
-        "cors": {
-            f"{handle}|{origin}": "1"
-            for handle, origins in plan.origins.items()
-            for origin in origins
-        },
-        "policies": {str(policy): text for policy, text in plan.policies.items() if text},
-        "trusted": dict.fromkeys(plan.trusted_proxies, "1"),
-        "imported": dict.fromkeys(sorted(plan.imported), "1"),
-        "base": {u.backend: u.base_path for u in upstreams if u.base_path},
-        "hosts": {u.backend: u.host_header for u in upstreams},
-        "timeouts": {u.backend: str(u.timeout_seconds * 1000) for u in upstreams},
-        "health": {u.backend: u.health_path for u in upstreams if u.health_path},
-        "query": {u.backend: f"{u.query}={u.value.reveal()}" for u in upstreams if u.query},
-        "recipes": {
-            f"e{r.endpoint}": f"{r.recipe}|{r.template}|{r.base}|{r.timeout_seconds}|{int(r.validate)}"
-            for r in plan.recipes
-        },
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What nginx.conf is rendered from besides the node."""
+
+    #: Tells this start's request ids from those of others.
+    mark: str
+    #: nginx's version: major, minor, patch.
+    version: tuple[int, int, int]
+    modules: Path
+    #: Where the Lua modules of this package lie.
+    lua: Path
+    #: Most open files of a process.
+    files: int
+    #: Block (`c<connection>`) → address and port of its one server.
+    blocks: Mapping[str, str] = field(default_factory=dict)
+    #: Digest of a CA file that a connection trusts → its path.
+    authorities: Mapping[str, Path] = field(default_factory=dict)
+    #: File with the system's certificate authorities.
+    system_authorities: Path = Path("/etc/ssl/certs/ca-certificates.crt")
+    #: Whether we run as root: workers must read our folder as well.
+    as_root: bool = False
+
+
+def connections(node: Node, facts: Facts) -> int:
+    """Connections of one worker, callers' and upstreams' together."""
+    return max(256, min(32_768, facts.files - SPARE_FILES))
+
+
+def line_format(mark: str) -> str:
+    """The log line's format; tabs part its fields."""
+    return "\\t".join(LINE.values()).replace("$gw_id", request_id(mark))
+
+
+def request_id(mark: str) -> str:
+    """A call's id: nginx's own numbers cost a tenth of random ones."""
+    return f"{mark}-$connection-$connection_requests"
+
+
+def render(node: Node, facts: Facts) -> str:
+    """The whole nginx.conf."""
+    return "\n".join((*_main(node, facts), "http {", *_indented(_http(node, facts)), "}", ""))
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"  {line}" if line else "" for line in lines)
+
+
+def _quoted(text: object) -> str:
+    """A value as one word of nginx's configuration or a Lua string: our own paths and names."""
+    word = str(text)
+    if re.search(r"[^ -~]|[\"\\$;{}]", word):
+        raise ValueError(f"{word[:60]!r} cannot stand in nginx.conf")
+    return f'"{word}"'
+
+
+def _main(node: Node, facts: Facts) -> Iterator[str]:
+    for module in ("ndk_http_module", "ngx_http_lua_module"):
+        yield f"load_module {_quoted(facts.modules / f'{module}.so')};"
+    if facts.as_root:
+        yield "user root;"
+    yield f"worker_processes {node.workers};"
+    yield f"worker_rlimit_nofile {facts.files};"
+    # Tunnels and long answers may end by themselves when the configuration is read anew.
+    yield "worker_shutdown_timeout 1h;"
+    yield "daemon off;"
+    yield f"pid {_quoted(node.pid_file)};"
+    yield "error_log stderr warn;"
+    yield "pcre_jit on;"
+    yield f"events {{ worker_connections {connections(node, facts)}; }}"
+
+
+def _dictionaries(node: Node) -> Iterator[str]:
+    sizes = {
+        "leases": node.lease_megabytes,
+        "epochs": 32,
+        "limits_short": 32,
+        "limits_long": 64,
+        "usage": 64,
+        "objects": 64,
+        "imported": 32,
+        "refused": 16,
+        "addresses": 8,
+        "state": 2,
     }
-    known = {header.lower() for header in forwarding.AUTH_HEADERS}
-    for header in known:
-        entries[f"auth_{header}"] = {
-            u.backend: u.value.reveal() for u in upstreams if u.header.lower() == header
-        }
-    entries["auth_other"] = {
-        u.backend: f"{u.header}: {u.value.reveal()}"
-        for u in upstreams
-        if u.header and u.header.lower() not in known
+    for name, megabytes in sizes.items():
+        yield f"lua_shared_dict {name} {megabytes}m;"
+
+
+def _http(node: Node, facts: Facts) -> Iterator[str]:
+    folder = node.run / "gateway"
+    yield from _dictionaries(node)
+    paths = (f"{facts.lua}/?.lua", f"{folder}/?.lua", "/usr/share/lua/5.1/?.lua", ";")
+    yield f"lua_package_path {_path(';'.join(paths))};"
+    yield "lua_socket_log_errors off;"
+    yield "lua_max_pending_timers 64;"
+    yield "lua_max_running_timers 64;"
+    yield "init_by_lua_block {"
+    yield from _indented(_init(node, facts))
+    yield "}"
+    yield 'init_worker_by_lua_block { require("ostiary.gateway").init_worker() }'
+    yield ""
+    yield "server_tokens off;"
+    yield "keepalive_requests 1000000;"
+    yield "keepalive_time 24h;"
+    yield "keepalive_timeout 60s;"
+    yield "large_client_header_buffers 4 16k;"
+    yield "client_header_timeout 5s;"
+    yield "client_body_timeout 10s;"
+    yield "client_max_body_size 0;"
+    yield "reset_timedout_connection on;"
+    yield "tcp_nodelay on;"
+    for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        yield f"{kind}_temp_path {_quoted(folder / 'temporary')};"
+    yield f"log_format line escape=none '{line_format(facts.mark)}';"
+    yield "access_log off;"
+    yield "map $gw_caller $gw_address { '' $remote_addr; default $gw_caller; }"
+    for name in SELDOM:
+        value = "-" if name == "gw_details" else ""
+        yield f'map "" ${name} {{ default "{value}"; }}'
+    yield ""
+    yield from _upstreams(node, facts)
+    yield ""
+    yield from _proxying(facts)
+    yield ""
+    yield from _public(node, facts)
+    yield ""
+    yield from _control(node)
+
+
+def _path(text: str) -> str:
+    if re.search(r"[^ -~]|[\"\\${}]", text):
+        raise ValueError("the folder's name cannot stand in nginx.conf")
+    return f'"{text}"'
+
+
+def _init(node: Node, facts: Facts) -> Iterator[str]:
+    folder = node.run / "gateway"
+    # Debian's LuaJIT gives up on traces of this length, and interprets.
+    yield 'require("jit.opt").start("maxtrace=8000", "maxrecord=32000", "maxmcode=40960",'
+    yield '  "maxirconst=2000", "maxsnap=2000", "hotloop=30")'
+    yield f"local key = assert(io.open({_quoted(folder / 'issue.key')}, 'rb'))"
+    yield 'require("ostiary.gateway").init({'
+    yield f"  mark = {_quoted(facts.mark)},"
+    yield f"  objects = {_quoted(folder / 'published.jsonl')},"
+    yield f"  upcall_socket = {_quoted(node.run / 'upcall.sock')},"
+    yield f"  counts_socket = {_quoted(node.run / 'counts.sock')},"
+    yield '  issue_key = key:read("*a"),'
+    yield f"  upcalls = {UPCALLS}, upcall_pool = 64,"
+    yield f"  upcalls_per_address = {node.upcalls_per_address},"
+    yield f"  connections_per_address = {max(1, node.connections_per_address // node.workers)},"
+    yield f"  connections = {connections(node, facts) * node.workers},"
+    yield f"  log_rate = {node.log_rate},"
+    yield f"  tls_blocks = {TLS_BLOCKS},"
+    blocks = ", ".join(f"[{_quoted(name)}] = {_quoted(at)}" for name, at in facts.blocks.items())
+    yield f"  rendered = {{ {blocks} }},"
+    yield "})"
+    yield "key:close()"
+
+
+def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
+    keep = "keepalive 256; keepalive_requests 1000000; keepalive_time 24h;"
+    balance = 'server 0.0.0.1; balancer_by_lua_block { require("ostiary.upstreams").balance() }'
+    yield "# What a call goes to that nobody admitted: nothing."
+    yield "upstream closed { server 127.0.0.1:1 down; }"
+    for name, server in facts.blocks.items():
+        yield f"upstream {name} {{ server {server}; {keep} }}"
+    yield f"upstream dynamic {{ {balance} {keep} }}"
+    for part, sock in (("recipes", "recipes.sock"), ("oauth", "oauth.sock")):
+        yield f"upstream {part} {{ server {_quoted(f'unix:{node.run / sock}')}; keepalive 64; }}"
+    yield f"upstream tls_unpooled {{ {balance} }}"
+    for number in range(1, TLS_BLOCKS + 1):
+        yield f"upstream tls_{number} {{ {balance} keepalive 64; keepalive_requests 1000000; }}"
+
+
+def _proxying(facts: Facts) -> Iterator[str]:
+    yield "proxy_http_version 1.1;"
+    yield "proxy_request_buffering off;"
+    yield "proxy_buffering off;"
+    yield "proxy_buffer_size 16k;"
+    yield "proxy_buffers 4 16k;"
+    yield "proxy_max_temp_file_size 0;"
+    yield "proxy_connect_timeout 5s;"
+    yield "proxy_read_timeout 30s;"
+    yield "proxy_send_timeout 30s;"
+    yield "proxy_redirect off;"
+    yield "proxy_next_upstream error timeout;"
+    # An upstream does not steer us: nginx would follow these.
+    yield (
+        "proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate"
+        " X-Accel-Buffering X-Accel-Charset;"
+    )
+    yield "proxy_pass_header Server;"
+    yield "proxy_pass_header Date;"
+    yield "proxy_hide_header X-Ostiary-Reason;"
+    yield "proxy_ssl_server_name on;"
+    yield "proxy_ssl_name $gw_name;"
+    yield "proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+    yield "proxy_ssl_verify on;"
+    yield "proxy_ssl_verify_depth 8;"
+    yield f"proxy_ssl_trusted_certificate {_quoted(facts.system_authorities)};"
+
+
+def _listen(node: Node, facts: Facts) -> Iterator[str]:
+    host = f"[{node.host}]" if ":" in node.host else node.host
+    only = " ipv6only=off" if node.host == "::" else ""
+    at = f"{host}:{node.port}"
+    if node.certificate is None:
+        yield f"listen {at} default_server backlog=4096{only};"
+        return
+    h2_word = " http2" if facts.version < (1, 25, 1) else ""
+    yield f"listen {at} default_server ssl{h2_word} backlog=4096{only};"
+    if not h2_word:
+        yield "http2 on;"
+    yield f"ssl_certificate {_quoted(node.certificate)};"
+    yield f"ssl_certificate_key {_quoted(node.certificate)};"
+    yield "ssl_protocols TLSv1.2 TLSv1.3;"
+    # RFC 9325, section 4.2: forward secrecy and authenticated encryption.
+    yield "ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;"
+    yield "ssl_prefer_server_ciphers off;"
+    yield "ssl_session_cache shared:tls:8m;"
+    yield "ssl_session_timeout 1h;"
+
+
+def _public(node: Node, facts: Facts) -> Iterator[str]:
+    def lines() -> Iterator[str]:
+        yield from _listen(node, facts)
+        yield f"access_log {_quoted(node.run / 'lines' / 'calls.log')} line buffer=64k flush=1s if=$gw_log;"
+        yield 'log_by_lua_block { require("ostiary.gateway").log() }'
+        yield "set $gw_up closed;"
+        yield "set $gw_scheme http;"
+        for name in ("target", "host", "client", "profile", "rate", "announced"):
+            yield f'set $gw_{name} "";'
+        yield "add_header RateLimit $gw_rate always;"
+        yield "add_header RateLimit-Policy $gw_announced always;"
+        yield "add_header X-RateLimit-Limit $gw_limit always;"
+        yield "add_header X-RateLimit-Remaining $gw_remaining always;"
+        yield "add_header X-RateLimit-Reset $gw_reset always;"
+        yield "error_page 500 502 503 504 = @failed;"
+        for status in NGINX_REFUSALS:
+            yield f"error_page {status} /__malformed/{status};"
+        yield "location / {"
+        yield '  access_by_lua_block { require("ostiary.gateway").access() }'
+        yield from _indented(_forwarding(node, facts, any_kind=False))
+        yield "}"
+        for name, trust in _trusts(facts):
+            yield f"location {name} {{"
+            yield from _indented(trust)
+            yield from _indented(_forwarding(node, facts, any_kind=True))
+            yield "}"
+        yield "location @failed {"
+        yield '  content_by_lua_block { require("ostiary.gateway").failed() }'
+        yield "}"
+        yield "location /__malformed/ {"
+        yield "  internal;"
+        yield '  content_by_lua_block { require("ostiary.gateway").malformed() }'
+        yield "}"
+
+    yield "server {"
+    yield from _indented(lines())
+    yield "}"
+
+
+def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Locations for calls of all kinds, by what is trusted of their upstreams."""
+    yield "@any", ()
+    yield "@https_unverified", ("proxy_ssl_verify off;",)
+    for digest, path in facts.authorities.items():
+        yield f"@https_{digest}", (f"proxy_ssl_trusted_certificate {_quoted(path)};",)
+
+
+def _forwarding(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:
+    """The call as the upstream gets it; what few kinds of calls need is in their own locations."""
+    yield "proxy_pass $gw_scheme://$gw_up$gw_target;"
+    yield "proxy_set_header Host $gw_host;"
+    yield "proxy_set_header X-Ostiary-Client $gw_client;"
+    yield "proxy_set_header X-Ostiary-Profile $gw_profile;"
+    yield f"proxy_set_header X-Ostiary-Request-Id {request_id(facts.mark)};"
+    yield "proxy_set_header X-Forwarded-For $gw_address;"
+    own = {
+        "Connection": "$gw_connection",
+        "Upgrade": "$gw_upgrade",
+        "Authorization": "$gw_authorization",
+        "API-TOKEN": "$gw_api_token",
+        "X-Ostiary-Claims": "$gw_claims",
     }
-    return entries
-
-
-def map_text(name: str, entries: Mapping[str, str]) -> str:
-    """A map's file. Values of credentials may hold spaces (`Basic …`); keys never."""
-    lines = []
-    for key, value in entries.items():
-        if re.search(r"[\r\n\x00]", value) or not value:
-            raise Unrenderable(f"a value of {name} is empty or more than one line")
-        lines.append(f"{_word(key)} {value}\n")
-    return "".join(lines)
-
-
-def configuration(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> str:
-    """haproxy.cfg. `cold`: no lease can be older than this plan, so leases may be trusted."""
-    sections = (
-        _global(node, plan, issue_key=issue_key, cold=cold),
-        _ring(node),
-        _defaults(node),
-        *_tables(node),
-        _frontend(node, plan),
-        _refuse(),
-        *_kinds(node),
-        *(_upstream(node, plan, slot) for slot in range(node.slots)),
-        _recipes(node),
-        _oauth(node),
-        "defaults end from base\n",
-    )
-    return "\n".join(sections)
-
-
-def files(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> dict[str, str]:
-    """Every file by its name in the gateway's folder."""
-    rendered = {f"{name}.map": map_text(name, e) for name, e in maps(plan).items()}
-    rendered["haproxy.cfg"] = configuration(node, plan, issue_key=issue_key, cold=cold)
-    return rendered
-
-
-def _section(title: str, lines: Iterator[str] | tuple[str, ...]) -> str:
-    return title + "\n" + "".join(f"  {line}\n" for line in lines)
-
-
-def _global(node: Node, plan: Plan, *, issue_key: bytes, cold: bool) -> str:
-    def lines() -> Iterator[str]:
-        yield f"nbthread {node.threads}"
-        yield f"stats socket {node.socket} mode 600 level admin expose-fd listeners"
-        yield "stats timeout 1m"
-        yield "expose-experimental-directives"
-        yield f"lua-load-per-thread {node.run}/gateway/upcall.lua"
-        yield "tune.vars.txn-max-size 65536"
-        yield "tune.http.maxhdr 101"
-        # Paths vary: remembering what an expression said of each costs more than it saves.
-        yield "tune.pattern.cache-size 0"
-        yield "ssl-default-bind-options ssl-min-ver TLSv1.2"
-        yield f"set-var proc.issue_key str({base64.b64encode(issue_key).decode()})"
-        if cold:
-            yield f"set-var proc.floor int({plan.sequence})"
-        yield "hard-stop-after 30s"
-
-    return _section("global", lines())
-
-
-def _ring(node: Node) -> str:
-    """Log lines wait in memory for the collector: while it is started anew, none is lost.
-
-    Frames are octet-counted (RFC 6587, section 3.4.1).
-    """
-    lines = (
-        "format raw",
-        "maxlen 4096",
-        f"size {RING_BYTES}",
-        "timeout connect 1s",
-        "timeout server 1h",
-        f"server collector unix@{node.run}/log.sock log-proto octet-count",
-    )
-    return _section("ring lines", lines)
-
-
-def _defaults(node: Node) -> str:
-    def lines() -> Iterator[str]:
-        yield "mode http"
-        yield "timeout connect 5s"
-        yield "timeout client 60s"
-        yield "timeout server 30s"
-        yield "timeout http-request 10s"
-        yield "timeout http-keep-alive 60s"
-        yield "timeout tunnel 1h"
-        # A call that waits in a queue has passed its check already.
-        yield "timeout queue 100ms"
-        yield "retries 1"
-        yield "retry-on conn-failure"
-        yield "option redispatch 1"
-        yield "option splice-auto"
-        yield "http-reuse safe"
-        for status, reason in (
-            # A header's name that other systems could take for another one.
-            (403, Reason.MALFORMED_REQUEST),
-            (502, Reason.UPSTREAM_FAILED),
-            (503, Reason.UPSTREAM_UNAVAILABLE),
-            (504, Reason.UPSTREAM_TIMEOUT),
+    scheme = "https" if node.certificate else ""
+    for name in (*own, *STRIPPED):
+        if name in own and name in STRIPPED:
+            continue
+        value = own.get(name, "") if any_kind else ""
+        yield f'proxy_set_header {name} "{scheme if name == "X-Forwarded-Proto" else value}";'
+    for name in ("Authorization", "API-TOKEN"):
+        yield f'proxy_set_header {name} "{own[name] if any_kind else ""}";'
+    if any_kind:
+        for header, variable in (
+            ("Access-Control-Allow-Origin", "gw_origin"),
+            ("Access-Control-Expose-Headers", "gw_exposed"),
+            ("Vary", "gw_vary"),
+            ("RateLimit", "gw_rate"),
+            ("RateLimit-Policy", "gw_announced"),
+            ("X-RateLimit-Limit", "gw_limit"),
+            ("X-RateLimit-Remaining", "gw_remaining"),
+            ("X-RateLimit-Reset", "gw_reset"),
         ):
-            told = refusal(reason)
-            text = refusing.body(told.public_reason, told.message)
-            if status == 403:
-                # No rule comes by after this refusal: its body itself tells the log, and adds
-                # nothing by it.
-                text += f"%[str(r={told.code}),set-var(txn.more),field(2,=),bytes(9)]"
-            yield f'http-error status {status} content-type application/json lf-string "{text}"'
-
-    return _section("defaults base", lines())
+            yield f"add_header {header} ${variable} always;"
 
 
-def _tables(node: Node) -> Iterator[str]:
-    yield f"backend leases from base\n  stick-table type string len 192 size {node.leases} expire 1h nopurge store gpt({len(LEASE_FIELDS)}),gpc({len(COUNTS)}),bytes_in_cnt,bytes_out_cnt\n"
-    for name, table in TABLES:
-        yield f"backend {name} from base\n  stick-table {table}\n"
-
-
-def _frontend(node: Node, plan: Plan) -> str:
+def _control(node: Node) -> Iterator[str]:
     def lines() -> Iterator[str]:
-        host = f"[{node.host}]" if ":" in node.host else node.host
-        tls = f" ssl crt {node.certificate} alpn h2,http/1.1" if node.certificate else ""
-        yield f"bind {host}:{node.port}{tls}"
-        # Here alone: each section that says so looks at every header again.
-        yield "option http-restrict-req-hdr-names reject"
-        yield "log ring@lines len 4096 format raw local0 info"
-        yield f'log-format "{LOG_FORMAT}"'
-        yield "unique-id-format %Ts-%ms-%rt"
-        # Set after what the caller sent under this name was taken away.
-        yield "unique-id-header X-Ostiary-Request-Id"
-        yield from rules.decide()
-        yield "use_backend refuse if { var(txn.code) -m found }"
-        yield "use_backend %[var(txn.route),field(3,;)]"
-        yield "default_backend no_upstream"
+        yield f"listen {_quoted(f'unix:{node.control_socket}')};"
+        yield "client_body_buffer_size 1m;"
+        yield "client_max_body_size 64m;"
+        yield "location / {"
+        yield '  content_by_lua_block { require("ostiary.control").handle() }'
+        yield "}"
 
-    return _section("frontend gateway from base", lines())
-
-
-def _refuse() -> str:
-    missing = (
-        f"http-request {count('called')}",
-        f"http-request {count('failed')}",
-        f'http-request set-var-fmt(txn.more) "r={code(Reason.UPSTREAM_MISSING)}"',
-        refusing.answer(Reason.UPSTREAM_MISSING, condition="TRUE"),
-    )
-    return _section("backend refuse from base", tuple(refusing.refusals())) + "\n" + _section(
-        "backend no_upstream from base", missing
-    )  # fmt: skip
-
-
-def _kinds(node: Node) -> Iterator[str]:
-    """Rules that the backends of one kind share."""
-    tls = node.certificate is not None
-    for name, forward in (
-        ("plain", forwarding.upstream),
-        ("special", forwarding.special_upstream),
-        ("recipe", forwarding.recipe),
-    ):
-        lines = (
-            *forward(tls=tls),
-            *spending.spend(),
-            *spending.classify(node.log_rate),
-            *spending.tell(),
-        )
-        yield _section(f"defaults {name} from base", lines)
-
-
-def _upstream(node: Node, plan: Plan, slot: int) -> str:
-    used = [u for u in plan.upstreams if u.slot == slot]
-
-    def lines() -> Iterator[str]:
-        if slot in node.checked_slots:
-            yield "option httpchk"
-            host = "%[be_name,map_str(hosts.map)]"
-            yield f"http-check send meth GET uri-lf %[be_name,map_str(health.map)] hdr Host {host}"
-            yield "http-check expect rstatus ^[23]"
-        yield "balance roundrobin"
-        for upstream in used:
-            for server in upstream.servers:
-                yield server_line(upstream, server)
-
-    kind = "plain" if slot in node.plain_slots else "special"
-    return _section(f"backend {backend_name(slot)} from {kind}", lines())
-
-
-def server_line(upstream: Upstream, server: Server) -> str:
-    return f"server {server.name} {server_parameters(server)}"
-
-
-def server_parameters(server: Server) -> str:
-    """Address and keywords of a server: the same in the configuration and on the socket."""
-    address = f"[{server.address}]" if ":" in server.address else server.address
-    words = [
-        f"{address}:{server.port}",
-        "check",
-        "inter 5s",
-        "fall 3",
-        "rise 1",
-        # A server that is added on the socket has zeros here: each call would open a connection.
-        "pool-purge-delay 5s",
-        "pool-max-conn -1",
-    ]
-    if server.tls_name:
-        words += ["ssl", "alpn http/1.1"]
-        if server.verify:
-            words += ["verify required", f"ca-file {server.ca_file or '@system-ca'}"]
-            words += [f"verifyhost {server.tls_name}"] if server.tls_name_is_ip else []
-        else:
-            words.append("verify none")
-        if not server.tls_name_is_ip:
-            words += [f"sni str({server.tls_name})", f"check-sni {server.tls_name}"]
-    return " ".join(words)
-
-
-def _recipes(node: Node) -> str:
-    lines = ("timeout server 250s", f"server runner unix@{node.run}/recipes.sock")
-    return _section("backend recipes from recipe", lines)
-
-
-def _oauth(node: Node) -> str:
-    lines = (*forwarding.oauth(), f"server authority unix@{node.run}/oauth.sock")
-    return _section("backend oauth from base", lines)
+    yield "# Our own processes alone can open this socket."
+    yield "server {"
+    yield from _indented(lines())
+    yield "}"

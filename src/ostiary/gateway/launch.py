@@ -1,41 +1,77 @@
-"""Starting HAProxy: its files written before every start, and the command line that runs it."""
+"""Starting nginx: its files written, tried, and put in place of the last ones, or those used again.
 
+Needs neither the database nor the authority: a gateway comes up from what was last published, and
+refuses what it has no lease for until somebody decides. Knows no table of the directory.
+"""
+
+import json
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
-from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import published
-from ostiary.gateway import publishing
-from ostiary.gateway.configuration import files
-from ostiary.gateway.plan import Node, Plan
-from ostiary.identity.sealing import KeyRing
+from ostiary.gateway import configuration, contract
+from ostiary.gateway.configuration import Facts
+from ostiary.gateway.control import ControlError, alive
+from ostiary.gateway.plan import Node
 
-OLDEST = (2, 6)
-#: Milliseconds that one try of an upcall may take; `httpclient` tries four times.
-UPCALL_MS = 250
+log = logging.getLogger(__name__)
+
+OLDEST = (1, 22, 0)
+MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
+MODULE_FOLDERS = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
+AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+INSTALL = "apt-get install nginx libnginx-mod-http-lua lua-cjson"
+#: Seconds that new workers may take to come up when the configuration is read anew.
+RELOAD_SECONDS = 10.0
+_DIGEST = re.compile(r"[0-9a-f]{16}")
+#: nginx's own words for what is wrong with a configuration.
+_EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.*)")
 
 
 class LaunchError(Exception):
-    """HAProxy cannot be started; the text is one sentence that says what to do."""
+    """nginx cannot be started; the text is one sentence that says what to do."""
 
 
-def find_haproxy() -> str:
-    """The path of a HAProxy that is new enough; raises LaunchError."""
-    path = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+def find_nginx() -> tuple[str, tuple[int, int, int]]:
+    """The path of an nginx that is new enough, and its version; raises LaunchError."""
+    path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if path is None:
-        raise LaunchError("HAProxy is not installed; run: apt-get install haproxy")
-    shown = subprocess.run([path, "-v"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"version (\d+)\.(\d+)", shown)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
+        raise LaunchError(f"nginx is not installed; run: {INSTALL}")
+    done = subprocess.run([path, "-v"], capture_output=True, text=True, check=False)
+    match = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", done.stderr + done.stdout)
+    version = (int(match[1]), int(match[2]), int(match[3])) if match else (0, 0, 0)
     if version < OLDEST:
-        raise LaunchError(
-            f"HAProxy at {path} is {version[0]}.{version[1]}; Ostiary needs 2.6 or newer."
-        )
-    return path
+        shown = ".".join(map(str, version))
+        raise LaunchError(f"nginx at {path} is {shown}; Ostiary needs 1.22 or newer.")
+    return path, version
+
+
+def find_modules() -> Path:
+    """The folder with nginx's Lua module; raises LaunchError."""
+    for name in MODULE_FOLDERS:
+        folder = Path(name)
+        if all((folder / module).exists() for module in MODULES):
+            return folder
+    raise LaunchError(f"nginx's Lua module is not installed; run: {INSTALL}")
+
+
+def check() -> None:
+    """Raise LaunchError unless nginx and its Lua module are there."""
+    find_nginx()
+    find_modules()
 
 
 def folder(node: Node) -> Path:
@@ -43,63 +79,241 @@ def folder(node: Node) -> Path:
     return node.run / "gateway"
 
 
-def plan_now(node: Node, keyring: KeyRing) -> Plan:
-    """The plan for what is published now, with backends given out anew."""
-    snapshot = published.read()
-    slots = publishing.assign_slots(snapshot, {}, node)
-    write_certificates(node, snapshot)
-    # Tokens for upstreams are not known yet; the authority brings them.
-    return publishing.build(
-        snapshot, slots=slots, keyring=keyring, certificates=folder(node), bearers={}
+def facts(node: Node, *, mark: str, authorities: Mapping[str, Path]) -> Facts:
+    """What nginx.conf is rendered from on this machine; raises LaunchError."""
+    _, version = find_nginx()
+    return Facts(
+        mark=mark,
+        version=version,
+        modules=find_modules(),
+        lua=Path(str(resources("ostiary.gateway") / "lua")),
+        files=_most_files(),
+        blocks=_blocks(folder(node) / "published.jsonl"),
+        authorities=authorities,
+        system_authorities=_system_authorities(),
+        as_root=os.geteuid() == 0,
     )
 
 
-def write_certificates(node: Node, snapshot: published.Published) -> None:
-    """Write the CA certificates that connections trust, named by their digest."""
-    for connection in snapshot.connections:
-        if connection.ca_pem:
-            write(publishing.certificate_path(folder(node), connection.ca_pem), connection.ca_pem)
+def _most_files() -> int:
+    import resource
+
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1_048_576)
 
 
-def render(node: Node, plan: Plan, keyring: KeyRing, *, cold: bool) -> None:
-    """Write every file of the gateway, mode 0600: some hold upstreams' credentials."""
+def _system_authorities() -> Path:
+    for name in AUTHORITIES:
+        if Path(name).exists():
+            return Path(name)
+    raise LaunchError(
+        "There are no certificate authorities on this machine; run: apt-get install ca-certificates"
+    )
+
+
+def _blocks(published: Path) -> dict[str, str]:
+    """Connections with one plain server, as they were last published: a block for each."""
+    blocks: dict[str, str] = {}
+    try:
+        lines = published.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    prefix = contract.OBJECTS["connection"]
+    for line in lines:
+        key, _, text = line.partition("\t")
+        if len(blocks) < configuration.MOST_BLOCKS and re.fullmatch(rf"{prefix}\d+", key):
+            server = _only_server(text)
+            if server:
+                blocks[f"c{key[1:]}"] = server
+    return blocks
+
+
+def _only_server(text: str) -> str:
+    try:
+        value: dict[str, Any] = json.loads(text)
+        if value["tls"] or len(value["servers"]) != 1:
+            return ""
+        address, port = str(value["servers"][0]["address"]), int(value["servers"][0]["port"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return ""
+    if not re.fullmatch(r"[0-9A-Fa-f.:]+", address) or not 0 < port < 65536:
+        return ""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def prepare(
+    node: Node, *, issue_key: bytes, sockets: Sequence[int]
+) -> tuple[list[str], dict[str, str]]:
+    """Write what nginx reads; its command line and environment. Raises LaunchError.
+
+    `sockets`: numbers of the listening sockets that it takes over (nginx's own variable NGINX).
+    What cannot be written, or is not taken, leaves the files of the last start in force.
+    """
+    nginx, _ = find_nginx()
+    target = folder(node)
+    environment = {"PATH": os.defpath, "NGINX": "".join(f"{number};" for number in sockets)}
+    command = [nginx, "-e", "stderr", "-p", str(target), "-c", str(target / "nginx.conf")]
+    try:
+        problem = _renew(node, issue_key, nginx, environment, sockets)
+    except OSError as error:
+        problem = f"files cannot be written: {error.strerror or error}"
+    if problem:
+        if not (target / "nginx.conf").exists():
+            raise LaunchError(f"nginx does not take its configuration: {problem}")
+        log.error("the gateway starts from its last files: %s", problem)
+    return command, environment
+
+
+def _renew(
+    node: Node,
+    issue_key: bytes,
+    nginx: str,
+    environment: Mapping[str, str],
+    sockets: Sequence[int],
+) -> str:
+    """Render, try and put in place; what is wrong, or nothing. Raises OSError."""
+    target = folder(node)
+    for made in (target, target / "temporary", node.run / "lines"):
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(target / "issue.key", issue_key)
+    write(target / "contract.lua", contract.lua_module().encode())
+    mark = f"{int(time.time()):x}"
+    write(target / "mark", mark.encode())
+    text = configuration.render(node, facts(node, mark=mark, authorities=_known(target)))
+    draft = target / "nginx.conf.new"
+    write(draft, text.encode())
+    problem = _tried(nginx, draft, environment, sockets)
+    if not problem:
+        draft.replace(target / "nginx.conf")
+    return problem
+
+
+def _tried(
+    nginx: str, path: Path, environment: Mapping[str, str], sockets: Sequence[int] = ()
+) -> str:
+    """What nginx says against a configuration; empty: nothing."""
+    done = subprocess.run(
+        [nginx, "-e", "stderr", "-t", "-q", "-p", str(path.parent), "-c", str(path)],
+        env=dict(environment),
+        pass_fds=tuple(sockets),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return ""
+    match = _EMERGENCY.search(done.stderr)
+    return match[1].strip() if match else done.stderr.strip()[-200:] or "it ends without a word"
+
+
+def _known(target: Path) -> dict[str, Path]:
+    """The CA files that nginx.conf names: those that were found good."""
+    found = {path.stem.removeprefix("authority-"): path for path in target.glob("authority-*.pem")}
+    return {digest: path for digest, path in sorted(found.items()) if _DIGEST.fullmatch(digest)}
+
+
+def trust(node: Node, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Have nginx trust exactly these CA files (digest → PEM) besides the system's.
+
+    Each is tried apart, and those that are good are put in force by one reload, which keeps shared
+    memory and loses no call. Returns digest → what nginx says against it. Raises OSError,
+    LaunchError or ControlError, and then nothing has changed.
+    """
+    target = folder(node)
+    problems: dict[str, str] = {}
+    good: dict[str, Path] = {}
+    nginx, _ = find_nginx()
+    now = _known(target)
+    for digest, pem in sorted(wanted.items()):
+        if digest in now:
+            good[digest] = now[digest]
+            continue
+        problem = try_authority(node, pem)
+        if problem:
+            problems[digest] = problem
+        elif _DIGEST.fullmatch(digest):
+            good[digest] = target / f"authority-{digest}.pem"
+            write(good[digest], pem.encode())
+    if set(good) == set(now):
+        return problems
+    mark = (target / "mark").read_text()
+    text = configuration.render(node, facts(node, mark=mark, authorities=good))
+    draft = target / "nginx.conf.new"
+    write(draft, text.encode())
+    problem = _tried_apart(node, nginx, text)
+    if problem:
+        for digest in set(good) - set(now):
+            good[digest].unlink(missing_ok=True)
+        return problems | dict.fromkeys(set(good) - set(now), problem)
+    draft.replace(target / "nginx.conf")
+    _reload(node)
+    for digest in set(now) - set(good):
+        now[digest].unlink(missing_ok=True)
+    return problems
+
+
+def _apart(node: Node) -> Node:
+    """A node that binds nothing of the one that runs."""
+    return replace(node, host="127.0.0.1", port=1)
+
+
+def _tried_apart(node: Node, nginx: str, text: str) -> str:
+    """Try a configuration without binding the listener of the gateway that runs."""
+    path = folder(node) / "nginx.conf.trial"
+    trial = re.sub(r"listen [^;]*;", "", text)
+    trial = trial.replace(str(node.pid_file), str(path.with_suffix(".pid")))
+    try:
+        write(path, trial.replace("server {", "server { listen unix:trial.sock;", 1).encode())
+        return _tried(nginx, path, {"PATH": os.defpath})
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def try_authority(node: Node, pem: str) -> str:
+    """What nginx says against a file of certificate authorities; empty: it takes it."""
+    nginx, _ = find_nginx()
     target = folder(node)
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write(target / "upcall.lua", _upcall(node))
-    for name, text in files(node, plan, issue_key=keyring.issue_key, cold=cold).items():
-        write(target / name, text)
+    name = f"trial-{os.getpid()}-{time.monotonic_ns()}"
+    pem_path, path = target / f"{name}.pem", target / f"{name}.conf"
+    trial = (
+        f"pid {target}/{name}.pid; error_log stderr; events {{}} http {{ access_log off;"
+        + "".join(
+            f" {kind}_temp_path {target}/temporary;"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        + f" server {{ listen unix:{target}/{name}.sock; location / {{ proxy_pass https://127.0.0.1:1;"
+        f" proxy_ssl_verify on; proxy_ssl_trusted_certificate {pem_path}; }} }} }}"
+    )
+    try:
+        write(pem_path, pem.encode())
+        write(path, trial.encode())
+        problem = _tried(nginx, path, {"PATH": os.defpath})
+        return "the gateway cannot read these certificates" if problem else ""
+    finally:
+        for made in (pem_path, path, target / f"{name}.pid", target / f"{name}.sock"):
+            made.unlink(missing_ok=True)
 
 
-def _upcall(node: Node) -> str:
-    text = (resources("ostiary.gateway") / "upcall.lua").read_text()
-    values = {
-        "socket": node.run / "upcall.sock",
-        "most": node.upcalls,
-        "timeout": UPCALL_MS,
-        "malformed": refusal(Reason.MALFORMED_PATH).code,
-        "unparsable": refusal(Reason.ADDRESS_UNPARSABLE).code,
-    }
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", str(value))
-    return text
+def _reload(node: Node) -> None:
+    """Have nginx read its configuration anew, and wait until only new workers take calls."""
+    before = set(alive(node.control_socket, seconds=2.0))
+    os.kill(int(node.pid_file.read_text()), signal.SIGHUP)
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while time.monotonic() < deadline:
+        now = set(alive(node.control_socket, seconds=2.0))
+        if len(now) >= node.workers and not now & before:
+            return
+        time.sleep(0.05)
+    raise ControlError("nginx did not read its configuration anew in time")
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a file as a whole, for us alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)
-
-
-def command(node: Node) -> list[str]:
-    """The command line of HAProxy in master-worker mode, telling systemd's way when it is ready."""
-    return [find_haproxy(), "-Ws", "-C", str(folder(node)), "-f", "haproxy.cfg"]
-
-
-def prepare(node: Node, keyring: KeyRing) -> list[str]:
-    """Render what is published now for a cold start; the command that starts it."""
-    render(node, plan_now(node, keyring), keyring, cold=True)
-    return command(node)

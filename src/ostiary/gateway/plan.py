@@ -3,6 +3,8 @@
 Pure values; knows neither the directory's tables nor HAProxy's language.
 """
 
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,46 +13,39 @@ from ostiary.gateway.routing import RoutedCollection
 from ostiary.identity.secret import Secret
 
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - named by a digest, in a folder with a sticky bit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What stays as it is while HAProxy runs: listeners, sockets, sizes."""
+    """A gateway as it stays while nginx runs: listeners, sockets, sizes, ceilings."""
 
     run: Path
     host: str
     port: int
     certificate: Path | None = None
-    threads: int = 2
-    #: Backends rendered ahead, one for each connection: plain ones; those with what few ask for
-    #: (credentials added, timeouts, other paths); and the same with a health path.
-    plain: int = 128
-    special: int = 64
-    checked: int = 64
-    #: Rows of the lease table: one per credential and endpoint in use (and address, where bound).
-    leases: int = 1_000_000
-    #: Upcalls that one thread may have waiting at the authority.
-    upcalls: int = 400
+    workers: int = 2
+    #: Shared memory for leases; some 300 bytes each.
+    lease_megabytes: int = 256
+    #: Upcalls that one address may have under way in one worker.
+    upcalls_per_address: int = 16
+    #: Open calls of one address, once the gateway is busy.
+    connections_per_address: int = 1024
     #: Calls a second up to which each has a log line.
-    log_rate: int = 3200
+    log_rate: int = 1000
 
     @property
-    def slots(self) -> int:
-        return self.plain + self.special + self.checked
+    def control_socket(self) -> Path:
+        """Where nginx takes epochs and objects, and tells how it is."""
+        return self.run / "gateway.sock"
 
     @property
-    def plain_slots(self) -> range:
-        return range(self.plain)
-
-    @property
-    def special_slots(self) -> range:
-        return range(self.plain, self.plain + self.special)
-
-    @property
-    def checked_slots(self) -> range:
-        return range(self.plain + self.special, self.slots)
-
-    @property
-    def socket(self) -> Path:
-        return self.run / "haproxy.sock"
+    def pid_file(self) -> Path:
+        """Where nginx writes its process id: in memory if there is room, since a disk may be full."""
+        if os.access(_MEMORY, os.W_OK):
+            name = hashlib.sha256(os.fsencode(self.run)).hexdigest()[:16]
+            return _MEMORY / f"ostiary-{os.geteuid()}-{name}.pid"
+        return self.run / "gateway" / "nginx.pid"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,261 @@
+"""What the gateway's Lua and our Python agree on: every field that crosses, named once.
+
+Python's writers and readers are made from these names, and `lua_module` renders them for Lua. Nothing
+else may hold a list of these fields. Knows neither nginx's configuration nor the directory.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ostiary.access.limits import LARGEST
+from ostiary.access.methods import AuthMethod
+from ostiary.access.paths import METHODS
+from ostiary.access.reasons import Reason, refusal
+
+# --- the upcall (authority.upcalls, lua/upcall.lua) ------------------------------------------------
+
+#: Fields of a question, one line each; the credential is last, since it may hold anything but a
+#: line end. `form`: how the credential was presented, see FORMS.
+QUESTION = ("form", "endpoint", "collection", "address", "trace", "credential")
+#: How a credential was presented: API-TOKEN header, bearer token, password of Basic.
+FORMS = {"token": "t", "bearer": "b", "basic": "s"}
+BEARER = FORMS["bearer"]
+
+#: Fields of a lease, in the order in which they are written, parted by tabs. All are numbers, but for
+#: TEXTS. Times are Unix seconds.
+LEASE = (
+    "profile",
+    "client",
+    "policy",
+    "collection",
+    "endpoint",
+    "credential",
+    #: Sequence of the change feed that the decision was taken at.
+    "sequence",
+    #: When the decision is to be taken again.
+    "expires",
+    #: When the right itself ends, which also ends open streams; 0: it has no end of its own.
+    "ends",
+    #: See METHOD_NUMBERS.
+    "method",
+    #: 1: good only for the address that called.
+    "bound",
+    #: Code of the reason for which report-only address lists would have refused; 0: none.
+    "would",
+    #: 1: the limits are counted, and refuse nothing.
+    "report_only",
+    #: 1: every answer has the X-RateLimit headers, 0: only one that is refused.
+    "legacy_headers",
+    #: Rate limits, `limit:seconds` parted by commas, shortest first; empty: none.
+    "rates",
+    #: Of each of `rates`, `calls:start`: calls that were admitted in the window that starts then, as
+    #: far as that is kept; parted by commas.
+    "rates_used",
+    #: Largest number of calls in the quota's period; 0: no quota.
+    "quota",
+    "quota_starts",
+    "quota_ends",
+    "quota_used",
+    #: The text of the RateLimit-Policy header; empty: no RateLimit headers.
+    "announced",
+)
+LEASE_TEXTS = frozenset({"rates", "rates_used", "announced"})
+
+#: Fields of a refusal.
+REFUSAL = (
+    "profile",
+    "bound",
+    "sequence",
+    #: Until when the refusal may be repeated without asking; 0: it may not be.
+    "expires",
+    "code",
+    #: Number of the trace that tells why; 0: none was kept.
+    "trace",
+)
+#: First word of an answer.
+ANSWERS = {"lease": "A", "refusal": "D"}
+
+#: How a method travels in leases; stable.
+METHOD_NUMBERS = {
+    AuthMethod.TOKEN: 1,
+    AuthMethod.OAUTH2: 2,
+    AuthMethod.JWT: 3,
+    AuthMethod.OIDC: 4,
+}
+
+# --- epochs (authority.follower, lua/control.lua) --------------------------------------------------
+
+#: First letter of an epoch's key by what it belongs to; the object's id follows.
+EPOCHS = {"profile": "p", "client": "c", "policy": "l", "collection": "k", "endpoint": "e"}
+
+# --- published objects (publishing, lua/routes.lua, lua/upstreams.lua) -----------------------------
+
+#: First letter of a published object's key; the object's id follows, or for an imported credential
+#: its SHA-256 in lower-case hex. The settings have the key `s` alone.
+OBJECTS = {
+    "collection": "k",
+    "endpoint": "e",
+    "connection": "u",
+    "imported": "i",
+    "settings": "s",
+}
+
+# --- counts (collector.counts, lua/counts.lua) -----------------------------------------------------
+
+#: Parts of a counter's key, parted by slashes: the hour (Unix time / 3600) in which it was begun,
+#: ids (0: unknown), code of what report-only rules would have refused for, class of the status
+#: (0: no answer), and code of the refusal (0: admitted).
+COUNT_KEY = (
+    "hour", "profile", "client", "collection", "endpoint", "credential", "would", "status", "reason",
+)  # fmt: skip
+#: What follows the key of a counter, parted by tabs: totals since the counter was begun.
+COUNT_TOTALS = ("calls", "bytes_in", "bytes_out")
+#: Parts of the key of a limit's counter: `r` a rate limit's window, `q` a quota's period; for `r`
+#: the length of the window in seconds, for `q` 0; the start of window or period in Unix seconds.
+LIMIT_KEY = ("kind", "profile", "seconds", "start")
+#: First letter of a line of a push to the collector: a counter, a limit's counter, a log line.
+PUSHES = {"count": "c", "limit": "l", "line": "n"}
+#: Rate limits of windows above so many seconds are kept beyond a restart (`limits.kept_as`).
+KEPT_ABOVE_SECONDS = 60
+
+# --- log lines (configuration.LOG_FORMAT, collector.lines) -----------------------------------------
+
+#: Fields of a log line, parted by tabs, and the nginx variable that each is.
+LINE = {
+    #: Unix seconds with milliseconds, when the call ended.
+    "at": "$msec",
+    "request_id": "$gw_id",
+    #: What the caller got; 499 and 000: it went away before.
+    "status": "$status",
+    "subject": "$gw_subject",
+    "address": "$gw_address",
+    #: Seconds with milliseconds.
+    "took": "$request_time",
+    "bytes_in": "$request_length",
+    "bytes_out": "$bytes_sent",
+    #: A JSON object, or a dash.
+    "details": "$gw_details",
+}
+#: Parts of the subject, parted by slashes: ids (0: unknown), codes (0: none), how many calls the line
+#: stands for, and the method (a dash: the endpoint's own).
+SUBJECT = (
+    "endpoint", "collection", "profile", "client", "credential", "would", "reason", "weight", "method",
+)  # fmt: skip
+#: Above the rate up to which each call has a line, one of so many calls answered 2xx or 3xx has one.
+ONE_OF = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """A push of one worker to the collector, taken apart."""
+
+    birth: str
+    counts: Mapping[str, tuple[int, int, int]]
+    limits: Mapping[str, int]
+    lines: tuple[str, ...]
+
+
+class BadPush(ValueError):
+    """What came is no push of the gateway's."""
+
+
+def read_push(head: str, lines: Iterable[str]) -> Pushed:
+    """Take a push apart: `counts BIRTH`, then lines as in PUSHES; raises BadPush."""
+    word, _, birth = head.partition(" ")
+    if word != "counts" or not birth:
+        raise BadPush(head[:40])
+    counts: dict[str, tuple[int, int, int]] = {}
+    limits: dict[str, int] = {}
+    logged: list[str] = []
+    for line in lines:
+        kind, _, rest = line.partition("\t")
+        try:
+            if kind == PUSHES["count"]:
+                key, calls, bytes_in, bytes_out = rest.split("\t")
+                counts[key] = int(calls), int(bytes_in), int(bytes_out)
+            elif kind == PUSHES["limit"]:
+                key, calls = rest.split("\t")
+                limits[key] = int(calls)
+            elif kind == PUSHES["line"]:
+                logged.append(rest)
+            else:
+                raise BadPush(kind[:40])
+        except ValueError:
+            raise BadPush(line[:80]) from None
+    return Pushed(birth=birth, counts=counts, limits=limits, lines=tuple(logged))
+
+
+# --- for Lua -----------------------------------------------------------------------------------------
+
+
+def code(reason: Reason) -> int:
+    """The number by which a reason travels through the gateway."""
+    return refusal(reason).code
+
+
+def _shown(reason: Reason) -> dict[str, Any]:
+    face = refusal(reason)
+    return {
+        "name": reason.value,
+        "status": face.status,
+        # The beginning of the body; the request id and the end follow.
+        "body": json.dumps({"message": face.message, "reason": face.public_reason})[:-1]
+        + ', "request_id": "',
+    }
+
+
+def values() -> dict[str, Any]:
+    """Everything of the contract that Lua reads, as plain values."""
+    return {
+        "question": list(QUESTION),
+        "forms": FORMS,
+        "lease": list(LEASE),
+        "lease_texts": dict.fromkeys(sorted(LEASE_TEXTS), True),
+        "refusal": list(REFUSAL),
+        "answers": ANSWERS,
+        "method_names": {str(n): m.value for m, n in METHOD_NUMBERS.items()},
+        "epochs": EPOCHS,
+        "objects": OBJECTS,
+        "count_key": list(COUNT_KEY),
+        "limit_key": list(LIMIT_KEY),
+        "pushes": PUSHES,
+        "kept_above_seconds": KEPT_ABOVE_SECONDS,
+        "subject": list(SUBJECT),
+        "one_of": ONE_OF,
+        "methods": list(METHODS),
+        "largest_limit": LARGEST,
+        "codes": {reason.name.lower(): code(reason) for reason in Reason},
+        "reasons": {str(code(reason)): _shown(reason) for reason in Reason},
+    }
+
+
+def lua_module() -> str:
+    """The contract as a Lua module's text."""
+    return f"-- Rendered from ostiary/gateway/contract.py.\nreturn {_lua(values())}\n"
+
+
+def _lua(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case str():
+            return _quoted(value)
+        case list():
+            return "{ " + ", ".join(_lua(item) for item in value) + " }"
+        case dict():
+            items = (f"[{_key(key)}] = {_lua(item)}" for key, item in value.items())
+            return "{ " + ", ".join(items) + " }"
+    raise TypeError(type(value).__name__)
+
+
+def _key(key: str) -> str:
+    return key if key.isdigit() else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

@@ -1,0 +1,102 @@
+"""The gateway's control socket, as our processes use it; lua/ostiary/control.lua is the other side."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from ostiary.unix_http import UnixConnection
+
+
+class ControlError(Exception):
+    """The gateway does not answer on its control socket, or not as expected."""
+
+
+class Behind(Exception):
+    """The gateway has other epochs in force than its caller thought."""
+
+    def __init__(self, applied: int) -> None:
+        super().__init__(f"epochs up to {applied} are in force")
+        self.applied = applied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """Epochs are in force. `birth` tells one start of nginx from another."""
+
+    birth: str
+    applied: int
+    #: Open streams that rested on what changed, and are decided on again.
+    streams: int = 0
+
+
+def exchange(
+    path: Path, method: str, target: str, body: bytes = b"", *, seconds: float
+) -> tuple[int, bytes]:
+    """One request; status and body. Raises ControlError."""
+    connection = UnixConnection(path, seconds=seconds)
+    try:
+        connection.request(method, target, body=body or None)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, HTTPException) as error:
+        raise ControlError("the gateway does not answer") from error
+    finally:
+        connection.close()
+
+
+def asked(
+    path: Path, method: str, target: str, body: bytes = b"", *, seconds: float
+) -> dict[str, Any]:
+    """The JSON object of an answer of status 200; raises ControlError."""
+    status, content = exchange(path, method, target, body, seconds=seconds)
+    return _object(status, content)
+
+
+def _object(status: int, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise ControlError("the gateway's answer does not read") from error
+    if status != 200 or not isinstance(value, dict):
+        raise ControlError(f"the gateway answers {status}")
+    return value
+
+
+def alive(path: Path, *, seconds: float) -> dict[int, float]:
+    """Process id of each worker → Unix time of its last sign of life; raises ControlError."""
+    workers = asked(path, "GET", "/alive", seconds=seconds).get("workers") or {}
+    return {int(pid): float(at) for pid, at in workers.items()}
+
+
+def state(path: Path, *, seconds: float) -> dict[str, Any]:
+    """Everything that the gateway tells of itself; raises ControlError."""
+    return asked(path, "GET", "/state", seconds=seconds)
+
+
+def revoke(
+    path: Path, *, since: int, until: int, epochs: Mapping[str, int], seconds: float
+) -> Revoked:
+    """Put epochs of the changes after `since` up to `until` in force; raises ControlError, Behind."""
+    lines = "".join(f"{key} {sequence}\n" for key, sequence in epochs.items())
+    status, content = exchange(
+        path, "POST", "/revoke", f"{since} {until}\n{lines}".encode(), seconds=seconds
+    )
+    if status == 409:
+        raise Behind(int(json.loads(content).get("applied") or 0))
+    return _revoked(_object(status, content))
+
+
+def raise_floor(path: Path, sequence: int, *, seconds: float) -> Revoked:
+    """Void every lease that was decided before `sequence`; raises ControlError."""
+    return _revoked(asked(path, "POST", "/floor", f"{sequence}\n".encode(), seconds=seconds))
+
+
+def _revoked(value: Mapping[str, Any]) -> Revoked:
+    return Revoked(
+        birth=str(value.get("birth", "")),
+        applied=int(value.get("applied") or 0),
+        streams=int(value.get("streams") or 0),
+    )

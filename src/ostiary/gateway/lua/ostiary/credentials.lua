@@ -1,0 +1,142 @@
+-- Which credential a call presents, read in one walk over its headers; the same as
+-- ostiary.identity.extraction, and tested to be. Other headers that need a second look are noticed in
+-- the same walk.
+
+local contract = require "contract"
+local ffi = require "ffi"
+local get_request = require("resty.core.base").get_request
+require "resty.core.request"
+
+local C = ffi.C
+local band, bor = bit.band, bit.bor
+local find, lower, match, sub = string.find, string.lower, string.match, string.sub
+local text_of = ffi.string
+
+ffi.cdef [[
+int strncasecmp(const char *a, const char *b, size_t n);
+unsigned char *SHA256(const unsigned char *d, size_t n, unsigned char *md);
+unsigned char *HMAC(const void *evp_md, const void *key, int key_len, const unsigned char *d, size_t n,
+  unsigned char *md, unsigned int *md_len);
+const void *EVP_sha256(void);
+]]
+
+local M = {}
+
+-- More headers than this are refused with 431.
+M.MOST_HEADERS = 100
+-- What else the walk noticed.
+M.UPGRADE, M.STRAY, M.STREAM = 1, 2, 4
+
+local codes = contract.codes
+local MISSING, CONFLICT, MALFORMED = codes.credential_missing, codes.conflicting_credentials, codes.malformed_credential
+local TOKEN, BEARER, BASIC = contract.forms.token, contract.forms.bearer, contract.forms.basic
+
+local buffer = ffi.new("ngx_http_lua_ffi_table_elt_t[?]", M.MOST_HEADERS + 1)
+local truncated = ffi.new("int[1]")
+
+-- Names that begin like ours or like those that proxies set.
+local function is_stray(data, length)
+  if bor(data[0], 0x20) ~= 0x78 or data[1] ~= 0x2d then return false end
+  return length > 9 and C.strncasecmp(data, "x-ostiary", 9) == 0
+    or length > 12 and C.strncasecmp(data, "x-forwarded-", 12) == 0
+end
+
+-- Walk the headers: how many could hold a credential, the one that did, whether it was Authorization,
+-- and flags. Nothing: there are too many headers.
+function M.walk()
+  local request = get_request()
+  local n = C.ngx_http_lua_ffi_req_get_headers_count(request, M.MOST_HEADERS + 1, truncated)
+  if n < 0 or n > M.MOST_HEADERS then return nil end
+  if n > 0 and C.ngx_http_lua_ffi_req_get_headers(request, buffer, n, 1) ~= 0 then return nil end
+  local count, at, authorization, flags = 0, 0, false, 0
+  for i = 0, n - 1 do
+    local length, data = buffer[i].key.len, buffer[i].key.data
+    if length == 9 and C.strncasecmp(data, "api-token", 9) == 0 then
+      count, at = count + 1, i
+    elseif length == 13 and C.strncasecmp(data, "authorization", 13) == 0 then
+      count, at, authorization = count + 1, i, true
+    elseif length == 7 and C.strncasecmp(data, "upgrade", 7) == 0 then
+      flags = bor(flags, 1)
+    elseif length == 6 and buffer[i].value.len >= 10 and C.strncasecmp(data, "accept", 6) == 0
+      and C.strncasecmp(buffer[i].value.data, "text/event", 10) == 0 then
+      flags = bor(flags, 4)
+    elseif length > 9 and is_stray(data, length) then
+      flags = bor(flags, 2)
+    end
+  end
+  if count == 0 then return 0, "", false, flags end
+  return count, text_of(buffer[at].value.data, buffer[at].value.len), authorization, flags
+end
+
+-- Names of the caller's headers that only we, or proxies, may set.
+function M.strays()
+  local names = {}
+  local n = C.ngx_http_lua_ffi_req_get_headers_count(get_request(), M.MOST_HEADERS + 1, truncated)
+  if n < 1 or C.ngx_http_lua_ffi_req_get_headers(get_request(), buffer, n, 1) ~= 0 then return names end
+  for i = 0, n - 1 do
+    local length, data = buffer[i].key.len, buffer[i].key.data
+    if length > 9 and is_stray(data, length) then names[#names + 1] = text_of(data, length) end
+  end
+  return names
+end
+
+local function visible(form, value)
+  if value == "" then return nil, MISSING end
+  if not find(value, "^[ -~\128-\255]+$") then return nil, MALFORMED end
+  return form, value
+end
+
+local function basic(rest)
+  if #rest % 4 ~= 0 or not find(rest, "^[A-Za-z0-9+/]*=?=?$") then return nil, MALFORMED end
+  local decoded = ngx.decode_base64(rest)
+  local colon = decoded and find(decoded, ":", 1, true)
+  if not colon then return nil, MALFORMED end
+  if lower(sub(decoded, 1, colon - 1)) ~= "api-token" then return nil, MISSING end
+  return visible(BASIC, sub(decoded, colon + 1))
+end
+
+local function authorized(value)
+  local scheme, rest = match(value, "^([!#$%%&'*+.^_`|~%w-]+) +(.*)$")
+  if not scheme then scheme, rest = match(value, "^([!#$%%&'*+.^_`|~%w-]+)$"), "" end
+  scheme = scheme and lower(scheme)
+  if scheme == "bearer" then
+    if rest ~= "" and not find(rest, "^[!-+%-.-~]+$") then return nil, MALFORMED end
+    return visible(BEARER, rest)
+  end
+  if scheme == "basic" then return basic(rest) end
+  return nil, MISSING
+end
+
+-- Form and credential of a call, or nothing and the code of the refusal; as `walk` says.
+function M.read(count, value, authorization)
+  if count > 1 or (authorization and find(value, ",", 1, true)) then return nil, CONFLICT end
+  if count == 0 then return nil, MISSING end
+  if authorization then return authorized(value) end
+  return visible(TOKEN, value)
+end
+
+local digest = ffi.new("unsigned char[64]")
+local digest_length = ffi.new("unsigned int[1]")
+
+local function hex(bytes, n)
+  local parts = {}
+  for i = 0, n - 1 do parts[i + 1] = string.format("%02x", bytes[i]) end
+  return table.concat(parts)
+end
+
+function M.sha256(text)
+  C.SHA256(text, #text, digest)
+  return hex(digest, 32)
+end
+
+-- Whether one of our tokens has the mark that only this workspace can make (identity.tokens).
+function M.marked(token, key)
+  local body = sub(token, 5, 47)
+  if C.HMAC(C.EVP_sha256(), key, #key, body, #body, digest, digest_length) == nil then return false end
+  local expected, difference = hex(digest, 6), 0
+  local shown = sub(token, 48, 59)
+  for i = 1, 12 do difference = bor(difference, expected:byte(i) - shown:byte(i)) end
+  return difference == 0 and band(digest_length[0], 32) == 32
+end
+
+return M

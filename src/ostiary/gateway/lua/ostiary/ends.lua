@@ -1,0 +1,112 @@
+-- The end of a call: counted, and, up to a rate each and above it one of several, with a line in the log.
+
+local contract = require "contract"
+local counts = require "ostiary.counts"
+local refusals = require "ostiary.refusals"
+
+local time, var = ngx.time, ngx.var
+local concat, tonumber = table.concat, tonumber
+
+local M = {}
+
+local ONE_OF = contract.one_of
+local rate = 0
+local second, ended, skipped = 0, 0, 0
+
+function M.init_worker(options)
+  rate = options.log_rate / ngx.worker.count()
+end
+
+-- How many calls the line of a good call stands for; 0: it has none.
+local function weight_of(status)
+  local now = time()
+  if now ~= second then second, ended = now, 0 end
+  ended = ended + 1
+  if status >= 400 or status < 200 or ended <= rate then return 1 end
+  skipped = skipped + 1
+  if skipped < ONE_OF then return 0 end
+  skipped = 0
+  return ONE_OF
+end
+
+local function write(subject, details)
+  var.gw_log = "1"
+  var.gw_subject = subject
+  if details then var.gw_details = details end
+end
+
+local function tally(tallies, status, received, sent)
+  local class = status < 300 and "2xx" or status < 400 and "3xx" or status < 500 and "4xx" or "5xx"
+  tallies[class] = tallies[class] + 1
+  tallies.requests = tallies.requests + 1
+  tallies.bytes_in = tallies.bytes_in + received
+  tallies.bytes_out = tallies.bytes_out + sent
+end
+
+local function finish_lease(lease, status, received, sent)
+  counts.admitted(lease, status, received, sent)
+  local weight = weight_of(status)
+  if weight > 0 then write(lease.subject .. lease.would .. "/0/" .. weight .. "/-") end
+end
+
+-- Ids of a call, for its counter and its line.
+local function ids_of(call)
+  local lease = call.lease
+  if lease and not call.reason then
+    return {
+      profile = lease.profile, client = lease.client, collection = lease.collection, endpoint = lease.endpoint,
+      credential = lease.credential, would = call.would or lease.would, reason = 0,
+    }
+  end
+  return {
+    profile = lease and lease.profile or call.profile or 0, client = lease and lease.client or 0,
+    collection = call.collection and call.collection.id or 0, endpoint = call.route and call.route.id or 0,
+    credential = lease and lease.credential or 0, would = 0, reason = call.reason or 0,
+  }
+end
+
+local function subject_of(ids, reason, weight, method)
+  return concat({
+    ids.endpoint, ids.collection, ids.profile, ids.client, ids.credential, ids.would, reason, weight, method,
+  }, "/")
+end
+
+-- What a recipe said of its failure, or what became of the upstream's answer.
+local function failure_of(call)
+  if call.collection and call.collection.recipes then
+    return tonumber(var.upstream_http_x_ostiary_reason) or call.failure or 0
+  end
+  return call.failure or 0
+end
+
+local function finish_call(call, status, received, sent)
+  if not call.reason and not call.lease then return end
+  local ids = ids_of(call)
+  counts.other(ids, status, received, sent)
+  local weight = weight_of(status)
+  if weight == 0 then return end
+  if call.is_tunnel then call.details = { tunnel = "ended" } end
+  local reason = call.reason or failure_of(call)
+  local method = call.method or "-"
+  write(subject_of(ids, reason, weight, method), refusals.details(call))
+end
+
+-- Count and log a call that ended with `status`.
+function M.finish(call, status, tallies)
+  local received, sent = tonumber(var.request_length) or 0, tonumber(var.bytes_sent) or 0
+  tally(tallies, status, received, sent)
+  if not call.is_call then return finish_lease(call, status, received, sent) end
+  return finish_call(call, status, received, sent)
+end
+
+-- The line of a tunnel that has opened: its end may be days away.
+function M.opened(call)
+  call.opened = true
+  local subject = subject_of(ids_of(call), 0, 1, call.method)
+  counts.line(concat({
+    string.format("%.3f", ngx.now()), call.request_id, 101, subject, call.address, "0.000", 0, 0,
+    '{"tunnel":"opened"}',
+  }, "\t"))
+end
+
+return M

@@ -1,0 +1,81 @@
+-- The one normal form of a call's path (RFC 3986, section 6.2.2): what is decided on is what is
+-- forwarded, byte for byte. The same as ostiary.access.paths.normalise, and tested to be.
+
+local byte, char, find, gmatch, gsub, sub = string.byte, string.char, string.find, string.gmatch, string.gsub, string.sub
+local concat, tonumber, upper = table.concat, tonumber, string.upper
+
+local M = {}
+
+-- Longest path, query excluded; a longer target is refused.
+M.LONGEST_PATH = 4096
+-- What a path of a call may hold as it is (RFC 3986, section 3.3, less the semicolon).
+local PLAIN = "^[%w_.~!$&'()*+,=:@/%%-]*$"
+local UNRESERVED = "^[%w._~-]$"
+-- What a query may hold: visible ASCII but for `#`, which ends it.
+local QUERY = '^[!"$-~]*$'
+
+-- Two readers would not agree on these: separators and control characters.
+local function is_separator(number)
+  return number < 0x20 or number == 0x7f or number == 0x2f or number == 0x3b or number == 0x5c
+end
+
+-- A `%` escape in normal form, or nil where no path may have it.
+local function unescaped(hex)
+  local number = tonumber(hex, 16)
+  if not number or is_separator(number) then return nil end
+  local letter = char(number)
+  if find(letter, UNRESERVED) then return letter end
+  return "%" .. upper(hex)
+end
+
+local function decoded(path)
+  if not find(path, "%", 1, true) then return path end
+  local bad = false
+  local clean = gsub(path, "%%(..?)", function(hex)
+    local text = #hex == 2 and find(hex, "^%x%x$") and unescaped(hex)
+    if not text then
+      bad = true
+      return ""
+    end
+    return text
+  end)
+  if bad or sub(path, -1) == "%" then return nil end
+  return clean
+end
+
+local function without_dots(path)
+  local parts, count, last = {}, 0, ""
+  for part in gmatch(path, "/([^/]*)") do
+    last = part
+    if part == ".." then
+      if count > 0 then
+        parts[count] = nil
+        count = count - 1
+      end
+    elseif part ~= "." then
+      count = count + 1
+      parts[count] = part
+    end
+  end
+  if last == "." or last == ".." then parts[count + 1] = "" end
+  return "/" .. concat(parts, "/")
+end
+
+-- The normal form of a raw path, or nil if no call may have it.
+function M.normal(path)
+  if #path > M.LONGEST_PATH or byte(path) ~= 0x2f then return nil end
+  if not find(path, PLAIN) or find(path, "//", 1, true) then return nil end
+  local clean = decoded(path)
+  return clean and without_dots(clean)
+end
+
+-- Path in normal form and query (with its `?`, or empty) of a request target; nil: refused.
+function M.split(target)
+  local mark = find(target, "?", 1, true)
+  if not mark then return M.normal(target), "" end
+  local query = sub(target, mark)
+  if not find(query, QUERY) then return nil end
+  return M.normal(sub(target, 1, mark - 1)), query
+end
+
+return M

@@ -1,0 +1,611 @@
+-- A call's way through the gateway: normal form, route, credential, lease, limits, and the upstream last.
+--
+-- Admission is what is proved: until `forward` has set it, `$gw_up` names an upstream that is down, so
+-- whatever fails before, an error or a table that is full, ends in a refusal.
+--
+-- `access` is the fast path, and its form is dictated by LuaJIT: no loop but one over headers, no
+-- pattern of Lua's, so that it stays one trace. Whatever it does not know goes to `slow`.
+
+local browsers = require "ostiary.browsers"
+local callers = require "ostiary.callers"
+local calls = require "ostiary.calls"
+local contract = require "contract"
+local counts = require "ostiary.counts"
+local credentials = require "ostiary.credentials"
+local ends = require "ostiary.ends"
+local epochs = require "ostiary.epochs"
+local form = require "ostiary.form"
+local leases = require "ostiary.leases"
+local limits = require "ostiary.limits"
+local plan = require "ostiary.plan"
+local refusals = require "ostiary.refusals"
+local routes = require "ostiary.routes"
+local streams = require "ostiary.streams"
+local upcall = require "ostiary.upcall"
+local upstreams = require "ostiary.upstreams"
+
+local re_find = ngx.re.find
+local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local time, var = ngx.time, ngx.var
+local get_method = ngx.req.get_method
+local addresses, refused, state = ngx.shared.addresses, ngx.shared.refused, ngx.shared.state
+
+local M = {}
+
+local codes = contract.codes
+local exact = routes.exact
+local BEARER = contract.forms.bearer
+
+-- A target in normal form, with no escape, no trailing slash, and no segment that begins with a dot;
+-- where its last segment is.
+local FORM = [[^(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)*/]]
+  .. [[([A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)(?:\z|\?[!"$-~]*\z)]]
+local LONGEST = form.LONGEST_PATH
+-- Refused calls a second of one address from which on unknown credentials are refused unasked.
+local BAD_CALLS = 200
+-- Open calls of a worker above which those of one address are counted.
+local BUSY = 512
+
+local settings
+local changes_seen = -1
+
+-- --- life ---------------------------------------------------------------------------------------
+
+local function shared_start()
+  local birth = string.format("%x.%x", ngx.time(), ngx.worker.pid())
+  state:safe_add("birth", birth)
+  state:safe_add("started", ngx.time())
+  local v = ngx.config.nginx_version
+  state:set("version", math.floor(v / 1000000) .. "." .. math.floor(v / 1000) % 1000 .. "." .. v % 1000)
+end
+
+-- In the master, before there are workers.
+function M.init(options)
+  settings = options
+  refusals.mark = options.mark
+  shared_start()
+  state:set("connections_limit", options.connections)
+  epochs.init()
+  plan.init(options.objects)
+end
+
+local tallies = { ["2xx"] = 0, ["3xx"] = 0, ["4xx"] = 0, ["5xx"] = 0, requests = 0, bytes_in = 0, bytes_out = 0 }
+local NAMES = {
+  ["2xx"] = "answers_2xx", ["3xx"] = "answers_3xx", ["4xx"] = "answers_4xx", ["5xx"] = "answers_5xx",
+  requests = "requests", bytes_in = "bytes_in", bytes_out = "bytes_out",
+}
+
+local function add_up()
+  for name, amount in pairs(tallies) do
+    if amount ~= 0 then
+      state:incr(NAMES[name], amount, 0)
+      tallies[name] = 0
+    end
+  end
+end
+
+local pushed_at, tidied_at = 0, 0
+
+local function tick()
+  ngx.update_time()
+  local moment = ngx.now()
+  state:set("tick/" .. ngx.worker.id(), ngx.worker.pid() .. " " .. moment)
+  streams.look()
+  if moment - pushed_at >= 1 then
+    pushed_at = moment
+    add_up()
+    ngx.timer.at(0, counts.push)
+  end
+  if moment - tidied_at >= 30 and ngx.worker.id() == 0 then
+    tidied_at = moment
+    limits.tidy()
+    counts.tidy()
+  end
+end
+
+-- A worker that is to end counts its last calls, and pushes them, before it goes.
+local function leave()
+  while calls.count > 0 do
+    ngx.sleep(0.25)
+    pcall(streams.look)
+    pcall(counts.push)
+  end
+  add_up()
+  for _ = 1, 20 do
+    if counts.push() and not counts.waiting() then return end
+    ngx.sleep(0.25)
+  end
+end
+
+local function on_timer(premature)
+  if premature then return leave() end
+  local ok, why = pcall(tick)
+  if not ok then ngx.log(ngx.ERR, "tick: ", why) end
+end
+
+function M.init_worker()
+  collectgarbage("setpause", 400)
+  leases.forget = routes.forget_leases
+  upstreams.init_worker(settings)
+  upcall.init_worker(settings)
+  ends.init_worker(settings)
+  plan.init_worker()
+  counts.init_worker(settings.counts_socket)
+  ngx.timer.every(0.25, on_timer)
+end
+
+-- --- forwarding ---------------------------------------------------------------------------------
+
+local function tell_limits(lease, now)
+  var.gw_rate = limits.told(lease, now)
+  var.gw_announced = lease.announced
+  if lease.legacy_headers == 1 and lease.window then
+    var.gw_limit = lease.window.text
+    var.gw_remaining = lease.rate_left
+    var.gw_reset = lease.window.ends - now
+  end
+end
+
+-- Let a call go to its upstream: what names it is set last of all.
+local function forward(lease, upstream, target)
+  var.gw_client, var.gw_profile = lease.client, lease.profile
+  var.gw_host = upstream.host
+  var.gw_target = target
+  if upstream.scheme ~= "http" then
+    var.gw_scheme = upstream.scheme
+    var.gw_name = upstream.name
+  end
+  var.gw_up = upstream.block
+end
+
+local function claims_of(call)
+  return call.form == BEARER and match(call.presented, "^[^.]+%.([^.]+)%.") or nil
+end
+
+local function with_query(target, added)
+  return target .. (find(target, "?", 1, true) and "&" or "?") .. added
+end
+
+local AUTHORIZATION, API_TOKEN = "authorization", "api-token"
+
+local function add_credential(upstream)
+  local header = upstream.header
+  if not header then return end
+  local name = header.name:lower()
+  if name == AUTHORIZATION then
+    var.gw_authorization = header.value
+  elseif name == API_TOKEN then
+    var.gw_api_token = header.value
+  else
+    ngx.req.set_header(header.name, header.value)
+  end
+end
+
+local METHOD_NAMES = contract.method_names
+
+local function tell_recipe(call, lease)
+  local route, set = call.route, ngx.req.set_header
+  local recipe = route.recipe
+  set("X-Ostiary-Recipe", recipe.name)
+  set("X-Ostiary-Template", route.path)
+  set("X-Ostiary-Base", "/" .. call.collection.handle)
+  set("X-Ostiary-Timeout", recipe.timeout)
+  set("X-Ostiary-Validate", recipe.validate and "1" or "0")
+  set("X-Ostiary-Endpoint", route.id)
+  set("X-Ostiary-Address", call.address)
+  set("X-Ostiary-Auth-Method", METHOD_NAMES[lease.method])
+end
+
+local function ask_for_tunnel(call)
+  call.is_stream, call.is_tunnel, call.request_id = true, true, refusals.request_id()
+  var.gw_upgrade, var.gw_connection = "websocket", "upgrade"
+end
+
+-- Only a WebSocket may be asked for: any other protocol would carry calls that nobody decides on.
+local function wants_tunnel(call)
+  if bit.band(call.flags, credentials.UPGRADE) == 0 or call.method ~= "GET" then return false end
+  local asked = ngx.req.get_headers(credentials.MOST_HEADERS)["upgrade"]
+  return type(asked) == "string" and asked:lower() == "websocket" and var.server_protocol == "HTTP/1.1"
+end
+
+local function target_of(call, upstream)
+  local route, below = call.route, call.below
+  if call.collection.recipes then return call.path .. call.query end
+  if route.target then below = routes.target(route, below) end
+  local target = upstream.base .. below .. call.query
+  return upstream.query and with_query(target, upstream.query) or target
+end
+
+local function strip(call)
+  if bit.band(call.flags, credentials.STRAY) ~= 0 then
+    for _, name in ipairs(credentials.strays()) do ngx.req.clear_header(name) end
+  end
+end
+
+-- Everything that a call of any kind is told and rid of, and then the upstream.
+local function forward_any(call, lease, upstream)
+  local collection = call.collection
+  strip(call)
+  if call.origin then browsers.forward(call.origin) end
+  if collection.forward_credential then
+    var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
+  end
+  add_credential(upstream)
+  local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)
+  if signed then var.gw_claims = claims_of(call) end
+  if collection.recipes then tell_recipe(call, lease) end
+  if wants_tunnel(call) then ask_for_tunnel(call) end
+  if bit.band(call.flags, credentials.STREAM) ~= 0 then call.is_stream = true end
+  local target = target_of(call, upstream)
+  call.upstream = upstream
+  calls.begin(call)
+  if call.is_stream or call.route.timeout then
+    upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
+  end
+  forward(lease, upstream, target)
+  return ngx.exec(upstream.location or "@any")
+end
+
+-- --- the slow path ------------------------------------------------------------------------------
+
+local function refuse(call, code, details, retry)
+  return refusals.refuse(call, code, details, retry)
+end
+
+local function bad_call(call)
+  local key = callers.group(call.address) .. "/" .. time()
+  addresses:incr(key, 1, 0, 2)
+end
+
+local function is_flooding(call)
+  local group = callers.group(call.address)
+  return (addresses:get(group .. "/" .. time()) or 0) > BAD_CALLS
+end
+
+-- What refused calls of a collection are counted under.
+local function scope(call)
+  return call.route and call.route.id or 0, call.collection and call.collection.id or 0
+end
+
+local function held_refusal(call)
+  local key = call.key .. "/" .. call.scope
+  local text = refused:get(key) or refused:get(key .. "/" .. call.address)
+  local held = text and leases.read_refusal(text)
+  if held and held.expires > time() and epochs.unchanged(held.sequence) then return held end
+end
+
+local function hold_refusal(call, answer, text)
+  if answer.expires <= time() then return end
+  local key = call.key .. "/" .. call.scope
+  if answer.bound == 1 then key = key .. "/" .. call.address end
+  refused:set(key, text, answer.expires - time())
+end
+
+local NOT_ASKED = {
+  [codes.unknown_credential] = true, [codes.token_invalid] = true, [codes.method_mismatch] = true,
+}
+
+local function refuse_as_held(call, held)
+  call.profile, call.trace = held.profile, held.trace
+  local code = held.code
+  if code == codes.endpoint_not_found then
+    call.allow = routes.allow(call.collection, call.below)
+    if call.allow then code = codes.method_not_allowed end
+  end
+  if NOT_ASKED[code] then bad_call(call) end
+  return refuse(call, code)
+end
+
+local function question_of(call)
+  local endpoint, collection = scope(call)
+  local trace = var.http_traceparent
+  if not trace or not find(trace, "^%x%x%-%x+%-%x+%-%x%x$") or #trace ~= 55 then trace = "" end
+  return {
+    form = call.form, endpoint = endpoint, collection = collection, address = call.address, trace = trace,
+    credential = call.presented,
+  }
+end
+
+-- Ask; a lease, or nothing after the call was refused. What was decided before something was revoked
+-- that it rests on is asked once more.
+local function ask(call)
+  local question = question_of(call)
+  for _ = 1, 2 do
+    local text, full = upcall.ask(question)
+    if not text then return nil, refuse(call, full and codes.overloaded or codes.authority_unavailable) end
+    local answer = leases.read_refusal(text)
+    if answer then
+      hold_refusal(call, answer, text)
+      return nil, refuse_as_held(call, answer)
+    end
+    local lease = leases.read(text)
+    local changes = epochs.changes()
+    if lease and changes and call.route and leases.fresh(lease, time(), changes) then
+      lease.question = question
+      leases.keep(call, text, lease)
+      return lease
+    end
+    if not lease then break end
+  end
+  return nil, refuse(call, codes.authority_unavailable)
+end
+
+local function find_lease(call, now, changes)
+  if not call.route then return nil end
+  local lease = leases.recall(call.route, call.form, call.presented, call.address)
+  if lease and leases.fresh(lease, now, changes) then return lease end
+  lease = leases.load(call, now, changes)
+  if lease then lease.question = question_of(call) end
+  return lease
+end
+
+local function identify(call)
+  local native = call.form ~= nil and leases.is_native(call.presented)
+  if native then
+    call.key = call.presented
+  else
+    call.digest = credentials.sha256(call.presented)
+    call.key = call.form .. ":" .. call.digest
+  end
+  local endpoint, collection = scope(call)
+  call.scope = endpoint ~= 0 and "e" .. endpoint or "k" .. collection
+  return native
+end
+
+-- The lease of a call that presents one credential; nothing: it was refused.
+local function lease_for(call, changes)
+  local native = identify(call)
+  local lease = find_lease(call, time(), changes)
+  if lease then return lease end
+  if native and not credentials.marked(call.presented, settings.issue_key) then
+    return nil, refuse(call, codes.malformed_credential)
+  end
+  local held = held_refusal(call)
+  if held then return nil, refuse_as_held(call, held) end
+  if not native and is_flooding(call) and not plan.is_imported(call.digest) then
+    return nil, refuse(call, codes.unknown_credential)
+  end
+  return ask(call)
+end
+
+local crowd = {}
+
+-- Above so many open calls, those of one address are bounded. A call that is counted here gives its
+-- place back when it ends.
+local function too_many_open(call)
+  if calls.count < BUSY then return false end
+  local group = callers.group(call.address)
+  local n = crowd[group] or 0
+  if n >= settings.connections_per_address then return true end
+  crowd[group] = n + 1
+  call.crowd = group
+  return false
+end
+
+local function spend(call, lease)
+  local now = time()
+  local code, more = limits.spend(lease, now)
+  if code then
+    if lease.told then
+      ngx.header["RateLimit"] = limits.told(lease, now)
+      ngx.header["RateLimit-Policy"] = lease.announced
+      if lease.window then
+        ngx.header["X-RateLimit-Limit"] = lease.window.limit
+        ngx.header["X-RateLimit-Remaining"] = lease.rate_left or 0
+        ngx.header["X-RateLimit-Reset"] = lease.window.ends - now
+      end
+    end
+    call.lease, call.profile = lease, lease.profile
+    local details = code ~= codes.overloaded and limits.described(lease, code) or nil
+    return false, refuse(call, code, details, more)
+  end
+  call.would = more
+  if lease.told then tell_limits(lease, now) end
+  return true
+end
+
+-- Spend a lease, and let the call go.
+local function admit(call, lease)
+  call.lease, call.is_call = lease, true
+  local upstream = call.collection.upstream
+  if too_many_open(call) then return refuse(call, codes.overloaded) end
+  if lease.limited then
+    local ok, answer = spend(call, lease)
+    if not ok then return answer end
+  end
+  if not upstream or upstream.missing then return refuse(call, codes.upstream_missing) end
+  return forward_any(call, lease, upstream)
+end
+
+local function is_oauth(path)
+  return sub(path, 1, 8) == "/oauth2/" or path == "/.well-known/oauth-authorization-server"
+end
+
+local function forward_oauth(call)
+  if is_flooding(call) then return refuse(call, codes.overloaded) end
+  strip(call)
+  call.is_call, call.is_oauth, call.route, call.upstream = true, true, {}, upstreams.oauth
+  calls.begin(call)
+  ngx.req.set_header("X-Ostiary-Address", call.address)
+  var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
+  var.gw_host = var.http_host or "localhost"
+  var.gw_target = call.path .. call.query
+  var.gw_up = upstreams.oauth.block
+  return ngx.exec("@any")
+end
+
+local function new_call(uri)
+  local peer = var.remote_addr
+  return {
+    is_call = true, method = get_method(), shown_path = match(uri, "^[^?]*"), peer = peer,
+    http2 = var.http2 ~= "", address = callers.unmapped(peer), flags = 0,
+  }
+end
+
+local function locate(call)
+  call.collection, call.below = routes.collection_of(call.path)
+  call.route = routes.find(call.collection, call.method, call.below)
+  call.origin = browsers.allowed(call.collection)
+end
+
+-- Whose call it is, as far as its headers say; false: it was refused.
+local function read_caller(call)
+  local address, said = callers.address(call.peer)
+  call.said = said
+  if not address then return false, refuse(call, codes.address_unparsable) end
+  call.address = address
+  if address ~= call.peer then var.gw_caller = address end
+  return true
+end
+
+local function slow(uri, changes)
+  local call = new_call(uri)
+  local count, value, authorization, flags = credentials.walk()
+  local ok, answer = read_caller(call)
+  if not ok then return answer end
+  if not count then return refuse(call, codes.malformed_request) end
+  call.flags, call.credentials = flags, count
+  local path, query = form.split(uri)
+  if not path then return refuse(call, codes.malformed_path) end
+  call.path, call.query = path, query
+  if is_oauth(path) then return forward_oauth(call) end
+  locate(call)
+  if call.origin and browsers.is_preflight() then
+    calls.begin(call)
+    return browsers.preflight(call.origin)
+  end
+  local presented, credential = credentials.read(count, value, authorization)
+  if not presented then return refuse(call, credential) end
+  call.form, call.presented = presented, credential
+  local lease
+  lease, answer = lease_for(call, changes)
+  if not lease then return answer end
+  return admit(call, lease)
+end
+
+-- --- the fast path ------------------------------------------------------------------------------
+
+-- What a call presents, if that is a token in a form that needs no second look.
+local function quick(count, value, authorization, flags)
+  if count ~= 1 or flags ~= 0 or callers.any then return nil end
+  if not authorization then return value end
+  if #value < 8 or byte(value, 7) ~= 0x20 then return nil end
+  local scheme = sub(value, 1, 7)
+  if scheme ~= "Bearer " and scheme ~= "bearer " then return nil end
+  return sub(value, 8)
+end
+
+local function decide()
+  local uri = var.request_uri
+  local changes = epochs.changes()
+  if not changes then return ngx.exit(503) end
+  if changes ~= changes_seen then
+    plan.follow()
+    changes_seen = changes
+  end
+  if #uri > LONGEST or calls.count > BUSY then return slow(uri, changes) end
+  local from, to = re_find(uri, FORM, "jo", nil, 1)
+  local by_path = exact[get_method()]
+  if not from or not by_path then return slow(uri, changes) end
+  local route = by_path[sub(uri, 1, to)] or by_path[sub(uri, 1, from - 1)]
+  if not route or not route.simple then return slow(uri, changes) end
+  local collection = route.collection
+  local upstream = collection.upstream
+  if not upstream or not upstream.simple or not collection.simple then return slow(uri, changes) end
+  local count, value, authorization, flags = credentials.walk()
+  local presented = count and quick(count, value, authorization, flags)
+  if not presented then return slow(uri, changes) end
+  local lease = (authorization and route.bearers or route.leases)[presented]
+  local now = time()
+  if not lease or not lease.profile or not leases.fresh(lease, now, changes) then return slow(uri, changes) end
+  if lease.limited then
+    if lease.windows or lease.report_only == 1 then return slow(uri, changes) end
+    local code = limits.spend(lease, now)
+    if code then
+      -- Refused once more below, where there is time to say why; this counted nothing.
+      return slow(uri, changes)
+    end
+    if lease.told then tell_limits(lease, now) end
+  end
+  if upstream.several then
+    calls.begin({ is_call = true, lease = lease, route = route, flags = 0 })
+  else
+    calls.begin(lease)
+  end
+  return forward(lease, upstream, upstream.base .. sub(uri, route.skip))
+end
+
+-- The access phase of every call. An error in it is nginx's 500, and nothing is forwarded.
+M.access = decide
+
+-- --- what nginx itself refuses, and what upstreams fail ----------------------------------------------
+
+local FAILURES = {
+  [504] = { code = codes.upstream_timeout, tally = "upstream_timeout" },
+  [502] = { code = codes.upstream_failed, tally = "upstream_response" },
+  [503] = { code = codes.upstream_unavailable, tally = "upstream_connect" },
+}
+
+-- Why an admitted call has no answer of its upstream's.
+local function failure_of(status)
+  local failure = FAILURES[status]
+  if status == 502 and not tonumber(match(var.upstream_connect_time or "", "[%d.]+$")) then
+    return FAILURES[503]
+  end
+  return failure
+end
+
+local function answer_with(code, status)
+  local face = contract.reasons[code]
+  ngx.status = status or face.status
+  ngx.header["Content-Type"] = "application/json"
+  if ngx.status == 503 then ngx.header["Retry-After"] = 1 end
+  local text = face.body .. refusals.request_id() .. '"}'
+  ngx.header["Content-Length"] = #text
+  ngx.print(text)
+end
+
+-- The body of an answer to a call that nginx could not bring to its end.
+function M.failed()
+  local call = calls.current()
+  local lease = call and (call.is_call and call.lease or call)
+  local failure = lease and failure_of(ngx.status)
+  if not failure then return answer_with(codes.authority_unavailable, 503) end
+  if not call.is_call then call = { is_call = true, lease = lease, route = lease.route, flags = 0 } end
+  call.failure = failure.code
+  calls.begin(call)
+  state:incr(failure.tally, 1, 0)
+  if call.origin then browsers.show(call.origin) end
+  return answer_with(failure.code)
+end
+
+-- The body of an answer to what is no call; the last part of the internal path is nginx's status.
+function M.malformed()
+  local status = tonumber(sub(var.uri, -3))
+  if status == 494 then status = 431 elseif status > 494 and status < 498 then status = 400 end
+  local code = status == 413 and codes.input_too_large or codes.malformed_request
+  local call = calls.current() or { is_call = true, address = callers.unmapped(var.remote_addr) }
+  if call.is_call and not call.lease then
+    call.reason = code
+    calls.begin(call)
+  end
+  return answer_with(code, status)
+end
+
+-- --- the end of a call --------------------------------------------------------------------------------
+
+-- The log phase of every call, refused and broken ones too.
+function M.log()
+  local call, key = calls.finish()
+  if call == nil then return end
+  streams.ended(key)
+  if call.is_call and call.crowd then
+    local n = crowd[call.crowd] - 1
+    crowd[call.crowd] = n > 0 and n or nil
+  end
+  local status = ngx.status
+  if call.is_oauth and status == 401 then bad_call(call) end
+  return ends.finish(call, status, tallies)
+end
+
+return M

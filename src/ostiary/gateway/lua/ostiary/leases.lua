@@ -1,0 +1,150 @@
+-- Leases: decisions of the authority that calls are admitted by, until they run out or are void.
+--
+-- They are kept as text in shared memory, which drops those least used when it is full, and the busiest
+-- as tables in each worker. A credential is the key as it came only where it has the form of our own
+-- tokens; any other is a digest, so that no digest that leaks works as a credential.
+
+local contract = require "contract"
+local epochs = require "ostiary.epochs"
+local limits = require "ostiary.limits"
+
+local shared = ngx.shared.leases
+local find, gmatch, sub = string.find, string.gmatch, string.sub
+local ipairs, time, tonumber = ipairs, ngx.time, tonumber
+
+local M = {}
+
+-- Leases that a worker remembers as tables, 1.3 KB each, before it forgets all of them.
+local MOST_REMEMBERED = 20000
+-- Addresses of one credential that are remembered at once.
+local MOST_ADDRESSES = 64
+local remembered = 0
+M.forget = nil
+
+local FIELDS, TEXTS = contract.lease, contract.lease_texts
+local REFUSAL = contract.refusal
+local LEASE_MARK, REFUSAL_MARK = contract.answers.lease, contract.answers.refusal
+
+local function fields(text, names, texts)
+  local values, i = {}, 0
+  for word in gmatch(text, "\t([^\t]*)") do
+    i = i + 1
+    local name = names[i]
+    if not name then return nil end
+    local value = texts[name] and word or tonumber(word)
+    if not value then return nil end
+    values[name] = value
+  end
+  return i == #names and values or nil
+end
+
+-- A lease from its text; nil if that is none.
+function M.read(text)
+  if sub(text, 1, 1) ~= LEASE_MARK then return nil end
+  local lease = fields(text, FIELDS, TEXTS)
+  if not lease or lease.profile <= 0 or lease.sequence <= 0 or lease.expires <= 0 then return nil end
+  if not limits.prepare(lease) then return nil end
+  local tail = lease.profile .. "/" .. lease.client .. "/" .. lease.collection .. "/" .. lease.endpoint
+    .. "/" .. lease.credential .. "/"
+  lease.count_tail = tail
+  lease.subject = lease.endpoint .. "/" .. lease.collection .. "/" .. lease.profile .. "/" .. lease.client
+    .. "/" .. lease.credential .. "/"
+  lease.hour, lease.keys = 0, {}
+  lease.checked = -1
+  return lease
+end
+
+-- A refusal from its text; nil if that is none.
+function M.read_refusal(text)
+  if sub(text, 1, 1) ~= REFUSAL_MARK then return nil end
+  local refusal = fields(text, REFUSAL, {})
+  if not refusal or not contract.reasons[refusal.code] then return nil end
+  return refusal
+end
+
+-- Whether a lease may be spent now; `changes` is what `epochs.changes` says.
+function M.fresh(lease, now, changes)
+  if lease.expires <= now then return false end
+  if lease.checked == changes then return true end
+  if not epochs.holds(lease) then return false end
+  lease.checked = changes
+  return true
+end
+
+local function remember(route, by, key, value)
+  if remembered >= MOST_REMEMBERED then
+    M.forget()
+    remembered = 0
+    by = M.table_of(route, by == route.bearers)
+  end
+  if by[key] == nil then remembered = remembered + 1 end
+  by[key] = value
+end
+
+-- Where a route remembers what was presented: bearer tokens apart from API tokens.
+function M.table_of(route, bearer)
+  if bearer then
+    route.bearers = route.bearers or {}
+    return route.bearers
+  end
+  return route.leases
+end
+
+-- A lease that this worker remembers for what was presented on a route.
+function M.recall(route, form, presented, address)
+  local by = M.table_of(route, form == contract.forms.bearer)
+  local value = by[presented]
+  if value and value.by_address then return value.by_address[address] end
+  return value
+end
+
+local function note(route, form, presented, address, lease)
+  lease.route = route
+  local by = M.table_of(route, form == contract.forms.bearer)
+  if lease.bound == 0 then
+    remember(route, by, presented, lease)
+    return
+  end
+  local bound = by[presented]
+  if not bound or not bound.by_address or bound.count >= MOST_ADDRESSES then
+    bound = { by_address = {}, count = 0 }
+    remember(route, by, presented, bound)
+  end
+  if not bound.by_address[address] then bound.count = bound.count + 1 end
+  bound.by_address[address] = lease
+end
+
+-- A fresh lease in shared memory: for any address, or for this one.
+function M.load(call, now, changes)
+  local route = call.route
+  local key = call.key .. "/" .. route.id
+  for _, name in ipairs({ key, key .. "/" .. call.address }) do
+    local text = shared:get(name)
+    local lease = text and M.read(text)
+    -- One for any address that says that it is bound was written before it was: it is for nobody.
+    if lease and (lease.bound == 0) == (name == key) and M.fresh(lease, now, changes) then
+      note(route, call.form, call.presented, call.address, lease)
+      return lease
+    end
+  end
+end
+
+-- Keep an answer of the authority. What finds no room is only asked about again.
+function M.keep(call, text, lease)
+  local key = call.key .. "/" .. call.route.id
+  local bound = lease.bound == 1
+  if bound then key = key .. "/" .. call.address end
+  local seconds = lease.expires - time()
+  if seconds > 0 then
+    local ok, _, evicted = shared:set(key, text, seconds)
+    if ok and evicted then ngx.shared.state:incr("evicted_leases", 1, 0) end
+  end
+  note(call.route, call.form, call.presented, call.address, lease)
+end
+
+-- Seconds that unfinished and unknown things may still be looked up under.
+function M.is_native(presented)
+  return #presented == 65 and find(presented, "^ost_[%w_-]+$") ~= nil
+end
+
+return M

@@ -1,0 +1,210 @@
+-- Rate limits and quotas, exact in every window on all workers: one counter in shared memory for each
+-- profile and window, and no counter of a window that runs is ever evicted. A limit whose counter
+-- cannot be had refuses.
+
+local contract = require "contract"
+
+local short, long = ngx.shared.limits_short, ngx.shared.limits_long
+local gmatch, max, tonumber = string.gmatch, math.max, tonumber
+
+local M = {}
+
+local KEPT_ABOVE = contract.kept_above_seconds
+local LARGEST = contract.largest_limit
+-- Seconds that a counter outlives its window: calls that began in it may still be taken back.
+local AFTERLIFE = 5
+-- Names of windows in the RateLimit header, where a policy has several.
+local NAMES = { [1] = "second", [60] = "minute", [3600] = "hour", [86400] = "day" }
+
+local codes = contract.codes
+local RATE_LIMITED, QUOTA_EXCEEDED, OVERLOADED = codes.rate_limited, codes.quota_exceeded, codes.overloaded
+
+-- Counters whose totals are kept beyond a restart, and were counted on since the last push.
+M.touched = {}
+
+local function numbers(text)
+  local list = {}
+  for word in gmatch(text, "[^,]+") do list[#list + 1] = word end
+  return list
+end
+
+-- Take a lease's limits apart; false if they do not read, and then there is no lease.
+function M.prepare(lease)
+  local used = numbers(lease.rates_used)
+  local windows = {}
+  for i, word in ipairs(numbers(lease.rates)) do
+    local limit, seconds = word:match("^(%d+):(%d+)$")
+    limit, seconds = tonumber(limit), tonumber(seconds)
+    local before, start = (used[i] or ""):match("^(%d+):(%d+)$")
+    before, start = tonumber(before), tonumber(start)
+    if not limit or not before or limit < 1 or limit > LARGEST or not NAMES[seconds] then return false end
+    windows[i] = {
+      limit = limit, seconds = seconds, dictionary = seconds > KEPT_ABOVE and long or short,
+      kept = seconds > KEPT_ABOVE, name = '"rate"', text = "" .. limit,
+      used = before, used_start = start, ends = 0, key = "",
+    }
+  end
+  if windows[2] then
+    for _, window in ipairs(windows) do window.name = '"per-' .. NAMES[window.seconds] .. '"' end
+  end
+  lease.window, lease.windows = windows[1], windows[2] and windows or nil
+  if lease.quota > 0 then
+    if lease.quota > LARGEST or lease.quota_ends <= lease.quota_starts then return false end
+    lease.quota_key = "q/" .. lease.profile .. "/0/" .. lease.quota_starts
+  end
+  lease.limited = windows[1] ~= nil or lease.quota > 0
+  lease.told = lease.announced ~= ""
+  return true
+end
+
+-- Count one more; the new total, or nil where there is no room for a counter.
+local function count(dictionary, key, before, ends, now)
+  local total = dictionary:incr(key, 1)
+  if total then return total end
+  local ok, why = dictionary:safe_add(key, before, ends - now + AFTERLIFE)
+  if not ok and why ~= "exists" then return nil end
+  return dictionary:incr(key, 1)
+end
+
+local function enter(window, profile, now)
+  local start = now - now % window.seconds
+  window.ends = start + window.seconds
+  window.key = "r/" .. profile .. "/" .. window.seconds .. "/" .. start
+  window.before = start == window.used_start and window.used or 0
+end
+
+-- Count a call in one window; what is left after it, below zero: it is one too many.
+local function take(window, profile, now)
+  if window.ends <= now then enter(window, profile, now) end
+  local total = count(window.dictionary, window.key, window.before, window.ends, now)
+  if window.kept then M.touched[window.key] = window.dictionary end
+  return total and window.limit - total
+end
+
+local function give_back(window)
+  window.dictionary:incr(window.key, -1)
+end
+
+local function take_quota(lease, now)
+  local total = count(long, lease.quota_key, lease.quota_used, lease.quota_ends, now)
+  M.touched[lease.quota_key] = long
+  return total and lease.quota - total
+end
+
+-- Several windows of one policy, shortest first. What a later one refuses is given back to earlier ones.
+local function take_all(lease, now)
+  local windows = lease.windows
+  for i = 1, #windows do
+    local left = take(windows[i], lease.profile, now)
+    windows[i].left = left
+    if not left or (left < 0 and lease.report_only == 0) then
+      local refused = left and i or i - 1
+      for j = 1, refused do give_back(windows[j]) end
+      if left then windows[i].left = 0 end
+      return left, windows[i]
+    end
+  end
+  local over
+  for i = 1, #windows do over = over or (windows[i].left < 0 and windows[i]) end
+  return over and over.left or windows[1].left, over or windows[1]
+end
+
+local function give_back_all(lease)
+  if lease.windows then
+    for i = 1, #lease.windows do give_back(lease.windows[i]) end
+  elseif lease.window then
+    give_back(lease.window)
+  end
+end
+
+-- What is left of the quota, without counting.
+local function quota_left(lease)
+  local total = long:get(lease.quota_key) or lease.quota_used
+  return max(0, lease.quota - total)
+end
+
+-- Count a call against its profile's limits. Nothing: it may pass; else the code of the refusal, and
+-- the seconds after which to try again. `lease.rate_left` and `quota_left` are for the headers.
+function M.spend(lease, now)
+  local rate_left, window = nil, lease.window
+  if window then
+    if lease.windows then
+      rate_left, window = take_all(lease, now)
+    else
+      rate_left = take(window, lease.profile, now)
+    end
+    if not rate_left then return OVERLOADED, 1 end
+    if rate_left < 0 and lease.report_only == 0 then
+      if not lease.windows then give_back(window) end
+      lease.rate_left = 0
+      if lease.quota > 0 then lease.quota_left = quota_left(lease) end
+      return RATE_LIMITED, window.ends - now
+    end
+    lease.rate_left = rate_left
+  end
+  local over = rate_left and rate_left < 0
+  if lease.quota > 0 then
+    local left = take_quota(lease, now)
+    if not left then
+      give_back_all(lease)
+      return OVERLOADED, 1
+    end
+    lease.quota_left = left
+    if left < 0 and lease.report_only == 0 then
+      long:incr(lease.quota_key, -1)
+      give_back_all(lease)
+      lease.quota_left = 0
+      if window then lease.rate_left = rate_left + 1 end
+      return QUOTA_EXCEEDED, lease.quota_ends - now
+    end
+    if left < 0 and not over then return nil, QUOTA_EXCEEDED end
+  end
+  if over then return nil, RATE_LIMITED end
+end
+
+local function several(lease, now)
+  local parts = {}
+  for i, window in ipairs(lease.windows) do
+    parts[i] = window.name .. ";r=" .. max(0, window.left or window.limit) .. ";t=" .. (window.ends - now)
+  end
+  if lease.quota > 0 then
+    parts[#parts + 1] = '"quota";r=' .. lease.quota_left .. ";t=" .. (lease.quota_ends - now)
+  end
+  return table.concat(parts, ", ")
+end
+
+-- The RateLimit header's value (draft-ietf-httpapi-ratelimit-headers-10, section 4).
+function M.told(lease, now)
+  local window = lease.window
+  if lease.windows then return several(lease, now) end
+  if not window then
+    return '"quota";r=' .. lease.quota_left .. ";t=" .. (lease.quota_ends - now)
+  end
+  local rate = '"rate";r=' .. lease.rate_left .. ";t=" .. (window.ends - now)
+  if lease.quota == 0 then return rate end
+  return rate .. ', "quota";r=' .. lease.quota_left .. ";t=" .. (lease.quota_ends - now)
+end
+
+-- What the log says of a limit that refused.
+function M.described(lease, code)
+  if code == RATE_LIMITED then
+    local window = lease.window
+    for _, each in ipairs(lease.windows or {}) do
+      if each.left == 0 then window = each end
+    end
+    return { rate_limit = window.text, rate_interval = "" .. window.seconds }
+  end
+  return {
+    quota_limit = "" .. lease.quota, quota_end = "" .. lease.quota_ends,
+    quota_counted = "" .. (long:get(lease.quota_key) or lease.quota_used),
+  }
+end
+
+-- Make room: entries that ran out are dropped when less than a third is free.
+function M.tidy()
+  for _, dictionary in ipairs({ short, long }) do
+    if dictionary:free_space() < dictionary:capacity() / 3 then dictionary:flush_expired(5000) end
+  end
+end
+
+return M

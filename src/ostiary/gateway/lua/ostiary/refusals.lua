@@ -1,0 +1,64 @@
+-- What a refused caller gets, and what the log says of it. Nothing in it tells a stranger what exists.
+
+local cjson = require "cjson.safe"
+local contract = require "contract"
+local browsers = require "ostiary.browsers"
+local calls = require "ostiary.calls"
+
+local var = ngx.var
+local codes, reasons = contract.codes, contract.reasons
+
+local M = {}
+
+-- RFC 6750, section 3.1: a caller that presented nothing is told no error.
+local CHALLENGE = 'Bearer realm="api"'
+local INVALID = CHALLENGE .. ', error="invalid_token"'
+M.mark = ""
+
+function M.request_id()
+  return M.mark .. "-" .. var.connection .. "-" .. var.connection_requests
+end
+
+local function headers(call, code, face, retry)
+  local header = ngx.header
+  header["Content-Type"] = "application/json"
+  if face.status == 401 then
+    header["WWW-Authenticate"] = code == codes.credential_missing and CHALLENGE or INVALID
+  elseif face.status == 405 then
+    header["Allow"] = call.allow
+  end
+  if retry or face.status == 503 then header["Retry-After"] = retry or 1 end
+  if call.origin then browsers.show(call.origin) end
+end
+
+-- Answer a call with the face of a reason, and remember why for count and log.
+function M.refuse(call, code, details, retry)
+  local face = reasons[code]
+  call.is_call, call.reason = true, code
+  if details then
+    call.details = call.details or {}
+    for name, value in pairs(details) do call.details[name] = value end
+  end
+  calls.begin(call)
+  ngx.status = face.status
+  headers(call, code, face, retry)
+  local text = face.body .. M.request_id() .. '"}'
+  ngx.header["Content-Length"] = #text
+  ngx.print(text)
+  return ngx.exit(face.status)
+end
+
+-- The last field of a log line: what an owner may want to know of a refused call.
+function M.details(call)
+  local details = call.details or {}
+  if call.reason and call.shown_path then details.path = call.shown_path:sub(1, 1000) end
+  if call.trace and call.trace ~= 0 then details.trace = "" .. call.trace end
+  if call.said then
+    details.peer, details.forwarded = call.peer, call.said
+  end
+  if call.credentials and call.credentials > 1 then details.credentials = "" .. call.credentials end
+  if next(details) == nil then return "-" end
+  return cjson.encode(details) or "-"
+end
+
+return M
