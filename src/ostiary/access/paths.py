@@ -1,6 +1,7 @@
 """Paths: the one normal form of a call's path, endpoint templates, and which one a path means."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -111,10 +112,11 @@ def _template_segment(part: str) -> str:
 
 
 def _escaped(char: str) -> str:
-    try:
-        return "".join(f"%{byte:02X}" for byte in char.encode())
-    except UnicodeEncodeError:
-        raise BadTemplate("holds a character that cannot be encoded") from None
+    # Control, format and private characters, halves of one, and blanks that look like a space or
+    # like nothing.
+    if char != " " and unicodedata.category(char)[0] in {"C", "Z"}:
+        raise BadTemplate(f"holds an invisible character, U+{ord(char):04X}")
+    return "".join(f"%{byte:02X}" for byte in char.encode())
 
 
 def normalise(path: str) -> str | None:

@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
@@ -17,6 +16,7 @@ from ostiary.directory import (
     feed,
     fields,
     openapi,
+    origins,
     public_urls,
     versions,
 )
@@ -259,12 +259,13 @@ def _origins(problems: fields.Problems, value: object) -> list[str]:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MOST_ORIGINS:
         problems.add("cors_origins", f"must be a list of at most {MOST_ORIGINS} origins")
         return []
+    found: dict[str, None] = {}
     for origin in value:
-        parts = urlsplit(origin) if isinstance(origin, str) else urlsplit("")
-        whole = f"{parts.scheme}://{parts.netloc}"
-        if parts.scheme not in {"http", "https"} or not parts.hostname or origin != whole.lower():
-            problems.add("cors_origins", f"{str(origin)[:80]!r} is no origin such as https://a.b")
-    return list(value)
+        try:
+            found[origins.parse(origin if isinstance(origin, str) else "")] = None
+        except origins.BadOrigin as error:
+            problems.add("cors_origins", f"{str(origin)[:80]!r} {error}")
+    return list(found)
 
 
 def _connection_for(

@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,16 @@ from django.db.models import QuerySet
 
 from ostiary import settings
 from ostiary.access.paths import normalise
-from ostiary.directory import audit, feed, fields, upstream_url, versions, workspace
+from ostiary.directory import (
+    audit,
+    certificates,
+    feed,
+    fields,
+    gateway_check,
+    upstream_url,
+    versions,
+    workspace,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
@@ -62,7 +70,7 @@ def create(*, by: Actor, name: object, project_id: int | None, given: Input) -> 
     project = project_of(by, project_id)
     require(by, Role.EDITOR, project.pk)
     connection = Connection(project=project)
-    _fill(connection, name, given)
+    _fill(connection, name, given, _certificates(given.ca_pem, stored=""))
     with transaction.atomic():
         _save(connection, given)
         _record(by, "create", connection)
@@ -74,11 +82,15 @@ def change(
     *, by: Actor, connection_id: int, name: object, given: Input, if_match: str | None = None
 ) -> Saved[Connection]:
     """Change a connection; calls go the new way as soon as this is confirmed."""
+    found = find(by, connection_id)
+    require(by, Role.EDITOR, found.project_id)
+    # The gateway is asked, which takes a moment, before other writers are held up.
+    trusted = _certificates(given.ca_pem, stored=found.ca_pem)
     with transaction.atomic():
         connection = _locked(by, connection_id)
         versions.check(connection, if_match)
         before = _shown(connection)
-        _fill(connection, name, given)
+        _fill(connection, name, given, trusted)
         _save(connection, given)
         _record(by, "change", connection, before=before)
         sequence = _announce(connection)
@@ -135,13 +147,15 @@ def secret_context(connection_id: int) -> str:
     return f"directory_connection:{connection_id}:auth_secret"
 
 
-def _fill(connection: Connection, name: object, given: Input) -> None:
+def _fill(connection: Connection, name: object, given: Input, trusted: tuple[str, str]) -> None:
     problems = fields.Problems()
     connection.name = fields.text(problems, "name", name)
     connection.base_urls = _urls(problems, given.base_urls)
     _fill_auth(problems, connection, given)
     connection.verify_tls = given.verify_tls
-    connection.ca_pem = _certificates(problems, given.ca_pem)
+    connection.ca_pem, problem = trusted
+    if problem:
+        problems.add("ca_pem", problem)
     least, most = TIMEOUTS
     timeout = fields.number(
         problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=30
@@ -177,7 +191,7 @@ def _fill_auth(problems: fields.Problems, connection: Connection, given: Input) 
     changed = kind != connection.auth_type
     connection.auth_type = kind or Connection.Auth.NONE
     needs_name = kind in kinds and kind != "none"
-    connection.auth_name = fields.text(problems, "auth_name", given.auth_name, required=needs_name)
+    connection.auth_name = fields.plain(problems, "auth_name", given.auth_name, required=needs_name)
     if kind == "header" and not _good_header(connection.auth_name):
         problems.add("auth_name", "is no name of a header that a connection may set")
     if kind == "query" and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", connection.auth_name):
@@ -200,7 +214,7 @@ def _fill_auth(problems: fields.Problems, connection: Connection, given: Input) 
 
 def _token_url(problems: fields.Problems, value: object) -> str:
     """Where a token is asked for. We ask, not the gateway: so it is public, or an admin allows it."""
-    url = fields.text(problems, "token_url", value, maximum=2048)
+    url = fields.plain(problems, "token_url", value, maximum=2048, blanks=False)
     if url:
         try:
             fetching.check_url(url, workspace.read().fetch_hosts)
@@ -221,14 +235,20 @@ def _good_header(name: str) -> bool:
     return bool(_HEADER.fullmatch(name)) and not _RESERVED.fullmatch(name)
 
 
-def _certificates(problems: fields.Problems, value: object) -> str:
-    pem = fields.text(problems, "ca_pem", value, maximum=100_000, required=False, lines=True)
-    if pem:
-        try:
-            ssl.create_default_context(cadata=pem)
-        except (ssl.SSLError, ValueError, TypeError):
-            problems.add("ca_pem", "must be certificates in PEM form")
-    return pem
+def _certificates(value: object, *, stored: str) -> tuple[str, str]:
+    """The certificates in the form in which they are stored, and why they are not if they are not."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return "", ""
+    if not isinstance(value, str):
+        return "", "must be a text"
+    try:
+        pem = certificates.read(value)
+    except certificates.BadCertificates as error:
+        return "", str(error)
+    if pem == stored:
+        return pem, ""
+    problem = gateway_check.check_certificates(pem)
+    return ("", problem) if problem else (pem, "")
 
 
 def _health(problems: fields.Problems, value: object) -> str:

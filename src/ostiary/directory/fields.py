@@ -53,6 +53,36 @@ def text(
     return stripped
 
 
+def plain(
+    problems: Problems,
+    field: str,
+    value: object,
+    *,
+    maximum: int = 255,
+    required: bool = True,
+    blanks: bool = True,
+) -> str:
+    """A text that reaches a gateway, stripped: printable ASCII, without blanks unless allowed.
+
+    What one reader drops or reads in another way than the next must not stand in it.
+    """
+    found = text(problems, field, value, maximum=maximum, required=required)
+    if not _printable(found, blanks=blanks):
+        but = "" if blanks else ", without blanks"
+        problems.add(field, f"must be printable ASCII characters{but}")
+    return found
+
+
+def is_plain(text: str, *, maximum: int, blanks: bool = True) -> bool:
+    """Whether a stored text is what `plain` lets through."""
+    return len(text) <= maximum and text == text.strip() and _printable(text, blanks=blanks)
+
+
+def _printable(text: str, *, blanks: bool) -> bool:
+    least = " " if blanks else "!"
+    return all(least <= c <= "~" for c in text)
+
+
 def number(
     problems: Problems, field: str, value: object, *, least: int, most: int, default: int | None
 ) -> int | None:

@@ -1,5 +1,6 @@
 """Recipes as owners see them: what the runner found, and whether it may run."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Forbidden, NotFound
 from ostiary.directory.models import Recipe
+
+#: A recipe's name: the gateway says it to the runner.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +43,12 @@ def find(recipe_id: int) -> Recipe:
 
 
 def learn(found: Iterable[Found]) -> None:
-    """Take over what the runner found; recipes that are gone stay as absent ones."""
+    """Take over what the runner found; recipes that are gone stay as absent ones.
+
+    One whose name does not fit is left out: the runner does not load such a one either.
+    """
     known = {recipe.name: recipe for recipe in Recipe.objects.all()}
-    seen = {item.name[:100]: _values(item) for item in found}
+    seen = {item.name: _values(item) for item in found if NAME.fullmatch(item.name)}
     absent: dict[str, dict[str, object]] = {
         name: {"present": False} for name in known if name not in seen
     }

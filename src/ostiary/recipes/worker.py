@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pwd
+import re
 import resource
 import struct
 import sys
@@ -34,6 +35,9 @@ MEMORY = 1024 * 1024 * 1024
 FILES = 256
 LARGEST_FILE = 64 * 1024 * 1024
 LONGEST_TRACE = 16 * 1024
+#: As `directory.recipes`, which is not to be imported in here, takes it.
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+NAME_RULE = "letters, digits, dots, hyphens and underscores, at most 100, beginning with a letter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,8 @@ def load(file: str, source: str) -> list[Recipe]:
 
 def _recipe(file: str, function: Callable[..., Any]) -> Recipe:
     marked: Marked = getattr(function, MARK)
+    if not NAME.fullmatch(str(marked.name)):
+        raise BadRecipe(f"{marked.name!r:.120} is no name of a recipe: {NAME_RULE}")
     hints = typing.get_type_hints(function)
     parameters = list(inspect.signature(function).parameters)
     models = [p for p in parameters if _is_model(hints.get(p))]

@@ -1,0 +1,32 @@
+"""The port through which a value is shown to the gateway itself before it is saved.
+
+The directory does not know gateways; whoever starts the process installs the checker.
+"""
+
+from typing import Protocol
+
+
+class Checker(Protocol):
+    def check_certificates(self, pem: str) -> str | None:
+        """Why the gateway does not take these certificates, a sentence without a subject; or None."""
+
+
+class _NobodyInstalled:
+    """Without a gateway there is nobody to ask: our own checks stand alone."""
+
+    def check_certificates(self, pem: str) -> str | None:
+        return None
+
+
+_installed: Checker = _NobodyInstalled()
+
+
+def install(checker: Checker) -> None:
+    """Set the process's checker; done once, where the process is put together."""
+    global _installed
+    _installed = checker
+
+
+def check_certificates(pem: str) -> str | None:
+    """What the gateway has against certificates in PEM form; None: it takes them."""
+    return _installed.check_certificates(pem)

@@ -1,0 +1,66 @@
+"""Origins as browsers send them: scheme, host and port (RFC 6454, section 6.2). Knows no database."""
+
+import ipaddress
+import re
+
+import idna
+
+LONGEST = 300
+#: What is stored matches this: printable ASCII without blanks, in the form that browsers send.
+STORED = re.compile(
+    r"https?://(\[[0-9a-f:.]{2,45}\]|[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?)(:[0-9]{1,5})?"
+)
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(\[(?P<v6>[0-9a-f:.]*)\]|(?P<name>[^\[\]:/?#@\\]+))(:(?P<port>[0-9]{1,5}))?",
+    # Without ASCII, a long s would pass for an s.
+    re.IGNORECASE | re.ASCII,
+)
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+class BadOrigin(ValueError):
+    """A text that is no origin; its own text is a sentence without a subject."""
+
+
+def parse(text: str) -> str:
+    """An origin in the form that browsers send; raises BadOrigin.
+
+    Lower-case, a name of other letters in its form in the DNS, without the scheme's own port.
+    """
+    if len(text) > LONGEST:
+        raise BadOrigin(f"is longer than {LONGEST} characters")
+    if any(c.isspace() or not c.isprintable() for c in text):
+        raise BadOrigin("must not hold blanks, control characters or invisible ones")
+    parts = _ORIGIN.fullmatch(text)
+    if parts is None:
+        raise BadOrigin("is no origin such as https://app.example.com")
+    scheme, port = parts["scheme"].lower(), parts["port"]
+    host = _name(parts["name"]) if parts["name"] is not None else _ipv6(parts["v6"])
+    if port is None:
+        return f"{scheme}://{host}"
+    number = int(port)
+    if not 1 <= number <= 65_535:
+        raise BadOrigin("must have a port from 1 to 65535")
+    usual = number == _USUAL_PORTS[scheme]
+    return f"{scheme}://{host}" if usual else f"{scheme}://{host}:{number}"
+
+
+def _name(text: str) -> str:
+    name = text.lower()
+    if not name.isascii():
+        try:
+            name = idna.encode(text, uts46=True).decode()
+        except (idna.IDNAError, UnicodeError):
+            raise BadOrigin("has no valid host name") from None
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise BadOrigin("has no valid host name")
+    return name
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return f"[{ipaddress.IPv6Address(text)}]"
+    except ValueError:
+        raise BadOrigin("has no valid IPv6 address between its brackets") from None
