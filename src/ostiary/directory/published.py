@@ -1,9 +1,11 @@
 """What gateways must know of the directory, read in one transaction. Nothing here decides."""
 
+from collections.abc import Collection as Several
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch, Q, QuerySet
 
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import feed, workspace
@@ -78,3 +80,115 @@ def provider_of(profile_id: int) -> tuple[str, str] | None:
     if found is None:
         return None
     return found.proof.get("issuer", ""), found.proof.get("jwks_uri", "")
+
+
+# --- for publishing: rows of single objects, as the database has them ------------------------------
+
+
+class CollectionRow(NamedTuple):
+    """What of a collection is published."""
+
+    id: int
+    handle: object
+    kind: object
+    connection: int | None
+    forward_credential: bool
+    forward_claims: bool
+    cors_origins: object
+
+
+class EndpointRow(NamedTuple):
+    """What of an endpoint is published, with the kind of its collection and its recipe's name."""
+
+    id: int
+    collection: int
+    kind: object
+    method: object
+    path: object
+    target_path: object
+    timeout_seconds: object
+    recipe: object
+    validate: bool
+
+
+class ConnectionRow(NamedTuple):
+    """What of a connection is published; the secret is still sealed."""
+
+    id: int
+    base_urls: object
+    auth_type: object
+    auth_name: object
+    auth_secret: object
+    token_url: object
+    scope: object
+    verify_tls: bool
+    ca_pem: object
+    timeout_seconds: object
+    health_path: object
+
+
+def collection_rows(ids: Several[int]) -> list[CollectionRow]:
+    """The collections that there are of `ids`."""
+    rows = Collection.objects.filter(pk__in=ids).values_list(
+        "pk", "handle", "kind", "connection_id", "forward_credential", "forward_claims",
+        "cors_origins",
+    )  # fmt: skip
+    return [CollectionRow(*row) for row in rows]
+
+
+def endpoint_rows(ids: Several[int]) -> list[EndpointRow]:
+    """The endpoints of `ids` that may be called: active ones whose recipe, if any, runs."""
+    rows = _callable_endpoints().filter(pk__in=ids).values_list(
+        "pk", "collection_id", "collection__kind", "method", "path", "target_path",
+        "timeout_seconds", "recipe__name", "validate_request",
+    )  # fmt: skip
+    return [EndpointRow(*row) for row in rows]
+
+
+def connection_rows(ids: Several[int]) -> list[ConnectionRow]:
+    """The connections that there are of `ids`."""
+    rows = Connection.objects.filter(pk__in=ids).values_list(
+        "pk", "base_urls", "auth_type", "auth_name", "auth_secret", "token_url", "scope",
+        "verify_tls", "ca_pem", "timeout_seconds", "health_path",
+    )  # fmt: skip
+    return [ConnectionRow(*row) for row in rows]
+
+
+def _callable_endpoints() -> QuerySet[Endpoint]:
+    stopped = Q(recipe__started=False) | Q(recipe__present=False)
+    return Endpoint.objects.filter(active=True).exclude(stopped)
+
+
+def collection_ids() -> list[int]:
+    """Every collection."""
+    return list(Collection.objects.values_list("pk", flat=True))
+
+
+def connection_ids() -> list[int]:
+    """Every connection."""
+    return list(Connection.objects.values_list("pk", flat=True))
+
+
+def endpoint_ids(*, collection: int = 0, recipe: int = 0) -> list[int]:
+    """Endpoints that may be called; of one collection, or with one recipe, if that is named."""
+    endpoints = _callable_endpoints() if not recipe else Endpoint.objects.filter(recipe_id=recipe)
+    if collection:
+        endpoints = endpoints.filter(collection_id=collection)
+    return list(endpoints.values_list("pk", flat=True))
+
+
+def imported_prints(*, profile: int = 0) -> list[tuple[bytes, int]]:
+    """SHA-256 and profile of imported credentials that may still be good, of one profile or all."""
+    credentials = Credential.objects.filter(imported=True, revoked_at=None)
+    if profile:
+        credentials = credentials.filter(profile_id=profile)
+    rows = credentials.values_list("fingerprint", "profile_id")
+    return [(bytes(fingerprint), profile_id) for fingerprint, profile_id in rows.iterator()]
+
+
+def still_imported(prints: Several[bytes]) -> set[bytes]:
+    """Which of these digests belong to imported credentials that may still be good."""
+    credentials = Credential.objects.filter(
+        fingerprint__in=list(prints), imported=True, revoked_at=None
+    )
+    return {bytes(fingerprint) for fingerprint in credentials.values_list("fingerprint", flat=True)}

@@ -1,237 +1,371 @@
-"""From the directory to the plan: names resolved, secrets opened, backends given out."""
+"""Published objects: each a key and a JSON text, built from one row of the directory.
+
+Everything is checked as if nobody had checked it at saving: what the gateway must not get raises
+Unpublishable, and costs that object alone. Pure: names are resolved and secrets opened by who asks.
+"""
 
 import base64
 import hashlib
 import ipaddress
-import socket
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ostiary.access import limits
-from ostiary.access.paths import parse_template
-from ostiary.directory import connections, upstream_url
-from ostiary.directory.models import Collection, Connection, Endpoint, Policy
-from ostiary.directory.published import Published
-from ostiary.gateway.plan import Node, Plan, RecipeEndpoint, Server, Upstream
-from ostiary.gateway.routing import RoutedCollection, RoutedEndpoint
-from ostiary.identity.sealing import KeyRing
+from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
+from ostiary.directory import upstream_url
+from ostiary.directory.models import Collection, Connection
+from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
+from ostiary.directory.upstream_url import UpstreamUrl
+from ostiary.gateway.contract import OBJECTS
 from ostiary.identity.secret import Secret
 
-Resolve = Callable[[str], tuple[str, ...]]
-RECIPES_BACKEND = "recipes"
+#: Bytes of the largest object that the gateway takes.
+LARGEST = 64 * 1024
 #: Seconds that a recipe may run where its endpoint does not say.
 RECIPE_TIMEOUT = 30
+LONGEST_TIMEOUT = 24 * 3600
+LONGEST_PATH = 1024
+LONGEST_VALUE = 8 * 1024
+LONGEST_ORIGIN = 300
+MOST_ORIGINS = 50
+MOST_URLS = 20
+#: Addresses of one connection, the first ones: a name may have hundreds.
+MOST_SERVERS = 256
+MOST_NETWORKS = 1000
+
+_HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9_](?:[a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+#: Headers that frame or route a message, or that the gateway says itself.
+_RESERVED = re.compile(
+    r"(?i)(x-ostiary-.*|x-forwarded-.*|host|connection|content-.*|transfer-encoding|te|trailer"
+    r"|upgrade|expect|keep-alive|proxy-.*|cookie|forwarded|range|via)"
+)
+_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_QUERY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_QUERY_VALUE = re.compile(r"[A-Za-z0-9_.~%+-]*")
+_RECIPE = re.compile(r"[!-~](?:[ -~]{0,98}[!-~])?")
 
 
-def resolve(host: str) -> tuple[str, ...]:
-    """A name's addresses, in one order; none if it has none now. Link-local ones do not count."""
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return ()
-    addresses = {ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
-    kept = [a for a in addresses if not upstream_url.refused_address(a)]
-    # One family: a name with both would otherwise try addresses that this machine cannot reach.
-    chosen = [a for a in kept if a.version == 4] or kept
-    return tuple(sorted(str(a) for a in chosen))
+class Unpublishable(Exception):
+    """The object cannot be brought to the gateway; one sentence, without a secret."""
 
 
-def build(
-    published: Published,
-    *,
-    slots: Mapping[int, int],
-    keyring: KeyRing,
-    certificates: Path,
-    bearers: Mapping[int, Secret],
-    resolver: Resolve = resolve,
-) -> Plan:
-    """The plan for what is published; `slots` maps a connection's id to its backend's number.
+def key(kind: str, object_id: int | str = "") -> str:
+    """The key of an object; `kind` is one of `contract.OBJECTS`."""
+    return f"{OBJECTS[kind]}{object_id}"
 
-    `bearers`: connection → the access token that its upstream is called with. One that needs a
-    token and has none has no upstream.
-    """
-    upstreams = tuple(
-        _upstream(
-            connection,
-            slots[connection.pk],
-            _credential(connection, keyring, bearers),
-            certificates,
-            resolver,
+
+def digest(text: str) -> str:
+    """What the gateway lists of a text, so that both sides can be compared."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+# --- collections, endpoints, settings --------------------------------------------------------------
+
+
+def collection(row: CollectionRow) -> str:
+    """The text of a collection; raises Unpublishable."""
+    if not isinstance(row.handle, str) or not _HANDLE.fullmatch(row.handle):
+        raise Unpublishable("Its handle is not a single path segment of the allowed form.")
+    if row.kind not in Collection.Kind.values:
+        raise Unpublishable("Its kind is not known.")
+    recipes = row.kind == Collection.Kind.RECIPE
+    return _text({
+        "id": row.id,
+        "handle": row.handle,
+        "connection": 0 if recipes else row.connection or 0,
+        "recipes": recipes,
+        "forward_credential": row.forward_credential is True,
+        "forward_claims": row.forward_claims is True,
+        "origins": _origins(row.cors_origins),
+    })  # fmt: skip
+
+
+def _origins(value: object) -> list[str]:
+    if not isinstance(value, list) or len(value) > MOST_ORIGINS:
+        raise Unpublishable(f"Its CORS origins are not a list of at most {MOST_ORIGINS} origins.")
+    for origin in value:
+        if (
+            not isinstance(origin, str)
+            or len(origin) > LONGEST_ORIGIN
+            or not _ORIGIN.fullmatch(origin)
+        ):
+            raise Unpublishable(f"{_shown(origin)} is not an origin such as https://app.example.")
+    return value
+
+
+def endpoint(row: EndpointRow) -> str:
+    """The text of an active endpoint; raises Unpublishable."""
+    if row.method not in METHODS:
+        raise Unpublishable("Its method is not one that the gateway knows.")
+    path = _template("path", row.path)
+    target = _template("target path", row.target_path) if row.target_path else path
+    unknown = set(target.parameters) - set(path.parameters)
+    if unknown:
+        raise Unpublishable(
+            f"Its target path has {_shown(min(unknown))}, which is not in its path."
         )
-        for connection in published.connections
-        if connection.pk in slots
-        and (connection.auth_type != Connection.Auth.OAUTH2 or connection.pk in bearers)
-    )
-    by_connection = {u.connection: u.backend for u in upstreams if u.servers}
-    return Plan(
-        sequence=published.sequence,
-        collections=tuple(_collection(c, by_connection) for c in published.collections),
-        upstreams=upstreams,
-        recipes=tuple(
-            _recipe(collection, endpoint)
-            for collection in published.collections
-            for endpoint in collection.endpoints.all()
-            if endpoint.recipe is not None
-        ),
-        origins={c.handle: tuple(c.cors_origins) for c in published.collections},
-        policies={policy.pk: _policy(policy) for policy in published.policies},
-        trusted_proxies=published.workspace.trusted_proxies,
-        imported=published.imported,
-    )
+    timeout = _seconds(row.timeout_seconds, least=0) if row.timeout_seconds is not None else 0
+    return _text({
+        "id": row.id,
+        "collection": row.collection,
+        "method": row.method,
+        "path": path.text,
+        "target": "" if target.text == path.text else target.text,
+        "timeout": timeout,
+        "recipe": _recipe(row, timeout),
+    })  # fmt: skip
 
 
-def _policy(policy: Policy) -> str:
-    """A policy as a structured field (draft-ietf-httpapi-ratelimit-headers-10, section 3)."""
-    items = []
-    if policy.rate_limit:
-        window = limits.Interval(policy.rate_interval).seconds
-        items.append(f'"rate";q={policy.rate_limit};w={window}')
-    if policy.quota_limit:
-        days = {"day": 1, "week": 7, "30 days": 30, "60 days": 60, "90 days": 90}
-        # Months differ in length: then the window is left out.
-        length = days.get(policy.quota_interval)
-        window_text = f";w={length * limits.DAY}" if length else ""
-        items.append(f'"quota";q={policy.quota_limit}{window_text}')
-    return ", ".join(items)
+def _recipe(row: EndpointRow, timeout: int) -> Mapping[str, object] | None:
+    if row.kind != Collection.Kind.RECIPE:
+        if row.recipe is not None:
+            raise Unpublishable("It has a recipe, but its collection is not one of recipes.")
+        return None
+    if row.recipe is None:
+        raise Unpublishable("It has no recipe.")
+    if not isinstance(row.recipe, str) or not _RECIPE.fullmatch(row.recipe):
+        raise Unpublishable("The name of its recipe does not fit a header.")
+    return {
+        "name": row.recipe,
+        "timeout": timeout or RECIPE_TIMEOUT,
+        "validate": row.validate is not False,
+    }
 
 
-def _collection(collection: Collection, backends: Mapping[int, str]) -> RoutedCollection:
-    proxy = collection.kind == Collection.Kind.PROXY
-    backend = backends.get(collection.connection_id or 0, "") if proxy else RECIPES_BACKEND
-    return RoutedCollection(
-        id=collection.pk,
-        handle=collection.handle,
-        backend=backend,
-        endpoints=tuple(_endpoint(e) for e in collection.endpoints.all()),
-        forward_credential=collection.forward_credential,
-        forward_claims=collection.forward_claims,
-    )
+def _template(what: str, value: object) -> Template:
+    if not isinstance(value, str) or len(value) > LONGEST_PATH:
+        raise Unpublishable(f"Its {what} is not a text of at most {LONGEST_PATH} characters.")
+    try:
+        template = parse_template(value)
+    except BadTemplate as error:
+        raise Unpublishable(f"Its {what} {error}.") from None
+    if template.text != value:
+        raise Unpublishable(f"Its {what} is not in the one normal form.")
+    return template
 
 
-def _endpoint(endpoint: Endpoint) -> RoutedEndpoint:
-    target = endpoint.target_path
-    return RoutedEndpoint(
-        id=endpoint.pk,
-        method=endpoint.method,
-        template=parse_template(endpoint.path),
-        target=parse_template(target) if target and target != endpoint.path else None,
-        timeout_seconds=endpoint.timeout_seconds,
-    )
+def settings(trusted_proxies: Sequence[object]) -> str:
+    """The text of what of the workspace's settings the gateway needs; raises Unpublishable."""
+    if len(trusted_proxies) > MOST_NETWORKS:
+        raise Unpublishable(f"There are more than {MOST_NETWORKS} trusted proxies.")
+    return _text({"trusted": [_network(value) for value in trusted_proxies]})
 
 
-def _recipe(collection: Collection, endpoint: Endpoint) -> RecipeEndpoint:
-    assert endpoint.recipe is not None  # noqa: S101 - filtered by the only caller
-    return RecipeEndpoint(
-        endpoint=endpoint.pk,
-        recipe=endpoint.recipe.name,
-        template=endpoint.path,
-        base=f"/{collection.handle}",
-        timeout_seconds=endpoint.timeout_seconds or RECIPE_TIMEOUT,
-        validate=endpoint.validate_request,
-    )
+def _network(value: object) -> str:
+    try:
+        if isinstance(value, str):
+            return str(ipaddress.ip_network(value))
+    except ValueError:
+        pass
+    raise Unpublishable(f"{_shown(value)} is not a network such as 10.0.0.0/8.")
 
 
-def _upstream(
-    connection: Connection,
-    slot: int,
-    credential: tuple[str, str, Secret],
-    certificates: Path,
-    resolver: Resolve,
-) -> Upstream:
-    urls = [upstream_url.parse(text) for text in connection.base_urls]
-    servers = [
-        _server(connection, url, address, certificates)
-        for url in urls
-        for address in ((url.host,) if url.is_ip else resolver(url.host))
-    ]
-    header, query, value = credential
+# --- connections -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One address of an upstream."""
+
+    address: str
+    port: int
+    #: The name that has the address; the address itself where the URL has no name.
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A connection's row, checked; what is known only at run time is not in it."""
+
+    id: int
+    urls: tuple[UpstreamUrl, ...]
+    verify: bool
+    #: Certificates trusted instead of the system's, and how the gateway names them; empty: none.
+    ca_pem: str
+    timeout_seconds: int
+    #: Path of the health check below the servers; empty: a TCP connect.
+    health_path: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names to be resolved."""
+        return frozenset(url.host for url in self.urls if not url.is_ip)
+
+    @property
+    def tls(self) -> bool:
+        return self.urls[0].scheme == "https"
+
+    @property
+    def tls_name(self) -> str:
+        """Name to ask for and to verify; empty: the address itself is verified."""
+        first = self.urls[0]
+        return first.host if self.tls and not first.is_ip else ""
+
+    @property
+    def host_header(self) -> str:
+        return self.urls[0].host_header
+
+    @property
+    def ca(self) -> str:
+        return certificate_digest(self.ca_pem) if self.ca_pem else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedCredential:
+    """What Ostiary adds to calls of an upstream: a header, or a query parameter, or neither."""
+
+    header: str = ""
+    query: str = ""
+    value: Secret = field(default_factory=lambda: Secret(""))
+
+
+def certificate_digest(pem: str) -> str:
+    """How objects and files name a CA certificate: by its content."""
+    return hashlib.sha256(pem.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def upstream(row: ConnectionRow) -> Upstream:
+    """Check a connection; raises Unpublishable."""
+    urls = _urls(row.base_urls)
+    tls = urls[0].scheme == "https"
+    verify = row.verify_tls is not False
+    pem = row.ca_pem if tls and verify else ""
+    if not isinstance(pem, str) or not pem.isascii() or len(pem) > LARGEST * 2:
+        raise Unpublishable("Its CA certificates are not ASCII text of a reasonable length.")
     return Upstream(
-        slot=slot,
-        connection=connection.pk,
-        servers=tuple(servers),
-        host_header=urls[0].host_header if urls else "",
-        base_path=urls[0].base_path if urls else "",
-        header=header,
-        query=query,
-        value=value,
-        timeout_seconds=connection.timeout_seconds,
-        health_path=_health_path(connection, urls[0].base_path if urls else ""),
+        id=row.id,
+        urls=urls,
+        verify=verify,
+        ca_pem=pem,
+        timeout_seconds=_seconds(row.timeout_seconds, least=1),
+        health_path=_health_path(row.health_path, urls[0].base_path),
     )
 
 
-def _health_path(connection: Connection, base_path: str) -> str:
-    return f"{base_path}{connection.health_path}" if connection.health_path else ""
+def _urls(value: object) -> tuple[UpstreamUrl, ...]:
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_URLS:
+        raise Unpublishable(f"It does not have 1 to {MOST_URLS} base URLs.")
+    urls = []
+    for text in value:
+        if not isinstance(text, str):
+            raise Unpublishable("One of its base URLs is not a text.")
+        try:
+            url = upstream_url.parse(text)
+        except upstream_url.BadUrl as error:
+            raise Unpublishable(f"Its base URL {_shown(text)} {error}.") from None
+        if len(url.base_path) > LONGEST_PATH:
+            raise Unpublishable(f"The path of {_shown(text)} is too long.")
+        urls.append(url)
+    if len({(url.scheme, url.base_path) for url in urls}) > 1:
+        raise Unpublishable("Its base URLs differ in scheme or path.")
+    return tuple(urls)
 
 
-def _server(
-    connection: Connection, url: upstream_url.UpstreamUrl, address: str, certificates: Path
-) -> Server:
-    tls = url.scheme == "https"
-    parameters = (address, url.port, tls, url.host, connection.verify_tls, connection.ca_pem)
-    digest = hashlib.sha256(repr(parameters).encode()).hexdigest()[:12]
-    return Server(
-        name=f"c{connection.pk}_{digest}",
-        address=address,
-        port=url.port,
-        tls_name=url.host if tls else "",
-        tls_name_is_ip=url.is_ip,
-        verify=connection.verify_tls,
-        ca_file=str(certificate_path(certificates, connection.ca_pem))
-        if tls and connection.ca_pem
-        else "",
-    )
+def _health_path(value: object, base_path: str) -> str:
+    if not value:
+        return ""
+    if not isinstance(value, str) or len(value) > LONGEST_PATH or not value.startswith("/"):
+        raise Unpublishable("Its health path is not a path.")
+    path = f"{base_path}{value}"
+    if not all("!" <= char <= "~" for char in path) or "#" in path:
+        raise Unpublishable("Its health path holds a character that no path may have.")
+    return path
 
 
-def certificate_path(folder: Path, pem: str) -> Path:
-    """Where a CA certificate that a connection trusts is written, by its content."""
-    return folder / f"ca-{hashlib.sha256(pem.encode()).hexdigest()[:16]}.pem"
+def credential(row: ConnectionRow, secret: Secret, bearer: Secret | None) -> AddedCredential:
+    """What is added to calls: `secret` is the connection's own, opened, or empty.
 
-
-def _credential(
-    connection: Connection, keyring: KeyRing, bearers: Mapping[int, Secret]
-) -> tuple[str, str, Secret]:
-    """Header name, query parameter name, and value that Ostiary adds."""
-    auth = connection.auth_type
-    if auth == Connection.Auth.OAUTH2:
-        return "Authorization", "", Secret(f"Bearer {bearers[connection.pk].reveal()}")
-    if auth == Connection.Auth.NONE or not connection.auth_secret:
-        return "", "", Secret("")
-    plain = keyring.open(connection.auth_secret, connections.secret_context(connection.pk))
-    match auth:
-        case Connection.Auth.HEADER:
-            return connection.auth_name, "", Secret(plain)
-        case Connection.Auth.QUERY:
-            return "", connection.auth_name, Secret(plain)
-        case Connection.Auth.BASIC:
-            pair = base64.b64encode(f"{connection.auth_name}:{plain}".encode()).decode()
-            return "Authorization", "", Secret(f"Basic {pair}")
-    return "", "", Secret("")
-
-
-def assign_slots(published: Published, taken: Mapping[int, int], node: Node) -> dict[int, int]:
-    """Give every connection a backend of its kind, keeping those that have one.
-
-    Without a free one a connection has none: its calls are answered 503, and the gateway says so.
+    `bearer`: the access token of a connection with OAuth 2.0. Raises Unpublishable.
     """
-    wanted = {c.pk: _kind(c, published, node) for c in published.connections}
-    slots = {pk: slot for pk, slot in taken.items() if pk in wanted and slot in wanted[pk]}
-    used = set(taken.values())
-    for pk, numbers in wanted.items():
-        if pk not in slots:
-            free = next((n for n in numbers if n not in used), None)
-            if free is not None:
-                slots[pk] = free
-                used.add(free)
-    return slots
+    name, plain = row.auth_name, secret.reveal()
+    match row.auth_type:
+        case Connection.Auth.NONE:
+            return AddedCredential()
+        case Connection.Auth.OAUTH2:
+            if bearer is None:
+                return AddedCredential()
+            return _header("Authorization", f"Bearer {bearer.reveal()}")
+        case _ if not plain:
+            # Without it a call would be somebody else's, or nobody's.
+            raise Unpublishable("Its secret is missing; enter it again.")
+        case Connection.Auth.HEADER:
+            return _header(name, plain)
+        case Connection.Auth.BASIC:
+            pair = base64.b64encode(f"{name}:{plain}".encode(errors="surrogatepass")).decode()
+            return _header("Authorization", f"Basic {pair}")
+        case Connection.Auth.QUERY:
+            return _query(name, plain)
+    raise Unpublishable("The kind of its authentication is not known.")
 
 
-def _kind(connection: Connection, published: Published, node: Node) -> range:
-    if connection.health_path:
-        return node.checked_slots
-    special = connection.auth_type != Connection.Auth.NONE or connection.timeout_seconds != 30
-    collections = [c for c in published.collections if c.connection_id == connection.pk]
-    special |= any(c.forward_credential or c.forward_claims or c.cors_origins for c in collections)
-    endpoints = (endpoint for collection in collections for endpoint in collection.endpoints.all())
-    if special or any(e.timeout_seconds or e.target_path not in {"", e.path} for e in endpoints):
-        return node.special_slots
-    return node.plain_slots
+def _header(name: object, value: str) -> AddedCredential:
+    if not isinstance(name, str) or not _HEADER.fullmatch(name) or _RESERVED.fullmatch(name):
+        raise Unpublishable("The header that it adds is not one that a connection may set.")
+    if len(value) > LONGEST_VALUE or not _VALUE.fullmatch(value):
+        raise Unpublishable("The value of the header that it adds is not printable ASCII.")
+    return AddedCredential(header=name, value=Secret(value))
+
+
+def _query(name: object, value: str) -> AddedCredential:
+    if not isinstance(name, str) or not _QUERY_NAME.fullmatch(name):
+        raise Unpublishable("The query parameter that it adds does not have a proper name.")
+    if len(value) > LONGEST_VALUE or not _QUERY_VALUE.fullmatch(value):
+        raise Unpublishable("The value of the query parameter that it adds is not encoded.")
+    return AddedCredential(query=name, value=Secret(value))
+
+
+def connection(
+    upstream: Upstream,
+    *,
+    servers: Iterable[Server],
+    down: frozenset[tuple[str, int]],
+    added: AddedCredential,
+) -> str:
+    """The text of a connection; `down`: addresses and ports that failed their health check."""
+    value = added.value.reveal()
+    return _text({
+        "id": upstream.id,
+        "servers": [
+            {
+                "address": server.address,
+                "port": server.port,
+                "down": (server.address, server.port) in down,
+            }
+            for server in servers
+        ],
+        "tls": {"name": upstream.tls_name, "verify": upstream.verify, "ca": upstream.ca}
+        if upstream.tls
+        else None,
+        "host": upstream.host_header,
+        "base": upstream.urls[0].base_path,
+        "header": {"name": added.header, "value": value} if added.header else None,
+        "query": f"{added.query}={value}" if added.query else "",
+        "timeout": upstream.timeout_seconds,
+    })  # fmt: skip
+
+
+# --- all -------------------------------------------------------------------------------------------
+
+
+def _seconds(value: object, *, least: int) -> int:
+    if not isinstance(value, int) or not least <= value <= LONGEST_TIMEOUT:
+        raise Unpublishable(f"Its timeout is not {least} to {LONGEST_TIMEOUT} seconds.")
+    return int(value)
+
+
+def _shown(value: object) -> str:
+    """A value as a sentence may show it: short, in printable ASCII."""
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _text(value: Mapping[str, object]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if len(text) > LARGEST:
+        raise Unpublishable(f"It is larger than {LARGEST // 1024} KB.")
+    return text

@@ -1,0 +1,117 @@
+"""Asking the publisher of this machine what is at the gateway, what is not, and why."""
+
+import http.client
+import json
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ostiary.unix_http import UnixConnection
+
+#: Seconds that a state is good for, and that an answer may take where a page waits for it.
+CACHE_SECONDS, SHORT_SECONDS = 2.0, 0.5
+STATE_SECONDS = 1.5
+
+
+class PublisherSilent(Exception):
+    """The publisher does not answer in time, or not as expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An object that the gateway does not get."""
+
+    kind: str
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A server of an upstream; `since` in Unix seconds."""
+
+    connection: int
+    host: str
+    #: Empty: the host has no address now.
+    address: str
+    port: int
+    #: up, down, stale (last good address), unresolved, or resolving.
+    state: str
+    since: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How far the publisher is."""
+
+    #: Everything up to this change of the feed is at the gateway, or set aside.
+    published: int
+    objects: int
+    set_aside: tuple[Problem, ...]
+    #: The worst first; at most a few thousand.
+    servers: tuple[Server, ...]
+    #: Connections that need a token for their upstream and have none, and why.
+    tokens: dict[int, str]
+    #: What cannot be done at the moment, and is tried again.
+    troubles: tuple[str, ...]
+
+
+class PublisherClient:
+    """Asks on the publisher's socket; may be used by several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._reasons: dict[tuple[str, int], str] = {}
+        self._until = float("-inf")
+
+    def confirm(self, sequence: int, seconds: float) -> bool:
+        """Wait until the objects of a change are at the gateway, or set aside; False: not in time."""
+        target = f"/confirm?sequence={sequence}&seconds={seconds}"
+        try:
+            status, _ = self._ask("POST", target, seconds=seconds + 1)
+        except PublisherSilent:
+            return False
+        return status == http.client.OK
+
+    def state(self, *, seconds: float = STATE_SECONDS) -> State:
+        """How far it is now; raises PublisherSilent."""
+        _, body = self._ask("GET", "/state", seconds=seconds)
+        try:
+            return State(
+                published=int(body["published"]),
+                objects=int(body["objects"]),
+                set_aside=tuple(Problem(**each) for each in body["set_aside"]),
+                servers=tuple(Server(**each) for each in body["servers"]),
+                tokens={int(t["connection"]): str(t["reason"]) for t in body["tokens"]},
+                troubles=tuple(map(str, body["troubles"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PublisherSilent("the publisher's state cannot be read") from error
+
+    def reason(self, kind: str, object_id: int) -> str:
+        """Why an object is set aside; empty: it is not, or nobody knows. At most 2 s old."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                try:
+                    problems = self.state(seconds=SHORT_SECONDS).set_aside
+                    self._reasons = {(each.kind, each.id): each.reason for each in problems}
+                except PublisherSilent:
+                    self._reasons = {}
+                # Also after a failure: a page must not wait for each object that it shows.
+                self._until = time.monotonic() + CACHE_SECONDS
+            return self._reasons.get((kind, object_id), "")
+
+    def _ask(self, method: str, target: str, *, seconds: float) -> tuple[int, dict[str, Any]]:
+        connection = UnixConnection(self._path, seconds=seconds)
+        try:
+            connection.request(method, target)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise PublisherSilent("the publisher does not answer") from error
+        finally:
+            connection.close()

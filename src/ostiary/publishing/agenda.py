@@ -1,0 +1,124 @@
+"""What is still to be brought to the gateway, and up to which change of the feed everything is there.
+
+Pure bookkeeping. Work that takes long or waits for strangers (names, many endpoints, everything) is
+of a slow part: it holds up the confirmation of its own changes, and of nobody else's.
+"""
+
+import enum
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+
+class Part(enum.StrEnum):
+    """A kind of work; the object's id goes with it."""
+
+    SETTINGS = "settings"
+    COLLECTION = "collection"
+    ENDPOINT = "endpoint"
+    PROFILE = "profile"
+    #: A connection that is ready to be published.
+    CONNECTION = "connection"
+    #: A connection whose names, token and certificates are waited for first.
+    PREPARED = "prepared"
+    ENDPOINTS = "endpoints"
+    RECIPE = "recipe"
+    EVERYTHING = "everything"
+
+
+SLOW = frozenset({Part.PREPARED, Part.ENDPOINTS, Part.RECIPE, Part.EVERYTHING})
+Item = tuple[Part, int]
+
+
+@dataclass(slots=True)
+class _Span:
+    """First and last change that an item is for; none: it is for no change."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def include(self, first: int | None, last: int | None) -> None:
+        if first is not None:
+            self.first = first if self.first is None else min(self.first, first)
+        if last is not None:
+            self.last = last if self.last is None else max(self.last, last)
+
+    def holds(self, sequence: int) -> bool:
+        return self.first is not None and self.first <= sequence <= (self.last or 0)
+
+
+class Agenda:
+    """Work that waits and work in progress; one item at a time of the same object."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[Item, _Span] = OrderedDict()
+        self._running: dict[Item, _Span] = {}
+        #: Everything up to here was read from the feed.
+        self.read = 0
+
+    def add(self, part: Part, object_id: int = 0, sequence: int | None = None) -> None:
+        """Note work; `sequence` is the change that it is for, if any."""
+        self._waiting.setdefault((part, object_id), _Span()).include(sequence, sequence)
+
+    def add_everything(self) -> None:
+        """Nothing that was read is known to be at the gateway, until everything was compared."""
+        self._waiting.setdefault((Part.EVERYTHING, 0), _Span()).include(1, max(self.read, 1))
+
+    def take(self, part: Part, *, most: int) -> list[int]:
+        """Begin with the oldest work of a part: ids of its objects."""
+        items = (i for i in self._waiting if i[0] == part and i not in self._running)
+        return self.take_these(part, [object_id for _, object_id in islice(items, most)])
+
+    def take_these(self, part: Part, ids: Iterable[int]) -> list[int]:
+        """Begin with the work of these objects that waits."""
+        taken = []
+        for object_id in ids:
+            item = (part, object_id)
+            if item in self._waiting and item not in self._running:
+                self._running[item] = self._waiting.pop(item)
+                taken.append(object_id)
+        return taken
+
+    def waits(self, parts: Iterable[Part]) -> bool:
+        """Whether there is work of one of these parts."""
+        wanted = set(parts)
+        return any(item[0] in wanted and item not in self._running for item in self._waiting)
+
+    def done(self, part: Part, ids: Iterable[int]) -> None:
+        """The work is at the gateway, or set aside."""
+        for object_id in ids:
+            self._running.pop((part, object_id), None)
+
+    def again(self, part: Part, ids: Iterable[int], *, then: Part | None = None) -> None:
+        """The work could not be done, or goes on as another part: it waits, for the same changes."""
+        for object_id in ids:
+            span = self._running.pop((part, object_id), None)
+            if span is not None:
+                waiting = self._waiting.setdefault((then or part, object_id), _Span())
+                waiting.include(span.first, span.last)
+
+    @property
+    def published(self) -> int:
+        """Everything up to this change is at the gateway, or set aside."""
+        return self._before(frozenset())
+
+    def is_confirmed(self, sequence: int) -> bool:
+        """Whether a change and those before it are done, but for others' slow work."""
+        return (
+            self.read >= sequence
+            and self._before(SLOW) >= sequence
+            and not any(span.holds(sequence) for span in self._spans())
+        )
+
+    def _before(self, ignored: frozenset[Part]) -> int:
+        first = self.read
+        for items in (self._waiting, self._running):
+            for (part, _), span in items.items():
+                if span.first is not None and part not in ignored:
+                    first = min(first, span.first - 1)
+        return max(first, 0)
+
+    def _spans(self) -> Iterable[_Span]:
+        yield from self._waiting.values()
+        yield from self._running.values()

@@ -1,0 +1,142 @@
+"""The gateway's control socket as the publisher uses it: what is published, and differences to it."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+log = logging.getLogger(__name__)
+
+#: Lines and bytes of one request at most: no worker of the gateway may be busy with us for long.
+MOST_LINES = 200
+MOST_BYTES = 512 * 1024
+SECONDS = 5.0
+
+
+class GatewayGone(Exception):
+    """The gateway does not answer, or not as expected; one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """An object to set, or to delete where it has no text."""
+
+    key: str
+    text: str | None = None
+
+    def __str__(self) -> str:
+        return f"del\t{self.key}\n" if self.text is None else f"set\t{self.key}\t{self.text}\n"
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """How the gateway took some lines; sentences by key for those that it refused."""
+
+    births: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+class Channel:
+    """One gateway's control socket; raises GatewayGone."""
+
+    def __init__(self, path: Path) -> None:
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(path)),
+            base_url="http://gateway",
+            timeout=SECONDS,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def birth(self) -> str:
+        """Names the gateway's memory: another one holds nothing that this one was sent."""
+        with _sentences():
+            answer = await self._client.get("/state")
+            _expect(answer)
+            return str(answer.json()["birth"])
+
+    async def published(self) -> tuple[str, dict[str, str]]:
+        """Birth, and digests of all objects but imported credentials."""
+        digests = {}
+        async with self._listing("/published") as (birth, lines):
+            async for line in lines:
+                name, _, digest = line.partition("\t")
+                digests[name] = digest
+        return birth, digests
+
+    async def imported(self) -> set[bytes]:
+        """SHA-256 of the imported credentials that the gateway holds."""
+        prints = set()
+        async with self._listing("/published?imported=1") as (_, lines):
+            async for line in lines:
+                prints.add(bytes.fromhex(line.partition("\t")[0][1:]))
+        return prints
+
+    @asynccontextmanager
+    async def _listing(self, target: str) -> AsyncIterator[tuple[str, AsyncIterator[str]]]:
+        with _sentences():
+            async with self._client.stream("GET", target) as answer:
+                _expect(answer)
+                lines = (line async for line in answer.aiter_lines() if line)
+                word, _, birth = (await anext(lines, "")).partition(" ")
+                if word != "birth" or not birth:
+                    raise GatewayGone("The gateway's list does not say whose it is.")
+                yield birth, lines
+
+    async def publish(self, lines: Sequence[Line]) -> Outcome:
+        """Set and delete objects. What the gateway refuses is told by key; the rest is in force."""
+        outcome = Outcome()
+        for part in _parts(lines):
+            await self._publish(part, outcome)
+        return outcome
+
+    async def _publish(self, lines: Sequence[Line], outcome: Outcome) -> None:
+        with _sentences():
+            answer = await self._client.post("/publish", content="".join(map(str, lines)).encode())
+            if answer.status_code == httpx.codes.OK:
+                told = answer.json()
+                outcome.births.add(str(told["birth"]))
+                outcome.refused |= {str(k): str(v) for k, v in dict(told["refused"] or {}).items()}
+                return
+        if len(lines) == 1:
+            name = lines[0].key
+            outcome.refused[name] = f"The gateway answered {answer.status_code} to it."
+            return
+        # One of them spoils the request for the others.
+        middle = len(lines) // 2
+        await self._publish(lines[:middle], outcome)
+        await self._publish(lines[middle:], outcome)
+
+
+def _parts(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    part: list[Line] = []
+    size = 0
+    for line in lines:
+        length = len(str(line))
+        if part and (len(part) >= MOST_LINES or size + length > MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += length
+    if part:
+        yield part
+
+
+def _expect(answer: httpx.Response) -> None:
+    if answer.status_code != httpx.codes.OK:
+        raise GatewayGone(f"The gateway answered {answer.status_code}.")
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, OSError) as error:
+        raise GatewayGone(f"The gateway does not answer ({type(error).__name__}).") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise GatewayGone("The gateway's answer cannot be read.") from error

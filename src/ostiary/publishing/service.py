@@ -1,0 +1,224 @@
+"""The publisher's process: the publishing lane, and a socket on which others ask how far it is."""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
+from functools import partial
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs
+
+import uvicorn
+from django.db import close_old_connections
+
+from ostiary import exposition
+from ostiary.directory import workspace
+from ostiary.directory.connections import own_listeners
+from ostiary.gateway.plan import Node
+from ostiary.identity.fetching import Fetcher
+from ostiary.identity.sealing import KeyRing
+from ostiary.publishing import measures
+from ostiary.publishing.channel import Channel
+from ostiary.publishing.connections import Connections
+from ostiary.publishing.health import Health
+from ostiary.publishing.listeners import Listeners
+from ostiary.publishing.mirror import Saved
+from ostiary.publishing.names import Lookup, system_lookup
+from ostiary.publishing.publisher import Publisher
+from ostiary.publishing.trust import Apply, Trust
+from ostiary.publishing.upstream_tokens import UpstreamTokens
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which the part is ready though not everything was compared: a gateway or a database
+#: that is away must not stop the product.
+READY_SECONDS = 10.0
+#: Seconds that a confirmation waits at most.
+LONGEST_WAIT = 30.0
+#: Entries of a state at most: it is for people, and for readiness.
+MOST_SHOWN = 2000
+
+
+def serve(*, node: Node, keyring: KeyRing, sock: socket.socket, ready: Callable[[], None]) -> None:
+    """Run until SIGTERM. The socket is listening already; `ready` is called once."""
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(_serve(node, keyring, sock, ready))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+async def _serve(
+    node: Node, keyring: KeyRing, sock: socket.socket, ready: Callable[[], None]
+) -> None:
+    listeners = await asyncio.to_thread(Listeners, {(node.host, node.port), *own_listeners()})
+
+    launch = import_module("ostiary.gateway.launch")
+
+    def apply(certificates: Mapping[str, str]) -> Mapping[str, str]:
+        problems: Mapping[str, str] = launch.trust(node, dict(certificates))
+        return problems
+
+    publisher = make(node=node, keyring=keyring, listeners=listeners, apply=apply)
+    running = asyncio.create_task(publisher.run())
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Questions(publisher),
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    shown = await exposition.show(node.run, "publisher")
+    _measure(publisher)
+    telling = asyncio.create_task(_tell_ready(publisher, ready))
+    await asyncio.wait({running, serving}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await serving
+    shown.close()
+    telling.cancel()
+    running.cancel()
+    results = await asyncio.gather(running, return_exceptions=True)
+    await publisher.save()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+def make(
+    *,
+    node: Node,
+    keyring: KeyRing,
+    listeners: Listeners,
+    apply: Apply,
+    lookup: Lookup = system_lookup,
+) -> Publisher:
+    """A publisher for the gateway of this machine, put together."""
+
+    def connections(changed: Callable[[Collection[int]], None]) -> Connections:
+        def one_changed(connection: int) -> None:
+            changed((connection,))
+
+        return Connections(
+            keyring=keyring,
+            listeners=listeners,
+            trust=Trust(apply),
+            tokens=UpstreamTokens(
+                fetcher=Fetcher(), allowed=_allowed_hosts, clock=time.time, changed=one_changed
+            ),
+            health=Health(changed=one_changed),
+            changed=changed,
+            lookup=lookup,
+        )
+
+    return Publisher(
+        channel=Channel(node.run / "gateway.sock"),
+        connections=connections,
+        saved=Saved(node.run / "gateway"),
+    )
+
+
+def _allowed_hosts() -> Collection[str]:
+    close_old_connections()
+    return workspace.read().fetch_hosts
+
+
+async def _tell_ready(publisher: Publisher, ready: Callable[[], None]) -> None:
+    try:
+        await asyncio.wait_for(publisher.compared.wait(), timeout=READY_SECONDS)
+    except TimeoutError:
+        log.warning("not everything could be compared with the gateway yet; it is tried on")
+    ready()
+
+
+def _measure(publisher: Publisher) -> None:
+    measures.PUBLISHED.set_function(lambda: publisher.agenda.published)
+    measures.OBJECTS.set_function(lambda: publisher.objects)
+    measures.LOOKUPS_IN_PROGRESS.set_function(lambda: publisher.connections.names.in_flight)
+    for kind in measures.KINDS:
+        measures.SET_ASIDE.labels(kind).set_function(partial(_aside_of, publisher, kind))
+    for state in measures.STATES:
+        measures.SERVERS.labels(state).set_function(partial(_servers_in, publisher, state))
+
+
+def _aside_of(publisher: Publisher, kind: str) -> int:
+    return sum(each.kind == kind for each in publisher.aside.all())
+
+
+def _servers_in(publisher: Publisher, state: str) -> int:
+    return sum(server.state == state for server in publisher.connections.states())
+
+
+class Questions:
+    """`GET /alive`, `GET /state`, and `POST /confirm?sequence=N&seconds=S`."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        body: dict[str, Any]
+        match scope["method"], scope["path"]:
+            case "GET", "/alive":
+                status, body = 200, {"alive": True}
+            case "GET", "/state":
+                status, body = 200, self._state()
+            case "POST", "/confirm":
+                status, body = await self._confirm(query)
+            case _:
+                status, body = 404, {"message": "There is no such question."}
+        content = json.dumps(body).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _confirm(self, query: Mapping[str, list[str]]) -> tuple[int, dict[str, Any]]:
+        try:
+            sequence = int(query.get("sequence", ["0"])[0])
+            seconds = min(float(query.get("seconds", ["5"])[0]), LONGEST_WAIT)
+        except ValueError:
+            return 400, {"message": "sequence and seconds must be numbers."}
+        done = await self._publisher.confirm(sequence, seconds=seconds)
+        return 200 if done else 503, {
+            "published": self._publisher.agenda.published,
+            "set_aside": [asdict(each) for each in self._publisher.concerning(sequence)],
+        }
+
+    def _state(self) -> dict[str, Any]:
+        publisher = self._publisher
+        return {
+            "published": publisher.agenda.published,
+            "read": publisher.agenda.read,
+            "objects": publisher.objects,
+            "set_aside": [asdict(each) for each in publisher.aside.all()[:MOST_SHOWN]],
+            "servers": [asdict(each) for each in _worst_first(publisher)[:MOST_SHOWN]],
+            "tokens": [
+                {"connection": connection, "reason": reason}
+                for connection, reason in publisher.connections.tokens.items()
+            ][:MOST_SHOWN],
+            "troubles": publisher.troubles,
+        }
+
+
+def _worst_first(publisher: Publisher) -> list[Any]:
+    order = {"down": 0, "unresolved": 1, "stale": 2, "resolving": 3}
+    return sorted(
+        publisher.connections.states(), key=lambda s: (order.get(s.state, 4), s.connection)
+    )
