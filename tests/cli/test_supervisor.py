@@ -7,16 +7,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.cli.children import a_part, a_server, alive
+from tests.cli.children import a_part, a_server, a_working, alive, an_answering
 
 from ostiary.cli.failure import Failure
 from ostiary.cli.supervisor import Pace, Part, supervise
 
 QUICK = Pace(first_delay=0.05, longest_delay=0.2, start=10.0, stop=5.0)
+#: Hangs are noticed after so many seconds of the supervisor's ticks: 0.4.
+WATCHFUL = Pace(first_delay=0.05, longest_delay=0.2, start=60.0, stop=5.0, probe=0.1)
 
 
 class Stage:
@@ -171,6 +174,130 @@ def test_a_listening_socket_outlives_the_part_that_serves_it(tmp_path: Path) -> 
             assert await asyncio.to_thread(ask) != first
 
         play(tmp_path, server, scene=kill)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock
+
+
+def test_a_part_that_hangs_is_killed_and_started_again(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    pids: list[int] = []
+
+    async def freeze(stage: Stage) -> None:
+        await nothing(stage)
+        pids.append(stage.pid("a"))
+        os.kill(pids[0], signal.SIGSTOP)
+        await stage.until(lambda: stage.said.count("a ready") == 2)
+
+    stage = play(tmp_path, an_answering("a", tmp_path, listener), scene=freeze, pace=WATCHFUL)
+    assert stage.said == ["a ready", "ready", "a hangs, restarting", "a ready"]
+    assert wait_gone(*pids)
+
+
+def test_a_part_that_answers_late_is_no_part_that_hangs(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    # Three calls a second are asked, and two answered: some probes are missed.
+    pace = Pace(start=60.0, probe=0.3, misses=10)
+    answers: list[bytes] = []
+    part = an_answering("a", tmp_path, listener, delay=0.5)
+
+    async def watch(stage: Stage) -> None:
+        await nothing(stage)
+        assert part.probe is not None
+        answers.extend([await part.probe.ask() for _ in range(4)])
+
+    stage = play(tmp_path, part, scene=watch, pace=pace)
+    assert stage.said == ["a ready", "ready"]
+    assert len(set(answers)) == 1
+
+
+def test_a_supervisor_that_is_late_blames_nobody(tmp_path: Path, listener: socket.socket) -> None:
+    async def doze(stage: Stage) -> None:
+        await nothing(stage)
+        before = stage.pid("a")
+        # Far longer than the silence that means a hang, with the loop itself stopped.
+        time.sleep(10 * WATCHFUL.probe * WATCHFUL.misses)
+        await asyncio.sleep(2 * WATCHFUL.probe * WATCHFUL.misses)
+        assert stage.pid("a") == before
+
+    stage = play(tmp_path, an_answering("a", tmp_path, listener), scene=doze, pace=WATCHFUL)
+    assert stage.said == ["a ready", "ready"]
+
+
+def children(pid: int) -> set[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return {int(word) for word in text.split()}
+
+
+def test_a_worker_that_hangs_is_replaced_alone(tmp_path: Path, listener: socket.socket) -> None:
+    async def freeze(stage: Stage) -> None:
+        await nothing(stage)
+        parent = stage.pid("a")
+        await stage.until(lambda: len(children(parent)) == 2)
+        frozen, other = sorted(children(parent))
+        os.kill(frozen, signal.SIGSTOP)
+        await stage.until(lambda: frozen not in children(parent) and len(children(parent)) == 2)
+        assert other in children(parent)
+        assert stage.pid("a") == parent
+
+    stage = play(tmp_path, a_working("a", tmp_path, listener), scene=freeze, pace=WATCHFUL)
+    assert stage.said == ["a ready", "ready", "a has a worker that hangs, replacing it"]
+    # It was asked to end by the signal that is its own.
+    assert stage.written == ["a: quit"]
+
+
+def test_a_parent_that_dies_is_noticed_though_its_workers_live(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    pids: set[int] = set()
+
+    async def kill(stage: Stage) -> None:
+        await nothing(stage)
+        parent = stage.pid("a")
+        await stage.until(lambda: len(children(parent)) == 2)
+        pids.update(children(parent))
+        os.kill(parent, signal.SIGKILL)
+        await stage.until(lambda: stage.said.count("a ready") == 2)
+
+    stage = play(tmp_path, a_working("a", tmp_path, listener), scene=kill, pace=WATCHFUL)
+    assert stage.said == ["a ready", "ready", "a died (signal 9), restarting", "a ready"]
+    assert wait_gone(*pids)
+
+
+def test_a_parent_that_hangs_is_noticed_though_its_workers_answer(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    pids: set[int] = set()
+
+    async def freeze(stage: Stage) -> None:
+        await nothing(stage)
+        parent = stage.pid("a")
+        await stage.until(lambda: len(children(parent)) == 2)
+        pids.update({parent, *children(parent)})
+        os.kill(parent, signal.SIGSTOP)
+        await stage.until(lambda: stage.said.count("a ready") == 2)
+
+    stage = play(tmp_path, a_working("a", tmp_path, listener), scene=freeze, pace=WATCHFUL)
+    assert stage.said == ["a ready", "ready", "a hangs, restarting", "a ready"]
+    assert wait_gone(*pids)
+
+
+def test_who_does_not_end_on_its_own_signal_is_terminated(tmp_path: Path) -> None:
+    stubborn = replace(
+        a_part(
+            "a",
+            "trap '' QUIT; trap 'echo terminated; exit 0' TERM; notify;"
+            " while :; do sleep 0.05; done",
+        ),
+        stop_signal=signal.SIGQUIT,
+    )
+    stage = play(tmp_path, stubborn, scene=nothing, pace=Pace(stop=0.2, terminate=60))
+    assert stage.written == ["a: terminated"]
 
 
 def test_long_output_is_passed_on_under_the_part_s_name(tmp_path: Path) -> None:

@@ -33,13 +33,21 @@ CONFIRM_SECONDS = 5.0
 
 
 class Control:
-    """`POST /confirm?sequence=N`: waits until the gateway follows N. 200, or 503."""
+    """`POST /confirm?sequence=N`: waits until the gateway follows N. 200, or 503.
+
+    `GET /alive`: 200 at once, for the supervisor, which asks every second.
+    """
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
+            return
+        if scope["path"] == "/alive":
+            headers = [(b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
             return
         query = parse_qs(scope["query_string"].decode("latin-1"))
         sequence = int(query.get("sequence", ["0"])[0])

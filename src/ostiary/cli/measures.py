@@ -2,5 +2,10 @@
 
 from prometheus_client import Counter, Gauge
 
-RESTARTS = Counter("ostiary_part_restarts", "Times that a part ended by itself.", ("part",))
+RESTARTS = Counter(
+    "ostiary_part_restarts", "Times that a part was started anew, having died or hung.", ("part",)
+)
+HANGS = Counter(
+    "ostiary_part_hangs", "Times that a part or one of its workers hung and was killed.", ("part",)
+)
 READY = Gauge("ostiary_part_ready", "1 while a part runs and has said that it is ready.", ("part",))

@@ -1,6 +1,6 @@
 """Running parts: started in order, kept running, stopped together.
 
-Knows processes and their readiness; nothing of what a part does.
+Knows processes, their readiness and whether they answer; nothing of what a part does.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Any
 from ostiary import exposition
 from ostiary.cli import measures
 from ostiary.cli.failure import Failure
+from ostiary.cli.probes import Probe, Silent
 
 Say = Callable[[str], None]
 #: Passes on a line that a part printed: name of the part, line.
@@ -24,18 +25,27 @@ Write = Callable[[str, str], None]
 
 log = logging.getLogger(__name__)
 
+#: How a part ended that did not answer and was killed.
+HANGS = "hangs"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One process. It tells `READY=1` on the datagram socket in NOTIFY_SOCKET (sd_notify(3))."""
+    """One process. It tells `READY=1` on the datagram socket in NOTIFY_SOCKET (sd_notify(3)).
+
+    Or it does not know how to, and is ready with the first answer to its probe.
+    """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str]
     #: Sockets that it inherits under the same numbers.
     sockets: Sequence[socket.socket] = ()
-    #: Sent before any part is stopped, so that others can take what it leaves.
-    farewell: signal.Signals | None = None
+    #: What asks it to end what it has begun, and then itself.
+    stop_signal: signal.Signals = signal.SIGTERM
+    #: How it is asked whether it lives; without one, only its death is noticed.
+    probe: Probe | None = None
+    ready_by_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +58,15 @@ class Pace:
     healthy: float = 30.0
     start: float = 60.0
     stop: float = 10.0
+    #: For a part that ends on another signal than SIGTERM: to end on that after all.
+    terminate: float = 2.0
     #: Times that a part that was never ready is tried.
     tries: int = 5
+    #: A part hangs if it answers none of so many probes, one each `probe` seconds. Both together
+    #: are the time of silence: by the supervisor's own clock ticks, so that what makes the
+    #: supervisor late gives the parts more time too.
+    probe: float = 0.7
+    misses: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +86,13 @@ class _Keeper:
     write: Write
     pace: Pace
     once_ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _process: asyncio.subprocess.Process | None = None
-
-    def bid_farewell(self) -> None:
-        """Tell the part that all will be stopped, if it wants to know."""
-        if self.part.farewell is not None and self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(self.part.farewell)
 
     async def keep(self) -> None:
         """Run and run again; raises Failure for a part that never becomes ready."""
         delay, tries = self.pace.first_delay, 0
         measures.READY.labels(self.part.name).set(0)
         measures.RESTARTS.labels(self.part.name)
+        measures.HANGS.labels(self.part.name)
         while True:
             healthy_since = asyncio.get_running_loop().time() + self.pace.healthy
             async with self._running() as running:
@@ -93,8 +104,13 @@ class _Keeper:
                 delay = self.pace.first_delay
             measures.READY.labels(self.part.name).set(0)
             measures.RESTARTS.labels(self.part.name).inc()
-            self.say(f"{self.part.name} died ({how}), restarting")
-            log.info("part died", extra={"name_of_part": self.part.name, "how": how})
+            if how == HANGS:
+                measures.HANGS.labels(self.part.name).inc()
+                self.say(f"{self.part.name} hangs, restarting")
+                log.warning("part hangs", extra={"name_of_part": self.part.name})
+            else:
+                self.say(f"{self.part.name} died ({how}), restarting")
+                log.info("part died", extra={"name_of_part": self.part.name, "how": how})
             await asyncio.sleep(delay)
             delay = min(2 * delay, self.pace.longest_delay)
 
@@ -104,7 +120,7 @@ class _Keeper:
     async def _watch(self, running: _Running) -> str:
         """Wait for the end of the process; says how it ended."""
         exited = asyncio.ensure_future(running.process.wait())
-        if not await _either(running.ready.wait(), exited, within=self.pace.start):
+        if not await _either(self._ready(running), exited, within=self.pace.start):
             how = f"not ready after {self.pace.start:g} seconds"
             if not self.once_ready.is_set():
                 raise self._failed(how)
@@ -114,15 +130,85 @@ class _Keeper:
             self.say(f"{self.part.name} ready")
             log.info("part ready", extra={"name_of_part": self.part.name})
             self.once_ready.set()
-        return _ending(await exited)
+            await _either(exited, self._silence(running.process))
+        if not exited.done():
+            # It could not follow a request to end, and nor can what it started.
+            _kill_group(running.process.pid)
+            await exited
+            return HANGS
+        return _ending(exited.result())
+
+    async def _ready(self, running: _Running) -> None:
+        if not self.part.ready_by_probe:
+            await running.ready.wait()
+            return
+        while await self._ask() is None:  # noqa: ASYNC110 - another process has no event for it
+            await asyncio.sleep(0.05)
+        running.ready.set()
+
+    async def _ask(self) -> bytes | None:
+        """What the part answers; nothing if it does not."""
+        assert self.part.probe is not None  # noqa: S101 - asked for by the callers
+        with contextlib.suppress(Silent, TimeoutError):
+            async with asyncio.timeout(self.pace.probe * self.pace.misses):
+                return await self.part.probe.ask()
+        return None
+
+    async def _silence(self, process: asyncio.subprocess.Process) -> None:
+        """Wait until the part hangs. What hangs of its workers is killed at once."""
+        if self.part.probe is None:
+            await asyncio.Event().wait()
+            return
+        #: Oldest first. Two at a time: one may be in the hands of a worker that hangs. Not more: a
+        #: part that is only slow must not be left with ever more of them.
+        asked: list[asyncio.Task[bytes | None]] = []
+        killed: set[int] = set()
+        missed = 0
+        try:
+            while missed < self.pace.misses:
+                if len(asked) < 2:
+                    asked.append(asyncio.create_task(self._ask()))
+                await asyncio.sleep(self.pace.probe)
+                missed += 1
+                answers = [text for a in asked if a.done() and (text := a.result()) is not None]
+                asked = [a for a in asked if not a.done()]
+                if answers and not _is_stopped(process.pid):
+                    missed = 0
+                    found = self.part.probe.hung(answers[-1])
+                    hung = {pid for pid in found if _group(pid) == process.pid}
+                    if killed & hung:
+                        # Nobody saw that it ended: who should have done that hangs, too.
+                        return
+                    killed = hung
+                    for pid in hung:
+                        self._kill_worker(pid)
+        finally:
+            for each in asked:
+                each.cancel()
+
+    def _kill_worker(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        measures.HANGS.labels(self.part.name).inc()
+        self.say(f"{self.part.name} has a worker that hangs, replacing it")
+        log.warning("worker hangs", extra={"name_of_part": self.part.name, "pid": pid})
 
     @contextlib.asynccontextmanager
     async def _running(self) -> AsyncIterator[_Running]:
         path = notify_path(self.run, self.part.name)
-        with _notices(path) as ready:
-            process = self._process = await self._spawn(path)
-            assert process.stdout is not None  # noqa: S101 - asked for two lines above
-            output = asyncio.create_task(self._relay(process.stdout))
+        # Our own pipe: asyncio's `wait` would also wait for its end, which children of a part that
+        # died may hold open.
+        reading, writing = os.pipe()
+        with _notices(path) as ready, open(reading, "rb", buffering=0) as pipe:  # noqa: ASYNC230
+            try:
+                process = await self._spawn(path, writing)
+            finally:
+                os.close(writing)
+            stream = asyncio.StreamReader()
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(stream), pipe
+            )
+            output = asyncio.create_task(self._relay(stream))
             try:
                 yield _Running(process=process, ready=ready, output=output)
             finally:
@@ -130,14 +216,15 @@ class _Keeper:
                 # A grandchild that left the group may hold the pipe open.
                 await asyncio.wait({output}, timeout=1)
                 output.cancel()
+                transport.close()
 
-    async def _spawn(self, notify: Path) -> asyncio.subprocess.Process:
+    async def _spawn(self, notify: Path, output: int) -> asyncio.subprocess.Process:
         # The kernel sends SIGTERM should we vanish; a session of its own keeps the terminal's
         # Ctrl-C to us, who stop in order.
         return await asyncio.create_subprocess_exec(
             "setpriv", "--pdeathsig", "TERM", "--", *self.part.argv,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             env={**self.part.env, "NOTIFY_SOCKET": str(notify)},
             pass_fds=tuple(sock.fileno() for sock in self.part.sockets),
@@ -145,14 +232,11 @@ class _Keeper:
         )  # fmt: skip
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), timeout=self.pace.stop)
+        await _asked_to_end(process, self.part.stop_signal, within=self.pace.stop)
+        if self.part.stop_signal != signal.SIGTERM:
+            await _asked_to_end(process, signal.SIGTERM, within=self.pace.terminate)
         # Whoever is left in its group, the process itself or a child of its.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill_group(process.pid)
         await process.wait()
 
     async def _relay(self, stream: asyncio.StreamReader) -> None:
@@ -170,6 +254,37 @@ class _Keeper:
 
     def _write_line(self, line: bytes) -> None:
         self.write(self.part.name, line.decode(errors="replace"))
+
+
+async def _asked_to_end(
+    process: asyncio.subprocess.Process, number: signal.Signals, *, within: float
+) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), timeout=within)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _group(pid: int) -> int | None:
+    """The group of a process, also of one that waits to be reaped; nothing if there is none."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP holds the process, whose children may go on and answer for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+    except OSError:
+        return False
 
 
 def notify_path(run: Path, name: str) -> Path:
@@ -224,33 +339,32 @@ async def supervise(
     write: Write,
     stop: asyncio.Event,
     greeting: str = "",
+    when_ready: Callable[[], None] | None = None,
     pace: Pace | None = None,
 ) -> None:
     """Start `parts` in order, say `ready` and the greeting, and keep them until `stop`.
 
-    They are ended in reverse order.
+    They are ended in reverse order. `when_ready` is called before `ready` is said.
 
     `run` is a folder of mode 0700 for the notices. Raises Failure if a part cannot be started.
     """
     tasks: list[asyncio.Task[None]] = []
-    keepers: list[_Keeper] = []
     try:
         for part in parts:
             keeper = _Keeper(part=part, run=run, say=say, write=write, pace=pace or Pace())
-            keepers.append(keeper)
             tasks.append(asyncio.create_task(keeper.keep()))
             await _either(keeper.once_ready.wait(), stop.wait(), *tasks)
             _raise_failure(tasks)
             if stop.is_set():
                 return
+        if when_ready is not None:
+            when_ready()
         say("ready")
         if greeting:
             say(greeting)
         await _either(stop.wait(), *tasks)
         _raise_failure(tasks)
     finally:
-        for keeper in keepers:
-            keeper.bid_farewell()
         for task in reversed(tasks):
             task.cancel()
             await asyncio.wait({task})
@@ -262,27 +376,75 @@ def _raise_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
             task.result()
 
 
-def run(parts: Sequence[Part], *, folder: Path, say: Say, write: Write, greeting: str = "") -> None:
+def run(
+    parts: Sequence[Part],
+    *,
+    folder: Path,
+    say: Say,
+    write: Write,
+    greeting: str = "",
+    when_ready: Callable[[], None] | None = None,
+) -> bool:
     """Supervise until SIGINT or SIGTERM; SIGHUP, a closed terminal, changes nothing.
 
-    `say` is told what becomes of the parts, `write` every line that they print.
+    `say` is told what becomes of the parts, `write` every line that they print. Whether it was
+    SIGUSR2 that ended them: then all is to be started anew.
     """
-    asyncio.run(_until_signalled(parts, folder=folder, say=say, write=write, greeting=greeting))
+    return asyncio.run(
+        _until_signalled(
+            parts,
+            folder=folder,
+            say=say,
+            write=write,
+            greeting=greeting,
+            when_ready=when_ready,
+        )
+    )
 
 
 async def _until_signalled(
-    parts: Sequence[Part], *, folder: Path, say: Say, write: Write, greeting: str
-) -> None:
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    parts: Sequence[Part],
+    *,
+    folder: Path,
+    say: Say,
+    write: Write,
+    greeting: str,
+    when_ready: Callable[[], None] | None,
+) -> bool:
+    loop, stop, again = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def end() -> None:
+        again.clear()
+        stop.set()
+
+    def start_anew() -> None:
+        # Not if it is ending already; and a request to end that comes later wins.
+        if not stop.is_set():
+            again.set()
+            stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, _ignore)
+    loop.add_signal_handler(signal.SIGUSR2, start_anew)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
     exposition.forget(folder)
     shown = await exposition.show(folder, "supervisor")
     try:
-        await supervise(parts, run=folder, say=say, write=write, stop=stop, greeting=greeting)
+        await supervise(
+            parts,
+            run=folder,
+            say=say,
+            write=write,
+            stop=stop,
+            greeting=greeting,
+            when_ready=when_ready,
+        )
     finally:
+        # Until the new code can take it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         shown.close()
+    return again.is_set()
 
 
 def _ignore() -> None:

@@ -249,7 +249,10 @@ class Control:
         if scope["type"] != "http":
             return
         query = {k: v[0] for k, v in parse_qs(scope["query_string"].decode("latin-1")).items()}
-        if scope["path"] == "/recipes":
+        if scope["path"] == "/alive":
+            # For the supervisor, which asks every second.
+            await _send(send, 200, {})
+        elif scope["path"] == "/recipes":
             await _send(
                 send, 200,
                 {"recipes": self._folder.recipes(), "errors": self._folder.errors()},
