@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ostiary import logs
 from ostiary import settings as environment
-from ostiary.cli import addresses, folder, opening
+from ostiary.cli import addresses, folder, gateway_lock, opening
 from ostiary.cli.failure import Failure
 from ostiary.settings import Settings
 
@@ -61,8 +61,10 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
     opening.set_up_django()
     with opening.sentences():
         if gateway:
-            _check_haproxy()
+            _check_nginx()
+            gateway_lock.check(settings.database)
         _check_keys(settings)
+        _check_release()
         _migrate()
         _ensure()
         if _anybody():
@@ -70,11 +72,11 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
         return _make_demo(settings, demo_port) if demo_port else _hint(settings)
 
 
-def _check_haproxy() -> None:
+def _check_nginx() -> None:
     from ostiary.gateway import launch
 
     try:
-        launch.find_haproxy()
+        launch.check()
     except launch.LaunchError as error:
         raise Failure(str(error)) from error
 
@@ -92,6 +94,28 @@ def _check_keys(settings: Settings) -> None:
             " it from backup, or copy it from another machine of this workspace."
         )
     KeyRing.load_or_create(ring)
+
+
+def _check_release() -> None:
+    """Raise Failure if a newer release has used the database: we would write what it cannot read."""
+    from django.apps import apps
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
+
+    loader = MigrationLoader(connection)
+    known = set(loader.disk_migrations)
+    for migration in loader.disk_migrations.values():
+        known.update(migration.replaces)
+    ours = {each.label for each in apps.get_app_configs() if each.name.startswith("ostiary.")}
+    applied = loader.applied_migrations or {}
+    unknown = sorted(
+        f"{app}.{name}" for app, name in applied if app in ours and (app, name) not in known
+    )
+    if unknown:
+        raise Failure(
+            f"A newer Ostiary has used this database (it has {unknown[-1]}, which this release does"
+            " not know); start that release or a newer one, or restore the backup from before."
+        )
 
 
 def _migrate() -> None:
