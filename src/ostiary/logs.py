@@ -48,6 +48,10 @@ _NGINX = re.compile(
 )
 
 
+#: nginx repeats requests as they came; whatever stands in a query may be somebody's secret.
+_QUERY = re.compile(r"\?\S+")
+
+
 def redacted(text: str) -> str:
     """A text without what looks like a secret."""
     return _SECRETS.sub("***", text)
@@ -111,6 +115,8 @@ def relayed(part: str, line: str, form: str) -> str:
     In the form `json`, events of the part itself are passed as they are. Everything else (nginx, a
     recipe that prints) becomes an event.
     """
+    if part == "gateway":
+        line = _QUERY.sub("?***", line)
     if form != "json":
         return f"{part}: {redacted(line)}"
     if line.startswith("{") and _is_event_of(part, line):

@@ -18,7 +18,9 @@ from tests.stage import Stage, Upstream, ask, raw, running, wait_for
 from ostiary import logs
 
 #: Lines of the supervisor for people, on standard output.
-FOR_PEOPLE = re.compile(r"[a-z]+ ready|ready|[a-z]+ died \(.*\), restarting|Nobody can sign in.*")
+FOR_PEOPLE = re.compile(
+    r"[a-z]+ ready|ready|[a-z]+ (died \(.*\)|hangs), restarting|Nobody can sign in.*"
+)
 CANARY = "canary-in-a-body-that-nobody-may-log"
 
 RECIPE = '''
@@ -226,9 +228,46 @@ def test_a_recipe_cannot_speak_for_another_part() -> None:
     assert logs.relayed("recipes", own, "json") == own
 
 
-def test_haproxys_levels_are_kept() -> None:
-    told = json.loads(logs.relayed("gateway", "[WARNING]  (12) : Server up_1/s1 is DOWN", "json"))
-    assert (told["level"], told["event"]) == ("warning", "Server up_1/s1 is DOWN")
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        (
+            "2026/11/28 01:18:27 [error] 123#124: *5 connect() failed (111: Connection refused)",
+            {
+                "time": "2026-11-28T01:18:27.000Z",
+                "level": "error",
+                "event": "connect() failed (111: Connection refused)",
+                "pid": 123,
+                "connection": 5,
+            },
+        ),
+        (
+            "2026/11/28 01:18:27 [notice] 123#123: signal 3 (SIGQUIT) received",
+            {"level": "info", "event": "signal 3 (SIGQUIT) received", "pid": 123},
+        ),
+        (
+            '2026/11/28 01:18:27 [warn] 1#1: *2 x, request: "GET /a?key=s3cret HTTP/1.1", host: "b"',
+            {"level": "warning", "event": 'x, request: "GET /a?*** HTTP/1.1", host: "b"'},
+        ),
+        (
+            "nginx: [emerg] invalid port in 7",
+            {"level": "critical", "event": "invalid port in 7"},
+        ),
+    ],
+    ids=["of a connection", "of the process", "with a query", "before its log is open"],
+)  # fmt: skip
+def test_nginxs_lines_become_events(line: str, fields: dict[str, Any]) -> None:
+    event = json.loads(logs.relayed("gateway", line, "json"))
+    assert {name: event[name] for name in fields} == fields
+    assert (event["part"], event["logger"]) == ("gateway", "nginx")
+
+
+def test_what_is_no_line_of_nginxs_log_is_passed_on() -> None:
+    event = json.loads(logs.relayed("gateway", "2026/99/99 anything [error]", "json"))
+    assert (event["level"], event["event"]) == ("info", "2026/99/99 anything [error]")
+    assert logs.relayed("gateway", "GET /a?key=s3cret HTTP/1.1", "text") == (
+        "gateway: GET /a?*** HTTP/1.1"
+    )
 
 
 def test_a_part_that_ends_by_an_error_says_so_in_one_line(tmp_path: Path) -> None:
