@@ -96,7 +96,7 @@ def test_sockets_find_room_where_the_path_of_the_data_folder_is_long(tmp_path: P
     settings = a_setting(tmp_path / ("x" * 90))
     folder.make(settings)
     try:
-        folder.unix_socket(settings.run / "haproxy.sock.4194304.tmp").close()
+        folder.unix_socket(settings.run / "recipes-control.sock").close()
         assert mode(settings.run) == 0o700
         assert a_setting(tmp_path / ("y" * 90)).run != settings.run
     finally:
@@ -129,10 +129,70 @@ def test_a_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
             folder.tcp_socket(("127.0.0.1", port), "--here")
 
 
-def test_port_0_becomes_a_port_that_is_free() -> None:
-    host, port = folder.free_bind(("127.0.0.1", 0), "--here")
-    with folder.tcp_socket((host, port), "--here") as sock:
-        assert sock.getsockname() == ("127.0.0.1", port)
+def test_a_socket_that_was_handed_down_is_taken_as_it_is() -> None:
+    with folder.tcp_socket(("127.0.0.1", 0), "--here") as sock:
+        os.set_inheritable(sock.fileno(), True)
+        adopted = folder.adopted_socket("gateway", os.dup(sock.fileno()))
+        with adopted:
+            assert adopted.getsockname() == sock.getsockname()
+            assert not adopted.get_inheritable()
+            assert not os.get_blocking(adopted.fileno())
+
+
+def a_pipe() -> int:
+    reading, writing = os.pipe()
+    os.close(writing)
+    return reading
+
+
+def a_unix_socket() -> int:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind("")
+    sock.listen()
+    return sock.detach()
+
+
+def a_socket_that_does_not_listen() -> int:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    return sock.detach()
+
+
+@pytest.mark.parametrize(
+    "make", [a_pipe, a_unix_socket, a_socket_that_does_not_listen, lambda: 1_000_000]
+)
+def test_what_is_no_listening_tcp_socket_is_refused(make: Callable[[], int]) -> None:
+    number = make()
+    with pytest.raises(Failure, match=r"^The socket gateway .* is no listening TCP socket; use"):
+        folder.adopted_socket("gateway", number)
+    with contextlib.suppress(OSError):
+        os.close(number)
+
+
+def test_the_holder_of_the_lock_is_known_without_taking_it(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path)
+    assert folder.holder(settings) is None
+    with folder.claimed(settings):
+        assert folder.holder(settings) == os.getpid()
+    # The file still names us.
+    assert folder.holder(settings) is None
+
+
+def test_a_lock_that_was_held_before_stays_held(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path)
+    with folder.claimed(settings) as lock:
+        held = os.dup(lock)
+        os.set_inheritable(held, True)
+        with folder.claimed(settings, held=held) as again:
+            assert again == held
+            assert not os.get_inheritable(again)
+
+
+def test_a_descriptor_of_another_file_is_no_lock(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path)
+    with folder.claimed(settings, held=a_pipe()), pytest.raises(Failure, match="is running"):
+        with folder.claimed(settings, held=a_pipe()):
+            raise AssertionError("claimed twice")
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7"])

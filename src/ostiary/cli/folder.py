@@ -22,13 +22,39 @@ from ostiary.settings import Bind, Settings
 LARGEST_CHECKED_DATABASE = 256 * 1024 * 1024
 #: What ends with the process before us lets its ports go within this time.
 PORT_PATIENCE_SECONDS = 1.5
+#: Callers who wait at a port while nobody takes them; the system's own bound may be lower.
+BACKLOG = 4096
+LOCK = "lock"
 
 
 @contextlib.contextmanager
-def claimed(settings: Settings) -> Iterator[None]:
-    """Make the data folder and hold its lock; raises Failure with what is in the way."""
+def claimed(settings: Settings, *, held: int | None = None) -> Iterator[int]:
+    """Make the data folder and hold its lock, whose file descriptor this gives.
+
+    `held` is the descriptor of a lock that this process held already before it executed itself
+    anew. The file tells the process id. Raises Failure with what is in the way.
+    """
     make(settings)
-    lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = _lock(settings, held)
+    try:
+        yield lock
+    finally:
+        if settings.run.parent != settings.data:
+            # A folder for temporary files is not where sockets and the gateway's files stay.
+            shutil.rmtree(settings.run, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(settings: Settings, held: int | None) -> int:
+    path = settings.data / LOCK
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if held is not None:
+        if _same_file(held, lock):
+            os.close(lock)
+            lock = held
+            os.set_inheritable(lock, False)
+        else:
+            os.close(held)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -37,13 +63,37 @@ def claimed(settings: Settings) -> Iterator[None]:
             f"Another Ostiary is running with the data folder {settings.data}; stop it, or name"
             " another folder with --data."
         ) from error
+    with contextlib.suppress(OSError):
+        # Without it `ostiary restart` alone does not work: a full disk is no reason not to start.
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+    return lock
+
+
+def _same_file(one: int, other: int) -> bool:
     try:
-        yield
-    finally:
-        if settings.run.parent != settings.data:
-            # A folder for temporary files is not where sockets and the gateway's files stay.
-            shutil.rmtree(settings.run, ignore_errors=True)
-        os.close(lock)
+        return os.path.samestat(os.fstat(one), os.fstat(other))
+    except OSError:
+        return False
+
+
+def holder(settings: Settings) -> int | None:
+    """The process that holds the data folder's lock; nothing if none does.
+
+    Asked without taking the lock, which another process may want at this moment.
+    """
+    path = settings.data / LOCK
+    try:
+        pid = int(path.read_text())
+        ours = path.stat()
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except (OSError, ValueError):
+        return None
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            if os.path.samestat(descriptor.stat(), ours):
+                return pid
+    return None
 
 
 def make(settings: Settings) -> None:
@@ -92,9 +142,14 @@ def check_database(path: Path) -> None:
 
 
 def unix_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-    """A Unix socket at `path`, in place of whatever a process before us left there."""
+    """A Unix socket at `path`, in place of whatever a process before us left there.
+
+    Non-blocking: nginx leaves an inherited socket as it is, and two workers that are woken for one
+    call must not wait for another.
+    """
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, kind)
+    sock.setblocking(False)
     sock.bind(str(path))
     path.chmod(0o600)
     if kind == socket.SOCK_STREAM:
@@ -102,14 +157,31 @@ def unix_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> soc
     return sock
 
 
-def free_bind(bind: Bind, option: str) -> Bind:
-    """The same address, found free, with a port of the system's choice in place of 0."""
-    with tcp_socket(bind, option) as sock:
-        return bind[0], int(sock.getsockname()[1])
+def adopted_socket(name: str, number: int) -> socket.socket:
+    """A listening TCP socket that was handed down; raises Failure if it is none."""
+    refused = Failure(
+        f"The socket {name} that was handed down is no listening TCP socket; use ListenStream= with"
+        " an address and a port."
+    )
+    try:
+        sock = socket.socket(fileno=number)
+    except OSError as error:
+        raise refused from error
+    if (
+        sock.family not in {socket.AF_INET, socket.AF_INET6}
+        or sock.type != socket.SOCK_STREAM
+        or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    ):
+        sock.close()
+        raise refused
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    sock.listen(BACKLOG)
+    return sock
 
 
 def tcp_socket(bind: Bind, option: str) -> socket.socket:
-    """A listening TCP socket; raises Failure that names the option to change."""
+    """A listening TCP socket, non-blocking; raises Failure that names the option to change."""
     host, port = bind
     try:
         family, kind, _, _, address = socket.getaddrinfo(
@@ -118,18 +190,27 @@ def tcp_socket(bind: Bind, option: str) -> socket.socket:
     except OSError as error:
         raise Failure(f"{host} is no address of this machine; correct {option}.") from error
     sock = socket.socket(family, kind)
+    sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     give_up = time.monotonic() + PORT_PATIENCE_SECONDS
     while True:
         try:
             sock.bind(address)
-            sock.listen(1024)
+            sock.listen(BACKLOG)
             return sock
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > give_up:
                 sock.close()
                 raise _unbindable(bind, option, error) from error
         time.sleep(0.05)
+
+
+def addresses_of(host: str) -> frozenset[str]:
+    """The addresses of a name of this machine; none if it is not known."""
+    try:
+        return frozenset(str(found[4][0]) for found in socket.getaddrinfo(host, None))
+    except OSError:
+        return frozenset()
 
 
 def _unbindable(bind: Bind, option: str, error: OSError) -> Failure:

@@ -29,6 +29,12 @@ def run_role(arguments: argparse.Namespace, settings: Settings) -> None:
     running.run(arguments.command, settings, demo=getattr(arguments, "demo", False))
 
 
+def restart(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import restarting
+
+    restarting.run(settings)
+
+
 def create_token(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli import accounts
 
@@ -100,10 +106,11 @@ def parser() -> Parser:
     up.add_argument("--demo", action="store_true", help="on the first start, set up a demo")
     role = _command(commands, "control", run_role, "run console and management API alone")
     _control_options(role)
-    role = _command(commands, "gateway", run_role, "run a gateway alone (HAProxy and authority)")
+    role = _command(commands, "gateway", run_role, "run a gateway alone (nginx and authority)")
     _gateway_options(role)
     role = _command(commands, "recipes", run_role, "run the recipe runner alone")
     _recipes_options(role)
+    _command(commands, "restart", restart, "restart what runs, without refusing a call")
     _account_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ostiary import logs, tracing
 from ostiary import settings as environment
-from ostiary.cli import opening, supervisor
+from ostiary.cli import gateway_lock, opening, supervisor
 from ostiary.cli.failure import Failure
 from ostiary.settings import Settings
 
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def inherited(name: str) -> socket.socket:
     """The socket that the supervisor handed down as `name`."""
-    number = environment.inherited(name)
-    if number is None:
-        raise Failure(f"The socket {name} was not handed down; parts are started by `ostiary up`.")
-    return socket.socket(fileno=number)
+    return socket.socket(fileno=_number(name))
 
 
 def ready_on(settings: Settings, name: str) -> Callable[[], None]:
@@ -34,6 +31,14 @@ def ready_on(settings: Settings, name: str) -> Callable[[], None]:
             sock.sendto(b"READY=1", str(supervisor.notify_path(settings.run, name)))
 
     return ready
+
+
+def _number(name: str) -> int:
+    """The number of the socket that the supervisor handed down as `name`, for another program."""
+    number = environment.inherited(name)
+    if number is None:
+        raise Failure(f"The socket {name} was not handed down; parts are started by `ostiary up`.")
+    return number
 
 
 def _keyring(settings: Settings) -> "KeyRing":
@@ -52,6 +57,10 @@ def _node(settings: Settings) -> "Node":
         port=port,
         certificate=settings.certificate,
         log_rate=settings.log_rate,
+        workers=settings.gateway_workers,
+        lease_megabytes=settings.lease_megabytes,
+        upcalls_per_address=settings.upcalls_per_address,
+        connections_per_address=settings.connections_per_address,
     )
 
 
@@ -59,37 +68,53 @@ def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
     opening.set_up_django()
     from ostiary.authority.service import serve
 
-    serve(
-        node=_node(settings),
-        database=settings.database,
-        keyring=_keyring(settings),
-        upcall=inherited("upcall"),
-        control=inherited("authority"),
-        oauth=inherited("oauth"),
-        key_set_seconds=settings.key_set_seconds,
-        ready=ready,
-    )
+    with gateway_lock.held(settings.database):
+        serve(
+            node=_node(settings),
+            database=settings.database,
+            keyring=_keyring(settings),
+            upcall=inherited("upcall"),
+            control=inherited("authority"),
+            oauth=inherited("oauth"),
+            key_set_seconds=settings.key_set_seconds,
+            ceilings=settings.ceilings,
+            ready=ready,
+        )
 
 
 def run_gateway(settings: Settings, _: Callable[[], None]) -> None:
-    """Render what is published now and become HAProxy, which says itself when it is ready."""
-    opening.set_up_django()
+    """Write nginx's files and become it. Without the directory, which may not be there to ask."""
     from ostiary.gateway import launch
+    from ostiary.identity.sealing import SealingError
 
-    with opening.sentences():
-        try:
-            argv = launch.prepare(_node(settings), _keyring(settings))
-        except launch.LaunchError as error:
-            raise Failure(str(error)) from error
-    # Not our environment: it may hold the database's password.
-    notify = supervisor.notify_path(settings.run, "gateway")
-    os.execve(argv[0], argv, {"PATH": os.defpath, "NOTIFY_SOCKET": str(notify)})  # noqa: S606
+    sockets = _number("gateway"), _number("gateway_control")
+    try:
+        argv, env = launch.prepare(
+            _node(settings), issue_key=_keyring(settings).issue_key, sockets=sockets
+        )
+    except (launch.LaunchError, SealingError) as error:
+        raise Failure(f"{str(error).rstrip('.')}.") from error
+    # Not our environment, which may hold the database's password. nginx logs in its time zone.
+    os.execve(argv[0], argv, {"TZ": "UTC", **env})  # noqa: S606
+
+
+def run_publisher(settings: Settings, ready: Callable[[], None]) -> None:
+    opening.set_up_django()
+    service = import_module("ostiary.publishing.service")
+    service.serve(
+        node=_node(settings),
+        keyring=_keyring(settings),
+        sock=inherited("publisher"),
+        ready=ready,
+    )
 
 
 def run_collector(settings: Settings, ready: Callable[[], None]) -> None:
     opening.set_up_django()
     service = import_module("ostiary.collector.service")
-    service.serve(node=_node(settings), log=inherited("log"), ready=ready)
+    service.serve(
+        node=_node(settings), log=inherited("log"), counts=inherited("counts"), ready=ready
+    )
 
 
 def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
@@ -107,13 +132,14 @@ def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
 def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     opening.set_up_django()
     from ostiary.authority.client import SocketConfirmer
-    from ostiary.cli.serving import serve
+    from ostiary.cli.serving import Alive, serve
     from ostiary.directory import enforcement
     from ostiary.webhooks import service as webhooks
 
     enforcement.install(SocketConfirmer(settings.run / "authority.sock"))
     with webhooks.sending():
-        serve("ostiary.console.asgi:application", sock=inherited("control"), ready=ready)
+        application = import_module("ostiary.console.asgi").application
+        serve(Alive(application), sock=inherited("control"), ready=ready)
 
 
 def run_demo(_: Settings, ready: Callable[[], None]) -> None:
@@ -130,6 +156,7 @@ PARTS: dict[str, Callable[[Settings, Callable[[], None]], None]] = {
     "control": run_control,
     "gateway": run_gateway,
     "collector": run_collector,
+    "publisher": run_publisher,
 }
 
 

@@ -1,4 +1,4 @@
-"""Which parts make a role, with the sockets each one inherits."""
+"""Which parts make a role, with the sockets each one inherits and how it is asked whether it lives."""
 
 import signal
 import socket
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from ostiary import settings as environment
 from ostiary.cli import folder
+from ostiary.cli.failure import Failure
+from ostiary.cli.probes import Http, Line, Probe, Workers, at_path, at_port
 from ostiary.cli.supervisor import Part
-from ostiary.settings import INHERITED_PREFIX, Settings, bind_text
+from ostiary.settings import INHERITED_PREFIX, Bind, Settings, bind_text
 
-#: In the order of their starts. The collector is last, so that on the way down it can take the
-#: last counts while the gateway still has them; log lines wait in the gateway until it comes.
+#: In the order of their starts; they are stopped the other way round. So the collector is there
+#: before the gateway, and still there when the gateway hands over its last counts.
 ROLES: Mapping[str, tuple[str, ...]] = {
-    "up": ("authority", "recipes", "control", "gateway", "collector"),
+    "up": ("authority", "collector", "recipes", "control", "gateway", "publisher"),
     "control": ("control",),
-    "gateway": ("authority", "gateway", "collector"),
+    "gateway": ("authority", "collector", "gateway", "publisher"),
     "recipes": ("recipes",),
 }
 
@@ -27,69 +29,128 @@ class Roll:
 
     settings: Settings
     parts: tuple[Part, ...]
+    #: The sockets that callers from outside wait at: name → socket. Who keeps them open over a
+    #: restart refuses nobody.
+    doors: Mapping[str, socket.socket]
 
 
-def _stream(name: str) -> Callable[[Settings], socket.socket]:
-    return lambda settings: folder.unix_socket(settings.run / name)
+#: Sockets that were handed down to us, by their names; who takes one takes it out.
+Inherited = dict[str, int]
+Make = Callable[[Settings, Inherited], socket.socket]
 
 
-def _control(settings: Settings) -> socket.socket:
-    return folder.tcp_socket(settings.control_bind, "--control-bind")
+def _stream(name: str) -> Make:
+    return lambda settings, _: folder.unix_socket(settings.run / name)
+
+
+def _door(name: str, bind: Callable[[Settings], Bind]) -> Make:
+    def make(settings: Settings, inherited: Inherited) -> socket.socket:
+        number = inherited.pop(name, None)
+        if number is not None:
+            return folder.adopted_socket(name, number)
+        return folder.tcp_socket(bind(settings), f"--{name}-bind")
+
+    return make
 
 
 #: Part → name of an inherited socket → how it is made.
-SOCKETS: Mapping[str, Mapping[str, Callable[[Settings], socket.socket]]] = {
+SOCKETS: Mapping[str, Mapping[str, Make]] = {
     "authority": {
         "upcall": _stream("upcall.sock"),
         "authority": _stream("authority.sock"),
         "oauth": _stream("oauth.sock"),
     },
+    "collector": {"log": _stream("log.sock"), "counts": _stream("counts.sock")},
     "recipes": {
         "recipes": _stream("recipes.sock"),
         "recipes_control": _stream("recipes-control.sock"),
     },
-    "control": {"control": _control},
-    "collector": {"log": _stream("log.sock")},
+    "control": {"control": _door("control", lambda settings: settings.control_bind)},
+    "gateway": {
+        "gateway": _door("gateway", lambda settings: settings.gateway_bind),
+        "gateway_control": _stream("gateway.sock"),
+    },
+    "publisher": {"publisher": _stream("publisher.sock")},
+}
+
+DOORS = ("gateway", "control", "demo")
+
+#: Part → how it is asked whether it lives. The demo's upstream stands for somebody else's server.
+PROBES: Mapping[str, Callable[[Settings], Probe]] = {
+    "authority": lambda settings: Http(connect=at_path(settings.run / "authority.sock")),
+    "collector": lambda settings: Line(connect=at_path(settings.run / "counts.sock")),
+    "recipes": lambda settings: Http(connect=at_path(settings.run / "recipes-control.sock")),
+    "control": lambda settings: Http(connect=at_port(*settings.control_bind)),
+    "gateway": lambda settings: Workers(
+        http=Http(connect=at_path(settings.run / "gateway.sock")),
+    ),
+    "publisher": lambda settings: Http(connect=at_path(settings.run / "publisher.sock")),
 }
 
 
-def call(role: str, settings: Settings, *, demo: socket.socket | None = None) -> Roll:
-    """Bind every socket of the role's parts; raises Failure, with nothing started."""
-    names = list(ROLES[role])
+def call(
+    role: str,
+    settings: Settings,
+    *,
+    demo: socket.socket | None = None,
+    inherited: Mapping[str, int] | None = None,
+) -> Roll:
+    """Bind every socket of the role's parts; raises Failure, with nothing started.
+
+    `inherited` are listening TCP sockets that are open already, taken in place of new ones.
+    """
+    names, left = list(ROLES[role]), dict(inherited or {})
     opened = {
-        name: {key: make(settings) for key, make in SOCKETS.get(name, {}).items()} for name in names
+        name: {key: make(settings, left) for key, make in SOCKETS.get(name, {}).items()}
+        for name in names
     }
+    if left:
+        raise Failure(
+            f"`ostiary {role}` has no use for the socket {min(left)} that was handed down; remove"
+            " its socket unit."
+        )
     if demo is not None:
         names.insert(0, "demo")
         opened["demo"] = {"demo": demo}
-    settings = _with_ports(settings, names, opened)
+    sockets = {key: sock for made in opened.values() for key, sock in made.items()}
+    settings = _with_ports(settings, sockets)
     return Roll(
-        settings=settings, parts=tuple(_part(name, settings, opened[name]) for name in names)
+        settings=settings,
+        parts=tuple(_part(name, settings, opened[name]) for name in names),
+        doors={key: sockets[key] for key in DOORS if key in sockets},
     )
 
 
-def _with_ports(
-    settings: Settings, names: list[str], opened: Mapping[str, Mapping[str, socket.socket]]
-) -> Settings:
-    """Put the ports that the system chose in place of 0; HAProxy's, which binds itself, too."""
+def _with_ports(settings: Settings, sockets: Mapping[str, socket.socket]) -> Settings:
+    """Put the addresses in place where the sockets really listen."""
     control, gateway = settings.control_bind, settings.gateway_bind
-    if "control" in names:
-        control = control[0], opened["control"]["control"].getsockname()[1]
-    if "gateway" in names:
-        gateway = folder.free_bind(gateway, "--gateway-bind")
+    if "control" in sockets:
+        control = _address(control, sockets["control"])
+    if "gateway" in sockets:
+        gateway = _address(gateway, sockets["gateway"])
     return environment.adopt(
         OSTIARY_CONTROL_BIND=bind_text(control), OSTIARY_GATEWAY_BIND=bind_text(gateway)
     )
 
 
+def _address(bind: Bind, sock: socket.socket) -> Bind:
+    host, port = sock.getsockname()[:2]
+    # The name of that address is what people know it by.
+    return (bind[0] if host in folder.addresses_of(bind[0]) else host), port
+
+
 def _part(name: str, settings: Settings, sockets: Mapping[str, socket.socket]) -> Part:
     numbers = {INHERITED_PREFIX + key.upper(): str(s.fileno()) for key, s in sockets.items()}
+    probe = PROBES.get(name)
     return Part(
         name=name,
         # -P: what lies in the folder we were started from is not imported.
         argv=(sys.executable, "-P", "-m", "ostiary.cli.part", name),
         env=environment.environment(**numbers),
         sockets=tuple(sockets.values()),
-        # The collector has the gateway take no more calls, and counts the last ones.
-        farewell=signal.SIGUSR1 if name == "collector" else None,
+        # nginx ends what it has begun on SIGQUIT, and cuts it off on SIGTERM.
+        stop_signal=signal.SIGQUIT if name == "gateway" else signal.SIGTERM,
+        probe=None if probe is None else probe(settings),
+        # nginx does not speak sd_notify.
+        ready_by_probe=name == "gateway",
     )

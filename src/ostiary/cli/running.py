@@ -1,43 +1,128 @@
 """`ostiary up` and the roles of it for several machines, from claim to clean stop."""
 
+import contextlib
 import os
+import resource
+import signal
 import socket
 import sys
-from typing import TextIO
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn, TextIO
 
 from ostiary import logs
 from ostiary import settings as environment
-from ostiary.cli import addresses, folder, parts, preparation, supervisor
-from ostiary.settings import Settings
+from ostiary.cli import addresses, folder, parts, preparation, status, supervisor
+from ostiary.cli.failure import Failure
+from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
+
+#: Name of the data folder's lock among what is handed down over a restart.
+LOCK = "lock"
 
 
 def run(role: str, settings: Settings, *, demo: bool = False) -> None:
-    """Run a role's parts in the foreground until SIGINT or SIGTERM; raises Failure."""
+    """Run a role's parts in the foreground until SIGINT or SIGTERM; raises Failure.
+
+    On SIGUSR2 the parts are stopped, and this process executes its command line anew, with the
+    lock and the listening TCP sockets it has: callers wait in the sockets' queues meanwhile.
+    """
+    # Until the supervisor takes it; it would end us.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     os.umask(0o077)
+    _raise_limit()
     form = settings.log_format or ("text" if sys.stderr.isatty() else "json")
     settings = environment.adopt(OSTIARY_LOG_FORMAT=form)
     logs.set_up("supervisor", form)
-    with folder.claimed(settings):
-        upstream = demo_socket(settings) if demo or preparation.has_demo(settings) else None
-        roll = parts.call(role, settings, demo=upstream)
-        shown = preparation.run(
-            gateway="gateway" in parts.ROLES[role],
-            demo_port=upstream.getsockname()[1] if demo and upstream is not None else None,
-        )
-        addresses.write(roll.settings)
-        # A directory that was in use already did not become a demo.
-        wanted = [p for p in roll.parts if p.name != "demo" or preparation.has_demo(settings)]
-        supervisor.run(
-            wanted,
-            folder=settings.run,
-            say=print_line,
-            write=lambda part, line: print_error(logs.relayed(part, line, form)),
-            greeting=shown,
-        )
+    try:
+        inherited = environment.take_inherited()
+    except SettingsError as error:
+        raise Failure(str(error)) from error
+    with folder.claimed(settings, held=inherited.pop(LOCK, None)) as lock:
+        start = status.begin(settings)
+        with _failure_written(settings, start):
+            roll, again = _run_parts(role, settings, start, inherited, form=form, demo=demo)
+            if again:
+                _start_anew(lock, roll.doors)
 
 
-def demo_socket(settings: Settings) -> socket.socket:
-    """The demo upstream's socket, always on the port that the demo's connection was made with."""
+def _run_parts(
+    role: str,
+    settings: Settings,
+    start: status.Status,
+    inherited: dict[str, int],
+    *,
+    form: str,
+    demo: bool,
+) -> tuple[parts.Roll, bool]:
+    number = inherited.pop("demo", None)
+    upstream = None
+    if demo or preparation.has_demo(settings):
+        upstream = demo_socket(settings, number)
+    roll = parts.call(role, settings, demo=upstream, inherited=inherited)
+    shown = preparation.run(
+        gateway="gateway" in parts.ROLES[role],
+        demo_port=upstream.getsockname()[1] if demo and upstream is not None else None,
+    )
+    addresses.write(roll.settings)
+    # A directory that was in use already did not become a demo.
+    wanted = [p for p in roll.parts if p.name != "demo" or preparation.has_demo(settings)]
+    again = supervisor.run(
+        wanted,
+        folder=settings.run,
+        say=print_line,
+        write=lambda part, line: print_error(logs.relayed(part, line, form)),
+        greeting=shown,
+        when_ready=lambda: status.tell_ready(settings, start),
+    )
+    return roll, again
+
+
+@contextlib.contextmanager
+def _failure_written(settings: Settings, start: status.Status) -> Iterator[None]:
+    try:
+        yield
+    except Failure as failure:
+        # What nobody foresaw is a trace, and stays in our own output.
+        sentence = str(failure)
+        status.tell_failure(settings, start, sentence if len(sentence.splitlines()) == 1 else "")
+        raise
+
+
+def _raise_limit() -> None:
+    """Open as many files as we may: a call through the gateway takes two."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _start_anew(lock: int, doors: Mapping[str, socket.socket]) -> NoReturn:
+    """Become the command line that we were started with, as its code is now."""
+    numbers = {LOCK: lock} | {name: sock.fileno() for name, sock in doors.items()}
+    for number in numbers.values():
+        os.set_inheritable(number, True)
+    changes = {INHERITED_PREFIX + name.upper(): str(number) for name, number in numbers.items()}
+    argv = _command_line()
+    try:
+        os.execve(argv[0], argv, environment.environment(**changes))  # noqa: S606
+    except OSError as error:
+        raise Failure(f"{argv[0]} cannot be run again: {folder.reason(error)}.") from error
+
+
+def _command_line() -> list[str]:
+    """Our command line: the script itself, if it is one, for another Python may run it by now."""
+    script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
+    if script == sys.argv[0] and Path(script).is_file() and os.access(script, os.X_OK):
+        return [str(Path(script).absolute()), *sys.argv[1:]]
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def demo_socket(settings: Settings, number: int | None = None) -> socket.socket:
+    """The demo upstream's socket, always on the port that the demo's connection was made with.
+
+    `number` is that of a socket that we had open already.
+    """
+    if number is not None:
+        return folder.adopted_socket("demo", number)
     port = preparation.demo_port(settings)
     return folder.tcp_socket(("127.0.0.1", port), f"the port in {settings.data}/{preparation.DEMO}")
 

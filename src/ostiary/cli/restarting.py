@@ -1,0 +1,66 @@
+"""`ostiary restart`: has the running `ostiary up` start itself anew, and waits until it has."""
+
+import os
+import select
+import signal
+import time
+
+from ostiary.cli import folder, status
+from ostiary.cli.failure import Failure
+from ostiary.settings import Settings
+
+#: Seconds that a restart may take: the parts' end, migrations, and the parts' start.
+PATIENCE = 900.0
+#: Seconds between two looks at what is written down.
+PAUSE = 0.1
+
+
+def run(settings: Settings) -> None:
+    """Restart what runs on the data folder; raises Failure, in one sentence, if it does not work."""
+    process = _running(settings)
+    try:
+        before = status.read(settings)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGUSR2)
+        except OSError as error:
+            raise Failure(
+                f"The Ostiary of {settings.data} may not be signalled: {folder.reason(error)}; run"
+                " this as the user who runs it."
+            ) from error
+        _wait(settings, process, start=0 if before is None else before.start)
+    finally:
+        os.close(process)
+
+
+def _running(settings: Settings) -> int:
+    """A file descriptor of the process, which no other process can take the place of."""
+    absent = Failure(
+        f"No Ostiary of this user is running with the data folder {settings.data}; name its folder"
+        " with --data."
+    )
+    pid = folder.holder(settings)
+    if pid is None:
+        raise absent
+    try:
+        process = os.pidfd_open(pid)
+    except OSError as error:
+        raise absent from error
+    if folder.holder(settings) != pid:
+        os.close(process)
+        raise absent
+    return process
+
+
+def _wait(settings: Settings, process: int, *, start: int) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        ended = bool(select.select([process], [], [], PAUSE)[0])
+        now = status.read(settings)
+        if now is not None and now.start != start and now.ready:
+            return
+        if ended:
+            why = now.failure if now is not None and now.start != start else ""
+            raise Failure(why or "It ended instead of starting again; its output says why.")
+    raise Failure(
+        f"It is not ready after {PATIENCE / 60:g} minutes; its output says what it waits for."
+    )

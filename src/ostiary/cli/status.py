@@ -1,0 +1,54 @@
+"""How the running `ostiary up` stands, written down for `ostiary restart`."""
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+
+from ostiary.settings import Settings
+
+FILE = "status.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    pid: int
+    #: Counts the starts on this data folder: also those of one process that started itself anew.
+    start: int
+    ready: bool = False
+    #: Why it could not go on, one sentence; empty if it could.
+    failure: str = ""
+
+
+def read(settings: Settings) -> Status | None:
+    """What was written down last, by whoever ran then."""
+    try:
+        return Status(**json.loads((settings.data / FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def begin(settings: Settings) -> Status:
+    """Write down that a start begins."""
+    last = read(settings)
+    status = Status(pid=os.getpid(), start=1 if last is None else last.start + 1)
+    _write(settings, status)
+    return status
+
+
+def tell_ready(settings: Settings, status: Status) -> None:
+    """Write down that every part of this start is ready."""
+    _write(settings, replace(status, ready=True))
+
+
+def tell_failure(settings: Settings, status: Status, sentence: str) -> None:
+    """Write down that this start failed, and why."""
+    _write(settings, replace(status, failure=sentence))
+
+
+def _write(settings: Settings, status: Status) -> None:
+    # Whole or not at all; a full disk is no reason to stop.
+    with contextlib.suppress(OSError):
+        path = settings.data / f"{FILE}.new"
+        path.write_text(json.dumps(asdict(status)))
+        path.replace(settings.data / FILE)

@@ -1,0 +1,66 @@
+"""What an operator may set: checked once, refused in one sentence."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ostiary import settings
+from ostiary.settings import NUMBERS, SettingsError, load
+
+
+def test_defaults_of_numbers() -> None:
+    current = load({})
+    assert (current.gateway_workers, current.lease_megabytes, current.log_rate) == (2, 256, 1000)
+    assert current.ceilings == settings.Ceilings(
+        upcalls_per_second=500, upcalls_per_project=2000, leases_per_profile=20_000
+    )
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_taken_within_its_range_alone(name: str) -> None:
+    field = name.removeprefix("OSTIARY_").lower()
+    least, most = NUMBERS[name].least, NUMBERS[name].most
+    for good in (least, most):
+        assert getattr(load({name: str(good)}), field) == good
+    for bad in (str(least - 1), str(most + 1), "-1", "1.5", "x", "٣", "9" * 5000):
+        with pytest.raises(
+            SettingsError, match=rf"^{name} must be a number from {least} to {most}"
+        ):
+            load({name: bad})
+
+
+def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid() + 1))
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setenv("LISTEN_FDNAMES", "gateway")
+    assert settings.take_inherited() == {}
+    assert "LISTEN_FDS" not in os.environ  # noqa: TID251
+
+
+def test_sockets_are_taken_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_FDNAMES", "control:gateway")
+    monkeypatch.setenv("OSTIARY_FD_LOCK", "9")
+    assert settings.take_inherited() == {"control": 3, "gateway": 4, "lock": 9}
+    # Each is taken once.
+    assert settings.take_inherited() == {}
+
+
+@pytest.mark.parametrize("names", ["", "gateway:gateway", "gateway", "gateway:other"])
+def test_sockets_without_names_of_ours_are_refused(
+    monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_FDNAMES", names)
+    with pytest.raises(SettingsError, match="must be named gateway and control, each once"):
+        settings.take_inherited()
+
+
+def test_the_folder_of_sockets_leaves_room_for_the_longest_name() -> None:
+    data = Path("/" + "x" * (settings.LONGEST_RUN - len("//run")))
+    assert load({"OSTIARY_DATA": str(data)}).run == data / "run"
+    longer = data.with_name(data.name + "x")
+    assert load({"OSTIARY_DATA": str(longer)}).run.parent != longer
