@@ -1,6 +1,7 @@
 """Forms of the console in this process, without a gateway: what they save, and what they say."""
 
 import re
+from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from django.test import Client
 from tests.api.conftest import Api, api
 
-from ostiary.directory import members
+from ostiary.directory import members, set_aside
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import Credential, Policy
 from ostiary.identity import tokens
@@ -24,9 +25,15 @@ class Owner:
         self._client.force_login(members.create(by=SYSTEM, email="owner@example.com", admin=True))
 
     def read(self, path: str) -> str:
+        return unescape(self.raw(path))
+
+    def raw(self, path: str) -> str:
         answer = self._client.get(path)
         assert answer.status_code == 200, (path, answer.status_code)
-        return unescape(answer.content.decode())
+        return str(answer.content.decode())
+
+    def status(self, path: str, headers: dict[str, str]) -> int:
+        return int(self._client.get(path, headers=headers).status_code)
 
     def send(self, path: str, content: dict[str, Any]) -> str:
         """Send a form; the page that answers it, or the one that it leads to."""
@@ -130,3 +137,70 @@ def _version(form: str) -> str:
     found = re.search(r'name="read" value="([^"]*"[^"]*"|[^"]*)"', form)
     assert found
     return found[1]
+
+
+class Refusals:
+    """A gateway that refuses what is written down here."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[tuple[str, int], str] = {}
+
+    def reason(self, kind: str, object_id: int) -> str:
+        return self.reasons.get((kind, object_id), "")
+
+
+@pytest.fixture
+def refusals() -> Iterator[Refusals]:
+    before, found = set_aside._installed, Refusals()
+    set_aside.install(found)
+    yield found
+    set_aside.install(before)
+
+
+def test_what_the_gateway_refuses_is_shown_on_its_page_and_in_lists(
+    owner: Owner, api: Api, refusals: Refusals
+) -> None:
+    collection_id = a_profile(api)["api_collection_ids"][0]
+    collection = api.done("GET", f"api_collections/{collection_id}")
+    endpoint = api.done(
+        "POST", f"api_collections/{collection_id}/api_endpoints",
+        {"name": "List", "method": "GET", "path": "/orders"},
+    )  # fmt: skip
+    connection_id = collection["proxy_connection_id"]
+    pages = {
+        "connection": [
+            f"/connections/{connection_id}/edit", "/connections", f"/collections/{collection_id}",
+        ],
+        "collection": [f"/collections/{collection_id}", "/collections"],
+        "endpoint": [f"/endpoints/{endpoint['id']}/edit", f"/collections/{collection_id}"],
+    }  # fmt: skip
+    ids = {"connection": connection_id, "collection": collection_id, "endpoint": endpoint["id"]}
+    addresses = {
+        "connection": f"connections/{connection_id}",
+        "collection": f"api_collections/{collection_id}",
+        "endpoint": f"api_endpoints/{endpoint['id']}",
+    }
+    for kind, paths in pages.items():
+        for path in paths:
+            assert "efused by the gateway" not in owner.read(path)
+        assert api.done("GET", addresses[kind])["gateway_problem"] is None
+        refusals.reasons[kind, ids[kind]] = "its <b>value</b> is too long"
+        for path in paths:
+            page = owner.raw(path)
+            assert "efused by the gateway" in page, path
+            assert "its &lt;b&gt;value&lt;/b&gt; is too long" in page, path
+        assert api.done("GET", addresses[kind])["gateway_problem"] == "its <b>value</b> is too long"
+        refusals.reasons.clear()
+
+
+def test_a_page_that_is_looked_at_learns_of_a_refusal(
+    owner: Owner, api: Api, refusals: Refusals
+) -> None:
+    collection_id = a_profile(api)["api_collection_ids"][0]
+    path = f"/collections/{collection_id}"
+    version = re.search(r'data-version="([^ ]*)">', owner.raw(path))
+    assert version
+    seen = {"X-Ostiary-Live": "1", "If-None-Match": unescape(version[1])}
+    assert owner.status(path, seen) == 304
+    refusals.reasons["collection", collection_id] = "it is too long"
+    assert owner.status(path, seen) == 200

@@ -19,7 +19,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, public_urls
+from ostiary.directory import collections, public_urls, set_aside
 from ostiary.directory.models import Collection
 
 router = Router(tags=["API collections"])
@@ -82,6 +82,8 @@ class CollectionOut(Schema):
     epoch: int
     created_at: Time
     updated_at: Time
+    #: Why the gateway does not take it, and does not serve it; null: it takes it.
+    gateway_problem: str | None
     warnings: list[str] = []
     message: str | None = None
     import_results: ImportResults | None = None
@@ -106,6 +108,7 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "epoch": collection.epoch,
         "created_at": collection.created_at,
         "updated_at": collection.updated_at,
+        "gateway_problem": set_aside.reason(set_aside.COLLECTION, collection.pk) or None,
     }
 
 

@@ -20,7 +20,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import connections
+from ostiary.directory import connections, set_aside
 from ostiary.directory.models import Connection
 
 router = Router(tags=["Connections"])
@@ -71,6 +71,8 @@ class ConnectionOut(Schema):
     input: InputOut
     created_at: Time
     updated_at: Time
+    #: Why the gateway does not take it, and does not serve it; null: it takes it.
+    gateway_problem: str | None
     warnings: list[str] = []
 
 
@@ -93,6 +95,7 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
         },
         "created_at": connection.created_at,
         "updated_at": connection.updated_at,
+        "gateway_problem": set_aside.reason(set_aside.CONNECTION, connection.pk) or None,
         "warnings": list(warnings),
     }
 

@@ -20,7 +20,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, endpoints, public_urls
+from ostiary.directory import collections, endpoints, public_urls, set_aside
 from ostiary.directory.models import Endpoint
 
 router = Router(tags=["API endpoints"])
@@ -70,6 +70,8 @@ class EndpointOut(Schema):
     validate_request: bool
     created_at: Time
     updated_at: Time
+    #: Why the gateway does not take it, and does not serve it; null: it takes it.
+    gateway_problem: str | None
     warnings: list[str] = []
 
 
@@ -97,6 +99,7 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
         "validate_request": endpoint.validate_request,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
+        "gateway_problem": set_aside.reason(set_aside.ENDPOINT, endpoint.pk) or None,
     }
 
 

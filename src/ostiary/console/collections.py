@@ -26,6 +26,7 @@ from ostiary.directory import (
     projects,
     public_urls,
     recipes,
+    set_aside,
     setup,
     versions,
 )
@@ -76,7 +77,11 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "may_change": by.may(Role.EDITOR, collection.project_id),
         "methods": AUTH_METHODS,
     }
-    return live.render(request, "console/collection.html", context)
+    refused = set_aside.reason(set_aside.COLLECTION, collection_id)
+    if collection.connection_id is not None:
+        refused += set_aside.reason(set_aside.CONNECTION, collection.connection_id)
+    also = (refused,) if refused else ()
+    return live.render(request, "console/collection.html", context, *also)
 
 
 @page

@@ -1,11 +1,21 @@
 """Filters that say things in words."""
 
+from typing import assert_never
+
 from django import template
 
 from ostiary.access.addresses import Entry
 from ostiary.console.collections import KINDS
 from ostiary.console.profiles import METHODS, policy_words
-from ostiary.directory.models import AccessProfile, Collection, Credential, Policy
+from ostiary.directory import set_aside
+from ostiary.directory.models import (
+    AccessProfile,
+    Collection,
+    Connection,
+    Credential,
+    Endpoint,
+    Policy,
+)
 from ostiary.identity.tokens import masked
 
 register = template.Library()
@@ -27,6 +37,20 @@ def method(profile: AccessProfile) -> str:
 def kind(collection: Collection) -> str:
     """The kind of a collection, as owners read it."""
     return KINDS[Collection.Kind(collection.kind)]
+
+
+@register.filter
+def gateway_problem(thing: Connection | Collection | Endpoint) -> str:
+    """Why the gateway does not take something; empty: it takes it."""
+    match thing:
+        case Connection():
+            return set_aside.reason(set_aside.CONNECTION, thing.pk)
+        case Collection():
+            return set_aside.reason(set_aside.COLLECTION, thing.pk)
+        case Endpoint():
+            return set_aside.reason(set_aside.ENDPOINT, thing.pk)
+        case _:
+            assert_never(thing)
 
 
 @register.filter

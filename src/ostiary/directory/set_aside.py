@@ -1,0 +1,37 @@
+"""The port through which API and console learn which objects the gateway does not take.
+
+Such an object is left out of the gateway alone, and shown; the directory does not know gateways, so
+whoever starts the process installs the source.
+"""
+
+from typing import Protocol
+
+CONNECTION, COLLECTION, ENDPOINT = "connection", "collection", "endpoint"
+
+
+class Source(Protocol):
+    def reason(self, kind: str, object_id: int) -> str:
+        """Why the gateway does not take an object, one sentence; empty: it takes it.
+
+        `kind` is "connection", "collection" or "endpoint". Lists ask once for each of their rows, so
+        an answer must not take longer than a look into memory.
+        """
+
+
+class _NobodyInstalled:
+    def reason(self, kind: str, object_id: int) -> str:
+        return ""
+
+
+_installed: Source = _NobodyInstalled()
+
+
+def install(source: Source) -> None:
+    """Set the process's source; done once, where the process is put together."""
+    global _installed
+    _installed = source
+
+
+def reason(kind: str, object_id: int) -> str:
+    """Why the gateway does not take an object, one sentence; empty: it takes it."""
+    return _installed.reason(kind, object_id)
