@@ -16,7 +16,14 @@ from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
-SAME = ["tests/api/test_shapes.py", "tests/api/test_usage.py", "tests/directory", "tests/usage"]
+SAME = [
+    "tests/api/test_shapes.py",
+    "tests/api/test_policies.py",
+    "tests/api/test_confirming.py",
+    "tests/api/test_usage.py",
+    "tests/directory",
+    "tests/usage",
+]
 
 
 @pytest.fixture(scope="module")

@@ -35,9 +35,11 @@ old.get_model("directory", "Credential").objects.create(
     profile=profile, fingerprint=b"x" * 32, prefix="ost_", last_four="abcd")
 old.get_model("directory", "Collection").objects.create(
     project_id=project.pk, name="T", handle="t-v1", version="1", kind="proxy")
+old.get_model("directory", "Policy").objects.create(
+    name="Ten", rate_limit=10, rate_interval="minute")
 
 call_command("migrate", verbosity=0)
-from ostiary.directory.models import AccessProfile, Collection, SigningKey
+from ostiary.directory.models import AccessProfile, Collection, Policy, SigningKey
 found = AccessProfile.objects.get()
 assert (found.proof, found.sealed_secret, found.custom_claim) == ({}, "", "")
 assert found.allow_list == ["10.0.0.0/8"]
@@ -46,6 +48,11 @@ assert bytes(credential.fingerprint) == b"x" * 32
 assert (credential.public_id, bytes(credential.secret_fingerprint)) == ("", b"")
 assert Collection.objects.get().forward_claims is False
 assert SigningKey.objects.count() == 0
+policy = Policy.objects.get()
+assert (policy.rate_limit, policy.rate_interval, policy.more_rates) == (10, "minute", [])
+# Consumers may read the older headers of what exists; what is made anew has them by choice.
+assert policy.legacy_headers is True
+assert Policy.objects.create(name="New").legacy_headers is False
 call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 print(connection.vendor, "forward")
 """
