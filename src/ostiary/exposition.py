@@ -14,8 +14,8 @@ from pathlib import Path
 from prometheus_client import Metric, disable_created_metrics, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-#: The parts that show metrics; HAProxy is asked on its own socket.
-PARTS = ("supervisor", "authority", "recipes", "collector")
+#: The parts that show metrics; the gateway is asked on its own socket.
+PARTS = ("supervisor", "authority", "recipes", "collector", "publisher")
 #: The largest answer that is read, in bytes; ours have a few thousand lines at most.
 LARGEST = 4 * 1024 * 1024
 

@@ -51,7 +51,7 @@ def test_what_happened_is_counted(stage: Stage, collection: Any) -> None:
         headers={"Content-Type": "application/json"}, body=b"{}",
     )  # fmt: skip
     assert quote.status in {200, 400, 404}
-    # HAProxy counts an answer when it has been sent.
+    # The gateway counts an answer when it has been sent.
     wait_for(
         lambda: (
             value(scrape(stage), "ostiary_gateway_responses_total")
@@ -71,11 +71,23 @@ def test_what_happened_is_counted(stage: Stage, collection: Any) -> None:
     assert grown("ostiary_gateway_responses_total", **{"class": "4xx"}) >= 3
     assert grown("ostiary_http_requests_total", room="api", status="2xx") >= 2
     assert grown("ostiary_confirm_seconds_count", outcome="confirmed") >= 1
-    assert value(after, "ostiary_gateway_table_rows", table="leases") >= 1
+    for dictionary in ("leases", "epochs", "limits", "usage", "objects"):
+        size = value(after, "ostiary_gateway_dictionary_bytes", dictionary=dictionary)
+        free = value(after, "ostiary_gateway_dictionary_free_bytes", dictionary=dictionary)
+        assert 0 < free <= size
+    assert value(after, "ostiary_gateway_applied_sequence") > 0
+    assert value(after, "ostiary_published_sequence") == value(after, "ostiary_feed_sequence")
+    assert value(after, "ostiary_published_objects") > 0
+    assert value(after, "ostiary_set_aside_objects") == 0
+    assert value(after, "ostiary_gateway_upstream_servers", state="up") >= 1
     assert value(after, "ostiary_feed_sequence") == value(after, "ostiary_confirmed_sequence") > 0
-    for part in ("control", "supervisor", "authority", "recipes", "gateway", "collector"):
+    for part in (
+        "control", "supervisor", "authority", "recipes", "gateway", "collector", "publisher",
+    ):  # fmt: skip
         assert value(after, "ostiary_part_up", part=part) == 1
-    for part in ("control", "authority", "recipes", "gateway", "collector", "demo"):
+    for part in (
+        "control", "authority", "recipes", "gateway", "collector", "publisher", "demo",
+    ):  # fmt: skip
         assert value(after, "ostiary_part_ready", part=part) == 1
     wait_for(lambda: value(scrape(stage), "ostiary_collector_lines_total", outcome="read") >= 9)
     wait_for(lambda: value(scrape(stage), "ostiary_collector_lines_written_total") >= 9)
@@ -105,7 +117,7 @@ def test_recipes_are_counted(stage: Stage) -> None:
 def test_names_units_and_labels_are_as_prometheus_wants_them(stage: Stage, collection: Any) -> None:
     text = answer(stage, stage.token).body.decode()
     allowed = {"verdict", "reason", "statement", "outcome", "room", "route", "method", "status",
-               "class", "direction", "kind", "state", "table", "part", "le"}  # fmt: skip
+               "class", "direction", "kind", "state", "dictionary", "part", "le"}  # fmt: skip
     for family in text_string_to_metric_families(text):
         assert family.documentation, family.name
         assert re.fullmatch(r"(ostiary|process)_[a-z0-9_]+", family.name)
@@ -130,7 +142,7 @@ def test_names_units_and_labels_are_as_prometheus_wants_them(stage: Stage, colle
     assert len(scrape(stage)) == again
 
 
-@pytest.mark.parametrize("part", ["authority", "recipes", "collector"])
+@pytest.mark.parametrize("part", ["authority", "recipes", "collector", "publisher"])
 def test_a_part_that_hangs_is_a_metric_and_no_error(stage: Stage, part: str) -> None:
     pids = stage.pids(part)
     for pid in pids:

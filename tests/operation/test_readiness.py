@@ -43,7 +43,9 @@ def stopped(stage: Stage, part: str) -> Iterator[None]:
 def test_all_is_well(stage: Stage) -> None:
     status, checks = ready(stage)
     assert (status, set(checks.values())) == (200, {True})
-    assert {"database", "disk", "authority", "gateway", "recipes", "collector"} <= set(checks)
+    assert set(checks) == {
+        "database", "disk", "authority", "gateway", "recipes", "collector", "publisher", "upstreams",
+    }  # fmt: skip
 
 
 def test_strangers_learn_yes_or_no(stage: Stage) -> None:
@@ -53,7 +55,7 @@ def test_strangers_learn_yes_or_no(stage: Stage) -> None:
     assert answer(stage, None, "/healthz").json == {"ok": True}
 
 
-@pytest.mark.parametrize("part", ["authority", "gateway", "recipes", "collector"])
+@pytest.mark.parametrize("part", ["authority", "gateway", "recipes", "collector", "publisher"])
 def test_a_part_that_hangs_is_seen_in_seconds_and_seen_to_be_well_again(
     stage: Stage, part: str
 ) -> None:
@@ -71,7 +73,7 @@ def test_a_part_that_hangs_is_seen_in_seconds_and_seen_to_be_well_again(
 
 
 # The authority's socket waits for its successor, which is there before the check gives up.
-@pytest.mark.parametrize("part", ["gateway", "recipes", "collector"])
+@pytest.mark.parametrize("part", ["gateway", "recipes", "collector", "publisher"])
 def test_a_part_that_died_is_seen_until_it_is_back(stage: Stage, part: str) -> None:
     time.sleep(1.1)
     # Nobody starts it again before it was looked at.

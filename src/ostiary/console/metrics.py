@@ -21,7 +21,6 @@ from ostiary.directory import feed
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.management_tokens import authenticate
 from ostiary.gateway import statistics
-from ostiary.gateway.plan import Node
 from ostiary.identity.tokens import fingerprint
 
 #: Seconds that a part has for its answer; they are asked side by side.
@@ -90,10 +89,9 @@ def gather() -> list[Metric]:
         for part in exposition.PARTS
         if exposition.socket_path(run, part).exists()
     }
-    host, port = settings.current().gateway_bind
-    node = Node(run=run, host=host, port=port)
-    if node.socket.exists():
-        asked["gateway"] = _pool.submit(statistics.read, node.socket, seconds=SECONDS)
+    gateway = statistics.socket_path(run)
+    if gateway.exists():
+        asked["gateway"] = _pool.submit(statistics.read, gateway, seconds=SECONDS)
     up = GaugeMetricFamily(
         "ostiary_part_up", "1 if a part of this machine answered this scrape.", labels=["part"]
     )

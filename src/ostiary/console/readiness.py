@@ -18,8 +18,9 @@ from prometheus_client import Metric
 from ostiary import exposition, settings
 from ostiary.console.patience import Patient
 from ostiary.directory import feed
-from ostiary.gateway import statistics
-from ostiary.gateway.plan import Node
+from ostiary.directory.models import Collection
+from ostiary.gateway import publisher_client, statistics
+from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
 from ostiary.unix_http import UnixConnection
 
 #: Seconds that a part has for its answer, and a check as a whole.
@@ -30,6 +31,14 @@ KEPT_SECONDS = 1.0
 LEAST_FREE = 100 * 1024 * 1024
 #: A harvest is taken each second; one that is older, in seconds, tells that it is stuck.
 OLDEST_HARVEST = 15.0
+#: A worker of nginx shows each second that it is alive; one that has not for so long hangs.
+OLDEST_TICK = 5.0
+#: Parts of the gateway's memory that must not fill up, and the share of them that must be free. A
+#: full one of leases only costs questions to the authority.
+WATCHED_DICTIONARIES = ("epochs", "limits", "usage", "objects")
+LEAST_SHARE_FREE = 0.1
+#: Objects that a sentence names.
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +113,9 @@ def _checks() -> Mapping[str, Check]:
     if (run / "authority.sock").exists():
         checks["authority"] = _authority
         checks["gateway"] = _gateway
+    if (run / "publisher.sock").exists():
+        checks["publisher"] = _publisher
+        checks["upstreams"] = _upstreams
     if (run / "recipes-control.sock").exists():
         checks["recipes"] = _recipes
     if (run / "log.sock").exists():
@@ -148,13 +160,13 @@ def _authority() -> State:
     try:
         asked.request("POST", f"/confirm?sequence={latest}")
         confirmed = asked.getresponse().status == http.client.OK
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         if isinstance(error, TimeoutError) and _shows("authority"):
             raise NotReady(f"The gateway does not follow change {latest}.") from error
         raise NotReady("It does not answer.") from error
     finally:
         asked.close()
-    if not confirmed:
+    if not confirmed or _gateway_state().applied < latest:
         raise NotReady(f"The gateway does not follow change {latest}.")
     return State(ok=True, said=f"Change {latest}, the last one, is in force.")
 
@@ -165,17 +177,86 @@ def _shows(part: str) -> bool:
     return False
 
 
-def _gateway() -> State:
-    current = settings.current()
-    host, port = current.gateway_bind
-    node = Node(run=current.run, host=host, port=port)
+def _gateway_state() -> statistics.State:
+    path = statistics.socket_path(settings.current().run)
     try:
-        is_open = statistics.is_open(node.socket, seconds=SECONDS)
+        return statistics.state(path, seconds=SECONDS)
     except statistics.GatewaySilent as error:
-        raise NotReady("HAProxy does not answer.") from error
-    if not is_open:
-        raise NotReady("HAProxy takes no calls.")
+        raise NotReady("nginx does not answer.") from error
+
+
+def _gateway() -> State:
+    check_gateway(_gateway_state(), at=time.time())
+    port = settings.current().gateway_bind[1]
     return State(ok=True, said=f"It takes calls on port {port}.")
+
+
+def check_gateway(now: statistics.State, *, at: float) -> None:
+    """Whether the gateway, as it says it is at a time, can do its work; raises NotReady."""
+    if not now.workers:
+        raise NotReady("nginx has no worker that takes calls.")
+    oldest = at - min(now.workers.values())
+    if oldest > OLDEST_TICK:
+        raise NotReady(f"A worker of nginx has not moved for {oldest:.0f} s.")
+    for name in WATCHED_DICTIONARIES:
+        dictionary = now.dictionaries.get(name)
+        if dictionary is None:
+            raise NotReady(f"nginx has no memory for {name}.")
+        if dictionary.share_free < LEAST_SHARE_FREE:
+            raise NotReady(
+                f"The gateway's memory for {name} is nearly full "
+                f"({dictionary.share_free:.0%} of {dictionary.capacity // 2**20} MB is free)."
+            )
+
+
+def _publisher_client() -> PublisherClient:
+    return PublisherClient(settings.current().run / "publisher.sock")
+
+
+def _publisher_state() -> publisher_client.State:
+    try:
+        return _publisher_client().state(seconds=SECONDS)
+    except PublisherSilent as error:
+        raise NotReady("It does not answer.") from error
+
+
+def _publisher() -> State:
+    """Everything that is saved by now is at the gateway, and nothing was set aside."""
+    now = _publisher_state()
+    latest = feed.latest()
+    if now.published < latest and not _publisher_client().confirm(latest, SECONDS):
+        trouble = f" {now.troubles[0]}" if now.troubles else ""
+        raise NotReady(f"The gateway does not have the objects of change {latest}.{trouble}")
+    if now.set_aside:
+        shown = ", ".join(f"{each.kind} {each.id}" for each in now.set_aside[:MOST_NAMED])
+        raise NotReady(f"The gateway does not get {_counted(shown, len(now.set_aside))}.")
+    return State(ok=True, said=f"The gateway has {now.objects} objects, and none was set aside.")
+
+
+def _upstreams() -> State:
+    """Servers of connections that a collection uses."""
+    now = _publisher_state()
+    bad = [each for each in now.servers if each.state in {"down", "unresolved"}]
+    used = set(
+        Collection.objects.filter(connection_id__in={each.connection for each in bad}).values_list(
+            "connection_id", flat=True
+        )
+    )
+    bad = [each for each in bad if each.connection in used]
+    if bad:
+        shown = ", ".join(
+            f"{each.host}:{each.port} of connection {each.connection} is {each.state}"
+            for each in bad[:MOST_NAMED]
+        )
+        raise NotReady(f"{_counted(shown, len(bad))}.")
+    stale = sum(each.state == "stale" for each in now.servers)
+    if stale:
+        return State(ok=True, said=f"{stale} servers are called at their last known addresses.")
+    return State(ok=True, said=f"None of {len(now.servers)} servers is known to be down.")
+
+
+def _counted(shown: str, number: int) -> str:
+    return f"{shown} and {number - MOST_NAMED} more" if number > MOST_NAMED else shown
 
 
 def _recipes() -> State:

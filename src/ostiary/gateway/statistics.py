@@ -1,147 +1,234 @@
-"""HAProxy's own numbers for `/metrics`: `show info`, `show stat` and `show table` (management guide,
-section 9.3), read on a connection of their own, so that a scrape never holds up a command.
-"""
+"""The gateway's own numbers: `GET /state` of its control socket, for `/metrics` and readiness."""
 
-import csv
-import re
-import socket
-from collections.abc import Iterable, Iterator
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import OK, HTTPException
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-FRONTEND = "gateway"
-#: The pool's backends, whose sums are told: there are hundreds, and their owners' names unknown.
-_UPSTREAM = re.compile(r"up_\d+")
-_TABLE = re.compile(r"# table: (\w+), type: \w+.*, size:(\d+), used:(\d+)")
+from ostiary.unix_http import UnixConnection
+
+CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class GatewaySilent(Exception):
-    """HAProxy does not answer in time, or not as expected."""
+    """The gateway does not answer in time, or not as expected."""
 
 
-def is_open(path: Path, *, seconds: float) -> bool:
-    """Whether HAProxy answers and takes calls; raises GatewaySilent."""
-    return any(
-        row["pxname"] == FRONTEND and row["svname"] == "FRONTEND" and row["status"] == "OPEN"
-        for row in _rows(_ask(path, f"show stat {FRONTEND} 1 -1", seconds))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dictionary:
+    """A part of nginx's shared memory; bytes, and `free` counts whole free pages alone."""
+
+    capacity: int
+    free: int
+
+    @property
+    def share_free(self) -> float:
+        return self.free / self.capacity if self.capacity else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The gateway as it says it is; times in Unix seconds."""
+
+    #: Names nginx's shared memory: another one begins with empty counters.
+    birth: str
+    version: str
+    started: float
+    #: The change of the feed up to which rights are in force, and the one before which no lease is.
+    applied: int
+    floor: int
+    master: int
+    #: Worker's process id → when it last showed that it is alive.
+    workers: Mapping[int, float]
+    connections: Mapping[str, int]
+    answers: Mapping[str, int]
+    bytes: Mapping[str, int]
+    dictionaries: Mapping[str, Dictionary]
+    evicted_leases: int
+    upcalls: Mapping[str, int]
+    upstream_errors: Mapping[str, int]
+    streams: int
+    #: Counters that the collector has not acknowledged yet.
+    unpushed: int
+    set_aside: int
+
+
+def socket_path(run: Path) -> Path:
+    """Where the gateway answers the other parts."""
+    return run / "gateway.sock"
+
+
+def state(path: Path, *, seconds: float) -> State:
+    """The gateway's state now; raises GatewaySilent."""
+    connection = UnixConnection(path, seconds=seconds)
+    try:
+        connection.request("GET", "/state")
+        answer = connection.getresponse()
+        body = answer.read()
+        status = answer.status
+    except (OSError, HTTPException) as error:
+        raise GatewaySilent("the gateway does not answer") from error
+    finally:
+        connection.close()
+    if status != OK:
+        raise GatewaySilent(f"the gateway answers {status}")
+    try:
+        return _parse(json.loads(body))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GatewaySilent("the gateway's numbers cannot be read") from error
+
+
+def _parse(body: Any) -> State:
+    return State(
+        birth=str(body["birth"]),
+        version=str(body["version"]),
+        started=float(body["started"]),
+        applied=int(body["applied"]),
+        floor=int(body["floor"]),
+        master=int(body["master"]),
+        workers={int(pid): float(at) for pid, at in _items(body["workers"])},
+        connections=_numbers(body["connections"]),
+        answers=_numbers(body["answers"]),
+        bytes=_numbers(body["bytes"]),
+        dictionaries={
+            str(name): Dictionary(capacity=int(d["capacity"]), free=int(d["free"]))
+            for name, d in _items(body["dictionaries"])
+        },
+        evicted_leases=int(body["evicted_leases"]),
+        upcalls=_numbers(body["upcalls"]),
+        upstream_errors=_numbers(body["upstream_errors"]),
+        streams=int(body["streams"]),
+        unpushed=int(body["unpushed"]),
+        set_aside=int(body["set_aside"]),
     )
+
+
+def _items(value: Any) -> Any:
+    """Lua writes an empty table as a list."""
+    return value.items() if value else ()
+
+
+def _numbers(value: Any) -> dict[str, int]:
+    return {str(name): int(number) for name, number in _items(value)}
 
 
 def read(path: Path, *, seconds: float) -> list[Metric]:
     """The gateway's metrics now; raises GatewaySilent."""
-    try:
-        return [
-            *_process(_ask(path, "show info", seconds)),
-            *_traffic(_rows(_ask(path, "show stat", seconds))),
-            *_tables(_ask(path, "show table", seconds)),
-        ]
-    except (KeyError, ValueError) as error:
-        raise GatewaySilent("the gateway's numbers cannot be read") from error
+    now = state(path, seconds=seconds)
+    return [*_process(now), *_traffic(now), *_deciding(now), *_memory(now)]
 
 
-def _ask(path: Path, command: str, seconds: float) -> str:
-    answer = b""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(seconds)
-            sock.connect(str(path))
-            sock.sendall(command.encode() + b"\n")
-            while chunk := sock.recv(65536):
-                answer += chunk
-    except OSError as error:
-        raise GatewaySilent("the gateway does not answer") from error
-    return answer.decode(errors="replace")
-
-
-def _rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(text.removeprefix("# ").splitlines()))
-
-
-def _process(text: str) -> Iterator[Metric]:
-    found = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+def _process(now: State) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "ostiary_gateway_uptime_seconds",
-        "Since HAProxy's worker started.",
-        int(found["Uptime_sec"]),
+        "Since nginx started.",
+        max(0.0, time.time() - now.started),
     )
     yield GaugeMetricFamily(
-        "ostiary_gateway_connections", "Open connections.", int(found["CurrConns"])
+        "ostiary_gateway_workers", "Workers of nginx that show they are alive.", len(now.workers)
+    )
+    if now.workers:
+        yield GaugeMetricFamily(
+            "ostiary_gateway_oldest_tick_timestamp_seconds",
+            "When the worker that did so longest ago showed that it is alive.",
+            min(now.workers.values()),
+        )
+    yield GaugeMetricFamily(
+        "ostiary_gateway_connections", "Open connections.", now.connections.get("active", 0)
     )
     yield GaugeMetricFamily(
-        "ostiary_gateway_connections_limit", "Most open connections.", int(found["Maxconn"])
-    )
-    yield CounterMetricFamily(
-        "ostiary_gateway_dropped_logs",
-        "Log lines that nobody took in time.",
-        int(found["DroppedLogs"]),
-    )
-    yield GaugeMetricFamily(
-        "ostiary_gateway_idle_ratio", "Time that HAProxy had nothing to do.",
-        int(found["Idle_pct"]) / 100,
+        "ostiary_gateway_connections_limit", "Most open connections.",
+        now.connections.get("limit", 0),
     )  # fmt: skip
-    yield GaugeMetricFamily(
-        "ostiary_gateway_pool_bytes", "Memory of HAProxy's pools.",
-        int(found["PoolAlloc_MB"]) * 1024 * 1024,
+    by_state = GaugeMetricFamily(
+        "ostiary_gateway_connections_by_state", "Open connections, by what they do.",
+        labels=["state"],
     )  # fmt: skip
+    for name in ("reading", "writing", "waiting"):
+        by_state.add_metric([name], now.connections.get(name, 0))
+    yield by_state
+    yield GaugeMetricFamily("ostiary_gateway_streams", "Open streams and tunnels.", now.streams)
 
 
-def _traffic(rows: Iterable[dict[str, str]]) -> Iterator[Metric]:
-    rows = list(rows)
-    front = next(r for r in rows if r["pxname"] == FRONTEND and r["svname"] == "FRONTEND")
+def _traffic(now: State) -> Iterator[Metric]:
     yield CounterMetricFamily(
-        "ostiary_gateway_sessions", "Connections that callers made.", _int(front["stot"])
-    )
+        "ostiary_gateway_sessions", "Connections that callers made.",
+        now.connections.get("accepted", 0),
+    )  # fmt: skip
     yield CounterMetricFamily(
-        "ostiary_gateway_requests", "Calls that came.", _int(front["req_tot"])
+        "ostiary_gateway_requests", "Calls that came.", now.connections.get("requests", 0)
     )
-    answers = CounterMetricFamily(
-        "ostiary_gateway_responses", "Answers by class of status.", labels=["class"]
-    )
-    for kind in ("1xx", "2xx", "3xx", "4xx", "5xx", "other"):
-        answers.add_metric([kind], _int(front[f"hrsp_{kind}"]))
-    yield answers
-    through = CounterMetricFamily(
-        "ostiary_gateway_bytes", "Bytes from and to callers.", labels=["direction"]
-    )
-    through.add_metric(["in"], _int(front["bin"]))
-    through.add_metric(["out"], _int(front["bout"]))
-    yield through
-    yield from _upstreams([row for row in rows if _UPSTREAM.fullmatch(row["pxname"])])
-
-
-def _upstreams(rows: list[dict[str, str]]) -> Iterator[Metric]:
-    backends = [row for row in rows if row["svname"] == "BACKEND"]
-    servers = [row for row in rows if row["svname"] != "BACKEND"]
-    errors = CounterMetricFamily(
-        "ostiary_gateway_upstream_errors", "Calls that an upstream failed.", labels=["kind"]
-    )
-    errors.add_metric(["connect"], sum(_int(row["econ"]) for row in backends))
-    errors.add_metric(["response"], sum(_int(row["eresp"]) for row in backends))
-    yield errors
-    states = GaugeMetricFamily(
-        "ostiary_gateway_upstream_servers", "Servers of upstreams, by state.", labels=["state"]
-    )
-    up = sum(row["status"].startswith("UP") or row["status"] == "no check" for row in servers)
-    states.add_metric(["up"], up)
-    states.add_metric(["down"], sum(row["status"].startswith("DOWN") for row in servers))
-    yield states
-    yield GaugeMetricFamily(
-        "ostiary_gateway_upstream_queue", "Calls that wait for an upstream.",
-        sum(_int(row["qcur"]) for row in backends),
+    yield _counts("responses", "Answers by class of status.", "class", CLASSES, now.answers)
+    yield _counts("bytes", "Bytes from and to callers.", "direction", ("in", "out"), now.bytes)
+    yield _counts(
+        "upstream_errors", "Calls that an upstream failed.", "kind",
+        ("connect", "response", "timeout"), now.upstream_errors,
     )  # fmt: skip
 
 
-def _tables(text: str) -> Iterator[Metric]:
-    used = GaugeMetricFamily("ostiary_gateway_table_rows", "Rows in use.", labels=["table"])
-    size = GaugeMetricFamily("ostiary_gateway_table_size", "Rows that fit.", labels=["table"])
-    for name, most, rows in _TABLE.findall(text):
-        used.add_metric([name], int(rows))
-        size.add_metric([name], int(most))
-    yield used
+def _counts(
+    name: str, text: str, label: str, values: tuple[str, ...], numbers: Mapping[str, int]
+) -> Metric:
+    metric = CounterMetricFamily(f"ostiary_gateway_{name}", text, labels=[label])
+    for value in values:
+        metric.add_metric([value], numbers.get(value, 0))
+    return metric
+
+
+def _deciding(now: State) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "ostiary_gateway_applied_sequence",
+        "The last change of the feed whose revocations are in force.",
+        now.applied,
+    )
+    yield _counts(
+        "upcalls", "Questions to the authority, and those that failed or had no room.", "outcome",
+        ("asked", "failed", "refused"), now.upcalls,
+    )  # fmt: skip
+    yield CounterMetricFamily(
+        "ostiary_gateway_evicted_leases", "Leases that made room for others before their end.",
+        now.evicted_leases,
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "ostiary_gateway_unpushed_counters", "Counters that the collector has not taken yet.",
+        now.unpushed,
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "ostiary_gateway_set_aside_objects", "Objects that the gateway cannot use.", now.set_aside
+    )
+
+
+def _memory(now: State) -> Iterator[Metric]:
+    size = GaugeMetricFamily(
+        "ostiary_gateway_dictionary_bytes", "Size of a part of the gateway's shared memory.",
+        labels=["dictionary"],
+    )  # fmt: skip
+    free = GaugeMetricFamily(
+        "ostiary_gateway_dictionary_free_bytes", "Bytes of it in whole free pages.",
+        labels=["dictionary"],
+    )  # fmt: skip
+    for name, dictionary in now.dictionaries.items():
+        size.add_metric([name], dictionary.capacity)
+        free.add_metric([name], dictionary.free)
     yield size
+    yield free
+    processes = [now.master, *now.workers]
+    yield GaugeMetricFamily(
+        "process_resident_memory_bytes", "Resident memory size in bytes.",
+        sum(map(_resident, processes)),
+    )  # fmt: skip
 
 
-def _int(text: str) -> int:
-    return int(text or "0")
+def _resident(pid: int) -> int:
+    """A process's share of the memory that it has in use, in bytes; 0: it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
