@@ -1,4 +1,4 @@
-"""Whose a credential, a profile or an endpoint is: what log lines and counters leave out."""
+"""Whose a credential, a profile or an endpoint is: what log lines and counters may leave out."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ MOST = 500_000
 
 
 class Owners:
-    """Remembers what it was told. None of this ever changes while its subject lives."""
+    """Remembers what it asked for. None of this ever changes while its subject lives."""
 
     def __init__(self) -> None:
         self._credentials: dict[int, tuple[int, int]] = {}
@@ -25,22 +25,25 @@ class Owners:
         profiles: Iterable[int] = (),
         endpoints: Iterable[int] = (),
     ) -> None:
-        """Ask for what is not known yet; what is gone by now is remembered as that."""
+        """Ask for what is not known yet; what is gone by now is remembered as that.
+
+        Raises DatabaseError.
+        """
         for known in (self._credentials, self._clients, self._methods):
             if len(known) > MOST:
                 known.clear()
         for part in _unknown(credentials, self._credentials):
-            self._credentials |= dict.fromkeys(part, (0, 0))
             rows = Credential.objects.filter(pk__in=part)
-            for pk, profile, client in rows.values_list("pk", "profile_id", "profile__client_id"):
-                self._credentials[pk] = profile, client
+            owners = rows.values_list("pk", "profile_id", "profile__client_id")
+            self._credentials |= dict.fromkeys(part, (0, 0)) | {
+                pk: (profile, client) for pk, profile, client in owners
+            }
         for part in _unknown(profiles, self._clients):
-            self._clients |= dict.fromkeys(part, 0)
-            rows_ = AccessProfile.objects.filter(pk__in=part)
-            self._clients |= dict(rows_.values_list("pk", "client_id"))
+            clients = AccessProfile.objects.filter(pk__in=part).values_list("pk", "client_id")
+            self._clients |= dict.fromkeys(part, 0) | dict(clients)
         for part in _unknown(endpoints, self._methods):
-            self._methods |= dict.fromkeys(part, "")
-            self._methods |= dict(Endpoint.objects.filter(pk__in=part).values_list("pk", "method"))
+            methods = Endpoint.objects.filter(pk__in=part).values_list("pk", "method")
+            self._methods |= dict.fromkeys(part, "") | dict(methods)
 
     def of_credential(self, credential: int) -> tuple[int, int]:
         """Profile and client."""

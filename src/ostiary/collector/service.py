@@ -1,209 +1,328 @@
 """The collector's process: counts and log lines of the gateway, brought into the database.
 
-Counters are harvested as they are, and written with how far they are taken into account: a
-collector that was killed, or late, or that found the disk full, goes on where it was. Lines of the
-request log come over a stream, from the gateway's own buffer; they may be sampled, and say so.
+Workers push counters that grew, and send them again until they are acknowledged; log lines wait in
+a file. Both are stored with how far they are taken into account: a collector that was killed, or
+late, or that found the database away, goes on where it was, and counts everything once.
 """
 
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, connection
 
 from ostiary import exposition
-from ostiary.collector import measures, rows
-from ostiary.collector.journal import Journal
-from ostiary.collector.lines import BadFrame, Frames
-from ostiary.collector.rows import Row
-from ostiary.collector.storing import Store
+from ostiary.collector import measures
+from ostiary.collector.counts import Connection, Waiting
+from ostiary.collector.lines import Batch
+from ostiary.collector.storing import Store, Stored
+from ostiary.collector.tail import Piece, Tail
+from ostiary.collector.traces import BadFrame, Frames
 from ostiary.directory import retention
-from ostiary.gateway.plan import Node
-from ostiary.gateway.runtime import Runtime, RuntimeGone, RuntimeRefused
+from ostiary.gateway import control
+from ostiary.gateway.contract import BadPush, Pushed, read_push
+from ostiary.gateway.node import Node
 from ostiary.usage import upkeep
+from ostiary.usage.recording import LatencyKey, Position
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two harvests: what a crash of HAProxy itself can lose.
+T = TypeVar("T")
+
+#: Seconds between two looks at the log file. A row takes less time the more are stored at once.
 INTERVAL = 1.0
-#: A harvest holds HAProxy up for a moment: it may take this part of the time, and at most so many
-#: seconds lie between two.
-SHARE, LONGEST = 0.05, 8.0
+#: Seconds between two times that latencies are stored, and how many may gather.
+LATENCY_INTERVAL, LATENCIES = 10.0, 2000
+#: A push that was put off for longer than this belongs to the middle of that time.
+LATE_SECONDS = 5.0
 #: Seconds between two times that what is too old is deleted.
 TIDY_INTERVAL = 3600.0
 #: Seconds between two roll-ups.
 UPKEEP_INTERVAL = 30.0
 #: Traces that may wait to be written.
 TRACES = 5_000
-#: Seconds that the last calls of a gateway that stops are waited for.
-DRAIN = 5.0
+#: At a stop: seconds without a push after which none is expected, and seconds at most.
+LAST_QUIET, LAST = 0.2, 5.0
+#: Seconds within which the gateway tells the process id of its master.
+STATE_SECONDS = 2.0
 
-MINUTE = 60
 
+def serve(
+    *, node: Node, log: socket.socket, counts: socket.socket, ready: Callable[[], None]
+) -> None:
+    """Run until SIGTERM; then take what has come and is in the log file, and end.
 
-def serve(*, node: Node, log: socket.socket, ready: Callable[[], None]) -> None:
-    """Run until SIGTERM, and harvest a last time then."""
-    asyncio.run(_Collector(node, log).run(ready))
+    `log` takes traces of the authority, `counts` pushes of the gateway's workers.
+    """
+    asyncio.run(_Collector(node, log, counts).run(ready))
 
 
 class _Collector:
-    def __init__(self, node: Node, sock: socket.socket) -> None:
-        self._node, self._sock = node, sock
-        self._runtime: Runtime | None = None
-        self._store = Store()
-        self._journal = Journal()
+    def __init__(self, node: Node, log_sock: socket.socket, counts: socket.socket) -> None:
+        self._node, self._log_sock, self._counts = node, log_sock, counts
+        self._store = Store(log_rate=node.log_rate)
+        self._lines = _Lines(node, self._store)
+        self._waiting: list[Waiting] = []
+        self._open: set[Connection] = set()
         self._traces: list[bytes] = []
-        self._quota: dict[tuple[int, int], int] = {}
-        self._rates: dict[tuple[int, int], int] = {}
-        self._alive: set[str] = set()
-        self._harvested_at = 0.0
-        self._pause = INTERVAL
-        self._stop = asyncio.Event()
-        #: SIGUSR1 came: not we alone are stopped, but everything.
-        self._farewell = False
+        self._wake, self._stop = asyncio.Event(), asyncio.Event()
+        #: When the first push was put off of those that are not stored yet, Unix seconds; 0: none.
+        self._failing_since = 0.0
+        #: All writing is one thread's, with one connection to the database.
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
 
     async def run(self, ready: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGUSR1, self._bid_farewell)
-        server = await asyncio.start_unix_server(self._listen, sock=self._sock)
-        measures.watch(self._journal)
+            loop.add_signal_handler(number, self._end)
+        counts = await loop.create_unix_server(
+            lambda: Connection(self._take, self._open), sock=self._counts
+        )
+        traces = await asyncio.start_unix_server(self._listen, sock=self._log_sock)
         shown = await exposition.show(self._node.run, "collector")
         ready()
-        # Beside the harvest: a month's roll-up takes longer than the interval of counts.
+        # Beside the writing: a month's roll-up takes long.
         keeping_up = asyncio.create_task(self._keep_up())
+        try:
+            await self._write()
+            await self._last_pushes()
+            await self._round(last=True)
+            await keeping_up
+        finally:
+            for server in (counts, traces, shown):
+                server.close()
+            for each in list(self._open):
+                each.close()
+            await loop.run_in_executor(self._writer, self._lines.close)
+            self._writer.shutdown()
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._wake.set()
+
+    def _take(self, push: Waiting) -> None:
+        self._waiting.append(push)
+        self._wake.set()
+
+    async def _write(self) -> None:
+        """Store what comes, until the stop."""
+        loop = asyncio.get_running_loop()
         tidied = loop.time()
-        async with server:
-            while not self._stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), timeout=self._until_next())
-                await self._round()
-                if loop.time() >= tidied + TIDY_INTERVAL:
-                    tidied = loop.time()
-                    await asyncio.to_thread(_tidy)
-                    await self._written(self._store.forget, set(self._alive))
-            if self._farewell:
-                await self._close_gateway()
-                # Their log lines come at once, but not before.
-                await asyncio.sleep(0.1)
+        while not self._stop.is_set():
+            began = loop.time()
             await self._round()
-        await keeping_up
-        shown.close()
+            if loop.time() >= tidied + TIDY_INTERVAL:
+                tidied = loop.time()
+                await self._written(self._store.tidy, [])
+            # Pushes are stored at once, the file is looked at again in a while.
+            until = began + INTERVAL
+            while not self._stop.is_set() and (pause := until - loop.time()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), timeout=pause)
+                self._wake.clear()
+                await self._pushes()
+
+    async def _round(self, *, last: bool = False) -> None:
+        """Store everything that is there."""
+        await self._pushes()
+        traces, self._traces = self._traces, []
+        if traces and await self._written(self._store.traces, traces) is None:
+            self._traces = (traces + self._traces)[:TRACES]
+        # A part at a time: pushes do not wait for a long file.
+        while number := await self._written(self._lines.some):
+            await self._pushes()
+        if number is not None:
+            await self._written(lambda: self._lines.tidy(last=last))
+        measures.up_to_date(failing_since=self._failing_since)
+
+    async def _pushes(self) -> None:
+        """Store all pushes that wait, together, and answer them."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        started, now = time.monotonic(), time.time()
+        since = self._failing_since
+        moment = (since + now) / 2 if since and now - since > LATE_SECONDS else now
+        stored = await self._written(self._store_pushes, waiting, moment)
+        if stored is None:
+            self._failing_since = since or now
+            measures.put_off(len(waiting))
+            measures.up_to_date(failing_since=self._failing_since)
+            for push in waiting:
+                push.answer(False)
+            return
+        self._failing_since = 0.0
+        readable, what = stored
+        measures.stored(len(readable), what, time.monotonic() - started)
+        measures.unreadable(len(waiting) - len(readable))
+        for push in waiting:
+            if push in readable:
+                push.answer(True)
+            else:
+                push.give_up()
+
+    def _store_pushes(self, waiting: list[Waiting], moment: float) -> tuple[list[Waiting], Stored]:
+        """Returns the pushes that could be read, which are stored now."""
+        pushes: list[Pushed] = []
+        readable: list[Waiting] = []
+        for push in waiting:
+            head, *lines = push.text.replace(b"\0", b"?").decode(errors="replace").split("\n")
+            try:
+                pushes.append(read_push(head, lines))
+            except BadPush:
+                # Not what it says: it may hold anything.
+                log.warning("a push of counts cannot be read")
+                continue
+            readable.append(push)
+        return readable, self._store.pushes(pushes, moment=moment)
+
+    async def _last_pushes(self) -> None:
+        """Wait for what the gateway's workers, which have ended or are about to, still send."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + LAST
+        while loop.time() < give_up:
+            await self._pushes()
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout=LAST_QUIET)
+            except TimeoutError:
+                if not any(each.in_the_middle for each in self._open):
+                    return
+
+    async def _written(self, write: Callable[..., T], *values: object) -> T | None:
+        """What `write` returns, nothing if it could not; what it was to store is still to be."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._writer, lambda: write(*values))
+        except Error:
+            # InterfaceError, too: what a cut connection is to Django, it is no DatabaseError.
+            log.exception("the database could not be written")
+        except OSError:
+            log.exception("the log file could not be read")
+        measures.WRITE_ERRORS.inc()
+        await loop.run_in_executor(self._writer, connection.close)
+        return None
 
     async def _keep_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        tidied = loop.time()
         while not self._stop.is_set():
             await asyncio.to_thread(_roll_up)
+            if loop.time() >= tidied + TIDY_INTERVAL:
+                tidied = loop.time()
+                await asyncio.to_thread(_tidy)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), timeout=UPKEEP_INTERVAL)
-
-    def _until_next(self) -> float:
-        """Seconds to the next harvest; one falls on every full minute, so that minutes are exact."""
-        return min(self._pause, MINUTE - time.time() % MINUTE)
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames = Frames()
         try:
             while data := await reader.read(262_144):
                 for message in frames.feed(data):
-                    if message.startswith(b"{"):
-                        if len(self._traces) < TRACES:
-                            self._traces.append(message)
-                        else:
-                            measures.TRACES_LOST.inc()
+                    if len(self._traces) < TRACES:
+                        self._traces.append(message)
                     else:
-                        self._journal.take(message)
+                        measures.TRACES_LOST.inc()
         except (BadFrame, OSError):
-            log.warning("a stream of log lines broke off")
+            log.warning("a stream of traces broke off")
         except asyncio.CancelledError:
             # At our own end; asyncio would call it an error.
             return
         finally:
             writer.close()
 
-    async def _round(self) -> None:
-        await self._harvest()
-        drained = self._journal.drain()
-        lines = len(drained.kept)
-        written = await self._written(self._store.journal, drained)
-        # Those that are written are taken out.
-        measures.LINES_WRITTEN.inc(lines - len(drained.kept))
-        if not written:
-            self._journal.put_back(drained)
-        traces, self._traces = self._traces, []
-        if traces and not await self._written(self._store.traces, traces):
-            self._traces = (traces + self._traces)[:TRACES]
 
-    async def _harvest(self) -> None:
-        started = time.monotonic()
-        now = time.time()
-        try:
-            found = [
-                *rows.leases(await self._table("leases")),
-                *rows.refusals(await self._table("refusals"), "r"),
-                *rows.refusals(await self._table("refusals_leased"), "l"),
-            ]
-            quota = rows.quota(await self._table("quota"))
-            rates = rows.rates(await self._table("rate_long"))
-        except (RuntimeGone, RuntimeRefused):
-            self._runtime = None
-            return
-        self._pause = min(LONGEST, max(INTERVAL, (time.monotonic() - started) / SHARE))
-        # Calls of the time since the last look, which is within one minute unless we were late.
-        moment = (self._harvested_at + now) / 2 if self._harvested_at else now
-        minute = int(moment) // MINUTE * MINUTE
-        self._harvested_at = now
-        self._alive = {row.identity for row in found}
-        if await self._written(self._harvested, found, minute):
-            measures.harvested(len(found), time.monotonic() - started)
-        changed = {key: count for key, count in quota.items() if self._quota.get(key) != count}
-        if await self._written(self._store.quota, changed):
-            self._quota = quota
-        changed = {key: count for key, count in rates.items() if self._rates.get(key) != count}
-        if await self._written(self._store.rates, changed):
-            self._rates = rates
+class _Lines:
+    """The log file and its way into the database. Blocking, used by the writer's thread."""
 
-    def _harvested(self, found: list[Row], minute: int) -> None:
-        self._store.harvested(found, minute=minute)
+    def __init__(self, node: Node, store: Store) -> None:
+        self._node, self._store = node, store
+        self._tail: Tail | None = None
+        #: What was read, until it is stored: lines are counted once, however often that is tried.
+        self._read: tuple[Piece, Batch] | None = None
+        #: Latencies that are not stored yet, and how far in which file they come from.
+        self._latencies: Counter[LatencyKey] = Counter()
+        self._timed: dict[str, int] = {}
+        self._timed_at = time.monotonic()
+        self._torn = 0
 
-    async def _written(self, write: Callable[..., None], *values: object) -> bool:
-        """Whether it could be written; what could not is kept by whoever asks."""
-        try:
-            await asyncio.to_thread(write, *values)
-        except Error:
-            # InterfaceError, too: what a cut connection is to Django, it is no DatabaseError.
-            log.exception("the database could not be written")
-            measures.WRITE_ERRORS.inc()
-            return False
+    def some(self) -> int:
+        """Store some lines; how many there were. Raises Error or OSError, and goes on there."""
+        if self._read is None:
+            piece = self._files().next()
+            if piece is None:
+                return 0
+            self._read = piece, self._store.read(piece.lines)
+        piece, batch = self._read
+        if not piece.is_stored:
+            position = Position(identity=piece.identity, offset=piece.end)
+            refused = self._store.lines(batch, position)
+            measures.lines(batch, refused=refused)
+            measures.strange_lines(batch.strange + piece.strange)
+        self._files().taken(piece)
+        self._read = None
+        self._latencies.update(batch.latencies)
+        self._timed[piece.identity] = piece.end
+        if len(self._latencies) >= LATENCIES:
+            self._store_latencies()
+        return max(1, len(piece.lines))
+
+    def tidy(self, *, last: bool = False) -> bool:
+        """Store latencies, exchange and delete files, when all lines are stored."""
+        tail = self._files()
+        due = time.monotonic() - self._timed_at >= LATENCY_INTERVAL
+        if self._timed and (due or last or tail.has_old):
+            self._store_latencies()
+        if not last:
+            tail.tidy()
+            measures.strange_lines(tail.torn - self._torn)
+            self._torn = tail.torn
+        if gone := tail.forgotten():
+            self._store.tidy(gone)
         return True
 
-    async def _table(self, name: str) -> list[str]:
-        if self._runtime is None or self._runtime.closed:
-            self._runtime = await Runtime.connect(self._node.socket)
-        elif name == "leases" and await self._runtime.stopping():
-            await self._runtime.close()
-            self._runtime = await Runtime.connect(self._node.socket)
-        return await self._runtime.rows(name)
+    def _store_latencies(self) -> None:
+        positions = [Position(identity=i, timed=timed) for i, timed in self._timed.items()]
+        self._store.latencies(self._latencies, positions)
+        self._latencies.clear()
+        self._timed.clear()
+        self._timed_at = time.monotonic()
 
-    def _bid_farewell(self) -> None:
-        self._farewell = True
+    def close(self) -> None:
+        if self._tail is not None:
+            self._tail.close()
+        connection.close()
 
-    async def _close_gateway(self) -> None:
-        """Have HAProxy take no more calls, and wait for those that run.
+    def _files(self) -> Tail:
+        if self._tail is None:
+            self._tail = Tail(
+                self._node.run / "lines",
+                self._store.positions(),
+                reopen=lambda: reopen(self._node.control_socket),
+            )
+        return self._tail
 
-        Not by its own soft stop: that empties its tables at once.
-        """
-        with contextlib.suppress(RuntimeGone, RuntimeRefused, TimeoutError):
-            runtime = self._runtime or await Runtime.connect(self._node.socket)
-            await runtime.command("shutdown frontend gateway")
-            async with asyncio.timeout(DRAIN):
-                # It tells nobody when its last one ends.
-                while await runtime.calls():  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+
+def reopen(gateway: Path) -> bool:
+    """Have nginx open its files anew; whether it was there to be told. `gateway`: its socket."""
+    try:
+        master = int(control.state(gateway, seconds=STATE_SECONDS)["master"])
+        if master <= 1:
+            raise ValueError(master)
+        os.kill(master, signal.SIGUSR1)
+    except (control.ControlError, OSError, ValueError, KeyError, TypeError):
+        log.warning("the gateway could not be asked to open its files anew")
+        return False
+    return True
 
 
 def _tidy() -> None:

@@ -1,88 +1,130 @@
-"""What was harvested and logged, put into the words of `usage.recording` and written. Blocking."""
+"""What the gateway pushed and logged, put into the words of `usage.recording` and stored. Blocking.
 
-import json
+Used by one thread.
+"""
+
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from django.db import close_old_connections
+from django.db import DataError, Error
 
-from ostiary.collector.harvest import Gain, gain
-from ostiary.collector.journal import Drained, Kept
+from ostiary.access.reasons import Reason
+from ostiary.collector import counts, traces
+from ostiary.collector.counts import Counter, Merged, is_forgotten, minute_of, read_identity
+from ostiary.collector.lines import CALLS, Batch, Reader
 from ostiary.collector.owners import Owners
-from ostiary.collector.rows import Row
-from ostiary.usage import counting
-from ostiary.usage.models import DecisionTrace, LoggedCall
-from ostiary.usage.recording import (
-    Batch,
-    Count,
-    CountKey,
-    LatencyKey,
-    Recorder,
-    What,
-    store_calls,
-    store_traces,
-)
+from ostiary.gateway.contract import Pushed, code
+from ostiary.usage import counting, recording
+from ostiary.usage.recording import Baseline, CountKey, LatencyKey, Position, Totals, What
 
-#: Rows whose gains and baselines are written in one transaction.
-AT_ONCE = 250
-#: A baseline is kept for so many seconds after its row was last counted on; rows live an hour.
-KEPT_SECONDS = 2 * 3600
+log = logging.getLogger(__name__)
+
+#: Baselines that are remembered; beyond, they are asked for anew.
+_MOST_BASELINES = 300_000
 #: To so many seconds it is known when a credential was last used.
 USE_SECONDS = 60
+#: Codes of calls that used their credential: admitted, or refused for a limit alone.
+_USES = frozenset({0, code(Reason.RATE_LIMITED), code(Reason.QUOTA_EXCEEDED)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What became of pushes: counters that had grown, their calls, what could not be read."""
+
+    counters: int
+    calls: int
+    strange: int
 
 
 class Store:
-    """One gateway's collector's way into the database."""
+    """One gateway's collector's way into the database. Every method raises Django's Error."""
 
-    def __init__(self, node: str = "") -> None:
+    def __init__(self, node: str = "", *, log_rate: int = CALLS) -> None:
         self._node = node
-        self._recorder = Recorder(node)
         self._owners = Owners()
-        self._baselines: dict[str, dict[str, int]] | None = None
+        self._reader = Reader(node, self._owners, calls=max(CALLS, log_rate))
+        #: What was taken into account of counters, as far as it is remembered.
+        self._baselines: dict[str, Totals] = {}
         #: Credential → Unix seconds of a use that is not written yet, and the last that is.
         self._uses: dict[int, int] = {}
         self._uses_written: dict[int, int] = {}
 
-    def harvested(self, rows: Iterable[Row], *, minute: int) -> int:
-        """Write what rows count beyond their baselines; returns how many calls that is.
+    def pushes(self, pushes: Iterable[Pushed], *, moment: float) -> Stored:
+        """Store what is new of pushes that came at `moment`, Unix seconds.
 
-        Raises DatabaseError: what was not written is found again with the next harvest.
+        What was not stored is new again when it comes again.
         """
-        close_old_connections()
-        if self._baselines is None:
-            self._baselines = self._recorder.baselines()
-        calls = 0
-        pairs = ((row, gain(row, self._baselines.get(row.identity, {}))) for row in rows)
-        gained = ((row, gained) for row, gained in pairs if gained is not None)
-        while part := list(islice(gained, AT_ONCE)):
-            calls += self._write(part, minute, self._baselines)
+        merged = counts.merge(pushes)
+        try:
+            stored = self._counts(merged, moment)
+        except Error:
+            # Whether the last transaction was committed is not known; the database tells.
+            self._baselines.clear()
+            raise
+        counting.store_quota(merged.quotas)
+        counting.store_rates(merged.rates)
+        self._pushed_lines(merged.lines)
         self._write_uses()
-        return calls
+        return stored
 
-    def _write(
-        self, part: list[tuple[Row, Gain]], minute: int, baselines: dict[str, dict[str, int]]
-    ) -> int:
-        self._owners.learn(profiles=[row.profile for row, _ in part if not row.client])
-        totals: dict[CountKey, Count] = {}
-        taken: dict[str, dict[str, int]] = {}
-        for row, found in part:
-            what = What(
-                minute=minute,
-                profile=row.profile,
-                client=row.client or self._owners.client_of(row.profile),
-                collection=row.collection,
-                endpoint=row.endpoint,
+    def _counts(self, merged: Merged, moment: float) -> Stored:
+        if len(self._baselines) > _MOST_BASELINES:
+            self._baselines.clear()
+        known = self._baselines
+        missing = [identity for identity in merged.totals if identity not in known]
+        looked_up = recording.baselines(self._node, missing)
+        known |= looked_up
+        now = time.time()
+        calls, strange = 0, merged.strange
+        grown: list[tuple[str, Counter, Totals]] = []
+        for identity, totals in merged.totals.items():
+            before = known.get(identity)
+            if before is not None and before.largest(totals) == before:
+                continue
+            try:
+                counter = read_identity(identity)
+                if before is None and is_forgotten(counter, now=now):
+                    raise ValueError(identity)
+            except ValueError:
+                strange += 1
+                continue
+            grown.append((identity, counter, totals))
+        for part in recording.parts(grown):
+            calls += self._part(part, moment)
+        if strange:
+            log.warning("counters or limits that cannot be read were set aside: %d", strange)
+        return Stored(counters=len(grown), calls=calls, strange=strange)
+
+    def _part(self, part: Sequence[tuple[str, Counter, Totals]], moment: float) -> int:
+        self._owners.learn(profiles=[c.profile for _, c, _ in part if not c.client])
+        gained: dict[CountKey, Totals] = {}
+        taken: dict[str, Baseline] = {}
+        for identity, counter, totals in part:
+            before = self._baselines.get(identity, Totals())
+            key = CountKey(
+                What(
+                    minute=minute_of(counter, moment),
+                    profile=counter.profile,
+                    client=counter.client or self._owners.client_of(counter.profile),
+                    collection=counter.collection,
+                    endpoint=counter.endpoint,
+                ),
+                status=counter.status,
+                reason=counter.reason,
+                would=counter.would,
             )
-            for key, count in _counts(what, row, found):
-                totals[key] = totals.get(key, Count()).plus(count)
-            taken[row.identity] = dict(found.baseline)
-        self._recorder.store(Batch(gained=totals, baselines=taken))
-        baselines |= taken
-        now = int(time.time())
-        self._uses |= {row.credential: now for row, _ in part if row.credential}
-        return sum(count.calls for count in totals.values())
+            gained[key] = gained.get(key, Totals()).plus(totals.minus(before))
+            taken[identity] = Baseline(counter.hour, before.largest(totals))
+        recording.store_counts(self._node, gained, taken)
+        self._baselines |= {identity: baseline.totals for identity, baseline in taken.items()}
+        self._uses |= {
+            counter.credential: int(moment)
+            for _, counter, _ in part
+            if counter.credential and counter.reason in _USES
+        }
+        return sum(totals.calls for totals in gained.values())
 
     def _write_uses(self) -> None:
         """Write when credentials were last used, each at most once in a while."""
@@ -95,112 +137,59 @@ class Store:
         self._uses_written |= due
         self._uses = {c: at for c, at in self._uses.items() if c not in due}
 
-    def forget(self, alive: set[str]) -> None:
-        """Delete baselines of rows that are gone."""
-        close_old_connections()
-        self._recorder.forget(alive=alive, before_seconds=KEPT_SECONDS)
-        if self._baselines is not None:
-            known = set(self._recorder.baselines())
-            self._baselines = {i: b for i, b in self._baselines.items() if i in known}
+    def _pushed_lines(self, lines: Sequence[str]) -> None:
+        """Store lines of a push, which may come again: once each. They tell of no latency."""
+        if not lines:
+            return
+        batch = self._reader.read(lines, timed=False)
+        stored = recording.stored_already((str(row[1]), int(row[0])) for row in batch.calls)
+        fresh = {(row[1], row[0]): row for row in batch.calls if (row[1], row[0]) not in stored}
+        for part in recording.parts(fresh.values()):
+            recording.store_lines(self._node, part)
+
+    def read(self, lines: Sequence[str]) -> Batch:
+        """Read lines of the log file; what could not be read is not counted."""
+        return self._reader.read(lines)
+
+    def lines(self, batch: Batch, position: Position) -> int:
+        """Store lines and how far their file was read; returns how many the database refused."""
+        try:
+            recording.store_lines(self._node, batch.calls, position)
+        except DataError:
+            log.exception("the database refused a log line")
+            return self._one_by_one(batch, position)
+        return 0
+
+    def _one_by_one(self, batch: Batch, position: Position) -> int:
+        """Store what the database takes: one line that it refuses does not hold up the others.
+
+        Their place in the file is stored last: at worst some lines come twice, and none is lost.
+        """
+        refused = 0
+        for row in batch.calls:
+            try:
+                recording.store_lines(self._node, [row])
+            except DataError:
+                refused += 1
+        recording.store_lines(self._node, [], position)
+        return refused
+
+    def latencies(self, gained: Mapping[LatencyKey, int], positions: Sequence[Position]) -> None:
+        """Store latencies, and the places in the files up to which they are."""
+        recording.store_latencies(self._node, gained, positions)
+
+    def positions(self) -> Mapping[str, Position]:
+        return recording.positions(self._node)
+
+    def tidy(self, gone: Iterable[str]) -> None:
+        """Delete positions of files that are gone, and baselines of counters that are."""
+        recording.forget_positions(self._node, gone)
+        recording.forget_baselines(self._node, now=time.time())
+        self._baselines.clear()
         self._uses_written.clear()
 
-    def quota(self, counts: Mapping[tuple[int, int], int]) -> None:
-        close_old_connections()
-        counting.store_quota(counts)
-
-    def rates(self, counts: Mapping[tuple[int, int], int]) -> None:
-        close_old_connections()
-        counting.store_rates(counts)
-
-    def journal(self, drained: Drained) -> None:
-        """Write lines and latencies; raises DatabaseError."""
-        close_old_connections()
-        owners = self._owners
-        owners.learn(
-            credentials=[*(key[3] for key in drained.latencies), *_credentials(drained.kept)],
-            profiles=[each.line.profile for each in drained.kept],
-            endpoints=[each.line.endpoint for each in drained.kept],
-        )
-        latencies: dict[LatencyKey, int] = {}
-        for (
-            minute,
-            endpoint,
-            collection,
-            credential,
-            _,
-            bucket,
-        ), calls in drained.latencies.items():
-            profile, client = owners.of_credential(credential)
-            what = What(
-                minute=minute,
-                profile=profile,
-                client=client,
-                collection=collection,
-                endpoint=endpoint,
-            )
-            latencies[what, bucket] = latencies.get((what, bucket), 0) + calls
-        store_calls([self._logged(each) for each in drained.kept])
-        # What is written by now must not be written again, should the rest fail.
-        drained.kept.clear()
-        self._recorder.store_latencies(latencies)
-        drained.latencies.clear()
-
-    def _logged(self, kept: Kept) -> LoggedCall:
-        line = kept.line
-        profile, client = self._owners.of_credential(line.credential)
-        profile = profile or line.profile
-        return LoggedCall(
-            at_ms=line.at_ms,
-            request_id=line.request_id[:40],
-            node=self._node,
-            status=line.status,
-            reason=line.reason,
-            would=line.would,
-            method=(line.method or self._owners.method_of(line.endpoint))[:16],
-            collection_id=line.collection,
-            endpoint_id=line.endpoint,
-            client_id=client or self._owners.client_of(profile),
-            profile_id=profile,
-            credential_id=line.credential,
-            address=line.address[:45],
-            latency_ms=line.milliseconds,
-            bytes_in=line.bytes_in,
-            bytes_out=line.bytes_out,
-            stands_for=kept.stands_for,
-            details=line.details,
-        )
-
-    def traces(self, messages: Iterable[bytes]) -> None:
-        """Write what the authority told of its refusals."""
-        close_old_connections()
-        store_traces([trace for message in messages if (trace := _trace(message))])
-
-
-def _credentials(kept: Iterable[Kept]) -> Iterator[int]:
-    return (each.line.credential for each in kept)
-
-
-def _counts(what: What, row: Row, found: Gain) -> Iterator[tuple[CountKey, Count]]:
-    """A row's gain by cell. Its bytes, which are counted for the whole, go to the largest cell."""
-    cells = dict(found.calls) or {(row.status or 2, row.reason, row.would): 0}
-    largest = max(cells, key=lambda cell: cells[cell])
-    for (status, reason, would), calls in cells.items():
-        bytes_in, bytes_out = (
-            (found.bytes_in, found.bytes_out) if (status, reason, would) == largest else (0, 0)
-        )
-        yield (what, status, reason, would), Count(calls, bytes_in, bytes_out)
-
-
-def _trace(message: bytes) -> DecisionTrace | None:
-    try:
-        told: dict[str, Any] = json.loads(message)
-        return DecisionTrace(
-            number=int(told["number"]),
-            at_ms=int(told.get("at_ms") or time.time() * 1000),
-            sequence=int(told["sequence"]),
-            profile_id=int(told["profile"]),
-            credential_id=int(told["credential"]),
-            steps=list(told["steps"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
+    def traces(self, messages: Iterable[bytes]) -> int:
+        """Store what the authority saw when it refused; returns how many could be read."""
+        readable = [trace for message in messages if (trace := traces.read(message)) is not None]
+        recording.store_traces(readable)
+        return len(readable)

@@ -1,75 +1,79 @@
 """Counts that limits and the console rest on, written a bounded number at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import islice
-from typing import TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from ostiary.access.limits import Interval, kept_as
 from ostiary.directory.models import AccessProfile, Credential
-from ostiary.usage import quota_notices
+from ostiary.usage import bulk, quota_notices
 from ostiary.usage.models import QuotaCount
+from ostiary.usage.recording import parts
 
-T = TypeVar("T")
-
-#: Rows in one transaction: longer ones would hold up every other writer.
-BATCH = 500
-
-
-def _batches(items: Iterable[T]) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch
+#: Interval of a rate limit by the length of its window, where its count outlives a restart.
+_KEPT_INTERVALS = {each.seconds: each for each in Interval if kept_as(each)}
 
 
 def store_quota(counts: Mapping[tuple[int, int], int]) -> None:
     """Write (profile, start of the period) → calls; a count never goes down."""
-    for batch in _batches(counts.items()):
+    for batch in parts(sorted(counts.items())):
         profiles = AccessProfile.objects.filter(pk__in={key[0] for key, _ in batch})
         intervals = dict(profiles.values_list("pk", "policy__quota_interval"))
         with transaction.atomic():
             quota_notices.tell(batch)
-            for (profile, start), calls in batch:
-                interval = intervals.get(profile)
-                if not interval:
-                    continue
-                row, _ = QuotaCount.objects.select_for_update().get_or_create(
-                    profile_id=profile, interval=interval, period_start=start
-                )
-                if row.calls < calls:
-                    row.calls = calls
-                    row.save(update_fields=["calls"])
+            bulk.QUOTA_COUNTS.write(
+                [
+                    (profile, interval, start, calls)
+                    for (profile, start), calls in batch
+                    if (interval := intervals.get(profile))
+                ]
+            )
 
 
-def store_rates(counts: Mapping[tuple[int, int], int]) -> None:
-    """Write (profile, number of the window) → calls; of each interval, the newest window is kept."""
-    windows = sorted(counts.items(), key=lambda each: each[0][1])
-    for batch in _batches(windows):
+def store_rates(counts: Mapping[tuple[int, int, int], int]) -> None:
+    """Write (profile, seconds of the window, its start) → calls.
+
+    Of each interval, the newest window is retained. Windows of other lengths are left out.
+    """
+    newest: dict[tuple[int, str], tuple[int, int]] = {}
+    for (profile, seconds, start), calls in counts.items():
+        interval = _KEPT_INTERVALS.get(seconds)
+        if interval is not None:
+            key = profile, kept_as(interval)
+            newest[key] = max(newest.get(key, (start, calls)), (start, calls))
+    for batch in parts(sorted(newest.items())):
         with transaction.atomic():
-            for (profile, number), calls in batch:
-                interval = _interval_of(number)
-                start = number * interval.seconds
-                row, _ = QuotaCount.objects.select_for_update().get_or_create(
-                    profile_id=profile,
-                    interval=kept_as(interval),
-                    defaults={"period_start": start},
-                )
-                if (row.period_start, row.calls) < (start, calls):
-                    row.period_start, row.calls = start, calls
-                    row.save(update_fields=["period_start", "calls"])
+            _store_windows(batch)
 
 
-def _interval_of(number: int) -> Interval:
-    """By a window's number since 1970: 100,000 hours were over in 1981, as many days are in 2243."""
-    return Interval.DAY if number < 100_000 else Interval.HOUR
+def _store_windows(batch: list[tuple[tuple[int, str], tuple[int, int]]]) -> None:
+    rows = QuotaCount.objects.select_for_update().filter(
+        profile_id__in={profile for (profile, _), _ in batch},
+        interval__in={interval for (_, interval), _ in batch},
+    )
+    stored = {(row.profile_id, row.interval): row for row in rows.order_by("pk")}
+    changed: list[QuotaCount] = []
+    for key, (start, calls) in batch:
+        row = stored.get(key)
+        if row is not None and (row.period_start, row.calls) < (start, calls):
+            row.period_start, row.calls = start, calls
+            changed.append(row)
+    QuotaCount.objects.bulk_update(changed, ["period_start", "calls"])
+    bulk.QUOTA_COUNTS.write(
+        [
+            (profile, interval, start, calls)
+            for (profile, interval), (start, calls) in batch
+            if (profile, interval) not in stored
+        ]
+    )
 
 
 def store_uses(uses: Mapping[int, int]) -> None:
     """Write credential → Unix seconds of its last use."""
-    for batch in _batches(uses.items()):
-        with transaction.atomic():
-            for credential, at in batch:
-                moment = datetime.fromtimestamp(at, UTC)
-                Credential.objects.filter(pk=credential).update(last_used_at=moment)
+    statement = f'UPDATE "{Credential._meta.db_table}" SET "last_used_at" = %s WHERE "id" = %s'  # noqa: S608 - names of ours
+    adapt = connection.ops.adapt_datetimefield_value
+    for batch in parts(sorted(uses.items())):
+        rows = [(adapt(datetime.fromtimestamp(at, UTC)), pk) for pk, at in batch]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany(statement, rows)

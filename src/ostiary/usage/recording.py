@@ -1,35 +1,50 @@
-"""Writing down what collectors bring: counts with their baselines, latencies, log lines, traces.
+"""Storing what the collector brings: counts, log lines and traces.
 
-A gateway's rows are written by its own collector alone, so a count can be written as it is: what is
-written twice is written once.
+What tells how far it has come is stored in the same transaction: what is brought twice counts once.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.db import transaction
-from django.utils import timezone
 
-from ostiary.usage.models import (
-    DecisionTrace,
-    HarvestedRow,
-    LoggedCall,
-    MinuteCount,
-    MinuteLatency,
-)
+from ostiary.usage import bulk
+from ostiary.usage.models import CounterBaseline, DecisionTrace, LoggedCall, LogPosition
 
 T = TypeVar("T")
 
 #: Rows in one transaction: longer ones would hold up every other writer.
 BATCH = 500
+#: A baseline is needed for as long as the gateway may push its counter: so many hours after the
+#: hour that it counts.
+BASELINE_HOURS = 26
+#: A position is forgotten when its file has not grown for so many seconds.
+POSITION_SECONDS = 30 * 86_400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class What:
-    """Who called what in which minute (Unix seconds of its start)."""
+class Totals(NamedTuple):
+    """A counter; none of the three ever goes down."""
+
+    calls: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def plus(self, other: "Totals") -> "Totals":
+        return Totals(*map(sum, zip(self, other, strict=True)))
+
+    def minus(self, other: "Totals") -> "Totals":
+        """What is more than in `other`; nothing is less than 0."""
+        return Totals(*(max(0, a - b) for a, b in zip(self, other, strict=True)))
+
+    def largest(self, other: "Totals") -> "Totals":
+        return Totals(*map(max, self, other))
+
+
+class What(NamedTuple):
+    """Who called what in which minute (Unix seconds of its start); ids are 0 where unknown."""
 
     minute: int
     profile: int
@@ -38,173 +53,141 @@ class What:
     endpoint: int
 
 
-#: What, class of the status, code of the refusal, code of what would have refused.
-CountKey = tuple[What, int, int, int]
+class CountKey(NamedTuple):
+    """A row of MinuteCount; see `models._Count`."""
+
+    what: What
+    status: int
+    reason: int
+    would: int
+
+
+class Baseline(NamedTuple):
+    hour: int
+    totals: Totals
+
+
 #: What, and the bucket of `latency.bucket_of`.
 LatencyKey = tuple[What, int]
 
 
-@dataclass(slots=True)
-class Count:
-    calls: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-
-    def plus(self, other: "Count") -> "Count":
-        return Count(
-            self.calls + other.calls,
-            self.bytes_in + other.bytes_in,
-            self.bytes_out + other.bytes_out,
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Gains that belong together: they and their rows' baselines are written, or neither is."""
+class Position:
+    """How far a file of log lines has been stored; see LogPosition."""
 
-    gained: Mapping[CountKey, Count]
-    #: A row's identity → its counters that are taken into account with `gained`.
-    baselines: Mapping[str, Mapping[str, int]]
+    identity: str
+    offset: int = 0
+    timed: int = 0
 
 
-class Recorder:
-    """Writes one gateway's counts. Keeps the totals of the minutes that may still grow."""
+def baselines(node: str, identities: Sequence[str]) -> dict[str, Totals]:
+    """What was taken into account of these counters; one that is not there was never seen."""
+    known: dict[str, Totals] = {}
+    for part in parts(identities):
+        rows = CounterBaseline.objects.filter(node=node, identity__in=part)
+        for identity, *totals in rows.values_list("identity", "calls", "bytes_in", "bytes_out"):
+            known[identity] = Totals(*totals)
+    return known
 
-    def __init__(self, node: str) -> None:
-        self._node = node
-        self._totals: dict[int, dict[CountKey, Count]] = {}
-        self._latencies: dict[int, dict[LatencyKey, int]] = {}
 
-    def baselines(self) -> dict[str, dict[str, int]]:
-        """What was taken into account of every row that may still be there."""
-        found = HarvestedRow.objects.filter(node=self._node)
-        return dict(found.values_list("identity", "counters"))
+def store_counts(
+    node: str, gained: Mapping[CountKey, Totals], taken: Mapping[str, Baseline]
+) -> None:
+    """Add gains to their minutes, and remember what they were taken from.
 
-    def store(self, batch: Batch) -> None:
-        """Add gains to their minutes; raises DatabaseError, and then nothing was written."""
-        totals = {key: self._total(key).plus(gained) for key, gained in batch.gained.items()}
-        rows = [
-            HarvestedRow(node=self._node, identity=i, counters=c)
-            for i, c in batch.baselines.items()
-        ]
-        with transaction.atomic():
-            MinuteCount.objects.bulk_create(
-                [self._row(key, total) for key, total in totals.items()],
-                update_conflicts=True,
-                unique_fields=[*_WHAT, "status", "reason", "would"],
-                update_fields=["calls", "bytes_in", "bytes_out"],
-            )
-            HarvestedRow.objects.bulk_create(
-                rows,
-                update_conflicts=True,
-                unique_fields=["node", "identity"],
-                update_fields=["counters", "seen_at"],
-            )
-        for key, total in totals.items():
-            self._totals[key[0].minute][key] = total
-
-    def forget(self, *, alive: Iterable[str], before_seconds: int) -> None:
-        """Delete baselines of rows that are gone, and that nothing was gained on for so long."""
-        kept = set(alive)
-        old = HarvestedRow.objects.filter(
-            node=self._node, seen_at__lt=timezone.now() - timedelta(seconds=before_seconds)
+    Raises DatabaseError; then it is not known whether anything was written, and the baselines tell.
+    """
+    # Sorted: two collectors that write the same rows must not wait for each other.
+    counts = [
+        (key.what.minute, node, *key.what[1:], key.status, key.reason, key.would, *totals)
+        for key, totals in sorted(gained.items())
+    ]
+    with transaction.atomic():
+        bulk.BASELINES.write(
+            [(node, i, baseline.hour, *baseline.totals) for i, baseline in sorted(taken.items())]
         )
-        gone = [row for row, identity in old.values_list("pk", "identity") if identity not in kept]
-        for part in _parts(gone):
-            HarvestedRow.objects.filter(pk__in=part).delete()
-
-    def store_latencies(self, gained: Mapping[LatencyKey, int]) -> None:
-        """Add to the histograms of their minutes."""
-        totals = {key: self._latency(key) + calls for key, calls in gained.items()}
-        rows = [
-            MinuteLatency(**self._what(what), bucket=bucket, calls=calls)
-            for (what, bucket), calls in totals.items()
-        ]
-        for part in _parts(rows):
-            MinuteLatency.objects.bulk_create(
-                part,
-                update_conflicts=True,
-                unique_fields=[*_WHAT, "bucket"],
-                update_fields=["calls"],
-            )
-        for key, calls in totals.items():
-            self._latencies[key[0].minute][key] = calls
-
-    def _total(self, key: CountKey) -> Count:
-        minute = key[0].minute
-        if minute not in self._totals:
-            self._trim(self._totals)
-            found = MinuteCount.objects.filter(node=self._node, time=minute)
-            self._totals[minute] = {
-                (_what_of(row), row.status, row.reason, row.would): Count(
-                    row.calls, row.bytes_in, row.bytes_out
-                )
-                for row in found
-            }
-        return self._totals[minute].get(key, Count())
-
-    def _latency(self, key: LatencyKey) -> int:
-        minute = key[0].minute
-        if minute not in self._latencies:
-            self._trim(self._latencies)
-            found = MinuteLatency.objects.filter(node=self._node, time=minute)
-            self._latencies[minute] = {(_what_of(row), row.bucket): row.calls for row in found}
-        return self._latencies[minute].get(key, 0)
-
-    def _trim(self, minutes: dict[int, Any]) -> None:
-        """Keep the last three minutes; an older one is read again, should it grow."""
-        for old in sorted(minutes)[:-2]:
-            del minutes[old]
-
-    def _row(self, key: CountKey, total: Count) -> MinuteCount:
-        what, status, reason, would = key
-        return MinuteCount(
-            **self._what(what),
-            status=status,
-            reason=reason,
-            would=would,
-            calls=total.calls,
-            bytes_in=total.bytes_in,
-            bytes_out=total.bytes_out,
-        )
-
-    def _what(self, what: What) -> dict[str, Any]:
-        return {
-            "time": what.minute,
-            "node": self._node,
-            "profile_id": what.profile,
-            "client_id": what.client,
-            "collection_id": what.collection,
-            "endpoint_id": what.endpoint,
-        }
+        bulk.MINUTE_COUNTS.write(counts)
 
 
-_WHAT = ("time", "node", "profile_id", "client_id", "collection_id", "endpoint_id")
+def forget_baselines(node: str, *, now: float) -> int:
+    """Delete baselines of counters that are gone; returns how many."""
+    before = int(now) // 3600 - BASELINE_HOURS
+    old = CounterBaseline.objects.filter(node=node, hour__lt=before)
+    deleted = 0
+    # They are in the order in which their hours came.
+    while ids := list(old.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        deleted += CounterBaseline.objects.filter(pk__in=ids).delete()[0]
+    return deleted
 
 
-def _what_of(row: MinuteCount | MinuteLatency) -> What:
-    return What(
-        minute=row.time,
-        profile=row.profile_id,
-        client=row.client_id,
-        collection=row.collection_id,
-        endpoint=row.endpoint_id,
+def store_lines(node: str, calls: Sequence[bulk.Row], position: Position | None = None) -> None:
+    """Store lines of the request log (rows of `bulk.CALLS`), and how far their file is read.
+
+    Raises DatabaseError, and then nothing was written.
+    """
+    with transaction.atomic():
+        bulk.CALLS.write(calls)
+        if position is not None:
+            _store_positions(node, [position])
+
+
+def store_latencies(
+    node: str, gained: Mapping[LatencyKey, int], positions: Sequence[Position]
+) -> None:
+    """Add to the histograms of their minutes, and store of which lines they are now.
+
+    Raises DatabaseError, and then nothing was written.
+    """
+    rows = [
+        (what.minute, node, *what[1:], bucket, calls)
+        for (what, bucket), calls in sorted(gained.items())
+    ]
+    with transaction.atomic():
+        bulk.MINUTE_LATENCIES.write(rows)
+        _store_positions(node, positions)
+
+
+def _store_positions(node: str, positions: Sequence[Position]) -> None:
+    """Neither offset of a file ever goes down."""
+    now = int(time.time())
+    bulk.POSITIONS.write(
+        [(node, each.identity, each.offset, each.timed, now) for each in positions]
     )
 
 
-def store_calls(calls: Sequence[LoggedCall]) -> None:
-    """Write lines of the request log."""
-    for part in _parts(calls):
-        LoggedCall.objects.bulk_create(part)
+def stored_already(lines: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of (request id, Unix milliseconds) that the request log has."""
+    stored: set[tuple[str, int]] = set()
+    for part in parts(lines):
+        rows = LoggedCall.objects.filter(request_id__in={request_id for request_id, _ in part})
+        stored.update(rows.values_list("request_id", "at_ms"))
+    return stored
+
+
+def positions(node: str) -> dict[str, Position]:
+    """How far each file of log lines is stored, by its identity."""
+    rows = LogPosition.objects.filter(node=node)
+    return {
+        row.identity: Position(identity=row.identity, offset=row.offset, timed=row.timed)
+        for row in rows
+    }
+
+
+def forget_positions(node: str, gone: Iterable[str]) -> None:
+    """Delete positions of files that were deleted, and of those that nobody has for long."""
+    own = LogPosition.objects.filter(node=node)
+    own.filter(identity__in=list(gone)).delete()
+    own.filter(at__lt=int(time.time()) - POSITION_SECONDS).delete()
 
 
 def store_traces(traces: Sequence[DecisionTrace]) -> None:
     """Write what the authority saw when it refused."""
-    for part in _parts(traces):
+    for part in parts(traces):
         DecisionTrace.objects.bulk_create(part)
 
 
-def _parts(items: Iterable[T]) -> Iterator[list[T]]:
+def parts(items: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of BATCH items at most."""
     iterator = iter(items)
     while part := list(islice(iterator, BATCH)):
         yield part
