@@ -1,32 +1,58 @@
 """The control side's way to wait until a change is in force (see `directory.enforcement`)."""
 
+import json
 import time
+from http.client import HTTPException
 from pathlib import Path
 
+from ostiary.directory import feed
 from ostiary.directory.enforcement import Receipt
 from ostiary.directory.errors import NotInForce
+from ostiary.directory.feed import Kind
+from ostiary.gateway.publisher_client import PublisherClient
 from ostiary.unix_http import UnixConnection
 
 TIMEOUT_SECONDS = 8.0
 
 
-class SocketConfirmer:
-    """Asks the authority of this machine on its socket."""
+#: What the gateway must have been brought, and not only told to forget.
+_PUBLISHED = frozenset({
+    Kind.COLLECTION, Kind.ENDPOINT, Kind.CONNECTION, Kind.RECIPE, Kind.SETTINGS,
+})  # fmt: skip
+#: Seconds that a change may take to be published.
+PUBLISH_SECONDS = 5.0
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+
+class SocketConfirmer:
+    """Asks the authority of this machine on its socket, and the publisher where that is due."""
+
+    def __init__(self, path: Path, publisher: PublisherClient) -> None:
+        self._path, self._publisher = path, publisher
 
     def confirm(self, sequence: int) -> Receipt:
-        """Wait until the gateway follows `sequence`; raises NotInForce."""
+        """Wait until the gateway follows `sequence`; raises NotInForce.
+
+        What takes rights away is in force first, whatever becomes of what is published.
+        """
         began = time.perf_counter()
+        streams = self._revoked(sequence)
+        if feed.kind_of(sequence) in _PUBLISHED and not self._publisher.confirm(
+            sequence, PUBLISH_SECONDS
+        ):
+            raise NotInForce
+        ms = round((time.perf_counter() - began) * 1000, 2)
+        return Receipt(confirmed=1, of=1, ms=ms, streams=streams)
+
+    def _revoked(self, sequence: int) -> int:
+        """Wait for the epochs; how many open streams rested on what changed."""
         connection = UnixConnection(self._path, seconds=TIMEOUT_SECONDS)
         try:
             connection.request("POST", f"/confirm?sequence={sequence}")
-            status = connection.getresponse().status
-        except OSError as error:
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise NotInForce
+            return int(json.loads(answer.read()).get("streams") or 0)
+        except (OSError, HTTPException, ValueError) as error:
             raise NotInForce from error
         finally:
             connection.close()
-        if status != 200:
-            raise NotInForce
-        return Receipt(confirmed=1, of=1, ms=round((time.perf_counter() - began) * 1000, 2))

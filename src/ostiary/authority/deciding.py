@@ -1,7 +1,6 @@
 """One upcall: gather the facts, let `access.decide` decide, and put the verdict into an answer."""
 
 import json
-import random
 from functools import lru_cache
 
 from ostiary.access import limits
@@ -20,40 +19,42 @@ from ostiary.access.facts import (
     ProfileId,
     Route,
 )
+from ostiary.access.limits import Interval, Period, Quota, RateLimit
 from ostiary.access.methods import AuthMethod
-from ostiary.access.reasons import Reason, refusal
-from ostiary.authority.answers import Lease, Question, Refused
+from ostiary.access.reasons import Reason
+from ostiary.authority.ceilings import Gate
 from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.proving import Proved, Prover
 from ostiary.authority.traces import Traces
-from ostiary.gateway.leases import UNLIMITED
+from ostiary.gateway.contract import METHOD_NUMBERS, Lease, Question, Refusal, code
 
 #: Seconds for which a refusal is held; what it rests on voids it sooner.
 REFUSAL_SECONDS = 20
 #: The same for one that may be otherwise in a moment, such as a key that is being fetched.
 PASSING_SECONDS = 2
-#: How a method travels through the gateway; stable, since leases and logs hold it.
-METHOD_NUMBERS = {
-    AuthMethod.TOKEN: 1,
-    AuthMethod.OAUTH2: 2,
-    AuthMethod.JWT: 3,
-    AuthMethod.OIDC: 4,
-}
 
 
 async def answer(
-    question: Question, prover: Prover, lookup: Lookup, traces: Traces, now: int
-) -> Lease | Refused:
-    """Decide about a call without a lease; `now` is Unix seconds."""
+    question: Question, prover: Prover, lookup: Lookup, traces: Traces, gate: Gate, now: int
+) -> Lease | Refusal:
+    """Decide about a call without a lease; `now` is Unix seconds. Raises ceilings.Busy."""
     proved = await prover.prove(question, now)
+    if proved.row.credential is not None and proved.problem is None:
+        # Only what is proved counts: a forged token must not use up its profile's share.
+        gate.enter(profile=proved.row.profile, project=proved.row.project)
     known_now = facts(question, proved, now)
     verdict = decide(known_now)
     match verdict:
         case Allow():
-            return await _lease(verdict, question, proved.row, lookup, now)
+            return await _lease(verdict, question, proved, lookup, gate, now)
         case Deny():
             trace = traces.tell(known_now, verdict.reason, proved.row.sequence)
             return _refused(verdict, proved, trace, now)
+
+
+def overloaded() -> Refusal:
+    """The answer to a call above a ceiling: not held, and nothing is kept of it."""
+    return Refusal(profile=0, bound=0, sequence=0, expires=0, code=code(Reason.OVERLOADED), trace=0)
 
 
 def facts(question: Question, proved: Proved, now: int) -> Facts:
@@ -70,7 +71,9 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
         route=Route(
             collection=CollectionId(question.collection) if question.collection else None,
             granted=bool(row.granted),
-            endpoint=EndpointId(question.endpoint) if question.endpoint else None,
+            endpoint=EndpointId(question.endpoint) if row.callable else None,
+            # The gateway knew it; it is switched off, moved or deleted since.
+            inactive=bool(question.endpoint) and not row.callable,
         ),
     )
 
@@ -119,56 +122,96 @@ def networks(text: str) -> tuple[Network, ...]:
     return parsed.networks
 
 
-async def _lease(verdict: Allow, question: Question, row: Row, lookup: Lookup, now: int) -> Lease:
-    profile = verdict.known.profile
+#: Names of windows in the RateLimit-Policy header, where a policy has several.
+_NAMES = {
+    Interval.SECOND: "second",
+    Interval.MINUTE: "minute",
+    Interval.HOUR: "hour",
+    Interval.DAY: "day",
+}
+#: Days of a quota's period; months differ in length, and have none.
+_DAYS = {
+    Period.DAY: 1, Period.WEEK: 7, Period.DAYS_30: 30, Period.DAYS_60: 60, Period.DAYS_90: 90,
+}  # fmt: skip
+
+
+def announced(rates: tuple[RateLimit, ...], quota: Quota | None) -> str:
+    """A policy as a structured field (draft-ietf-httpapi-ratelimit-headers-10, section 3)."""
+    items = [
+        f'"{"rate" if len(rates) == 1 else f"per-{_NAMES[rate.interval]}"}"'
+        f";q={rate.limit};w={rate.interval.seconds}"
+        for rate in rates
+    ]
+    if quota is not None:
+        days = _DAYS.get(quota.period)
+        items.append(f'"quota";q={quota.limit}' + (f";w={days * limits.DAY}" if days else ""))
+    return ", ".join(items)
+
+
+async def _rates_used(profile: Profile, lookup: Lookup, now: int) -> str:
+    words = []
+    for rate in profile.rates:
+        start, used = limits.window(rate.interval, now).start, 0
+        if kept := limits.kept_as(rate.interval):
+            used = await lookup.quota_used(profile.id, kept, start)
+        words.append(f"{used}:{start}")
+    return ",".join(words)
+
+
+async def _lease(
+    verdict: Allow, question: Question, proved: Proved, lookup: Lookup, gate: Gate, now: int
+) -> Lease:
+    profile, row = verdict.known.profile, proved.row
     until, start, end, used = verdict.until, 0, 0, 0
     if profile.quota is not None:
         span = limits.period(profile.quota.period, now, profile.policy_since)
         start, end = span.start, span.end
         used = await lookup.quota_used(profile.id, profile.quota.period.value, start)
         until = min(until, end)
-    rate = profile.rates[0] if profile.rates else None
-    limited = (rate is not None) + 2 * (profile.quota is not None)
-    rate_used = 0
-    if rate is not None and (kept := limits.kept_as(rate.interval)):
-        window = limits.window(rate.interval, now)
-        rate_used = await lookup.quota_used(profile.id, kept, window.start)
+    told = not profile.limits_watched
     return Lease(
-        bound=int(verdict.address_bound),
         profile=profile.id,
         client=verdict.known.client.id,
-        seq=row.sequence,
-        exp=until,
-        rate_limit=rate.limit if rate else UNLIMITED,
-        rate_interval=rate.interval.seconds if rate else 1,
-        quota_limit=profile.quota.limit if profile.quota else UNLIMITED,
-        quota_start=start,
-        quota_base=used,
-        quota_end=end,
-        credential=verdict.known.credential.id,
-        policy=(row.policy or 0) if limited and not profile.limits_watched else 0,
-        method=METHOD_NUMBERS[profile.method],
-        would=refusal(verdict.would).code if verdict.would else 0,
-        watched=int(profile.limits_watched),
-        endpoint=question.endpoint,
+        policy=row.policy or 0,
         collection=question.collection,
-        limited=limited,
-        serial=random.randrange(1, 2**31),
-        rate_used=rate_used,
+        endpoint=question.endpoint,
+        credential=verdict.known.credential.id,
+        sequence=row.sequence,
+        expires=min(until, now + gate.seconds(profile.id)),
+        ends=_ends(verdict.known, proved),
+        method=METHOD_NUMBERS[profile.method],
+        bound=int(verdict.address_bound),
+        would=code(verdict.would) if verdict.would else 0,
+        report_only=int(profile.limits_watched),
+        legacy_headers=int(bool(row.legacy_headers)),
+        rates=",".join(f"{rate.limit}:{rate.interval.seconds}" for rate in profile.rates),
+        rates_used=await _rates_used(profile, lookup, now),
+        quota=profile.quota.limit if profile.quota else 0,
+        quota_starts=start,
+        quota_ends=end,
+        quota_used=used,
+        announced=announced(profile.rates, profile.quota) if told else "",
     )
 
 
-def _refused(verdict: Deny, proved: Proved, trace: int, now: int) -> Refused:
-    found = verdict.known
-    lists = found is not None and (found.profile.allowed or found.profile.denied)
-    # An address is one of many: holding a row for each would let one caller fill the table.
+def _ends(known: Known, proved: Proved) -> int:
+    """When the right itself ends; 0: it has no end of its own."""
+    credential, profile = known.credential, known.profile
+    ends = (credential.expires_at, credential.overlap_until, profile.expires_at, proved.ends)
+    return min((end for end in ends if end is not None), default=0)
+
+
+def _refused(verdict: Deny, proved: Proved, trace: int, now: int) -> Refusal:
+    known = verdict.known
+    lists = known is not None and (known.profile.allowed or known.profile.denied)
+    # An address is one of many: holding a refusal of each would let one caller fill the memory.
     held = verdict.reason not in {Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED}
     passing = proved.problem is not None and proved.problem.passing
-    return Refused(
+    return Refusal(
+        profile=known.profile.id if known else 0,
         bound=int(bool(lists)),
-        profile=found.profile.id if found else 0,
-        seq=proved.row.sequence,
-        exp=now + (PASSING_SECONDS if passing else REFUSAL_SECONDS) if held else 0,
-        code=refusal(verdict.reason).code,
+        sequence=proved.row.sequence,
+        expires=now + (PASSING_SECONDS if passing else REFUSAL_SECONDS) if held else 0,
+        code=code(verdict.reason),
         trace=trace,
     )

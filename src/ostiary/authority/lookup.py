@@ -61,6 +61,21 @@ SELECT kid, {j[public]}, sealed, {t[retired_at]} FROM directory_signingkey ORDER
 
 REVOKED = "SELECT 1 FROM directory_revokedtoken WHERE fingerprint = {p}"
 
+CHANGES = """
+SELECT id, kind, object_id FROM directory_change WHERE id > {p} ORDER BY id LIMIT {p}
+"""
+
+LATEST = "SELECT COALESCE(MAX(id), 0) FROM directory_change"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the change feed: what kind of object changed, and which."""
+
+    sequence: int
+    kind: str
+    object_id: int
+
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
@@ -123,6 +138,8 @@ class Lookup(Protocol):
     async def custom_claims(self) -> list[str]: ...
     async def signing_keys(self) -> list[StoredKey]: ...
     async def token_revoked(self, fingerprint: bytes) -> bool: ...
+    async def changes(self, since: int, most: int) -> list[Change]: ...
+    async def latest(self) -> int: ...
     async def close(self) -> None: ...
 
 
@@ -168,6 +185,13 @@ class SqliteLookup:
         asked = self._connection.execute(REVOKED.format(p="?"), (fingerprint,))
         return asked.fetchone() is not None
 
+    async def changes(self, since: int, most: int) -> list[Change]:
+        rows = self._connection.execute(CHANGES.format(p="?"), (since, most))
+        return [Change(*row) for row in rows]
+
+    async def latest(self) -> int:
+        return int(self._connection.execute(LATEST).fetchone()[0])
+
     async def close(self) -> None:
         self._connection.close()
 
@@ -209,9 +233,17 @@ class PostgresqlLookup:
     async def token_revoked(self, fingerprint: bytes) -> bool:
         return await self._one(REVOKED.format(p="%s").encode(), (fingerprint,)) is not None
 
-    async def _all(self, statement: bytes) -> list[tuple[Any, ...]]:
+    async def changes(self, since: int, most: int) -> list[Change]:
+        rows = await self._all(CHANGES.format(p="%s").encode(), (since, most))
+        return [Change(*row) for row in rows]
+
+    async def latest(self) -> int:
+        row = await self._one(LATEST.encode(), ())
+        return int(row[0]) if row else 0
+
+    async def _all(self, statement: bytes, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:
-            return await (await connection.execute(statement)).fetchall()
+            return await (await connection.execute(statement, values)).fetchall()
 
     async def _one(self, statement: bytes, values: Sequence[object]) -> tuple[Any, ...] | None:
         async with self._pool.connection() as connection:

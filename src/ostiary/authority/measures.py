@@ -8,8 +8,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from ostiary import tracing
 from ostiary.access.reasons import by_code
-from ostiary.authority.answers import Lease, Question, Refused
-from ostiary.authority.lookup import Lookup, Row, StoredKey
+from ostiary.authority.ceilings import Gate
+from ostiary.authority.follower import Follower
+from ostiary.authority.lookup import Change, Lookup, Row, StoredKey
+from ostiary.gateway.contract import Lease, Question, Refusal
 
 #: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 0.25.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -28,9 +30,12 @@ _CONFIRM_SECONDS = Histogram(
     ("outcome",),
     buckets=BUCKETS,
 )
-#: The sequence of the change feed up to which the gateway has acknowledged every command.
-CONFIRMED = Gauge(
+_CONFIRMED = Gauge(
     "ostiary_confirmed_sequence", "The last change of the feed that is in force at the gateway."
+)
+_CEILINGS = Gauge(
+    "ostiary_upcalls_above_ceiling",
+    "First calls that a profile's or project's ceiling refused, since the start.",
 )
 
 
@@ -43,7 +48,13 @@ for _outcome in ("confirmed", "too_late"):
     _CONFIRM_SECONDS.labels(_outcome)
 
 
-def decided(verdict: Lease | Refused, began: float) -> None:
+def watch(follower: Follower, gate: Gate) -> None:
+    """Tell of the follower and of the ceilings what they count."""
+    _CONFIRMED.set_function(lambda: follower.confirmed)
+    _CEILINGS.set_function(lambda: gate.refused)
+
+
+def decided(verdict: Lease | Refusal, began: float) -> None:
     """Count an upcall that was answered; `began` by `time.perf_counter`."""
     if isinstance(verdict, Lease):
         _count("leased", "", began)
@@ -51,12 +62,12 @@ def decided(verdict: Lease | Refused, began: float) -> None:
         _count("refused", by_code(verdict.code).value, began)
 
 
-def attributes(question: Question, verdict: Lease | Refused) -> dict[str, tracing.Value]:
+def attributes(question: Question, verdict: Lease | Refusal) -> dict[str, tracing.Value]:
     """What a span tells of a decision: numbers of ours, and the reason."""
-    refused = isinstance(verdict, Refused)
+    refused = isinstance(verdict, Refusal)
     return {
         "ostiary__verdict": "refused" if refused else "leased",
-        "ostiary__reason": by_code(verdict.code).value if isinstance(verdict, Refused) else "",
+        "ostiary__reason": by_code(verdict.code).value if isinstance(verdict, Refusal) else "",
         "ostiary__profile": verdict.profile,
         "ostiary__collection": question.collection,
         "ostiary__endpoint": question.endpoint,
@@ -114,6 +125,12 @@ class MeasuredLookup:
     async def signing_keys(self) -> list[StoredKey]:
         with self._times["signing_keys"].time():
             return await self._lookup.signing_keys()
+
+    async def changes(self, since: int, most: int) -> list[Change]:
+        return await self._lookup.changes(since, most)
+
+    async def latest(self) -> int:
+        return await self._lookup.latest()
 
     async def token_revoked(self, fingerprint: bytes) -> bool:
         with self._times["revoked"].time():

@@ -8,18 +8,15 @@ import json
 from dataclasses import dataclass
 
 from ostiary.access.methods import AuthMethod
-from ostiary.authority.answers import Question
 from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.provider_keys import ProviderKeys, Source
 from ostiary.authority.signing import SigningKeys
 from ostiary.directory.proofs import secret_context
+from ostiary.gateway.contract import BEARER, Question
 from ostiary.identity import access_tokens, signed_tokens, verification
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.signed_tokens import BadToken, ClaimRules, Problem, SignedToken
 from ostiary.identity.tokens import client_fingerprint, fingerprint, key_fingerprint
-
-#: The form of `gateway.rules` in which alone a signed token is taken.
-BEARER = "b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +26,10 @@ class Proved:
     row: Row
     method: AuthMethod
     problem: Problem | None = None
-    #: Unix seconds; empty: as long as the credential.
+    #: Until when this need not be proved again, Unix seconds; empty: as long as the credential.
     until: int | None = None
+    #: When what was presented expires by itself, Unix seconds; empty: never.
+    ends: int | None = None
 
 
 class Prover:
@@ -97,9 +96,7 @@ class Prover:
                 required=rules.required, leeway=rules.leeway,
             )  # fmt: skip
         found = signed_tokens.judge(token.claims, rules, now)
-        if not isinstance(found, Problem):
-            found = min(until, found) if found is not None else until
-        return _proved(row, method, found)
+        return _proved(row, method, found, until)
 
     async def _row(self, token: SignedToken, question: Question) -> Row | None:
         """The profile that the token names; nothing if it names none, or two."""
@@ -125,10 +122,14 @@ class Prover:
         return verification.by_own_key(token, settings, secret)
 
 
-def _proved(row: Row, method: AuthMethod, found: Problem | int | None) -> Proved:
+def _proved(
+    row: Row, method: AuthMethod, found: Problem | int | None, keys_until: int | None = None
+) -> Proved:
+    """What a token proves: `found` says what is wrong with it, or when it expires."""
     if isinstance(found, Problem):
         return Proved(row=row, method=method, problem=found)
-    return Proved(row=row, method=method, until=found)
+    moments = [moment for moment in (found, keys_until) if moment is not None]
+    return Proved(row=row, method=method, until=min(moments, default=None), ends=found)
 
 
 def _unverified(token: SignedToken, matter: str, *, known: bool) -> Problem:

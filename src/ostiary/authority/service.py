@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -13,20 +14,22 @@ from django.db import close_old_connections
 
 from ostiary import exposition
 from ostiary.authority import measures
+from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
-from ostiary.authority.provider_keys import ProviderKeys
+from ostiary.authority.provider_keys import ProviderKeys, Source
 from ostiary.authority.proving import Prover
 from ostiary.authority.signing import SigningKeys
 from ostiary.authority.traces import Traces
-from ostiary.authority.upcalls import Upcalls
-from ostiary.authority.upstream_tokens import UpstreamTokens
-from ostiary.directory import public_urls, signing_keys, workspace
-from ostiary.gateway.plan import Node
+from ostiary.authority.upcalls import Upcalls, protocol
+from ostiary.directory import public_urls, published, signing_keys, workspace
+from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
-from ostiary.settings import Database
+from ostiary.settings import Ceilings, Database
+
+log = logging.getLogger(__name__)
 
 #: Seconds that a change may take to be confirmed before its owner is told that it is not.
 CONFIRM_SECONDS = 5.0
@@ -54,7 +57,11 @@ class Control:
         with measures.confirming() as told:
             done = await self._follower.confirm(sequence, seconds=CONFIRM_SECONDS)
             told["done"] = done
-        body = json.dumps({"confirmed": self._follower.confirmed}).encode()
+        told_of = {
+            "confirmed": self._follower.confirmed,
+            "streams": self._follower.streams(sequence),
+        }
+        body = json.dumps(told_of).encode()
         headers = [(b"content-length", str(len(body)).encode())]
         await send(
             {"type": "http.response.start", "status": 200 if done else 503, "headers": headers}
@@ -71,12 +78,15 @@ def serve(
     control: socket.socket,
     oauth: socket.socket,
     key_set_seconds: int,
+    ceilings: Ceilings,
     ready: Callable[[], None],
 ) -> None:
     """Run until SIGTERM. The sockets are listening already; `ready` is called once."""
     with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(
-            _serve(node, database, keyring, (upcall, control, oauth), key_set_seconds, ready)
+            _serve(
+                node, database, keyring, (upcall, control, oauth), key_set_seconds, ceilings, ready
+            )
         )
 
 
@@ -92,6 +102,7 @@ async def _serve(
     keyring: KeyRing,
     sockets: tuple[socket.socket, socket.socket, socket.socket],
     key_set_seconds: int,
+    ceilings: Ceilings,
     ready: Callable[[], None],
 ) -> None:
     lookup = measures.MeasuredLookup(await _open(database))
@@ -104,19 +115,22 @@ async def _serve(
     )
     signing = SigningKeys(lookup, keyring)
     prover = Prover(lookup, signing, providers, keyring)
-    upstream_tokens = UpstreamTokens(fetcher=Fetcher(), allowed=_allowed_hosts, clock=time.time)
-    follower = Follower(node, keyring, providers, upstream_tokens)
-    following = asyncio.create_task(follower.run())
-    measures.CONFIRMED.set_function(lambda: follower.confirmed)
+    gate = Gate(ceilings)
+    upcalls = Upcalls(lookup, prover, Traces(node.run / "log.sock"), gate)
+    follower = Follower(node, lookup)
+    beside = [
+        asyncio.create_task(follower.run()),
+        asyncio.create_task(_warm(follower, providers)),
+    ]
+    measures.watch(follower, gate)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
-    servers = (
-        _server(Upcalls(lookup, prover, Traces(node.run / "log.sock"), follower.mark_bound)),
-        _server(Control(follower)),
-        _server(oauth),
-    )
+    upcall, *others = sockets
+    loop = asyncio.get_running_loop()
+    questions = await loop.create_unix_server(protocol(upcalls), sock=upcall, backlog=4096)
+    servers = (_server(Control(follower)), _server(oauth))
     running = [
         asyncio.create_task(server.serve(sockets=[sock]))
-        for server, sock in zip(servers, sockets, strict=True)
+        for server, sock in zip(servers, others, strict=True)
     ]
     while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.01)
@@ -126,9 +140,34 @@ async def _serve(
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*running)
-    following.cancel()
+    for task in beside:
+        task.cancel()
+    questions.close()
     shown.close()
     await lookup.close()
+
+
+async def _warm(follower: Follower, providers: ProviderKeys) -> None:
+    """Fetch the keys of a changed profile's OpenID provider before its first call comes.
+
+    Apart from the follower: a provider's address is something that an owner typed.
+    """
+    while True:
+        profile = await follower.changed_profiles.get()
+        try:
+            source = await asyncio.to_thread(_provider_of, profile)
+        except Exception:
+            # Its first call fetches them.
+            log.exception("the provider of a changed profile could not be read")
+            continue
+        if source is not None:
+            providers.warm(source)
+
+
+def _provider_of(profile: int) -> Source | None:
+    close_old_connections()
+    found = published.provider_of(profile)
+    return Source(issuer=found[0], jwks_uri=found[1]) if found else None
 
 
 def _allowed_hosts() -> Collection[str]:

@@ -14,7 +14,7 @@ from ostiary.cli.failure import Failure
 from ostiary.settings import Settings
 
 if TYPE_CHECKING:
-    from ostiary.gateway.plan import Node
+    from ostiary.gateway.node import Node
     from ostiary.identity.sealing import KeyRing
 
 
@@ -48,7 +48,7 @@ def _keyring(settings: Settings) -> "KeyRing":
 
 
 def _node(settings: Settings) -> "Node":
-    from ostiary.gateway.plan import Node
+    from ostiary.gateway.node import Node
 
     host, port = settings.gateway_bind
     return Node(
@@ -133,10 +133,15 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     opening.set_up_django()
     from ostiary.authority.client import SocketConfirmer
     from ostiary.cli.serving import Alive, serve
-    from ostiary.directory import enforcement
+    from ostiary.directory import enforcement, gateway_check, set_aside
+    from ostiary.gateway.launch import CertificateChecker
+    from ostiary.gateway.publisher_client import PublisherClient
     from ostiary.webhooks import service as webhooks
 
-    enforcement.install(SocketConfirmer(settings.run / "authority.sock"))
+    publisher = PublisherClient(settings.run / "publisher.sock")
+    enforcement.install(SocketConfirmer(settings.run / "authority.sock", publisher))
+    set_aside.install(publisher)
+    gateway_check.install(CertificateChecker(_node(settings)))
     with webhooks.sending():
         application = import_module("ostiary.console.asgi").application
         serve(Alive(application), sock=inherited("control"), ready=ready)

@@ -55,6 +55,12 @@ def latest() -> int:
     return Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
+def kind_of(sequence: int) -> str:
+    """What kind of object the change with this sequence is of; empty: it is trimmed."""
+    found = Change.objects.filter(pk=sequence).values_list("kind", flat=True).first()
+    return found or ""
+
+
 def trim(*, keep_seconds: int) -> int:
     """Delete rows older than `keep_seconds`, never the last; returns how many."""
     limit = timezone.now() - timedelta(seconds=keep_seconds)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ostiary.gateway.contract import LINE
-from ostiary.gateway.plan import Node
+from ostiary.gateway.node import Node
 
 #: Connections whose server has a block of its own: nginx looks for a block's name in all of them.
 MOST_BLOCKS = 64

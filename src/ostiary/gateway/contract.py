@@ -6,7 +6,7 @@ else may hold a list of these fields. Knows neither nginx's configuration nor th
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ostiary.access.limits import LARGEST
@@ -16,64 +16,86 @@ from ostiary.access.reasons import Reason, refusal
 
 # --- the upcall (authority.upcalls, lua/upcall.lua) ------------------------------------------------
 
-#: Fields of a question, one line each; the credential is last, since it may hold anything but a
-#: line end. `form`: how the credential was presented, see FORMS.
-QUESTION = ("form", "endpoint", "collection", "address", "trace", "credential")
 #: How a credential was presented: API-TOKEN header, bearer token, password of Basic.
 FORMS = {"token": "t", "bearer": "b", "basic": "s"}
 BEARER = FORMS["bearer"]
 
-#: Fields of a lease, in the order in which they are written, parted by tabs. All are numbers, but for
-#: TEXTS. Times are Unix seconds.
-LEASE = (
-    "profile",
-    "client",
-    "policy",
-    "collection",
-    "endpoint",
-    "credential",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A call without a lease; on the wire one line a field. Ids of what is unknown are 0."""
+
+    #: How the credential was presented, see FORMS.
+    form: str
+    endpoint: int
+    collection: int
+    address: str
+    #: The caller's `traceparent` header (W3C Trace Context), or empty.
+    trace: str
+    #: Last, since it may hold anything but a line end.
+    credential: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A decision that calls may pass; on the wire its fields are parted by tabs. Unix seconds."""
+
+    profile: int
+    client: int
+    #: 0: none.
+    policy: int
+    collection: int
+    endpoint: int
+    credential: int
     #: Sequence of the change feed that the decision was taken at.
-    "sequence",
+    sequence: int
     #: When the decision is to be taken again.
-    "expires",
+    expires: int
     #: When the right itself ends, which also ends open streams; 0: it has no end of its own.
-    "ends",
+    ends: int
     #: See METHOD_NUMBERS.
-    "method",
+    method: int
     #: 1: good only for the address that called.
-    "bound",
+    bound: int
     #: Code of the reason for which report-only address lists would have refused; 0: none.
-    "would",
+    would: int
     #: 1: the limits are counted, and refuse nothing.
-    "report_only",
-    #: 1: every answer has the X-RateLimit headers, 0: only one that is refused.
-    "legacy_headers",
+    report_only: int
+    #: 1: every answer has the X-RateLimit headers; 0: only one that is refused.
+    legacy_headers: int
     #: Rate limits, `limit:seconds` parted by commas, shortest first; empty: none.
-    "rates",
+    rates: str
     #: Of each of `rates`, `calls:start`: calls that were admitted in the window that starts then, as
     #: far as that is kept; parted by commas.
-    "rates_used",
+    rates_used: str
     #: Largest number of calls in the quota's period; 0: no quota.
-    "quota",
-    "quota_starts",
-    "quota_ends",
-    "quota_used",
+    quota: int
+    quota_starts: int
+    quota_ends: int
+    quota_used: int
     #: The text of the RateLimit-Policy header; empty: no RateLimit headers.
-    "announced",
-)
-LEASE_TEXTS = frozenset({"rates", "rates_used", "announced"})
+    announced: str
 
-#: Fields of a refusal.
-REFUSAL = (
-    "profile",
-    "bound",
-    "sequence",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A decision that a call may not pass; on the wire like a lease."""
+
+    profile: int
+    #: 1: it rests on the address that called.
+    bound: int
+    sequence: int
     #: Until when the refusal may be repeated without asking; 0: it may not be.
-    "expires",
-    "code",
+    expires: int
+    code: int
     #: Number of the trace that tells why; 0: none was kept.
-    "trace",
-)
+    trace: int
+
+
+QUESTION = tuple(each.name for each in fields(Question))
+LEASE = tuple(each.name for each in fields(Lease))
+LEASE_TEXTS = frozenset(each.name for each in fields(Lease) if each.type is str)
+REFUSAL = tuple(each.name for each in fields(Refusal))
 #: First word of an answer.
 ANSWERS = {"lease": "A", "refusal": "D"}
 
@@ -84,6 +106,37 @@ METHOD_NUMBERS = {
     AuthMethod.JWT: 3,
     AuthMethod.OIDC: 4,
 }
+
+
+class BadQuestion(ValueError):
+    """The gateway's side sent something that is no question."""
+
+
+def read_question(body: bytes) -> Question:
+    """Take a question's lines apart; raises BadQuestion."""
+    texts = body.decode("latin-1").split("\n", len(QUESTION) - 1)
+    if len(texts) != len(QUESTION):
+        raise BadQuestion
+    values = dict(zip(QUESTION, texts, strict=True))
+    try:
+        return Question(
+            form=values["form"],
+            endpoint=int(values["endpoint"]),
+            collection=int(values["collection"]),
+            address=values["address"],
+            trace=values["trace"],
+            credential=values["credential"],
+        )
+    except ValueError:
+        raise BadQuestion from None
+
+
+def write_answer(answer: Lease | Refusal) -> bytes:
+    """An answer as `lua/ostiary/leases.lua` reads it."""
+    kind, names = ("lease", LEASE) if isinstance(answer, Lease) else ("refusal", REFUSAL)
+    words = [ANSWERS[kind], *(str(getattr(answer, name)) for name in names)]
+    return "\t".join(words).encode()
+
 
 # --- epochs (authority.follower, lua/control.lua) --------------------------------------------------
 

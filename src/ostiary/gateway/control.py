@@ -7,6 +7,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from ostiary.unix_http import UnixConnection
 
 
@@ -100,3 +102,39 @@ def _revoked(value: Mapping[str, Any]) -> Revoked:
         applied=int(value.get("applied") or 0),
         streams=int(value.get("streams") or 0),
     )
+
+
+class Lane:
+    """The same socket for one asyncio task, on a connection that is kept."""
+
+    SECONDS = 2.0
+
+    def __init__(self, path: Path) -> None:
+        self._client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(path), retries=1),
+            base_url="http://gateway",
+            timeout=self.SECONDS,
+        )
+
+    async def revoke(self, *, since: int, until: int, epochs: Mapping[str, int]) -> Revoked:
+        """See `revoke`; raises ControlError, Behind or httpx.HTTPError."""
+        lines = "".join(f"{key} {sequence}\n" for key, sequence in epochs.items())
+        answer = await self._client.post("/revoke", content=f"{since} {until}\n{lines}")
+        if answer.status_code == 409:
+            raise Behind(int(answer.json().get("applied") or 0))
+        return _revoked(_object(answer.status_code, answer.content))
+
+    async def raise_floor(self, sequence: int) -> Revoked:
+        """See `raise_floor`; raises ControlError or httpx.HTTPError."""
+        answer = await self._client.post("/floor", content=f"{sequence}\n")
+        return _revoked(_object(answer.status_code, answer.content))
+
+    async def state(self) -> dict[str, Any]:
+        """See `state`; raises ControlError or httpx.HTTPError."""
+        answer = await self._client.get("/state")
+        return _object(answer.status_code, answer.content)
+
+    async def alive(self) -> dict[str, Any]:
+        """What `GET /alive` says; raises ControlError or httpx.HTTPError."""
+        answer = await self._client.get("/alive")
+        return _object(answer.status_code, answer.content)

@@ -21,7 +21,7 @@ from typing import Any
 from ostiary.gateway import configuration, contract
 from ostiary.gateway.configuration import Facts
 from ostiary.gateway.control import ControlError, alive
-from ostiary.gateway.plan import Node
+from ostiary.gateway.node import Node
 
 log = logging.getLogger(__name__)
 
@@ -288,10 +288,25 @@ def try_authority(node: Node, pem: str) -> str:
         write(pem_path, pem.encode())
         write(path, trial.encode())
         problem = _tried(nginx, path, {"PATH": os.defpath})
-        return "the gateway cannot read these certificates" if problem else ""
+        return "cannot be read by the gateway" if problem else ""
     finally:
         for made in (pem_path, path, target / f"{name}.pid", target / f"{name}.sock"):
             made.unlink(missing_ok=True)
+
+
+class CertificateChecker:
+    """Shows certificates that a connection is to trust to nginx before they are saved."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def check_certificates(self, pem: str) -> str | None:
+        """Why the gateway does not take these certificates; or None."""
+        try:
+            return try_authority(self._node, pem) or None
+        except LaunchError:
+            # There is no nginx on this machine: the gateway's own publisher asks it.
+            return None
 
 
 def _reload(node: Node) -> None:

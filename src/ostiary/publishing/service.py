@@ -18,7 +18,7 @@ from django.db import close_old_connections
 from ostiary import exposition
 from ostiary.directory import workspace
 from ostiary.directory.connections import own_listeners
-from ostiary.gateway.plan import Node
+from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
 from ostiary.publishing import measures

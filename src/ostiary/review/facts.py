@@ -22,9 +22,18 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import Choice, choose, parse_template
+from ostiary.access.paths import Choice, Template, choose, parse_template
 from ostiary.directory import models, policies
-from ostiary.gateway.routing import RoutedEndpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedEndpoint:
+    """An endpoint as far as the choice among those of a path depends on it."""
+
+    id: int
+    method: str
+    template: Template
+    active: bool
 
 
 class BrokenList(ValueError):

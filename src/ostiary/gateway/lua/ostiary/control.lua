@@ -90,7 +90,7 @@ end
 
 local function alive()
   ngx.update_time()
-  return answer(200, { workers = ticks(), now = ngx.now() })
+  return answer(200, { birth = state:get("birth"), workers = ticks(), now = ngx.now() })
 end
 
 local function memory()

@@ -1,0 +1,40 @@
+"""A gateway of this machine: listeners, sockets, sizes and ceilings. Pure values."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - named by a digest, in a folder with a sticky bit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A gateway as it stays while nginx runs: listeners, sockets, sizes, ceilings."""
+
+    run: Path
+    host: str
+    port: int
+    certificate: Path | None = None
+    workers: int = 2
+    #: Shared memory for leases; some 300 bytes each.
+    lease_megabytes: int = 256
+    #: Upcalls that one address may have under way in one worker.
+    upcalls_per_address: int = 16
+    #: Open calls of one address, once the gateway is busy.
+    connections_per_address: int = 1024
+    #: Calls a second up to which each has a log line.
+    log_rate: int = 1000
+
+    @property
+    def control_socket(self) -> Path:
+        """Where nginx takes epochs and objects, and tells how it is."""
+        return self.run / "gateway.sock"
+
+    @property
+    def pid_file(self) -> Path:
+        """Where nginx writes its process id: in memory if there is room, since a disk may be full."""
+        if os.access(_MEMORY, os.W_OK):
+            name = hashlib.sha256(os.fsencode(self.run)).hexdigest()[:16]
+            return _MEMORY / f"ostiary-{os.geteuid()}-{name}.pid"
+        return self.run / "gateway" / "nginx.pid"
