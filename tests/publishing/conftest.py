@@ -13,7 +13,7 @@ from tests.publishing.stand_in import Running, StandIn
 
 from ostiary import settings
 from ostiary.directory import setup
-from ostiary.gateway.plan import Node
+from ostiary.gateway.node import Node
 from ostiary.identity.sealing import KeyRing
 
 #: What the names of tests lead to; tests change it.

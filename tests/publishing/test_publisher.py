@@ -18,7 +18,7 @@ from ostiary.directory import (
 )
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import Collection, Credential, Endpoint, Recipe
-from ostiary.gateway.plan import Node
+from ostiary.gateway.node import Node
 
 
 def confirmed(running: Running) -> bool:

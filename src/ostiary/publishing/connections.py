@@ -13,7 +13,7 @@ from ostiary.gateway.publishing import MOST_SERVERS, Server, Unpublishable, Upst
 from ostiary.identity.sealing import KeyRing, SealingError
 from ostiary.identity.secret import Secret
 from ostiary.publishing import names
-from ostiary.publishing.health import Health, Target
+from ostiary.publishing.health import INTERVAL_SECONDS, Health, Target
 from ostiary.publishing.listeners import Listeners
 from ostiary.publishing.names import Lookup, Names, system_lookup
 from ostiary.publishing.trust import Trust
@@ -21,6 +21,17 @@ from ostiary.publishing.upstream_tokens import UpstreamTokens, grant_of
 
 #: Seconds that a connection's names and token are waited for before it is published without.
 PATIENCE_SECONDS = names.PATIENCE_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often upstreams are looked at, in seconds; tests are quicker."""
+
+    refresh: float = names.REFRESH_SECONDS
+    check: float = INTERVAL_SECONDS
+
+
+USUAL = Pace()
 
 
 class NotReady(Exception):
@@ -56,10 +67,13 @@ class Connections:
         changed: Callable[[Collection[int]], None],
         lookup: Lookup = system_lookup,
         clock: Callable[[], float] = time.time,
+        pace: Pace = USUAL,
     ) -> None:
         self._keyring, self._listeners, self._trust = keyring, listeners, trust
         self._tokens, self._health = tokens, health
-        self.names = Names(changed=changed, lookup=lookup, clock=clock)
+        self.names = Names(
+            changed=changed, lookup=lookup, clock=clock, refresh_seconds=pace.refresh
+        )
         self._upstreams: dict[int, Upstream] = {}
 
     def learn(self, row: ConnectionRow) -> Upstream:

@@ -105,6 +105,7 @@ class Names:
         self._seeds: dict[str, tuple[tuple[str, ...], float]] = {}
         #: Hosts with a look-up in flight; the value: it had failed before.
         self._in_flight: dict[str, bool] = {}
+        self._closed = False
         self._waiting: deque[str] = deque()
         self._waiting_failing: deque[str] = deque()
 
@@ -172,10 +173,11 @@ class Names:
         return Status(state=State.RESOLVING, since=name.asked_at or now)
 
     def close(self) -> None:
-        """Ask no more."""
-        for host, name in list(self._names.items()):
-            self._forget(host, name)
-        self._hosts.clear()
+        """Ask no more; what is known stays, so that it can be saved."""
+        self._closed = True
+        for name in self._names.values():
+            if name.timer is not None:
+                name.timer.cancel()
 
     def _begin(self, host: str) -> None:
         name = self._names[host] = _Name(asked_at=self._clock())
@@ -235,6 +237,8 @@ class Names:
 
     def _arrived(self, host: str, addresses: tuple[str, ...], reason: str) -> None:
         self._in_flight.pop(host, None)
+        if self._closed:
+            return
         if host in self._names:
             self._learn(host, addresses, reason)
         for waiting in (self._waiting, self._waiting_failing):

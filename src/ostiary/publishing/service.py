@@ -23,7 +23,7 @@ from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
 from ostiary.publishing import measures
 from ostiary.publishing.channel import Channel
-from ostiary.publishing.connections import Connections
+from ostiary.publishing.connections import USUAL, Connections, Pace
 from ostiary.publishing.health import Health
 from ostiary.publishing.listeners import Listeners
 from ostiary.publishing.mirror import Saved
@@ -104,6 +104,7 @@ def make(
     listeners: Listeners,
     apply: Apply,
     lookup: Lookup = system_lookup,
+    pace: Pace = USUAL,
 ) -> Publisher:
     """A publisher for the gateway of this machine, put together."""
 
@@ -118,9 +119,10 @@ def make(
             tokens=UpstreamTokens(
                 fetcher=Fetcher(), allowed=_allowed_hosts, clock=time.time, changed=one_changed
             ),
-            health=Health(changed=one_changed),
+            health=Health(changed=one_changed, interval_seconds=pace.check),
             changed=changed,
             lookup=lookup,
+            pace=pace,
         )
 
     return Publisher(
