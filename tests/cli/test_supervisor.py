@@ -18,8 +18,8 @@ from ostiary.cli.failure import Failure
 from ostiary.cli.supervisor import Pace, Part, supervise
 
 QUICK = Pace(first_delay=0.05, longest_delay=0.2, start=10.0, stop=5.0)
-#: Hangs are noticed after so many seconds of the supervisor's ticks: 0.4.
-WATCHFUL = Pace(first_delay=0.05, longest_delay=0.2, start=60.0, stop=5.0, probe=0.1)
+#: Hangs are noticed after 0.6 seconds of the supervisor's turns.
+WATCHFUL = Pace(first_delay=0.05, longest_delay=0.2, start=60.0, stop=5.0, probe=0.2)
 
 
 class Stage:

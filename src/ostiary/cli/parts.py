@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ostiary import settings as environment
 from ostiary.cli import folder
 from ostiary.cli.failure import Failure
-from ostiary.cli.probes import Http, Line, Probe, Workers, at_path, at_port
+from ostiary.cli.probes import Address, Http, Line, Probe, Workers
 from ostiary.cli.supervisor import Part
 from ostiary.settings import INHERITED_PREFIX, Bind, Settings, bind_text
 
@@ -75,16 +75,15 @@ SOCKETS: Mapping[str, Mapping[str, Make]] = {
 
 DOORS = ("gateway", "control", "demo")
 
-#: Part → how it is asked whether it lives. The demo's upstream stands for somebody else's server.
-PROBES: Mapping[str, Callable[[Settings], Probe]] = {
-    "authority": lambda settings: Http(connect=at_path(settings.run / "authority.sock")),
-    "collector": lambda settings: Line(connect=at_path(settings.run / "counts.sock")),
-    "recipes": lambda settings: Http(connect=at_path(settings.run / "recipes-control.sock")),
-    "control": lambda settings: Http(connect=at_port(*settings.control_bind)),
-    "gateway": lambda settings: Workers(
-        http=Http(connect=at_path(settings.run / "gateway.sock")),
-    ),
-    "publisher": lambda settings: Http(connect=at_path(settings.run / "publisher.sock")),
+#: Part → the inherited socket on which it is asked whether it lives, and how. The demo's upstream
+#: stands for somebody else's server.
+PROBES: Mapping[str, tuple[str, Callable[[Address], Probe]]] = {
+    "authority": ("authority", lambda at: Http(at=at)),
+    "collector": ("counts", lambda at: Line(at=at)),
+    "recipes": ("recipes_control", lambda at: Http(at=at)),
+    "control": ("control", lambda at: Http(at=at)),
+    "gateway": ("gateway_control", lambda at: Workers(http=Http(at=at))),
+    "publisher": ("publisher", lambda at: Http(at=at)),
 }
 
 
@@ -116,7 +115,7 @@ def call(
     settings = _with_ports(settings, sockets)
     return Roll(
         settings=settings,
-        parts=tuple(_part(name, settings, opened[name]) for name in names),
+        parts=tuple(_part(name, opened[name]) for name in names),
         doors={key: sockets[key] for key in DOORS if key in sockets},
     )
 
@@ -139,9 +138,8 @@ def _address(bind: Bind, sock: socket.socket) -> Bind:
     return (bind[0] if host in folder.addresses_of(bind[0]) else host), port
 
 
-def _part(name: str, settings: Settings, sockets: Mapping[str, socket.socket]) -> Part:
+def _part(name: str, sockets: Mapping[str, socket.socket]) -> Part:
     numbers = {INHERITED_PREFIX + key.upper(): str(s.fileno()) for key, s in sockets.items()}
-    probe = PROBES.get(name)
     return Part(
         name=name,
         # -P: what lies in the folder we were started from is not imported.
@@ -150,7 +148,14 @@ def _part(name: str, settings: Settings, sockets: Mapping[str, socket.socket]) -
         sockets=tuple(sockets.values()),
         # nginx ends what it has begun on SIGQUIT, and cuts it off on SIGTERM.
         stop_signal=signal.SIGQUIT if name == "gateway" else signal.SIGTERM,
-        probe=None if probe is None else probe(settings),
+        probe=_probe(name, sockets),
         # nginx does not speak sd_notify.
         ready_by_probe=name == "gateway",
     )
+
+
+def _probe(name: str, sockets: Mapping[str, socket.socket]) -> Probe | None:
+    if name not in PROBES:
+        return None
+    key, make = PROBES[name]
+    return make(Address.of(sockets[key]))

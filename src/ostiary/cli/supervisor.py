@@ -62,11 +62,10 @@ class Pace:
     terminate: float = 2.0
     #: Times that a part that was never ready is tried.
     tries: int = 5
-    #: A part hangs if it answers none of so many probes, one each `probe` seconds. Both together
-    #: are the time of silence: by the supervisor's own clock ticks, so that what makes the
-    #: supervisor late gives the parts more time too.
-    probe: float = 0.7
-    misses: int = 4
+    #: A part hangs if it answers nothing in so many turns of the supervisor, of `probe` seconds
+    #: each. Turns are counted, not time: what makes the supervisor late gives the parts more time.
+    probe: float = 0.9
+    misses: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,13 +162,17 @@ class _Keeper:
         #: part that is only slow must not be left with ever more of them.
         asked: list[asyncio.Task[bytes | None]] = []
         killed: set[int] = set()
-        missed = 0
+        loop, missed = asyncio.get_running_loop(), 0
         try:
             while missed < self.pace.misses:
-                if len(asked) < 2:
-                    asked.append(asyncio.create_task(self._ask()))
-                await asyncio.sleep(self.pace.probe)
                 missed += 1
+                # All parts are asked at the same moment: that wakes us, and them, once.
+                until = (round(loop.time() / self.pace.probe) + 1) * self.pace.probe
+                if len(asked) < 2:
+                    asked.append(loop.create_task(self._ask()))
+                await asyncio.wait(
+                    asked, timeout=self.pace.probe, return_when=asyncio.FIRST_COMPLETED
+                )
                 answers = [text for a in asked if a.done() and (text := a.result()) is not None]
                 asked = [a for a in asked if not a.done()]
                 if answers and not _is_stopped(process.pid):
@@ -182,6 +185,7 @@ class _Keeper:
                     killed = hung
                     for pid in hung:
                         self._kill_worker(pid)
+                await asyncio.sleep(until - loop.time())
         finally:
             for each in asked:
                 each.cancel()
