@@ -274,7 +274,7 @@ class Stage:
         found = []
         for pid in _descendants(self._process.pid):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if part.encode() in words or (part == "gateway" and b"haproxy" in words[0]):
+            if part.encode() in words or (part == "gateway" and b"nginx" in words[0]):
                 found.append(pid)
         return found
 
@@ -363,7 +363,7 @@ class Stage:
     def a_policy(
         self, *, rate: tuple[int, str] | None = None, quota: tuple[int, str] | None = None
     ) -> Any:
-        content: dict[str, Any] = {"name": f"Policy {time.monotonic_ns()}"}
+        content: dict[str, Any] = {"name": f"Policy {time.monotonic_ns()}", "legacy_headers": True}
         if rate:
             content["rate_limit"] = {"limit": rate[0], "interval": rate[1]}
         if quota:

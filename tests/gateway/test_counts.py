@@ -16,7 +16,7 @@ import pytest
 from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 from ostiary.access.reasons import Reason
-from ostiary.gateway.leases import ONE_OF, code
+from ostiary.gateway.contract import ONE_OF, code
 from ostiary.settings import load
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
