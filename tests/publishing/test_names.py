@@ -149,6 +149,7 @@ def silence() -> Iterator[threading.Event]:
     event.set()
 
 
+@pytest.mark.slow
 def test_a_hundred_names_that_never_answer_delay_nobody(
     gateway: StandIn, start: Start, silence: threading.Event
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_hundred_names_that_never_answer_delay_nobody(
     assert all(s.state == "unresolved" for s in shown if s.host.startswith("silent-1"))
 
 
+@pytest.mark.slow
 def test_hundreds_of_silent_names_use_a_bounded_number_of_threads(
     gateway: StandIn, start: Start, silence: threading.Event
 ) -> None:

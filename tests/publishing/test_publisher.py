@@ -3,6 +3,7 @@
 import json
 import time
 
+import pytest
 from tests.publishing.conftest import Start
 from tests.publishing.makers import a_collection, a_connection, an_endpoint, announce
 from tests.publishing.stand_in import Running, StandIn
@@ -226,6 +227,7 @@ def test_the_last_good_state_is_written_for_us_alone(
     assert saved() == gateway.objects
 
 
+@pytest.mark.slow
 def test_one_endpoint_among_ten_thousand_is_published_at_once(
     gateway: StandIn, start: Start
 ) -> None:
