@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ostiary.console.readiness import NotReady, check_gateway
+from ostiary.console.readiness import WATCHED_DICTIONARIES, NotReady, check_gateway
 from ostiary.gateway import statistics
 from ostiary.gateway.statistics import GatewaySilent
 
@@ -20,7 +20,7 @@ MEGABYTE = 2**20
 
 
 def a_state(**changes: Any) -> dict[str, Any]:
-    names = ("leases", "epochs", "limits", "usage", "objects", "refused")
+    names = ("leases", "refused", *WATCHED_DICTIONARIES)
     return {
         "birth": "b1", "version": "1.22.1", "started": NOW - 60, "applied": 7, "floor": 3,
         "master": os.getpid(), "workers": {"11": NOW - 0.5, "12": NOW - 1},
@@ -31,7 +31,7 @@ def a_state(**changes: Any) -> dict[str, Any]:
         "dictionaries": {n: {"capacity": 64 * MEGABYTE, "free": 32 * MEGABYTE} for n in names},
         "evicted_leases": 5, "upcalls": {"asked": 20, "failed": 1, "refused": 2},
         "upstream_errors": {"connect": 1, "response": 0, "timeout": 3}, "streams": 4,
-        "unpushed": 6, "set_aside": 0, **changes,
+        "unpushed": 6, **changes,
     }  # fmt: skip
 
 
@@ -127,10 +127,7 @@ def _with_free(name: str, free: int) -> dict[str, Any]:
         (a_state(workers={}), "no worker"),
         (a_state(workers={"11": NOW - 0.2, "12": NOW - 6}), "6 s"),
         (a_state(dictionaries={}), "epochs"),
-        *(
-            (_with_free(name, 6 * MEGABYTE), name)
-            for name in ("epochs", "limits", "usage", "objects")
-        ),
+        *((_with_free(name, 6 * MEGABYTE), name) for name in WATCHED_DICTIONARIES),
     ],
 )
 def test_a_gateway_in_trouble_is_not_ready(

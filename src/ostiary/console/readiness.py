@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 from django.db.migrations.loader import MigrationLoader
@@ -33,9 +34,9 @@ LEAST_FREE = 100 * 1024 * 1024
 OLDEST_HARVEST = 15.0
 #: A worker of nginx shows each second that it is alive; one that has not for so long hangs.
 OLDEST_TICK = 5.0
-#: Parts of the gateway's memory that must not fill up, and the share of them that must be free. A
-#: full one of leases only costs questions to the authority.
-WATCHED_DICTIONARIES = ("epochs", "limits", "usage", "objects")
+#: Parts of the gateway's memory that must not fill up, and the share of them that must be free. The
+#: others make room by themselves: a full one of leases only costs questions to the authority.
+WATCHED_DICTIONARIES = ("epochs", "limits_short", "limits_long", "usage", "objects", "imported")
 LEAST_SHARE_FREE = 0.1
 #: Objects that a sentence names.
 MOST_NAMED = 5
@@ -114,8 +115,8 @@ def _checks() -> Mapping[str, Check]:
         checks["authority"] = _authority
         checks["gateway"] = _gateway
     if (run / "publisher.sock").exists():
-        checks["publisher"] = _publisher
-        checks["upstreams"] = _upstreams
+        checks["publisher"] = check_publisher
+        checks["upstreams"] = check_upstreams
     if (run / "recipes-control.sock").exists():
         checks["recipes"] = _recipes
     if (run / "log.sock").exists():
@@ -209,8 +210,12 @@ def check_gateway(now: statistics.State, *, at: float) -> None:
             )
 
 
+def _run() -> Path:
+    return settings.current().run
+
+
 def _publisher_client() -> PublisherClient:
-    return PublisherClient(settings.current().run / "publisher.sock")
+    return PublisherClient(_run() / "publisher.sock")
 
 
 def _publisher_state() -> publisher_client.State:
@@ -220,7 +225,7 @@ def _publisher_state() -> publisher_client.State:
         raise NotReady("It does not answer.") from error
 
 
-def _publisher() -> State:
+def check_publisher() -> State:
     """Everything that is saved by now is at the gateway, and nothing was set aside."""
     now = _publisher_state()
     latest = feed.latest()
@@ -233,7 +238,7 @@ def _publisher() -> State:
     return State(ok=True, said=f"The gateway has {now.objects} objects, and none was set aside.")
 
 
-def _upstreams() -> State:
+def check_upstreams() -> State:
     """Servers of connections that a collection uses."""
     now = _publisher_state()
     bad = [each for each in now.servers if each.state in {"down", "unresolved"}]

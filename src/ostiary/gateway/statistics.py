@@ -1,17 +1,15 @@
 """The gateway's own numbers: `GET /state` of its control socket, for `/metrics` and readiness."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import OK, HTTPException
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-from ostiary.unix_http import UnixConnection
+from ostiary.gateway import control
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
@@ -56,7 +54,6 @@ class State:
     streams: int
     #: Counters that the collector has not acknowledged yet.
     unpushed: int
-    set_aside: int
 
 
 def socket_path(run: Path) -> Path:
@@ -66,25 +63,15 @@ def socket_path(run: Path) -> Path:
 
 def state(path: Path, *, seconds: float) -> State:
     """The gateway's state now; raises GatewaySilent."""
-    connection = UnixConnection(path, seconds=seconds)
     try:
-        connection.request("GET", "/state")
-        answer = connection.getresponse()
-        body = answer.read()
-        status = answer.status
-    except (OSError, HTTPException) as error:
-        raise GatewaySilent("the gateway does not answer") from error
-    finally:
-        connection.close()
-    if status != OK:
-        raise GatewaySilent(f"the gateway answers {status}")
-    try:
-        return _parse(json.loads(body))
+        return _parse(control.state(path, seconds=seconds))
+    except control.ControlError as error:
+        raise GatewaySilent(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GatewaySilent("the gateway's numbers cannot be read") from error
 
 
-def _parse(body: Any) -> State:
+def _parse(body: Mapping[str, Any]) -> State:
     return State(
         birth=str(body["birth"]),
         version=str(body["version"]),
@@ -105,7 +92,6 @@ def _parse(body: Any) -> State:
         upstream_errors=_numbers(body["upstream_errors"]),
         streams=int(body["streams"]),
         unpushed=int(body["unpushed"]),
-        set_aside=int(body["set_aside"]),
     )
 
 
@@ -199,9 +185,6 @@ def _deciding(now: State) -> Iterator[Metric]:
         "ostiary_gateway_unpushed_counters", "Counters that the collector has not taken yet.",
         now.unpushed,
     )  # fmt: skip
-    yield GaugeMetricFamily(
-        "ostiary_gateway_set_aside_objects", "Objects that the gateway cannot use.", now.set_aside
-    )
 
 
 def _memory(now: State) -> Iterator[Metric]:

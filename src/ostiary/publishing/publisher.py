@@ -39,7 +39,7 @@ BIRTH_SECONDS = 1.0
 #: Everything is compared again, and what was set aside is tried again.
 COMPARE_SECONDS, ASIDE_SECONDS = 600.0, 60.0
 #: After a failure it is tried again after so many seconds, then after twice as many, at most.
-RETRY_SECONDS, LONGEST_RETRY = 0.1, 2.0
+RETRY_SECONDS, LONGEST_RETRY = 0.1, 1.0
 #: Objects of one turn.
 SLICE = 200
 #: Changes whose objects are remembered, to tell who asks about them.
@@ -79,6 +79,8 @@ class Publisher:
         self._turn = asyncio.Lock()
         self._feed_wanted, self._work_wanted = asyncio.Event(), asyncio.Event()
         self._slow_wanted, self._moved = asyncio.Event(), asyncio.Condition()
+        #: The gateway answers again.
+        self._back = asyncio.Event()
         self._following = False
         self._preparing: set[asyncio.Task[None]] = set()
         #: Endpoints by collection, and imported digests by profile, as they were last read.
@@ -162,7 +164,7 @@ class Publisher:
                 await step()
             except Exception as error:
                 self._trouble(name, error)
-                await asyncio.sleep(pause)
+                await _wait(self._back, pause)
                 pause = min(2 * pause, LONGEST_RETRY)
             else:
                 if self._troubles.pop(name, None) is not None:
@@ -209,7 +211,12 @@ class Publisher:
 
     async def _watch(self) -> None:
         """Notice a gateway that was started anew: its memory may lack something."""
-        self._seen(await self._channel.birth())
+        birth = await self._channel.birth()
+        if "gateway" in self._troubles:
+            # Whoever waits to try again does it now.
+            self._back.set()
+            self._back = asyncio.Event()
+        self._seen(birth)
         await asyncio.sleep(BIRTH_SECONDS)
 
     def _seen(self, birth: str) -> None:
@@ -320,6 +327,9 @@ class Publisher:
                 case _:
                     await self._put_imported_of(ids)
         self.agenda.done(part, done)
+        if self.agenda.waits(QUICK):
+            # Of an object that was being brought, too: whoever looked meanwhile left it.
+            self._work_wanted.set()
         measures.SECONDS.observe(time.perf_counter() - began)
 
     async def _put_endpoints(self, ids: list[int]) -> None:
@@ -516,6 +526,7 @@ class Publisher:
                 await self._bring(Part.CONNECTION, taken)
             except BaseException:
                 self.agenda.again(Part.CONNECTION, taken)
+                self._work_wanted.set()
                 raise
             await asyncio.sleep(0)
 

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import logging
+import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,6 +19,7 @@ from django.db import close_old_connections
 from ostiary import exposition
 from ostiary.directory import workspace
 from ostiary.directory.connections import own_listeners
+from ostiary.gateway import launch
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
@@ -60,15 +62,15 @@ async def _serve(
 ) -> None:
     listeners = await asyncio.to_thread(Listeners, {(node.host, node.port), *own_listeners()})
 
-    launch = import_module("ostiary.gateway.launch")
-
     def apply(certificates: Mapping[str, str]) -> Mapping[str, str]:
-        problems: Mapping[str, str] = launch.trust(node, dict(certificates))
-        return problems
+        return launch.trust(node, certificates)
 
     publisher = make(node=node, keyring=keyring, listeners=listeners, apply=apply)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = asyncio.create_task(publisher.run())
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             Questions(publisher),
             http="httptools",
@@ -78,23 +80,34 @@ async def _serve(
             server_header=False,
             date_header=False,
             timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     shown = await exposition.show(node.run, "publisher")
     _measure(publisher)
     telling = asyncio.create_task(_tell_ready(publisher, ready))
-    await asyncio.wait({running, serving}, return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     await serving
     shown.close()
     telling.cancel()
+    stopping.cancel()
     running.cancel()
     results = await asyncio.gather(running, return_exceptions=True)
     await publisher.save()
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would end the process before the last state is saved."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 def make(
