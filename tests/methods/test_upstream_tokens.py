@@ -11,7 +11,7 @@ import pytest
 from tests.openid_provider import Provider, a_key
 from tests.stage import Stage, Upstream, wait_for
 
-from ostiary.authority.upstream_tokens import BadToken, read
+from ostiary.publishing.upstream_tokens import BadToken, read
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -79,10 +79,10 @@ def test_an_upstream_is_called_with_a_token_that_is_renewed_and_never_with_none(
         assert jwt.decode(token, options={"verify_signature": False})["exp"] > time.time()
         seen.add(token)
         time.sleep(0.2)
-    # The authority is killed: the gateway goes on with the token that it has.
-    stage.kill("authority")
+    # The publisher is killed: the gateway goes on with the token that it has.
+    stage.kill("publisher")
     assert call().status == 200
-    wait_for(lambda: bool(stage.pids("authority")), what="the authority")
+    wait_for(lambda: bool(stage.pids("publisher")), what="the publisher")
     # Another secret, a wrong one: the token of the old one is used no more.
     wrong = an_input(upstream, provider, auth_secret="wrong")
     stage.done("PUT", f"connections/{connection['id']}", {"name": "Guarded", "input": wrong})
