@@ -131,6 +131,7 @@ def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
 
 def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     opening.set_up_django()
+    from ostiary import settings_django
     from ostiary.authority.client import SocketConfirmer
     from ostiary.cli.serving import Alive, serve
     from ostiary.directory import enforcement, gateway_check, set_aside
@@ -144,6 +145,8 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     gateway_check.install(CertificateChecker(_node(settings)))
     with webhooks.sending():
         application = import_module("ostiary.console.asgi").application
+        # Else the first request imports every page and call, for seconds, in the event loop.
+        import_module(settings_django.ROOT_URLCONF)
         serve(Alive(application), sock=inherited("control"), ready=ready)
 
 

@@ -13,10 +13,11 @@ from ostiary.cli.probes import Address, Http, Line, Probe, Workers
 from ostiary.cli.supervisor import Part
 from ostiary.settings import INHERITED_PREFIX, Bind, Settings, bind_text
 
-#: In the order of their starts; they are stopped the other way round. So the collector is there
-#: before the gateway, and still there when the gateway hands over its last counts.
+#: In the order of their starts; they are stopped the other way round. The collector and the recipes
+#: outlive the gateway, which hands over its last counts and ends its last calls. Control ends before
+#: it, so that what it is revoking is still confirmed, and it is the gateway's callers who wait least.
 ROLES: Mapping[str, tuple[str, ...]] = {
-    "up": ("authority", "collector", "recipes", "control", "gateway", "publisher"),
+    "up": ("authority", "collector", "recipes", "gateway", "control", "publisher"),
     "control": ("control",),
     "gateway": ("authority", "collector", "gateway", "publisher"),
     "recipes": ("recipes",),
