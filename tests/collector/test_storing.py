@@ -1,5 +1,6 @@
 """Whatever happens between the gateway and the database, everything is counted once."""
 
+import json
 import random
 import time
 from collections import Counter
@@ -306,6 +307,18 @@ def test_lines_and_latencies_are_stored_once_whenever_the_collector_ends(lines: 
     assert MinuteLatency.objects.get().calls == 400
     position = LogPosition.objects.get()
     assert position.offset == position.timed == (lines.folder / "lines" / NAME).stat().st_size
+
+
+def test_lines_are_stored_as_they_are_whatever_they_hold(db: None) -> None:
+    texts = ["a\\b", "\\N", "a\rb", "\\.", "a\tb", "a\nb", "'\"%s", "\u20ac"]
+    for text in texts:
+        details = json.dumps({"path": text})
+        row = (1, text, "", 200, 0, 0, text, 4, 5, 2, 3, 9, text, 1, 1, 1, 1, details)
+        Store().lines(Batch(calls=[row, row]), Position(identity="f"))
+    stored = LoggedCall.objects.order_by("pk")
+    assert [row.request_id for row in stored] == [text for text in texts for _ in range(2)]
+    assert all(row.details == {"path": row.request_id} for row in stored)
+    assert all(row.method == row.address == row.request_id for row in stored)
 
 
 def test_a_line_that_the_database_refuses_does_not_hold_up_the_others(

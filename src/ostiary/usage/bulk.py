@@ -42,12 +42,24 @@ class Insert:
         """Write them in one statement; no two may be equal in `unique`. Raises DatabaseError."""
         if not rows:
             return
-        if connection.vendor == "postgresql":
+        if connection.vendor != "postgresql":
+            self._write_to_sqlite(rows)
+        elif self.unique or not self._copy(rows):
             columns = list(map(list, zip(*rows, strict=True)))
             with connection.cursor() as cursor:
                 cursor.execute(_for_postgresql(self), columns)
-        else:
-            self._write_to_sqlite(rows)
+
+    def _copy(self, rows: Sequence[Row]) -> bool:
+        """Write by COPY, which takes a tenth of the time; false for what needs more escaping."""
+        text = "\n".join(["\t".join(map(str, row)) for row in rows]) + "\n"
+        if text.count("\t") != len(rows) * (len(self.columns) - 1) or text.count("\n") != len(rows):
+            return False
+        text = text.replace("\\", "\\\\").replace("\r", "\\r")
+        with connection.wrap_database_errors, connection.cursor() as cursor:
+            names = _names(self.columns)
+            with cursor.copy(f'COPY "{self.table}" ({names}) FROM STDIN') as copying:
+                copying.write(text)
+        return True
 
     def _write_to_sqlite(self, rows: Sequence[Row]) -> None:
         """Many rows by one statement: half the time. Of few sizes, since SQLite remembers them."""
