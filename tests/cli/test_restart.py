@@ -3,6 +3,7 @@
 With `ostiary control`, the smallest role that has a port, and the real commands.
 """
 
+import http.client
 import json
 import os
 import signal
@@ -95,8 +96,9 @@ def restart(data: Path) -> subprocess.CompletedProcess[str]:
 class Hammer:
     """Calls on new connections, one after another, until it is stopped."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, target: str = "/healthz", token: str = "") -> None:
         self.port, self.answered, self.failed = port, 0, list[str]()
+        self._target, self._headers = target, {"API-TOKEN": token} if token else {}
         self.longest = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -105,8 +107,8 @@ class Hammer:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                status = ask(self.port, "GET", "/healthz").status
-            except OSError as error:
+                status = ask(self.port, "GET", self._target, headers=self._headers).status
+            except (OSError, http.client.HTTPException) as error:
                 self.failed.append(repr(error))
             else:
                 if status == 200:
