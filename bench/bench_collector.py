@@ -21,7 +21,7 @@ def main() -> None:
         url = f"http://127.0.0.1:{stage.gateway}/bench-v1/orders/5"
         token = f"API-TOKEN: {profile['secret']}"
         wrk(url, token, seconds=1)
-        time.sleep(3)
+        time.sleep(12)
         counted = "SELECT SUM(calls) FROM usage_minutecount"
         before, logged = one(stage, counted), "SELECT {} FROM usage_loggedcall WHERE id > {}"
         last = one(stage, logged.format("MAX(id)", 0))
@@ -31,7 +31,8 @@ def main() -> None:
         used = cpu_seconds(pids)
         load = wrk(url, token, seconds=SECONDS)
         wait_for(lambda: one(stage, counted) - before >= load["total"], what="the counts")
-        time.sleep(3)
+        # Latencies are stored every ten seconds.
+        time.sleep(12)
         used = cpu_seconds(pids) - used
         total = one(stage, counted) - before
         # wrk does not count the calls that it breaks off at its end.

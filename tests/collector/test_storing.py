@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from ostiary import settings
 from ostiary.access.reasons import Reason
 from ostiary.collector.lines import Batch
-from ostiary.collector.service import _Lines
+from ostiary.collector.service import Lines
 from ostiary.collector.storing import Store
 from ostiary.collector.tail import NAME, Tail
 from ostiary.directory import clients, collections, connections, policies, setup
@@ -258,7 +258,7 @@ def test_a_pushed_line_that_comes_again_is_stored_once_and_tells_no_latency(db: 
     assert not MinuteLatency.objects.exists()
 
 
-class Lines:
+class Folder:
     """A collector's lines, read from a folder of the test's own."""
 
     def __init__(self, folder: Path, *, largest: int = 10**9) -> None:
@@ -269,7 +269,7 @@ class Lines:
 
     def start(self) -> None:
         self.store = Store()
-        self.lines = _Lines(Node(run=self.folder, host="127.0.0.1", port=1), self.store)
+        self.lines = Lines(Node(run=self.folder, host="127.0.0.1", port=1), self.store)
         tail = Tail(
             self.folder / "lines", self.store.positions(), reopen=lambda: True,
             largest=self.largest, quiet=0,
@@ -286,13 +286,13 @@ class Lines:
 
 
 @pytest.fixture
-def lines(db: None, tmp_path: Path) -> Iterator[Lines]:
-    lines = Lines(tmp_path)
+def lines(db: None, tmp_path: Path) -> Iterator[Folder]:
+    lines = Folder(tmp_path)
     yield lines
     lines.tail.close()
 
 
-def test_lines_and_latencies_are_stored_once_whenever_the_collector_ends(lines: Lines) -> None:
+def test_lines_and_latencies_are_stored_once_whenever_the_collector_ends(lines: Folder) -> None:
     with (lines.folder / "lines" / NAME).open("a") as file:
         for part in range(4):
             file.writelines(f"{a_line(part * 100 + n)}\n" for n in range(100))
@@ -361,7 +361,7 @@ class Gateway(RuleBasedStateMachine):
             model.objects.all().delete()
         for path in (self.folder / "lines").glob("*"):
             path.unlink()
-        self.collector = Lines(self.folder, largest=600)
+        self.collector = Folder(self.folder, largest=600)
         self.birth = 1
         self.totals: Counter[int] = Counter()
         self.touched: list[set[int]] = [set(), set()]

@@ -70,7 +70,7 @@ class _Collector:
     def __init__(self, node: Node, log_sock: socket.socket, counts: socket.socket) -> None:
         self._node, self._log_sock, self._counts = node, log_sock, counts
         self._store = Store(log_rate=node.log_rate)
-        self._lines = _Lines(node, self._store)
+        self._lines = Lines(node, self._store)
         self._waiting: list[Waiting] = []
         self._open: set[Connection] = set()
         self._traces: list[bytes] = []
@@ -241,7 +241,7 @@ class _Collector:
             writer.close()
 
 
-class _Lines:
+class Lines:
     """The log file and its way into the database. Blocking, used by the writer's thread."""
 
     def __init__(self, node: Node, store: Store) -> None:
