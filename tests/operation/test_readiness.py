@@ -28,15 +28,15 @@ def ready(stage: Stage) -> tuple[int, dict[str, Any]]:
 
 @contextmanager
 def stopped(stage: Stage, part: str) -> Iterator[None]:
-    """A part that hangs: it keeps its sockets, and does nothing."""
-    pids = stage.pids(part)
-    assert pids
+    """A part that hangs: it keeps its sockets, and does nothing. Nobody replaces it meanwhile."""
+    assert stage.pids(part)
+    pids = [stage.pid, *stage.pids(part)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in pids:
+        for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)
 
 

@@ -22,7 +22,7 @@ SECONDS = Histogram(
 _LINES = Counter("ostiary_published_lines", "Objects sent to the gateway.", ("outcome",))
 _LOOKUPS = Counter("ostiary_name_lookups", "Look-ups of upstreams' names.", ("outcome",))
 _CHECKS = Counter("ostiary_health_checks", "Health checks of upstreams' servers.", ("outcome",))
-_ROUNDS = Counter("ostiary_publish_failures", "Tries that failed and are repeated.", ("cause",))
+_ROUNDS = Counter("ostiary_publish_failures", "Tries that failed and are repeated.", ("kind",))
 
 KINDS = ("collection", "endpoint", "connection", "settings", "imported")
 STATES = ("up", "down", "stale", "unresolved", "resolving")
