@@ -90,10 +90,13 @@ class Upstream:
                     {"path": self.path, "length": len(body), "headers": self.headers.items()}
                 ).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(told)))
+                # RFC 9110, section 6.4.1: these have no content.
+                empty = status in {204, 304}
+                if not empty:
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(told)))
                 self.end_headers()
-                if self.command != "HEAD":
+                if self.command != "HEAD" and not empty:
                     self.wfile.write(told)
 
             do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815

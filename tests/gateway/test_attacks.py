@@ -1,7 +1,6 @@
-"""What an attacker tries at the door, from outside: real HAProxy, real authority, real upstream."""
+"""What an attacker tries at the door, from outside: real nginx, real authority, real upstream."""
 
 import hashlib
-import json
 from typing import Any
 
 import pytest
@@ -125,14 +124,12 @@ def test_an_ordinary_header_of_like_name_passes(
         assert upstream.seen[-1].header(name) == ["kept"]
 
 
-def test_a_header_name_that_could_be_taken_for_another_is_refused_like_everything_else(
+def test_a_header_name_that_could_be_taken_for_another_does_not_reach_the_upstream(
     stage: Stage, upstream: Upstream, token: str
 ) -> None:
-    before = len(upstream.seen)
     for name in ("X_Ostiary_Client", "X.Ostiary.Client", "X-Ostiary_Client", "X_Forwarded_For"):
         answer = stage.call("/things-v1/things", token, headers={name: "9"})
-        assert answer.status == 403
-        told = json.loads(answer.body)
-        assert told["reason"] == "malformed_request"
-        assert told["request_id"]
-    assert len(upstream.seen) == before
+        assert answer.status == 200
+        seen = upstream.seen[-1]
+        assert not seen.header(name)
+        assert seen.header("X-Ostiary-Client") != ["9"]

@@ -1,5 +1,6 @@
 """A known load is counted call by call, whatever is killed or held up meanwhile."""
 
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,6 @@ from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 from ostiary.access.reasons import Reason
 from ostiary.gateway.contract import ONE_OF, code
-from ostiary.settings import load
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -235,14 +235,11 @@ def test_lines_of_calls_without_a_collector_wait_for_the_next_one(
 ) -> None:
     stage = door.stage
     endpoint = door.endpoints["GET /status/{code}"]
-    log = load({"OSTIARY_DATA": str(stage.data)}).run / "log.sock"
     for _ in range(3):
         (killed,) = stage.pids("collector")
         stage.kill("collector")
         # Not by what it runs: it has forgotten that before its connections are closed.
         ends(killed)
-        # The supervisor holds the socket: the gateway is connected before there is a new one.
-        wait_for(lambda: connections_to(log) == 1, what="the gateway")
         for _ in range(60):
             assert door.call().status == 200
             door.expect("GET /status/{code}", 200)
@@ -252,20 +249,15 @@ def test_lines_of_calls_without_a_collector_wait_for_the_next_one(
     comes_to(stage, door.expected, since=since)
 
 
-def connections_to(path: Path) -> int:
-    """How many connections to a Unix socket are accepted, or wait to be."""
-    entries = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    # The fourth field tells who listens.
-    return sum(e[3] == "00000000" for e in entries if e[7:] == [str(path)])
-
-
 def test_a_collector_that_is_late_counts_all_of_it(door: Door, since: Counts) -> None:
     (pid,) = door.stage.pids("collector")
 
     def stopped() -> None:
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(4)
-        os.kill(pid, signal.SIGCONT)
+        # One that hangs for longer is replaced.
+        time.sleep(1.5)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
     _under_load(door, stopped, seconds=0.5)
     comes_to(door.stage, door.expected, since=since)
@@ -336,7 +328,7 @@ def test_a_stop_takes_the_last_calls_with_it_and_a_crash_little(
             assert door.call().status == 200
             door.expect("GET /status/{code}", 200)
         comes_to(stage, door.expected, since=Counter())
-        # A crash of HAProxy itself loses what was not harvested: at most a second's calls.
+        # A crash of nginx itself loses what was not harvested: at most a second's calls.
         stage.kill("gateway")
         wait_for(lambda: _answers(door))
         door.expect("GET /status/{code}", 200)

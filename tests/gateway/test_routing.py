@@ -21,7 +21,7 @@ from ostiary.access.paths import METHODS, Template, choose, normalise, parse_tem
 from ostiary.gateway import routing, rules
 from ostiary.gateway.configuration import map_text, maps
 from ostiary.gateway.launch import find_haproxy
-from ostiary.gateway.plan import Plan
+from ostiary.gateway.node import Plan
 from ostiary.gateway.routing import (
     RoutedCollection,
     RoutedEndpoint,

@@ -56,6 +56,9 @@ def test_calls_pass_over_tls(
     assert upstream.seen[-1].header("X-Forwarded-Proto") == ["https"]
 
 
-def test_plain_http_is_not_spoken_on_the_tls_port(secure: Stage) -> None:
-    with pytest.raises(httpx.HTTPError):
-        httpx.get(f"http://127.0.0.1:{secure.gateway}/", trust_env=False)
+def test_plain_http_is_refused_on_the_tls_port(secure: Stage, profile: Any) -> None:
+    headers = {"API-TOKEN": profile["secret"]}
+    url = f"http://127.0.0.1:{secure.gateway}/things-v1/things"
+    answer = httpx.get(url, headers=headers, trust_env=False)
+    assert answer.status_code == 400
+    assert answer.json()["reason"] == "malformed_request"

@@ -26,7 +26,8 @@ SPARE_FILES = 128
 #: by which path or method. Names that begin with X-Ostiary- and X-Forwarded- go besides these.
 STRIPPED = (
     "API-TOKEN", "Authorization", "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Pseudo-IPv4",
-    "Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https", "Proxy",
+    "Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https",
+    "HTTP2-Settings", "Proxy",
     "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Remote-User", "TE", "Trailer",
     "True-Client-IP", "WL-Proxy-Client-IP", "X-Appengine-User-IP", "X-Authenticated-Userid",
     "X-Azure-ClientIP", "X-Azure-SocketIP", "X-Client-Cert", "X-Client-IP",
@@ -288,7 +289,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "add_header X-RateLimit-Limit $gw_limit always;"
         yield "add_header X-RateLimit-Remaining $gw_remaining always;"
         yield "add_header X-RateLimit-Reset $gw_reset always;"
-        yield "error_page 500 502 503 504 = @failed;"
+        yield "error_page 500 502 503 504 @failed;"
         for status in NGINX_REFUSALS:
             yield f"error_page {status} /__malformed/{status};"
         yield "location / {"

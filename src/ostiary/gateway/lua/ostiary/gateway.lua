@@ -565,13 +565,17 @@ local function answer_with(code, status)
   ngx.print(text)
 end
 
+-- A call that was admitted by its lease alone, as one that more can be said of.
+local function as_call(call)
+  if call == nil or call.is_call then return call end
+  return { is_call = true, lease = call, route = call.route, flags = 0 }
+end
+
 -- The body of an answer to a call that nginx could not bring to its end.
 function M.failed()
-  local call = calls.current()
-  local lease = call and (call.is_call and call.lease or call)
-  local failure = lease and failure_of(ngx.status)
+  local call = as_call(calls.current())
+  local failure = call and call.lease and failure_of(ngx.status)
   if not failure then return answer_with(codes.authority_unavailable, 503) end
-  if not call.is_call then call = { is_call = true, lease = lease, route = lease.route, flags = 0 } end
   call.failure = failure.code
   calls.begin(call)
   state:incr(failure.tally, 1, 0)
@@ -584,11 +588,14 @@ function M.malformed()
   local status = tonumber(sub(var.uri, -3))
   if status == 494 then status = 431 elseif status > 494 and status < 498 then status = 400 end
   local code = status == 413 and codes.input_too_large or codes.malformed_request
-  local call = calls.current() or { is_call = true, address = callers.unmapped(var.remote_addr) }
-  if call.is_call and not call.lease then
+  local call = as_call(calls.current()) or { is_call = true }
+  if not call.lease then
     call.reason = code
-    calls.begin(call)
+  elseif status == 400 then
+    -- The caller of an admitted call went away before its body was whole.
+    call.left = true
   end
+  calls.begin(call)
   return answer_with(code, status)
 end
 
@@ -603,7 +610,7 @@ function M.log()
     local n = crowd[call.crowd] - 1
     crowd[call.crowd] = n > 0 and n or nil
   end
-  local status = ngx.status
+  local status = call.is_call and call.left and 499 or ngx.status
   if call.is_oauth and status == 401 then bad_call(call) end
   return ends.finish(call, status, tallies)
 end

@@ -42,11 +42,13 @@ local number_type = ffi.typeof("uintptr_t")
 local BOTH_WAYS = 2
 -- Seconds that a stream whose right is in doubt goes on while nobody answers.
 local DOUBT_SECONDS = 2
+-- Seconds that a call may still take to end by itself when its right has ended: most are no streams.
+local GRACE_SECONDS = 0.5
 -- Seconds after which the count of a worker that died is forgotten.
 local STREAM_SECONDS = 24 * 3600
 
--- key → how often it was looked at since its right ended, or when the doubt began.
-local ending, doubted = {}, {}
+-- key → how often it was cut, when the doubt about it began, and until when it may end by itself.
+local ending, doubted, grace = {}, {}, {}
 local looked_changes, looked_at = -1, 0
 local streams = {}
 
@@ -116,7 +118,7 @@ local function settle(key, call, lease, silent)
   if calls.open[key] ~= call then return end
   if lease then
     lease.route = call.route
-    doubted[key] = nil
+    doubted[key], grace[key] = nil, nil
     if call.is_call then call.lease = lease else calls.open[key] = lease end
     return
   end
@@ -159,7 +161,7 @@ local function note_stream(key, lease)
 end
 
 function M.ended(key)
-  ending[key], doubted[key] = nil, nil
+  ending[key], doubted[key], grace[key] = nil, nil, nil
   local names = streams[key]
   if not names then return end
   streams[key] = nil
@@ -175,7 +177,7 @@ local old = {}
 function M.look()
   local changes, moment = epochs.changes(), now()
   if not changes or (changes == looked_changes and moment - looked_at < 1 and not next(ending)
-    and not next(doubted)) then
+    and not next(doubted) and not next(grace)) then
     return
   end
   looked_changes, looked_at = changes, moment
@@ -186,10 +188,16 @@ function M.look()
       if old[key] == call then note_stream(key, lease) end
       if call.is_tunnel and not call.opened then ends.opened(call) end
       young[key] = call
-      if ending[key] or (lease.ends ~= 0 and lease.ends <= moment) then
+      local over = lease.ends ~= 0 and lease.ends <= moment
+      if ending[key] then
         cut(key, call)
-      elseif lease.checked ~= changes then
-        if epochs.holds(lease) then lease.checked = changes else void[key] = call end
+      elseif over or (lease.checked ~= changes and not epochs.holds(lease)) then
+        grace[key] = grace[key] or moment + GRACE_SECONDS
+        if moment >= grace[key] then
+          if over then cut(key, call) else void[key] = call end
+        end
+      else
+        lease.checked = changes
       end
     end
   end
