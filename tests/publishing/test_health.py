@@ -1,6 +1,5 @@
 """Health of servers: what is down is not called, unless all are; nobody waits for a check."""
 
-import datetime as dt
 import http.server
 import socket
 import ssl
@@ -10,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tests.publishing.certificates import a_certificate
 from tests.publishing.conftest import Addresses, Start
 from tests.publishing.makers import a_connection
 from tests.publishing.stand_in import Running, StandIn
@@ -136,35 +133,6 @@ def test_checks_verify_as_calls_do(
     wait_for(lambda: {n: states(running, c).get("127.0.0.1") for n, c in made.items()} == expected)
     wait_for(lambda: len(upstream.seen) > 2)
     upstream.close()
-
-
-def a_certificate(name: str, folder: Path) -> tuple[Path, Path]:
-    """A certificate of its own authority, in PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, private = folder / "certificate.pem", folder / "key.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return pem, private
 
 
 def test_a_server_that_accepts_and_is_silent_holds_up_nothing(
