@@ -430,6 +430,7 @@ class Publisher:
             self.agenda.again(Part.PREPARED, ids)
             self._work_wanted.set()
             return
+        self._troubles.pop("connections", None)
         async with asyncio.TaskGroup() as group:
             for connection in ids:
                 group.create_task(self._prepare_one(connection, rows.get(connection)))
@@ -450,6 +451,7 @@ class Publisher:
                 log.warning("connection %s: %s", connection, type(error).__name__)
                 break
             else:
+                self._troubles.pop("certificates", None)
                 break
         self.agenda.again(Part.PREPARED, [connection], then=Part.CONNECTION)
         self._work_wanted.set()
@@ -515,6 +517,7 @@ class Publisher:
         try:
             await self.connections.settle_certificates()
             await self.connections.prepare(upstreams)
+            self._troubles.pop("certificates", None)
         except Exception as error:
             # Connections that need them are prepared one by one; the others go on.
             self._trouble("certificates", error)
