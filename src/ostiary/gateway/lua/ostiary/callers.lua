@@ -5,7 +5,8 @@ local ffi = require "ffi"
 
 local C = ffi.C
 local band, lshift, rshift = bit.band, bit.lshift, bit.rshift
-local concat, find, gmatch, gsub, match, sub = table.concat, string.find, string.gmatch, string.gsub, string.match, string.sub
+local concat, find, gmatch, gsub = table.concat, string.find, string.gmatch, string.gsub
+local match, sub = string.match, string.sub
 
 ffi.cdef [[
 int inet_pton(int family, const char *text, void *address);

@@ -7,7 +7,8 @@ local plan = require "ostiary.plan"
 local streams = require "ostiary.streams"
 
 local state, shared = ngx.shared.state, ngx.shared
-local find, gmatch, ipairs, match, sub, tonumber = string.find, string.gmatch, ipairs, string.match, string.sub, tonumber
+local find, gmatch, match, sub = string.find, string.gmatch, string.match, string.sub
+local ipairs, tonumber = ipairs, tonumber
 
 local M = {}
 

@@ -1,7 +1,8 @@
 -- The one normal form of a call's path (RFC 3986, section 6.2.2): what is decided on is what is
 -- forwarded, byte for byte. The same as ostiary.access.paths.normalise, and tested to be.
 
-local byte, char, find, gmatch, gsub, sub = string.byte, string.char, string.find, string.gmatch, string.gsub, string.sub
+local byte, char, find, gmatch = string.byte, string.char, string.find, string.gmatch
+local gsub, sub = string.gsub, string.sub
 local concat, tonumber, upper = table.concat, tonumber, string.upper
 
 local M = {}

@@ -1,0 +1,3 @@
+-- The gateway's modules run in nginx's LuaJIT.
+std = "ngx_lua"
+max_line_length = 120
