@@ -137,10 +137,11 @@ def test_what_fails_after_it_was_admitted_is_explained_by_its_reason(
     things = stage.a_collection(upstream)
     token = stage.a_profile(later, things)["secret"]
     missing = stage.call(f"/{later['handle']}/x", token)
-    named = stage.call(f"/{things['handle']}/things", token, headers={"X_Y": "1"})
+    crowded = {f"X-Header-{number}": "1" for number in range(101)}
+    malformed = stage.call(f"/{things['handle']}/things", token, headers=crowded)
     for answer, reason in (
         (missing, Reason.UPSTREAM_MISSING),
-        (named, Reason.MALFORMED_REQUEST),
+        (malformed, Reason.MALFORMED_REQUEST),
     ):
         data = explained(stage, answer.json["request_id"])
         assert (data["reason"], data["status"]) == (reason, answer.status)

@@ -69,15 +69,15 @@ def presented(stage: Stage, things: Any) -> dict[str, dict[str, str]]:
 
 @pytest.fixture
 def stopped(stage: Stage) -> Iterator[Any]:
-    """Stops the authority when called; it goes on at the end."""
-    pids = stage.pids("authority")
+    """Stops the authority when called, and the supervisor, which would replace it."""
+    pids = [stage.pid, *stage.pids("authority")]
 
     def stop() -> None:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
 
     yield stop
-    for pid in pids:
+    for pid in reversed(pids):
         os.kill(pid, signal.SIGCONT)
 
 

@@ -161,8 +161,7 @@ def test_a_quota_shows_what_was_used_before_and_since_the_gateway_began(
     world: World, log: Log
 ) -> None:
     profile = world.a_profile()
-    details = {"quota_base": "91", "quota_left_at_lease": "10", "quota_counted": "14"}
-    details |= {"quota_given_back": "4", "quota_end": str(NOON + 60)}
+    details = {"quota_limit": "100", "quota_counted": "100", "quota_end": str(NOON + 60)}
     log("A-8", reason=Reason.QUOTA_EXCEEDED, profile_id=profile["id"], details=details)
     assert inputs(explained(world, request_id="A-8"), "quota") == {
         "limit": "100",

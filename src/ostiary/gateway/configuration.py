@@ -50,6 +50,15 @@ SELDOM = (
     "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_exposed", "gw_vary",
     "gw_limit", "gw_remaining", "gw_reset", "gw_name",
 )  # fmt: skip
+#: Headers that calls of few kinds have.
+_SELDOM_HEADERS = {
+    "Connection": "$gw_connection",
+    "Upgrade": "$gw_upgrade",
+    "Authorization": "$gw_authorization",
+    "API-TOKEN": "$gw_api_token",
+    "X-Ostiary-Claims": "$gw_claims",
+}
+_FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,19 +117,21 @@ def _quoted(text: object) -> str:
 
 
 def _main(node: Node, facts: Facts) -> Iterator[str]:
+    yield "# Ostiary's gateway; written anew at each start."
     for module in ("ndk_http_module", "ngx_http_lua_module"):
         yield f"load_module {_quoted(facts.modules / f'{module}.so')};"
     if facts.as_root:
         yield "user root;"
     yield f"worker_processes {node.workers};"
     yield f"worker_rlimit_nofile {facts.files};"
-    # Tunnels and long answers may end by themselves when the configuration is read anew.
+    yield "# Tunnels and long answers may end by themselves when this file is read anew."
     yield "worker_shutdown_timeout 1h;"
     yield "daemon off;"
     yield f"pid {_quoted(node.pid_file)};"
     yield "error_log stderr warn;"
     yield "pcre_jit on;"
     yield f"events {{ worker_connections {connections(node, facts)}; }}"
+    yield ""
 
 
 def _dictionaries(node: Node) -> Iterator[str]:
@@ -136,15 +147,34 @@ def _dictionaries(node: Node) -> Iterator[str]:
         "addresses": 8,
         "state": 2,
     }
+    yield "# Memory that the workers share; each kind of thing has its own, so that none evicts another."
     for name, megabytes in sizes.items():
         yield f"lua_shared_dict {name} {megabytes}m;"
 
 
 def _http(node: Node, facts: Facts) -> Iterator[str]:
+    sections = (
+        _dictionaries(node),
+        _lua_settings(node, facts),
+        _callers(node),
+        _log(facts),
+        _variables(),
+        _upstreams(node, facts),
+        _proxying(facts),
+        _public(node, facts),
+        _control(node),
+    )
+    for number, section in enumerate(sections):
+        if number:
+            yield ""
+        yield from section
+
+
+def _lua_settings(node: Node, facts: Facts) -> Iterator[str]:
     folder = node.run / "gateway"
-    yield from _dictionaries(node)
     paths = (f"{facts.lua}/?.lua", f"{folder}/?.lua", "/usr/share/lua/5.1/?.lua", ";")
     yield f"lua_package_path {_path(';'.join(paths))};"
+    yield "# Failed connections to our own sockets are counted, see GET /state below."
     yield "lua_socket_log_errors off;"
     yield "lua_max_pending_timers 64;"
     yield "lua_max_running_timers 64;"
@@ -152,7 +182,10 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
     yield from _indented(_init(node, facts))
     yield "}"
     yield 'init_worker_by_lua_block { require("ostiary.gateway").init_worker() }'
-    yield ""
+
+
+def _callers(node: Node) -> Iterator[str]:
+    yield "# Connections of callers. A half-sent head or a body that stalls does not hold one for long."
     yield "server_tokens off;"
     yield "keepalive_requests 1000000;"
     yield "keepalive_time 24h;"
@@ -163,22 +196,24 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
     yield "client_max_body_size 0;"
     yield "reset_timedout_connection on;"
     yield "tcp_nodelay on;"
+    yield "# Nothing is written there: bodies are passed on as they come."
     for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
-        yield f"{kind}_temp_path {_quoted(folder / 'temporary')};"
+        yield f"{kind}_temp_path {_quoted(node.run / 'gateway' / 'temporary')};"
+
+
+def _log(facts: Facts) -> Iterator[str]:
+    yield "# A line is written for calls whose $gw_log Lua sets; a field that could part the line holds JSON."
     yield f"log_format line escape=none '{line_format(facts.mark)}';"
     yield "access_log off;"
+
+
+def _variables() -> Iterator[str]:
+    yield "# The caller's address: the connection's, or what a trusted proxy says of it."
     yield "map $gw_caller $gw_address { '' $remote_addr; default $gw_caller; }"
+    yield "# Variables that Lua sets for few kinds of calls: unlike `set`, a map costs the others nothing."
     for name in SELDOM:
         value = "-" if name == "gw_details" else ""
         yield f'map "" ${name} {{ default "{value}"; }}'
-    yield ""
-    yield from _upstreams(node, facts)
-    yield ""
-    yield from _proxying(facts)
-    yield ""
-    yield from _public(node, facts)
-    yield ""
-    yield from _control(node)
 
 
 def _path(text: str) -> str:
@@ -189,7 +224,7 @@ def _path(text: str) -> str:
 
 def _init(node: Node, facts: Facts) -> Iterator[str]:
     folder = node.run / "gateway"
-    # Debian's LuaJIT gives up on traces of this length, and interprets.
+    yield "-- By default Debian's LuaJIT gives up on traces as long as ours, and interprets."
     yield 'require("jit.opt").start("maxtrace=8000", "maxrecord=32000", "maxmcode=40960",'
     yield '  "maxirconst=2000", "maxsnap=2000", "hotloop=30")'
     yield f"local key = assert(io.open({_quoted(folder / 'issue.key')}, 'rb'))"
@@ -214,19 +249,26 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
 def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
     keep = "keepalive 256; keepalive_requests 1000000; keepalive_time 24h;"
     balance = 'server 0.0.0.1; balancer_by_lua_block { require("ostiary.upstreams").balance() }'
-    yield "# What a call goes to that nobody admitted: nothing."
+    yield "# Where a call goes that nobody has admitted: nowhere."
     yield "upstream closed { server 127.0.0.1:1 down; }"
+    if facts.blocks:
+        yield "# Connections with one plain server, as they were at the start (c and the connection's id)."
     for name, server in facts.blocks.items():
         yield f"upstream {name} {{ server {server}; {keep} }}"
+    yield "# All others: Lua names the server of each call, and 0.0.0.1 is never asked."
     yield f"upstream dynamic {{ {balance} {keep} }}"
+    yield "# Our own processes."
     for part, sock in (("recipes", "recipes.sock"), ("oauth", "oauth.sock")):
         yield f"upstream {part} {{ server {_quoted(f'unix:{node.run / sock}')}; keepalive 64; }}"
+    yield "# With TLS: nginx reuses connections by address alone, so that each name and trust has a block of"
+    yield "# its own; those that find none free reuse no connections."
     yield f"upstream tls_unpooled {{ {balance} }}"
     for number in range(1, TLS_BLOCKS + 1):
         yield f"upstream tls_{number} {{ {balance} keepalive 64; keepalive_requests 1000000; }}"
 
 
 def _proxying(facts: Facts) -> Iterator[str]:
+    yield "# Calls to upstreams."
     yield "proxy_http_version 1.1;"
     yield "proxy_request_buffering off;"
     yield "proxy_buffering off;"
@@ -238,7 +280,7 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield "proxy_send_timeout 30s;"
     yield "proxy_redirect off;"
     yield "proxy_next_upstream error timeout;"
-    # An upstream does not steer us: nginx would follow these.
+    yield "# An upstream does not steer us: nginx would follow these."
     yield (
         "proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate"
         " X-Accel-Buffering X-Accel-Charset;"
@@ -268,7 +310,7 @@ def _listen(node: Node, facts: Facts) -> Iterator[str]:
     yield f"ssl_certificate {_quoted(node.certificate)};"
     yield f"ssl_certificate_key {_quoted(node.certificate)};"
     yield "ssl_protocols TLSv1.2 TLSv1.3;"
-    # RFC 9325, section 4.2: forward secrecy and authenticated encryption.
+    yield "# RFC 9325, section 4.2: forward secrecy and authenticated encryption."
     yield "ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;"
     yield "ssl_prefer_server_ciphers off;"
     yield "ssl_session_cache shared:tls:8m;"
@@ -280,27 +322,40 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield from _listen(node, facts)
         yield f"access_log {_quoted(node.run / 'lines' / 'calls.log')} line buffer=64k flush=1s if=$gw_log;"
         yield 'log_by_lua_block { require("ostiary.gateway").log() }'
+        yield ""
+        yield "# Lua sets these for a call that it admits, $gw_up last of all."
         yield "set $gw_up closed;"
         yield "set $gw_scheme http;"
         for name in ("target", "host", "client", "profile", "rate", "announced"):
             yield f'set $gw_{name} "";'
-        yield "add_header RateLimit $gw_rate always;"
-        yield "add_header RateLimit-Policy $gw_announced always;"
-        yield "add_header X-RateLimit-Limit $gw_limit always;"
-        yield "add_header X-RateLimit-Remaining $gw_remaining always;"
-        yield "add_header X-RateLimit-Reset $gw_reset always;"
+        yield ""
+        yield from _limit_headers()
+        yield ""
+        yield "# Admitted calls whose upstream fails, and errors of Lua."
         yield "error_page 500 502 503 504 @failed;"
+        yield "# What nginx itself refuses before anything is decided."
         for status in NGINX_REFUSALS:
             yield f"error_page {status} /__malformed/{status};"
+        yield ""
+        yield "# What an upstream gets, in every location but the first, which has a list of its own."
+        yield from _request_headers(node, facts, any_kind=True)
+        yield ""
+        yield "# Every call. Most are forwarded from here, the others from one of the locations below."
         yield "location / {"
         yield '  access_by_lua_block { require("ostiary.gateway").access() }'
-        yield from _indented(_forwarding(node, facts, any_kind=False))
+        yield f"  {_FORWARD}"
+        yield from _indented(_request_headers(node, facts, any_kind=False))
         yield "}"
+        yield ""
+        yield "# Calls to which something is added, by what is trusted of their upstreams."
         for name, trust in _trusts(facts):
             yield f"location {name} {{"
+            yield f"  {_FORWARD}"
             yield from _indented(trust)
-            yield from _indented(_forwarding(node, facts, any_kind=True))
+            yield from _indented(_browser_headers())
+            yield from _indented(_limit_headers())
             yield "}"
+        yield ""
         yield "location @failed {"
         yield '  content_by_lua_block { require("ostiary.gateway").failed() }'
         yield "}"
@@ -322,41 +377,34 @@ def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"@https_{digest}", (f"proxy_ssl_trusted_certificate {_quoted(path)};",)
 
 
-def _forwarding(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:
-    """The call as the upstream gets it; what few kinds of calls need is in their own locations."""
-    yield "proxy_pass $gw_scheme://$gw_up$gw_target;"
+def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:
+    """The headers that we set or remove, those that few kinds of calls have only if `any_kind`."""
     yield "proxy_set_header Host $gw_host;"
     yield "proxy_set_header X-Ostiary-Client $gw_client;"
     yield "proxy_set_header X-Ostiary-Profile $gw_profile;"
     yield f"proxy_set_header X-Ostiary-Request-Id {request_id(facts.mark)};"
     yield "proxy_set_header X-Forwarded-For $gw_address;"
-    own = {
-        "Connection": "$gw_connection",
-        "Upgrade": "$gw_upgrade",
-        "Authorization": "$gw_authorization",
-        "API-TOKEN": "$gw_api_token",
-        "X-Ostiary-Claims": "$gw_claims",
-    }
-    scheme = "https" if node.certificate else ""
-    for name in (*own, *STRIPPED):
-        if name in own and name in STRIPPED:
-            continue
-        value = own.get(name, "") if any_kind else ""
-        yield f'proxy_set_header {name} "{scheme if name == "X-Forwarded-Proto" else value}";'
-    for name in ("Authorization", "API-TOKEN"):
-        yield f'proxy_set_header {name} "{own[name] if any_kind else ""}";'
-    if any_kind:
-        for header, variable in (
-            ("Access-Control-Allow-Origin", "gw_origin"),
-            ("Access-Control-Expose-Headers", "gw_exposed"),
-            ("Vary", "gw_vary"),
-            ("RateLimit", "gw_rate"),
-            ("RateLimit-Policy", "gw_announced"),
-            ("X-RateLimit-Limit", "gw_limit"),
-            ("X-RateLimit-Remaining", "gw_remaining"),
-            ("X-RateLimit-Reset", "gw_reset"),
-        ):
-            yield f"add_header {header} ${variable} always;"
+    if node.certificate:
+        yield 'proxy_set_header X-Forwarded-Proto "https";'
+    for name, variable in _SELDOM_HEADERS.items():
+        yield f'proxy_set_header {name} "{variable if any_kind else ""}";'
+    for name in STRIPPED:
+        if name not in _SELDOM_HEADERS and not (node.certificate and name == "X-Forwarded-Proto"):
+            yield f'proxy_set_header {name} "";'
+
+
+def _limit_headers() -> Iterator[str]:
+    yield "add_header RateLimit $gw_rate always;"
+    yield "add_header RateLimit-Policy $gw_announced always;"
+    yield "add_header X-RateLimit-Limit $gw_limit always;"
+    yield "add_header X-RateLimit-Remaining $gw_remaining always;"
+    yield "add_header X-RateLimit-Reset $gw_reset always;"
+
+
+def _browser_headers() -> Iterator[str]:
+    yield "add_header Access-Control-Allow-Origin $gw_origin always;"
+    yield "add_header Access-Control-Expose-Headers $gw_exposed always;"
+    yield "add_header Vary $gw_vary always;"
 
 
 def _control(node: Node) -> Iterator[str]:

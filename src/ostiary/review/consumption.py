@@ -121,11 +121,7 @@ def _logged_in(profile: Profile, span: limits.Span) -> int:
 
 
 def logged(stage: Stage, details: Mapping[str, str], at: int) -> Mapping[str, str]:
-    """The limit that a refused call met, as the gateway logged it; nothing if it did not.
-
-    A quota's row holds one more than what was used before it, what it counted since, and what of
-    that was given back.
-    """
+    """The limit that a refused call met, as the gateway logged it; nothing if it did not."""
     numbers = {name: int(text) for name, text in details.items() if str(text).isdecimal()}
     try:
         if stage is Stage.RATE:
@@ -137,12 +133,9 @@ def logged(stage: Stage, details: Mapping[str, str], at: int) -> Mapping[str, st
                 "window": f"{moment(start)} to {moment(start + seconds)}",
                 FULL_AGAIN: moment(start + seconds),
             }
-        before = numbers["quota_base"] - 1
-        limit = before + numbers["quota_left_at_lease"]
-        used = before + numbers["quota_counted"] - numbers["quota_given_back"]
         return {
-            "limit": f"{limit:,}",
-            "used": f"{used:,}",
+            "limit": f"{numbers['quota_limit']:,}",
+            "used": f"{numbers['quota_counted']:,}",
             FULL_AGAIN: moment(numbers["quota_end"]),
         }
     except (KeyError, ZeroDivisionError):

@@ -129,7 +129,7 @@ local function told()
     evicted_leases = state:get("evicted_leases") or 0,
     upcalls = numbers("upcalls_", { "asked", "failed", "refused" }),
     upstream_errors = numbers("upstream_", { "connect", "response", "timeout" }),
-    streams = state:get("streams") or 0, unpushed = state:get("unpushed") or 0,
+    streams = streams.total(), unpushed = state:get("unpushed") or 0,
   })
 end
 

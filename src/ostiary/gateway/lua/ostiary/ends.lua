@@ -10,6 +10,10 @@ local concat, tonumber = table.concat, tonumber
 local M = {}
 
 local ONE_OF = contract.one_of
+-- nginx's status of a call whose caller closed the connection.
+local CALLER_LEFT = 499
+-- The status of a tunnel.
+local SWITCHED = 101
 local rate = 0
 local second, ended, skipped = 0, 0, 0
 
@@ -85,7 +89,10 @@ local function finish_call(call, status, received, sent)
   counts.other(ids, status, received, sent)
   local weight = weight_of(status)
   if weight == 0 then return end
-  if call.is_tunnel then call.details = { tunnel = "ended" } end
+  if call.is_tunnel and status == SWITCHED then
+    if not call.opened then M.opened(call, tonumber(var.request_time)) end
+    call.details = { tunnel = "ended" }
+  end
   local reason = call.reason or failure_of(call)
   local method = call.method or "-"
   write(subject_of(ids, reason, weight, method), refusals.details(call))
@@ -94,17 +101,20 @@ end
 -- Count and log a call that ended with `status`.
 function M.finish(call, status, tallies)
   local received, sent = tonumber(var.request_length) or 0, tonumber(var.bytes_sent) or 0
+  -- A caller that went away before it got anything has no answer, whatever nginx meant to say.
+  if sent == 0 then status = CALLER_LEFT end
   tally(tallies, status, received, sent)
   if not call.is_call then return finish_lease(call, status, received, sent) end
   return finish_call(call, status, received, sent)
 end
 
--- The line of a tunnel that has opened: its end may be days away.
-function M.opened(call)
+-- The line of a tunnel that has opened: its end may be days away. One that ended before anybody looked
+-- opened so many seconds ago.
+function M.opened(call, seconds)
   call.opened = true
   local subject = subject_of(ids_of(call), 0, 1, call.method)
   counts.line(concat({
-    string.format("%.3f", ngx.now()), call.request_id, 101, subject, call.address, "0.000", 0, 0,
+    string.format("%.3f", ngx.now() - (seconds or 0)), call.request_id, SWITCHED, subject, call.address, "0.000", 0, 0,
     '{"tunnel":"opened"}',
   }, "\t"))
 end

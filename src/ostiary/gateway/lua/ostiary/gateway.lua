@@ -515,7 +515,9 @@ local function decide()
   local count, value, authorization, flags = credentials.walk()
   local presented = count and quick(count, value, authorization, flags)
   if not presented then return slow(uri, changes) end
-  local lease = (authorization and route.bearers or route.leases)[presented]
+  local by = route.leases
+  if authorization then by = route.bearers end
+  local lease = by and by[presented]
   local now = time()
   if not lease or not lease.profile or not leases.fresh(lease, now, changes) then return slow(uri, changes) end
   if lease.limited then
@@ -576,6 +578,7 @@ function M.failed()
   local call = as_call(calls.current())
   local failure = call and call.lease and failure_of(ngx.status)
   if not failure then return answer_with(codes.authority_unavailable, 503) end
+  if streams.was_slow(calls.key()) then return answer_with(codes.malformed_request, 408) end
   call.failure = failure.code
   calls.begin(call)
   state:incr(failure.tally, 1, 0)
@@ -591,9 +594,6 @@ function M.malformed()
   local call = as_call(calls.current()) or { is_call = true }
   if not call.lease then
     call.reason = code
-  elseif status == 400 then
-    -- The caller of an admitted call went away before its body was whole.
-    call.left = true
   end
   calls.begin(call)
   return answer_with(code, status)
@@ -610,7 +610,7 @@ function M.log()
     local n = crowd[call.crowd] - 1
     crowd[call.crowd] = n > 0 and n or nil
   end
-  local status = call.is_call and call.left and 499 or ngx.status
+  local status = ngx.status
   if call.is_oauth and status == 401 then bad_call(call) end
   return ends.finish(call, status, tallies)
 end

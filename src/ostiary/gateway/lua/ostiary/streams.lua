@@ -1,22 +1,25 @@
--- Ending what is open: when a right ends, WebSockets, event streams and downloads that were admitted by
--- it end within a second.
+-- Ending what is open: when a right ends, WebSockets, event streams, downloads and uploads that were
+-- admitted by it end within a second. A call that waits for its answer was admitted, and finishes.
 --
--- nginx has no function for this, so the request's own descriptors are shut down: the upstream's
--- first, which ends this stream alone, and at the next look the client's, unless it carries other
--- streams (HTTP/2). The layout of nginx's structs that this rests on is checked at each use.
+-- nginx has no function for this, so the request's own connections are undone in the kernel: the
+-- upstream's first, which ends this stream alone, and at the next look the client's, unless it carries
+-- other streams (HTTP/2). The layout of nginx's structs that this rests on is checked at each use.
 
 local ffi = require "ffi"
 local contract = require "contract"
+local callers = require "ostiary.callers"
 local calls = require "ostiary.calls"
 local ends = require "ostiary.ends"
 local epochs = require "ostiary.epochs"
 local leases = require "ostiary.leases"
 local upcall = require "ostiary.upcall"
+require "resty.core.var"
 
 local C = ffi.C
 local state = ngx.shared.state
-local cast, ipairs, next, pairs = ffi.cast, ipairs, next, pairs
-local now = ngx.now
+local cast, ipairs, next, pairs, pcall, tonumber = ffi.cast, ipairs, next, pairs, pcall, tonumber
+local now, spawn = ngx.now, ngx.thread.spawn
+local remove = table.remove
 
 -- The beginnings of ngx_connection_t, ngx_http_upstream_t and ngx_http_request_t, nginx 1.22 to 1.28.
 ffi.cdef [[
@@ -29,8 +32,7 @@ typedef struct {
 } ostiary_request_t;
 int shutdown(int fd, int how);
 struct ostiary_address { unsigned short family; unsigned char bytes[26]; };
-int getpeername(int fd, struct ostiary_address *address, unsigned int *length);
-const char *inet_ntop(int family, const void *source, char *text, unsigned int size);
+int connect(int fd, const struct ostiary_address *address, unsigned int length);
 ]]
 
 local M = {}
@@ -43,25 +45,55 @@ local BOTH_WAYS = 2
 -- Seconds that a stream whose right is in doubt goes on while nobody answers.
 local DOUBT_SECONDS = 2
 -- Seconds that a call may still take to end by itself when its right has ended: most are no streams.
-local GRACE_SECONDS = 0.5
--- Seconds after which the count of a worker that died is forgotten.
-local STREAM_SECONDS = 24 * 3600
+local GRACE_SECONDS = 0.2
+-- Questions that are asked at once about open calls.
+local MOST_RUNNERS = 16
+-- Seconds after which counts of a worker that is gone are forgotten, and after which they are renewed.
+local COUNT_SECONDS, RENEW_SECONDS = 30, 10
+-- A body that comes slower than so many bytes a second, in so many spans of so many seconds, ends. nginx
+-- bounds only the time between two reads.
+local LEAST_RATE, SPAN_SECONDS, MOST_SLOW = 500, 5, 3
+local UNANSWERED, SWITCHED = "000", "101"
 
--- key → how often it was cut, when the doubt about it began, and until when it may end by itself.
-local ending, doubted, grace = {}, {}, {}
+-- key → how often it was cut, when the doubt about it began, since when its right is void (with what
+-- it had received by then), whether somebody is asked about it, and how its body comes.
+local ending, doubted, grace, asked, bodies = {}, {}, {}, {}, {}
+-- Calls that were ended for their slow bodies.
+local slow = {}
 local looked_changes, looked_at = -1, 0
-local streams = {}
+
+-- --- nginx's requests ------------------------------------------------------------------------------
 
 local function request_of(key)
   local request = cast(request_type, cast(number_type, key))
   return request.signature == SIGNATURE and request or nil
 end
 
-local function lease_of(call)
-  return call.is_call and call.lease or (not call.is_call and call) or nil
+local lower_buffer = ffi.new("char[64]")
+local value_buffer, length_buffer = ffi.new("char *[1]"), ffi.new("size_t[1]")
+local error_buffer = ffi.new("char *[1]")
+
+-- A variable of an open request, which is not the current one. nginx takes a few bytes of the request's
+-- own memory for each: not for every look at a stream that is open for days.
+local function variable(key, name)
+  if not request_of(key) then return nil end
+  local request = cast("ngx_http_request_t *", cast(number_type, key))
+  local rc = C.ngx_http_lua_ffi_var_get(request, name, #name, lower_buffer, 0, value_buffer, length_buffer, error_buffer)
+  return rc == 0 and ffi.string(value_buffer[0], length_buffer[0]) or nil
 end
 
-local function cut(key, call)
+local function received(key)
+  return tonumber(variable(key, "request_length")) or 0
+end
+
+local UNSPECIFIED = ffi.new("struct ostiary_address")
+
+-- Undo a TCP connection with what waits in its buffers; of another kind, end it.
+local function undo(fd)
+  if C.connect(fd, UNSPECIFIED, 16) ~= 0 then C.shutdown(fd, BOTH_WAYS) end
+end
+
+local function cut(key)
   local request = request_of(key)
   if not request then
     ngx.log(ngx.ERR, "an open call is not where it should be; it is not ended")
@@ -69,49 +101,47 @@ local function cut(key, call)
   end
   local times = ending[key] or 0
   ending[key] = times + 1
-  if times == 0 and request.upstream ~= nil and request.upstream.connection ~= nil then
-    C.shutdown(request.upstream.connection.fd, BOTH_WAYS)
-  elseif not (call.is_call and call.http2) then
-    C.shutdown(request.connection.fd, BOTH_WAYS)
+  local upstream = request.upstream ~= nil and request.upstream.connection ~= nil and request.upstream.connection
+  if upstream and times == 0 then
+    undo(upstream.fd)
+  elseif variable(key, "server_protocol") ~= "HTTP/2.0" then
+    undo(request.connection.fd)
   end
 end
 
-local address_buffer = ffi.new("struct ostiary_address")
-local length_buffer = ffi.new("unsigned int[1]")
-local text_buffer = ffi.new("char[64]")
+-- --- deciding again ----------------------------------------------------------------------------------
 
--- The peer of a call that was admitted without looking at its address.
-local function peer_of(key)
-  local request = request_of(key)
-  if not request then return nil end
-  length_buffer[0] = 28
-  if C.getpeername(request.connection.fd, address_buffer, length_buffer) ~= 0 then return nil end
-  local family = address_buffer.family
-  local offset = family == 2 and 2 or 6
-  if C.inet_ntop(family, address_buffer.bytes + offset, text_buffer, 64) == nil then return nil end
-  return ffi.string(text_buffer)
+local function lease_of(call)
+  return call.is_call and call.lease or (not call.is_call and call) or nil
 end
 
+-- What to ask about an open call. Calls that were admitted by their lease alone may share it: then the
+-- address is that of the connection.
 local function question_of(key, call, lease)
   local question = lease.question
   if not question then return nil end
+  local address = call.is_call and call.address
+  if not address then
+    local peer = variable(key, "remote_addr")
+    address = peer and callers.unmapped(peer) or question.address
+  end
   return {
     form = question.form, endpoint = question.endpoint, collection = question.collection,
-    credential = question.credential, trace = "",
-    address = call.is_call and call.address or peer_of(key) or question.address,
+    credential = question.credential, trace = "", address = address,
   }
 end
 
 -- Decide again about an open call: a lease, nothing, or no answer (second: true).
 local function decided(question)
-  local text = upcall.ask(question)
+  local text = upcall.ask_again(question)
   if not text then return nil, true end
   local lease = leases.read(text)
   if lease then
     lease.question = question
     return lease
   end
-  return nil, leases.read_refusal(text) == nil
+  local refusal = leases.read_refusal(text)
+  return nil, refusal == nil or refusal.code == contract.codes.overloaded
 end
 
 local function settle(key, call, lease, silent)
@@ -126,52 +156,184 @@ local function settle(key, call, lease, silent)
     doubted[key] = doubted[key] or now()
     if now() - doubted[key] < DOUBT_SECONDS then return end
   end
-  cut(key, call)
+  cut(key)
+end
+
+local queue, runners = {}, 0
+
+local function answer_next()
+  local group = remove(queue)
+  if not group then return false end
+  local ok, lease, silent = pcall(decided, group.question)
+  if not ok then lease, silent = nil, true end
+  for key in pairs(group.calls) do asked[key] = nil end
+  for key, call in pairs(group.calls) do settle(key, call, lease, silent) end
+  return true
+end
+
+local function run()
+  repeat
+    local ok, more = pcall(answer_next)
+  until not (ok and more)
+  runners = runners - 1
 end
 
 -- Ask about every open call whose lease is void, once for those that ask the same.
 local function ask_again(void)
-  local answers = {}
+  local groups = {}
   for key, call in pairs(void) do
-    local lease = lease_of(call)
-    local question = question_of(key, call, lease)
+    local question = question_of(key, call, lease_of(call))
     if not question then
-      settle(key, call, nil, false)
+      cut(key)
     else
+      asked[key] = true
       local id = question.form .. question.credential .. "\n" .. question.endpoint .. "\n" .. question.address
-      if not answers[id] then answers[id] = { decided(question) } end
-      settle(key, call, answers[id][1], answers[id][2])
+      local group = groups[id]
+      if not group then
+        group = { question = question, calls = {} }
+        groups[id] = group
+        queue[#queue + 1] = group
+      end
+      group.calls[key] = call
     end
+  end
+  while runners < MOST_RUNNERS and runners < #queue do
+    runners = runners + 1
+    spawn(run)
   end
 end
 
--- The keys of the epochs that a lease rests on.
-local function keys_of(lease)
-  local keys = {}
-  for name, letter in pairs(contract.epochs) do keys[#keys + 1] = "streams/" .. letter .. lease[name] end
-  return keys
+-- --- how many there are ----------------------------------------------------------------------------
+
+-- A stream is a call that is open at two looks. How many rest on each epoch is in shared memory, apart
+-- for each worker: what a worker that died counted there runs out.
+local streams, counted = {}, {}
+local place, renewed_at = nil, 0
+local ALL = "all"
+
+local function show(name)
+  place = place or state:incr("places", 1, 0)
+  local total = counted[name]
+  if total and total > 0 then
+    -- Without room, streams are counted too low.
+    state:safe_set("streams/" .. place .. "/" .. name, total, COUNT_SECONDS)
+  else
+    counted[name] = nil
+    state:delete("streams/" .. place .. "/" .. name)
+  end
 end
 
--- A stream is a call that is open at two looks; how many rest on each epoch is in shared memory.
+local function add(names, amount)
+  for _, name in ipairs(names) do
+    counted[name] = (counted[name] or 0) + amount
+    show(name)
+  end
+end
+
 local function note_stream(key, lease)
   if streams[key] then return end
-  streams[key] = keys_of(lease)
-  state:incr("streams", 1, 0)
-  for _, name in ipairs(streams[key]) do state:incr(name, 1, 0, STREAM_SECONDS) end
+  local names = { ALL }
+  for name, letter in pairs(contract.epochs) do names[#names + 1] = letter .. lease[name] end
+  streams[key] = names
+  add(names, 1)
 end
 
+local function renew(moment)
+  if moment - renewed_at < RENEW_SECONDS then return end
+  renewed_at = moment
+  for name in pairs(counted) do show(name) end
+end
+
+-- How many open streams rest on epochs that are given by their keys.
+function M.count(keys)
+  local total = 0
+  for i = 1, state:get("places") or 0 do
+    local prefix = "streams/" .. i .. "/"
+    if state:get(prefix .. ALL) then
+      for key in pairs(keys) do total = total + (state:get(prefix .. key) or 0) end
+    end
+  end
+  return total
+end
+
+function M.total()
+  return M.count({ [ALL] = true })
+end
+
+-- --- slow bodies ---------------------------------------------------------------------------------------
+
+local function watch_body(key, moment)
+  local body = bodies[key]
+  if not body then
+    bodies[key] = { length = received(key), at = moment, slow = 0, quiet = 0 }
+    return
+  end
+  local seconds = moment - body.at
+  if seconds < SPAN_SECONDS or body.quiet > MOST_SLOW then return end
+  local length = received(key)
+  local grown = length - body.length
+  body.length, body.at = length, moment
+  if grown == 0 then
+    -- Longer than nginx waits for a body's next byte: this one is whole.
+    body.quiet = body.quiet + 1
+    return
+  end
+  body.quiet = 0
+  body.slow = grown < LEAST_RATE * seconds and body.slow + 1 or 0
+  if body.slow >= MOST_SLOW then
+    slow[key] = true
+    cut(key)
+  end
+end
+
+-- Whether a call was ended because its body came too slowly.
+function M.was_slow(key)
+  return slow[key] == true
+end
+
+-- --- looking -------------------------------------------------------------------------------------------
+
 function M.ended(key)
-  ending[key], doubted[key], grace[key] = nil, nil, nil
+  ending[key], doubted[key], grace[key], bodies[key], slow[key] = nil, nil, nil, nil, nil
   local names = streams[key]
   if not names then return end
   streams[key] = nil
-  state:incr("streams", -1, 0)
-  for _, name in ipairs(names) do
-    if (state:incr(name, -1) or 0) <= 0 then state:delete(name) end
+  add(names, -1)
+end
+
+-- Whether a call whose right ended is more than one that waits for its answer.
+local function goes_on(key, since)
+  return variable(key, "status") ~= UNANSWERED or received(key) > since.length
+end
+
+-- A call whose right is over or void: end it, or have it decided on again.
+local function look_at_void(key, call, over, moment, void)
+  local since = grace[key]
+  if not since then
+    grace[key] = { at = moment, length = received(key) }
+    return
   end
+  if moment - since.at < GRACE_SECONDS or asked[key] or not goes_on(key, since) then return end
+  if over then cut(key) else void[key] = call end
 end
 
 local old = {}
+
+local function look_at(key, call, lease, changes, moment, void)
+  if old[key] == call then
+    note_stream(key, lease)
+    if not call.is_tunnel then watch_body(key, moment) end
+  end
+  if call.is_tunnel and not call.opened and variable(key, "status") == SWITCHED then ends.opened(call) end
+  local over = lease.ends ~= 0 and lease.ends <= moment
+  if ending[key] then
+    cut(key)
+  elseif over or (lease.checked ~= changes and not epochs.holds(lease)) then
+    look_at_void(key, call, over, moment, void)
+  else
+    lease.checked = changes
+  end
+end
 
 -- Look at every open call, if anything changed or a second has passed.
 function M.look()
@@ -185,31 +347,13 @@ function M.look()
   for key, call in pairs(calls.open) do
     local lease = lease_of(call)
     if lease then
-      if old[key] == call then note_stream(key, lease) end
-      if call.is_tunnel and not call.opened then ends.opened(call) end
+      look_at(key, call, lease, changes, moment, void)
       young[key] = call
-      local over = lease.ends ~= 0 and lease.ends <= moment
-      if ending[key] then
-        cut(key, call)
-      elseif over or (lease.checked ~= changes and not epochs.holds(lease)) then
-        grace[key] = grace[key] or moment + GRACE_SECONDS
-        if moment >= grace[key] then
-          if over then cut(key, call) else void[key] = call end
-        end
-      else
-        lease.checked = changes
-      end
     end
   end
   old = young
+  renew(moment)
   if next(void) then ask_again(void) end
-end
-
--- How many open streams rest on epochs that are given by their keys.
-function M.count(keys)
-  local total = 0
-  for key in pairs(keys) do total = total + (state:get("streams/" .. key) or 0) end
-  return total
 end
 
 return M

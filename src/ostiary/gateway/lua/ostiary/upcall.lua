@@ -92,6 +92,16 @@ local function leave(group, place)
   end
 end
 
+local function answered(question)
+  local ok, answer = pcall(asked, text_of(question))
+  state:incr("upcalls_asked", 1, 0)
+  if not ok or not answer then
+    state:incr("upcalls_failed", 1, 0)
+    return nil
+  end
+  return answer
+end
+
 -- The authority's answer as text; nil: there is none. Second: there was no room to ask.
 function M.ask(question)
   if under_way >= settings.upcalls then
@@ -106,15 +116,14 @@ function M.ask(question)
     state:incr("upcalls_refused", 1, 0)
     return nil, true
   end
-  local ok, answer = pcall(asked, text_of(question))
+  local answer = answered(question)
   leave(group, place)
   under_way = under_way - 1
-  state:incr("upcalls_asked", 1, 0)
-  if not ok or not answer then
-    state:incr("upcalls_failed", 1, 0)
-    return nil
-  end
   return answer
 end
+
+-- The same about a call that is open. Its caller's first calls do not stand before it: whoever asks
+-- bounds how many such questions there are.
+M.ask_again = answered
 
 return M
