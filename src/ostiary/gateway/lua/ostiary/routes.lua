@@ -48,8 +48,10 @@ local function leaf_of(tree, segments, count)
   return node
 end
 
--- The key of `exact` for a template, or nil where it is found by the tree alone.
-local function exact_key(collection, segments, count)
+-- The key of `exact` for a route, or nil where it is found by the tree alone: a HEAD too, since a GET
+-- whose template is more specific goes before it.
+local function exact_key(collection, method, segments, count)
+  if method == "HEAD" then return nil end
   for i = 1, count - 1 do
     if is_parameter(segments[i]) then return nil end
   end
@@ -64,7 +66,7 @@ local function place(route)
   local collection = route.collection
   local segments, count = segments_of(route.path)
   leaf_of(collection.tree, segments, count).methods[route.method] = route
-  local key = exact_key(collection, segments, count)
+  local key = exact_key(collection, route.method, segments, count)
   if key then M.exact[route.method][key] = route end
 end
 
@@ -73,7 +75,7 @@ local function displace(route)
   local segments, count = segments_of(route.path)
   local methods = leaf_of(collection.tree, segments, count).methods
   if methods[route.method] == route then methods[route.method] = nil end
-  local key = exact_key(collection, segments, count)
+  local key = exact_key(collection, route.method, segments, count)
   if key and M.exact[route.method][key] == route then M.exact[route.method][key] = nil end
 end
 

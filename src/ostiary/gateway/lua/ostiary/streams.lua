@@ -78,7 +78,8 @@ local error_buffer = ffi.new("char *[1]")
 local function variable(key, name)
   if not request_of(key) then return nil end
   local request = cast("ngx_http_request_t *", cast(number_type, key))
-  local rc = C.ngx_http_lua_ffi_var_get(request, name, #name, lower_buffer, 0, value_buffer, length_buffer, error_buffer)
+  local rc = C.ngx_http_lua_ffi_var_get(request, name, #name, lower_buffer, 0, value_buffer, length_buffer,
+    error_buffer)
   return rc == 0 and ffi.string(value_buffer[0], length_buffer[0]) or nil
 end
 
