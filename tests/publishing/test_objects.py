@@ -162,9 +162,9 @@ def test_any_connection_is_built_plainly_or_refused(
 @given(JSON | st.lists(TEXT))
 @example(["10.0.0.0/8\n"])
 @example(["10.0.0.1/8"])
+@example(["0.0.0.0/0"])
+@example("10.0.0.0/8")
 def test_any_settings_are_built_plainly_or_refused(value: Any) -> None:
-    if not isinstance(value, list):
-        value = [value]
     try:
         check(publishing.settings(value))
     except Unpublishable:

@@ -102,7 +102,7 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "description": collection.description,
         "kind": collection.kind,
         "proxy_connection_id": collection.connection_id,
-        "cors_origins": collection.cors_origins,
+        "cors_origins": collection.shown_origins,
         "forward_credential": collection.forward_credential,
         "forward_claims": collection.forward_claims,
         "epoch": collection.epoch,

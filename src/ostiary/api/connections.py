@@ -83,7 +83,7 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
         "provider": "http",
         "project_id": connection.project_id,
         "input": {
-            "base_url": connection.base_urls,
+            "base_url": connection.shown_urls,
             "auth_type": connection.auth_type,
             "auth_name": connection.auth_name,
             "token_url": connection.token_url,

@@ -208,7 +208,7 @@ def _typed(collection: Collection) -> Mapping[str, str]:
         "version": collection.version,
         "description": collection.description,
         "connection": str(collection.connection_id or ""),
-        "cors_origins": "\n".join(collection.cors_origins),
+        "cors_origins": "\n".join(collection.shown_origins),
         "forward_credential": "1" if collection.forward_credential else "",
         "forward_claims": "1" if collection.forward_claims else "",
     }

@@ -94,7 +94,7 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
             return _saved(request, saved, "changed")
     given: Mapping[str, Any] = request.POST or {
         "name": connection.name,
-        "base_url": "\n".join(connection.base_urls),
+        "base_url": "\n".join(connection.shown_urls),
         "auth_type": connection.auth_type,
         "auth_name": connection.auth_name,
         "token_url": connection.token_url,

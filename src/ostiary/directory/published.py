@@ -12,6 +12,7 @@ from ostiary.directory.models import (
     Connection,
     Credential,
     Endpoint,
+    Setting,
 )
 
 
@@ -66,6 +67,12 @@ class ConnectionRow(NamedTuple):
     ca_pem: object
     timeout_seconds: object
     health_path: object
+
+
+def trusted_proxies() -> object:
+    """The stored networks whose X-Forwarded-For is believed; an empty list: none are set."""
+    stored = Setting.objects.filter(name="trusted_proxies").values_list("value", flat=True)
+    return next(iter(stored), [])
 
 
 def collection_rows(ids: Several[int]) -> list[CollectionRow]:

@@ -1,6 +1,7 @@
 """Settings of the workspace: one typed value, stored a row per name."""
 
 import ipaddress
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +13,8 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Forbidden, Invalid
 from ostiary.directory.models import Setting
+
+log = logging.getLogger(__name__)
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|[0-9A-Fa-f:]{2,45}")
 
@@ -38,16 +41,27 @@ class Workspace:
     audit_log_days: int = 400
 
 
-_LISTS = frozenset({"trusted_proxies", "fetch_hosts"})
+#: What a value that cannot be stands for, where the default would take a protection away.
+_STRICT: Mapping[str, object] = {"require_second_factor": True}
 
 
 def read() -> Workspace:
-    """The settings as they are now."""
+    """The settings as they are now. A stored value that cannot be is as if it had not been set.
+
+    It must not keep everybody from working; who could have written it is an older version, or SQL.
+    """
     known = {field.name for field in fields(Workspace)}
-    stored = {s.name: s.value for s in Setting.objects.all() if s.name in known}
-    for name in _LISTS & stored.keys():
-        stored[name] = tuple(stored[name])
-    return Workspace(**stored)
+    stored: dict[str, object] = {}
+    for setting in Setting.objects.all():
+        if setting.name not in known:
+            continue
+        try:
+            stored[setting.name] = _CHECKS[setting.name](setting.value)
+        except ValueError as error:
+            log.warning("the stored setting %s is not used: it %s", setting.name, error)
+            if setting.name in _STRICT:
+                stored[setting.name] = _STRICT[setting.name]
+    return Workspace(**stored)  # type: ignore[arg-type]
 
 
 def change(

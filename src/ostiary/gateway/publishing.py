@@ -9,7 +9,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
@@ -149,17 +149,18 @@ def _template(what: str, value: object) -> Template:
     return template
 
 
-def settings(trusted_proxies: Sequence[object]) -> str:
+def settings(trusted_proxies: object) -> str:
     """The text of what of the workspace's settings the gateway needs; raises Unpublishable."""
-    if len(trusted_proxies) > MOST_NETWORKS:
-        raise Unpublishable(f"There are more than {MOST_NETWORKS} trusted proxies.")
+    if not isinstance(trusted_proxies, list) or len(trusted_proxies) > MOST_NETWORKS:
+        raise Unpublishable(f"The trusted proxies are not a list of at most {MOST_NETWORKS}.")
     return _text({"trusted": [_network(value) for value in trusted_proxies]})
 
 
 def _network(value: object) -> str:
     try:
-        if isinstance(value, str):
-            return str(ipaddress.ip_network(value))
+        # Everybody trusted would let any caller claim any address.
+        if isinstance(value, str) and (network := ipaddress.ip_network(value)).prefixlen:
+            return str(network)
     except ValueError:
         pass
     raise Unpublishable(f"{_shown(value)} is not a network such as 10.0.0.0/8.")

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from ostiary.directory import feed, published, workspace
+from ostiary.directory import feed, published
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import Unpublishable, Upstream
@@ -650,7 +650,7 @@ def _endpoints(ids: list[int]) -> tuple[dict[int, Built], dict[int, int]]:
 
 def _settings() -> Built:
     try:
-        return publishing.settings(workspace.read().trusted_proxies)
+        return publishing.settings(published.trusted_proxies())
     except (DatabaseError, InterfaceError):
         raise
     except Exception as error:

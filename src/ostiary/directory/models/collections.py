@@ -1,5 +1,6 @@
 """Connections to upstreams, collections, and their endpoints."""
 
+import json
 from typing import ClassVar
 
 from django.db import models
@@ -7,6 +8,12 @@ from django.db import models
 from ostiary.directory.models.projects import Project
 from ostiary.directory.models.recipes import Recipe
 from ostiary.directory.models.scoped import CollectionScopedQuerySet, ScopedQuerySet
+
+
+def _texts(stored: object) -> list[str]:
+    """A stored list of texts as it can be shown: what is something else is shown as what it is."""
+    values = stored if isinstance(stored, list) else [] if stored is None else [stored]
+    return [value if isinstance(value, str) else json.dumps(value) for value in values]
 
 
 class Connection(models.Model):
@@ -45,6 +52,11 @@ class Connection(models.Model):
             models.UniqueConstraint(fields=["project", "name"], name="connection_in_project")
         ]
 
+    @property
+    def shown_urls(self) -> list[str]:
+        """The base URLs for people to look at, whatever is stored."""
+        return _texts(self.base_urls)
+
 
 class Collection(models.Model):
     class Kind(models.TextChoices):
@@ -80,6 +92,11 @@ class Collection(models.Model):
                 name="recipe_collection_without_connection",
             )
         ]
+
+    @property
+    def shown_origins(self) -> list[str]:
+        """The CORS origins for people to look at, whatever is stored."""
+        return _texts(self.cors_origins)
 
 
 class Endpoint(models.Model):
