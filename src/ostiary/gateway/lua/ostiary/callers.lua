@@ -10,13 +10,16 @@ local match, sub = string.match, string.sub
 
 ffi.cdef [[
 int inet_pton(int family, const char *text, void *address);
+const char *inet_ntop(int family, const void *address, char *text, unsigned int size);
 ]]
 
 local M = {}
 
 local AF_INET, AF_INET6 = 2, 10
 local MOST_HOPS = 64
-local bytes = ffi.new("unsigned char[16]")
+-- Longer than an address with blanks around it.
+local LONGEST_HOP = 100
+local bytes, buffer = ffi.new("unsigned char[16]"), ffi.new("char[46]")
 
 -- Networks of trusted proxies: { bytes = 4 or 16 numbers, prefix = bits }
 local trusted = {}
@@ -27,15 +30,30 @@ local function unmapped(text)
 end
 M.unmapped = unmapped
 
+-- Whether `bytes` are an IPv4 address in IPv6, however it is spelled (RFC 4291, section 2.5.5.2).
+local function is_mapped()
+  for i = 0, 9 do
+    if bytes[i] ~= 0 then return false end
+  end
+  return bytes[10] == 0xff and bytes[11] == 0xff
+end
+
 -- The bytes of an address; IPv4 in IPv6 is IPv4. Nil for what is none.
 local function parsed(text)
   text = unmapped(text)
   local family = find(text, ":", 1, true) and AF_INET6 or AF_INET
   if C.inet_pton(family, text, bytes) ~= 1 then return nil end
-  local n = family == AF_INET and 4 or 16
+  local from, to = 0, family == AF_INET and 3 or 15
+  if family == AF_INET6 and is_mapped() then from = 12 end
   local numbers = {}
-  for i = 1, n do numbers[i] = bytes[i - 1] end
+  for i = from, to do numbers[i - from + 1] = bytes[i] end
   return numbers
+end
+
+-- The one spelling of an address.
+local function spelled(numbers)
+  for i = 1, #numbers do bytes[i - 1] = numbers[i] end
+  return ffi.string(C.inet_ntop(#numbers == 4 and AF_INET or AF_INET6, bytes, buffer, 46))
 end
 
 local function network(text)
@@ -75,7 +93,9 @@ local function hops_of(values)
   local hops = {}
   if type(values) ~= "table" then values = { values } end
   for _, value in ipairs(values) do
-    for hop in gmatch(value .. ",", "%s*([^,]-)%s*,") do hops[#hops + 1] = hop end
+    for hop in gmatch(value .. ",", "([^,]*),") do
+      hops[#hops + 1] = #hop > LONGEST_HOP and "?" or match(hop, "^%s*(.-)%s*$")
+    end
   end
   return hops
 end
@@ -93,7 +113,7 @@ function M.address(peer)
   for i = #hops, 1, -1 do
     numbers = #hops <= MOST_HOPS and not find(hops[i], "[^%x:.]") and parsed(hops[i]) or nil
     if not numbers then return nil, said end
-    address = unmapped(hops[i])
+    address = spelled(numbers)
     if not is_trusted(numbers) then break end
   end
   return address, said
