@@ -23,7 +23,12 @@ M.forget = nil
 
 local FIELDS, TEXTS = contract.lease, contract.lease_texts
 local REFUSAL = contract.refusal
-local LEASE_MARK, REFUSAL_MARK = contract.answers.lease, contract.answers.refusal
+local LEASE_MARK, REFUSAL_MARK = contract.answers.lease .. "\t", contract.answers.refusal .. "\t"
+
+-- A whole number as the authority writes it: no sign, no other notation, and exact in a double.
+local function whole(word)
+  return #word <= 15 and find(word, "^%d+$") and tonumber(word) or nil
+end
 
 local function fields(text, names, texts)
   local values, i = {}, 0
@@ -31,19 +36,23 @@ local function fields(text, names, texts)
     i = i + 1
     local name = names[i]
     if not name then return nil end
-    local value = texts[name] and word or tonumber(word)
+    local value = texts[name] and word or whole(word)
     if not value then return nil end
     values[name] = value
   end
   return i == #names and values or nil
 end
 
+local function is_sound(lease)
+  return lease.profile > 0 and lease.sequence > 0 and lease.expires > 0 and contract.method_names[lease.method]
+    and lease.bound <= 1 and lease.report_only <= 1 and lease.legacy_headers <= 1
+end
+
 -- A lease from its text; nil if that is none.
 function M.read(text)
-  if sub(text, 1, 1) ~= LEASE_MARK then return nil end
+  if sub(text, 1, 2) ~= LEASE_MARK then return nil end
   local lease = fields(text, FIELDS, TEXTS)
-  if not lease or lease.profile <= 0 or lease.sequence <= 0 or lease.expires <= 0 then return nil end
-  if not limits.prepare(lease) then return nil end
+  if not lease or not is_sound(lease) or not limits.prepare(lease) then return nil end
   local tail = lease.profile .. "/" .. lease.client .. "/" .. lease.collection .. "/" .. lease.endpoint
     .. "/" .. lease.credential .. "/"
   lease.count_tail = tail
@@ -56,7 +65,7 @@ end
 
 -- A refusal from its text; nil if that is none.
 function M.read_refusal(text)
-  if sub(text, 1, 1) ~= REFUSAL_MARK then return nil end
+  if sub(text, 1, 2) ~= REFUSAL_MARK then return nil end
   local refusal = fields(text, REFUSAL, {})
   if not refusal or not contract.reasons[refusal.code] then return nil end
   return refusal
