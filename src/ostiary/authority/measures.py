@@ -13,7 +13,7 @@ from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Change, Lookup, Row, StoredKey
 from ostiary.gateway.contract import Lease, Question, Refusal
 
-#: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 0.25.
+#: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 2.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 _UPCALLS = Counter(

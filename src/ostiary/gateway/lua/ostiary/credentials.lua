@@ -22,7 +22,7 @@ const void *EVP_sha256(void);
 
 local M = {}
 
--- More headers than this are refused with 431.
+-- A call with more headers than this is refused.
 M.MOST_HEADERS = 100
 -- What else the walk noticed.
 M.UPGRADE, M.STRAY, M.STREAM = 1, 2, 4
