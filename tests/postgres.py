@@ -23,6 +23,11 @@ def _run(*words: str) -> None:
     subprocess.run(_words(*words), check=True, capture_output=True)
 
 
+def program(name: str, *words: str) -> None:
+    """Run one of PostgreSQL's programs."""
+    _run(str(_programs() / name), *words)
+
+
 @contextmanager
 def cluster() -> Iterator[str]:
     """A running cluster with an empty database; its URL for `OSTIARY_DATABASE_URL`."""

@@ -20,8 +20,15 @@ from ostiary.settings import Settings
 #: PostgreSQL advisory lock: of several machines that start at once, one migrates.
 MIGRATION_LOCK = 0x6F73746D
 
+#: Exit status of a preparation whose database does not answer.
+AWAY = 3
+
 #: Tells that the data folder was set up with the demo, and on which port its upstream is.
 DEMO = "demo.json"
+
+
+class DatabaseAway(Failure):
+    """The database does not answer, so that nothing could be prepared."""
 
 
 def has_demo(settings: Settings) -> bool:
@@ -37,7 +44,10 @@ def demo_port(settings: Settings) -> int:
 
 
 def run(*, gateway: bool, demo_port: int | None) -> str:
-    """Prepare in a child process; returns what to show when all is ready. Raises Failure."""
+    """Prepare in a child process; returns what to show when all is ready.
+
+    Raises Failure, DatabaseAway.
+    """
     arguments = [f"gateway={int(gateway)}", f"demo={demo_port or 0}"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "ostiary.cli.preparation", *arguments],
@@ -47,6 +57,8 @@ def run(*, gateway: bool, demo_port: int | None) -> str:
         text=True,
         check=False,
     )
+    if done.returncode == AWAY:
+        raise DatabaseAway(done.stderr.strip())
     if done.returncode != 0:
         # One sentence if it was foreseen; else the trace, for us.
         raise Failure(done.stderr.strip() or "The data folder could not be prepared.")
@@ -55,7 +67,7 @@ def run(*, gateway: bool, demo_port: int | None) -> str:
 
 
 def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
-    """Check, migrate and fill; raises Failure."""
+    """Check, migrate and fill; raises Failure, DatabaseAway."""
     if settings.database.engine == "sqlite":
         folder.check_database(Path(settings.database.name))
     opening.set_up_django()
@@ -63,6 +75,7 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
         if gateway:
             _check_nginx()
             gateway_lock.check(settings.database)
+        _check_answers()
         _check_keys(settings)
         _check_release()
         _migrate()
@@ -79,6 +92,18 @@ def _check_nginx() -> None:
         launch.check()
     except launch.LaunchError as error:
         raise Failure(str(error)) from error
+
+
+def _check_answers() -> None:
+    from django.db import OperationalError, connection
+
+    try:
+        connection.ensure_connection()
+    except OperationalError as error:
+        if connection.vendor != "postgresql":
+            raise
+        said = str(error).strip().partition("\n")[0].rstrip(".")
+        raise DatabaseAway(f"The database cannot be used: {said}.") from error
 
 
 def _check_keys(settings: Settings) -> None:
@@ -176,7 +201,7 @@ def main(argv: list[str]) -> int:
         )
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
-        return 1
+        return AWAY if isinstance(failure, DatabaseAway) else 1
     sys.stdout.write(f"{shown}\n")
     return 0
 

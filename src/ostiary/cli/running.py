@@ -59,9 +59,8 @@ def _run_parts(
     if demo or preparation.has_demo(settings):
         upstream = demo_socket(settings, number)
     roll = parts.call(role, settings, demo=upstream, inherited=inherited)
-    shown = preparation.run(
-        gateway="gateway" in parts.ROLES[role],
-        demo_port=upstream.getsockname()[1] if demo and upstream is not None else None,
+    shown = _prepared(
+        role, settings, upstream.getsockname()[1] if demo and upstream is not None else None
     )
     addresses.write(roll.settings)
     # A directory that was in use already did not become a demo.
@@ -75,6 +74,22 @@ def _run_parts(
         when_ready=lambda: status.tell_ready(settings, start),
     )
     return roll, again
+
+
+def _prepared(role: str, settings: Settings, demo_port: int | None) -> str:
+    """Prepare; what to show when all is ready. Raises Failure.
+
+    A gateway that has served before starts without its database, too: what it knows of routes it
+    has in its own files, and it refuses what nobody can decide until the database is back.
+    """
+    gateway = "gateway" in parts.ROLES[role]
+    try:
+        return preparation.run(gateway=gateway, demo_port=demo_port)
+    except preparation.DatabaseAway as failure:
+        if not gateway or not (settings.run / "gateway" / "published.jsonl").exists():
+            raise
+        print_error(f"{failure} The gateway starts from its last state; all else waits for it.")
+        return ""
 
 
 @contextlib.contextmanager
