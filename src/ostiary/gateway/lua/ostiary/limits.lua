@@ -98,9 +98,7 @@ local function take_all(lease, now)
     local left = take(windows[i], lease.profile, now)
     windows[i].left = left
     if not left or (left < 0 and lease.report_only == 0) then
-      local refused = left and i or i - 1
-      for j = 1, refused do give_back(windows[j]) end
-      if left then windows[i].left = 0 end
+      for j = 1, left and i or i - 1 do give_back(windows[j]) end
       return left, windows[i]
     end
   end
@@ -123,6 +121,18 @@ local function quota_left(lease)
   return max(0, lease.quota - total)
 end
 
+-- After a refusal, which counted nothing: what is left of every limit, for the headers.
+local function look(lease, now)
+  local windows = lease.windows or { lease.window }
+  for i = 1, #windows do
+    local window = windows[i]
+    if window.ends <= now then enter(window, lease.profile, now) end
+    window.left = max(0, window.limit - (window.dictionary:get(window.key) or window.before))
+  end
+  if lease.window then lease.rate_left = lease.window.left end
+  if lease.quota > 0 then lease.quota_left = quota_left(lease) end
+end
+
 -- Count a call against its profile's limits. Nothing: it may pass; else the code of the refusal, and
 -- the seconds after which to try again. `lease.rate_left` and `quota_left` are for the headers.
 function M.spend(lease, now)
@@ -133,11 +143,13 @@ function M.spend(lease, now)
     else
       rate_left = take(window, lease.profile, now)
     end
-    if not rate_left then return OVERLOADED, 1 end
+    if not rate_left then
+      look(lease, now)
+      return OVERLOADED, 1
+    end
     if rate_left < 0 and lease.report_only == 0 then
       if not lease.windows then give_back(window) end
-      lease.rate_left = 0
-      if lease.quota > 0 then lease.quota_left = quota_left(lease) end
+      look(lease, now)
       return RATE_LIMITED, window.ends - now
     end
     lease.rate_left = rate_left
@@ -147,14 +159,14 @@ function M.spend(lease, now)
     local left = take_quota(lease, now)
     if not left then
       give_back_all(lease)
+      look(lease, now)
       return OVERLOADED, 1
     end
     lease.quota_left = left
     if left < 0 and lease.report_only == 0 then
       long:incr(lease.quota_key, -1)
       give_back_all(lease)
-      lease.quota_left = 0
-      if window then lease.rate_left = rate_left + 1 end
+      look(lease, now)
       return QUOTA_EXCEEDED, lease.quota_ends - now
     end
     if left < 0 and not over then return nil, QUOTA_EXCEEDED end
@@ -190,7 +202,10 @@ function M.described(lease, code)
   if code == RATE_LIMITED then
     local window = lease.window
     for _, each in ipairs(lease.windows or {}) do
-      if each.left == 0 then window = each end
+      if each.left == 0 then
+        window = each
+        break
+      end
     end
     return { rate_limit = window.text, rate_interval = "" .. window.seconds }
   end
