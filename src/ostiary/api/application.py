@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -141,6 +142,16 @@ def _stale(request: HttpRequest, error: errors.Stale) -> HttpResponse:
 @_handles(errors.NotInForce)
 def _not_in_force(request: HttpRequest, error: errors.NotInForce) -> HttpResponse:
     answer = _answer(request, 503, message=str(error))
+    answer["Retry-After"] = "1"
+    return answer
+
+
+@_handles(OperationalError, InterfaceError)
+def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.error("management API: the database fails", exc_info=error)
+    answer = _answer(
+        request, 503, message="The database does not answer, or has no room for this; try again"
+    )
     answer["Retry-After"] = "1"
     return answer
 
