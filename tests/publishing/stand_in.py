@@ -45,7 +45,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         gateway = self.server.gateway
-        if self.path == "/state":
+        if self.path in {"/alive", "/state"}:
             self._answer(json.dumps({"birth": gateway.birth}))
             return
         imported = self.path.endswith("imported=1")

@@ -11,8 +11,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 
-import httpx
-
 from ostiary.authority.lookup import Change, Lookup
 from ostiary.directory.feed import Kind
 from ostiary.gateway.contract import EPOCHS
@@ -62,7 +60,7 @@ class Follower:
             try:
                 while await self._step():
                     pass
-            except (ControlError, httpx.HTTPError):
+            except ControlError:
                 # nginx is not there, or is another one now.
                 self._birth = ""
                 await asyncio.sleep(RETRY_SECONDS)

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import psycopg
-import psycopg_pool
-
 from ostiary.settings import Database
 
 #: In the order of `Row`; `{t[…]}` reads a time as Unix seconds, `{j[…]}` JSON as text, `{p}` is a
@@ -200,6 +197,9 @@ class PostgresqlLookup:
     """A pool of connections with prepared statements."""
 
     def __init__(self, database: Database) -> None:
+        # Six megabytes that a product on SQLite does without.
+        import psycopg_pool
+
         self._pool = psycopg_pool.AsyncConnectionPool(
             conninfo(database),
             min_size=1,
@@ -256,6 +256,8 @@ class PostgresqlLookup:
 
 def conninfo(database: Database) -> str:
     """A libpq connection string; it holds the password, and goes nowhere but to libpq."""
+    import psycopg
+
     return psycopg.conninfo.make_conninfo(
         dbname=database.name,
         user=database.user or None,

@@ -7,9 +7,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from ostiary.unix_http import UnixConnection
+from ostiary.unix_http import UnixClient, UnixConnection
 
 
 class ControlError(Exception):
@@ -110,31 +108,30 @@ class Lane:
     SECONDS = 2.0
 
     def __init__(self, path: Path) -> None:
-        self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(path), retries=1),
-            base_url="http://gateway",
-            timeout=self.SECONDS,
-        )
+        self._client = UnixClient(path, seconds=self.SECONDS)
 
     async def revoke(self, *, since: int, until: int, epochs: Mapping[str, int]) -> Revoked:
-        """See `revoke`; raises ControlError, Behind or httpx.HTTPError."""
+        """See `revoke`; raises ControlError or Behind."""
         lines = "".join(f"{key} {sequence}\n" for key, sequence in epochs.items())
-        answer = await self._client.post("/revoke", content=f"{since} {until}\n{lines}")
-        if answer.status_code == 409:
-            raise Behind(int(answer.json().get("applied") or 0))
-        return _revoked(_object(answer.status_code, answer.content))
+        status, content = await self._ask("POST", "/revoke", f"{since} {until}\n{lines}".encode())
+        if status == 409:
+            raise Behind(int(json.loads(content).get("applied") or 0))
+        return _revoked(_object(status, content))
 
     async def raise_floor(self, sequence: int) -> Revoked:
-        """See `raise_floor`; raises ControlError or httpx.HTTPError."""
-        answer = await self._client.post("/floor", content=f"{sequence}\n")
-        return _revoked(_object(answer.status_code, answer.content))
+        """See `raise_floor`; raises ControlError."""
+        return _revoked(_object(*await self._ask("POST", "/floor", f"{sequence}\n".encode())))
 
     async def state(self) -> dict[str, Any]:
-        """See `state`; raises ControlError or httpx.HTTPError."""
-        answer = await self._client.get("/state")
-        return _object(answer.status_code, answer.content)
+        """See `state`; raises ControlError."""
+        return _object(*await self._ask("GET", "/state"))
 
     async def alive(self) -> dict[str, Any]:
-        """What `GET /alive` says; raises ControlError or httpx.HTTPError."""
-        answer = await self._client.get("/alive")
-        return _object(answer.status_code, answer.content)
+        """What `GET /alive` says; raises ControlError."""
+        return _object(*await self._ask("GET", "/alive"))
+
+    async def _ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+        try:
+            return await self._client.request(method, target, body)
+        except OSError as error:
+            raise ControlError("the gateway does not answer") from error

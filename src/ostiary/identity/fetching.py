@@ -12,11 +12,15 @@ import ssl
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
-import httpx
-
 from ostiary.identity.key_sets import LARGEST
+
+# Eight megabytes, which parts that never fetch anything do without: it is imported where it is used.
+if TYPE_CHECKING:
+    import httpx
 
 SECONDS = 5.0
 MOST_REDIRECTS = 3
@@ -162,7 +166,7 @@ class Fetcher:
                 self._asked("POST", url, allowed, headers=headers, content=content) as answer,
             ):
                 return answer.status_code
-        except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        except _errors() as error:
             raise FetchRefused(f"It cannot be reached: {_said(error)}.") from None
 
     async def _document(
@@ -197,8 +201,12 @@ class Fetcher:
         *,
         headers: Mapping[str, str],
         content: bytes | None = None,
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> "AsyncIterator[httpx.Response]":
         """The beginning of an answer from a checked address."""
+        # The first time takes a fifth of a second: nobody else of this event loop waits for it.
+        await asyncio.to_thread(import_module, "httpx")
+        import httpx
+
         parts = check_url(url, allowed)
         host = parts.hostname or ""
         address = await self._address(parts, allowed)
@@ -225,15 +233,24 @@ class Fetcher:
         return min(found, key=lambda a: (a.version, int(a)))
 
 
+def _errors() -> tuple[type[Exception], ...]:
+    """What it raises that an address cannot be asked."""
+    import httpx
+
+    return TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL
+
+
 @contextmanager
 def _sentences(url: str) -> Iterator[None]:
     try:
         yield
-    except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+    except _errors() as error:
         raise FetchRefused(f"{url} cannot be fetched: {_said(error)}.") from None
 
 
 def _said(error: Exception) -> str:
+    import httpx
+
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "it took too long"
     return str(error).partition("\n")[0][:200].rstrip(".") or type(error).__name__

@@ -1,12 +1,14 @@
 """The gateway's control socket as the publisher uses it: what is published, and differences to it."""
 
+import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
-import httpx
+from ostiary.unix_http import UnixClient
 
 log = logging.getLogger(__name__)
 
@@ -43,50 +45,44 @@ class Channel:
     """One gateway's control socket; raises GatewayGone."""
 
     def __init__(self, path: Path) -> None:
-        self._client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(path)),
-            base_url="http://gateway",
-            timeout=SECONDS,
-            trust_env=False,
-        )
+        self._client = UnixClient(path, seconds=SECONDS)
 
-    async def close(self) -> None:
-        await self._client.aclose()
+    def close(self) -> None:
+        self._client.close()
 
     async def birth(self) -> str:
         """Names the gateway's memory: another one holds nothing that this one was sent."""
         with _sentences():
-            answer = await self._client.get("/state")
-            _expect(answer)
-            return str(answer.json()["birth"])
+            return str(json.loads(await self._get("/alive"))["birth"])
 
     async def published(self) -> tuple[str, dict[str, str]]:
         """Birth, and digests of all objects but imported credentials."""
+        birth, lines = await self._listing("/published")
         digests = {}
-        async with self._listing("/published") as (birth, lines):
-            async for line in lines:
-                name, _, digest = line.partition("\t")
-                digests[name] = digest
+        for line in lines:
+            name, _, digest = line.partition("\t")
+            digests[name] = digest
         return birth, digests
 
     async def imported(self) -> set[bytes]:
         """SHA-256 of the imported credentials that the gateway holds."""
-        prints = set()
-        async with self._listing("/published?imported=1") as (_, lines):
-            async for line in lines:
-                prints.add(bytes.fromhex(line.partition("\t")[0][1:]))
-        return prints
-
-    @asynccontextmanager
-    async def _listing(self, target: str) -> AsyncIterator[tuple[str, AsyncIterator[str]]]:
+        _, lines = await self._listing("/published?imported=1")
         with _sentences():
-            async with self._client.stream("GET", target) as answer:
-                _expect(answer)
-                lines = (line async for line in answer.aiter_lines() if line)
-                word, _, birth = (await anext(lines, "")).partition(" ")
-                if word != "birth" or not birth:
-                    raise GatewayGone("The gateway's list does not say whose it is.")
-                yield birth, lines
+            return {bytes.fromhex(line.partition("\t")[0][1:]) for line in lines}
+
+    async def _listing(self, target: str) -> tuple[str, list[str]]:
+        with _sentences():
+            first, *lines = (await self._get(target)).decode().split("\n")
+        word, _, birth = first.partition(" ")
+        if word != "birth" or not birth:
+            raise GatewayGone("The gateway's list does not say whose it is.")
+        return birth, [line for line in lines if line]
+
+    async def _get(self, target: str) -> bytes:
+        status, content = await self._client.request("GET", target)
+        if status != HTTPStatus.OK:
+            raise GatewayGone(f"The gateway answered {status}.")
+        return content
 
     async def publish(self, lines: Sequence[Line]) -> Outcome:
         """Set and delete objects. What the gateway refuses is told by key; the rest is in force."""
@@ -97,15 +93,16 @@ class Channel:
 
     async def _publish(self, lines: Sequence[Line], outcome: Outcome) -> None:
         with _sentences():
-            answer = await self._client.post("/publish", content="".join(map(str, lines)).encode())
-            if answer.status_code == httpx.codes.OK:
-                told = answer.json()
+            text = "".join(map(str, lines)).encode()
+            status, content = await self._client.request("POST", "/publish", text)
+            if status == HTTPStatus.OK:
+                told = json.loads(content)
                 outcome.births.add(str(told["birth"]))
                 outcome.refused |= {str(k): str(v) for k, v in dict(told["refused"] or {}).items()}
                 return
         if len(lines) == 1:
             name = lines[0].key
-            outcome.refused[name] = f"The gateway answered {answer.status_code} to it."
+            outcome.refused[name] = f"The gateway answered {status} to it."
             return
         # One of them spoils the request for the others.
         middle = len(lines) // 2
@@ -127,16 +124,11 @@ def _parts(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
         yield part
 
 
-def _expect(answer: httpx.Response) -> None:
-    if answer.status_code != httpx.codes.OK:
-        raise GatewayGone(f"The gateway answered {answer.status_code}.")
-
-
 @contextmanager
 def _sentences() -> Iterator[None]:
     try:
         yield
-    except (httpx.HTTPError, OSError) as error:
+    except OSError as error:
         raise GatewayGone(f"The gateway does not answer ({type(error).__name__}).") from error
     except (ValueError, KeyError, TypeError) as error:
         raise GatewayGone("The gateway's answer cannot be read.") from error

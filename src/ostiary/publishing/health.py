@@ -11,8 +11,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import httpx
+from importlib import import_module
 
 from ostiary.publishing import measures
 
@@ -168,6 +167,9 @@ class Health:
             _, writer = await asyncio.open_connection(address, port)
             writer.close()
             return
+        await asyncio.to_thread(import_module, "httpx")
+        import httpx
+
         host = f"[{address}]" if ":" in address else address
         scheme = "https" if target.tls else "http"
         async with (

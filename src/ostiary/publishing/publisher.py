@@ -110,7 +110,7 @@ class Publisher:
             for preparing in self._preparing:
                 preparing.cancel()
             self.connections.close()
-            await self._channel.close()
+            self._channel.close()
             self._database.shutdown(wait=False, cancel_futures=True)
 
     async def save(self) -> None:
