@@ -64,14 +64,17 @@ class Spending(RuleBasedStateMachine):
         self.admitted: Counter[tuple[int, int]] = Counter()
         self.leases: list[Any] = []
         self.full = False
+        #: Calls since something else than a call or the clock happened.
+        self.calls = 0
 
     @initialize(
         rates=st.lists(
             st.tuples(st.integers(1, 4), st.sampled_from(WINDOWS)),
+            min_size=1,
             max_size=3,
             unique_by=lambda rate: rate[1],
         ),
-        quota=st.sampled_from([0, 0, 1, 6]),
+        quota=st.sampled_from([0, 0, 1, 6, 20]),
         report_only=st.sampled_from([False, False, True]),
         now=st.integers(1_700_000_000, 1_700_000_000 + 2 * _DAY),
     )
@@ -153,6 +156,13 @@ class Spending(RuleBasedStateMachine):
                 for _, seconds in self.limits():
                     self.admitted[self.key(seconds)] += 1
             self.check_told(worker)
+            self.calls += 1
+
+    @rule(worker=st.integers(0, 1), seconds=st.sampled_from([1, 2, 60, 3600]))
+    def call_and_wait(self, worker: int, seconds: int) -> None:
+        self.call(worker, 1)
+        self.wait(seconds, 0)
+        self.call(worker, 1)
 
     def check_told(self, worker: int) -> None:
         """The header says what is left of each limit, and for how many seconds."""
@@ -169,10 +179,12 @@ class Spending(RuleBasedStateMachine):
         read = [(int(r), int(t)) for r, t in re.findall(r'"[a-z-]+";r=(\d+);t=(\d+)(?:, |$)', told)]
         assert read == parts, told
 
+    @precondition(lambda self: self.calls > 1)
     @rule(worker=st.integers(0, 1))
     def renew(self, worker: int) -> None:
         """The authority decides again, and knows of every call."""
         self.leases[worker] = self.a_lease(worker)
+        self.calls = 0
 
     @rule(seconds=st.sampled_from([1, 1, 2, 59, 60, 3600, _DAY, 3 * _DAY]), part=st.floats(0, 0.9))
     def wait(self, seconds: int, part: float) -> None:
@@ -182,6 +194,7 @@ class Spending(RuleBasedStateMachine):
             # A lease ends with the quota's period.
             self.leases = [self.a_lease(0), self.a_lease(1)]
 
+    @precondition(lambda self: self.calls > 4)
     @rule()
     def restart(self) -> None:
         """The gateway is started anew: short windows begin anew, all others go on."""
@@ -189,9 +202,10 @@ class Spending(RuleBasedStateMachine):
         for key in list(self.admitted):
             if 0 < key[0] <= KEPT_ABOVE_SECONDS:
                 del self.admitted[key]
-        self.full = False
+        self.full, self.calls = False, 0
         self.leases = [self.a_lease(0), self.a_lease(1)]
 
+    @precondition(lambda self: self.calls > 2 and not self.full)
     @rule(room=st.integers(0, 1))
     def fill(self, room: int) -> None:
         """Others' counters take all room, or all but one place."""
@@ -199,9 +213,9 @@ class Spending(RuleBasedStateMachine):
             dictionary = _MACHINE.dictionary(name)
             dictionary.flush_expired()
             dictionary.room = len(dictionary.get_keys(0)) + room
-        self.full = True
+        self.full, self.calls = True, 0
 
-    @precondition(lambda self: self.full)
+    @precondition(lambda self: self.full and self.calls > 2)
     @rule()
     def empty(self) -> None:
         for name in _DICTIONARIES:
