@@ -71,6 +71,7 @@ def _expected(choice: Choice[Endpoint], collection: int, path: str) -> Found:
     return Found(endpoint.id, collection, None, target)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(ENDPOINTS, METHOD, PATHS)
 def test_look_ups_agree_with_the_rule(

@@ -80,11 +80,12 @@ local function take(key, text)
   local kind, id = sub(key, 1, 1), tonumber(sub(key, 2))
   local drop = DROP[kind]
   if not drop then return "is of no known kind" end
+  local ok, why
   if not text then
-    drop(id)
-    return nil
+    ok, why = pcall(drop, id)
+    return not ok and why or nil
   end
-  local ok, why = pcall(SET[kind], decoded(text))
+  ok, why = pcall(SET[kind], decoded(text))
   if ok then return nil end
   pcall(drop, id)
   return why

@@ -7,7 +7,7 @@
 local contract = require "contract"
 
 local find, gmatch, sub = string.find, string.gmatch, string.sub
-local concat, ipairs, next, pairs = table.concat, ipairs, next, pairs
+local assert, concat, ipairs, next, pairs, type = assert, table.concat, ipairs, next, pairs, type
 
 local M = {}
 
@@ -107,8 +107,16 @@ local function detach(route)
   route.collection = nil
 end
 
+-- Raise an error for what could not be placed, before anything is changed.
+local function check_endpoint(object)
+  assert(M.exact[object.method], "its method is not known")
+  assert(type(object.path) == "string" and find(object.path, "^/"), "its path does not read")
+  assert(type(object.target) == "string" and type(object.timeout) == "number", "its target does not read")
+end
+
 -- Put a published endpoint in place of what it was.
 function M.set_endpoint(object)
+  check_endpoint(object)
   M.drop_endpoint(object.id)
   local route = {
     id = object.id,
@@ -135,6 +143,7 @@ end
 
 -- Put a published collection in place of what it was; `upstream` finds its connection.
 function M.set_collection(object, upstream)
+  assert(type(object.handle) == "string" and type(object.origins) == "table", "its handle does not read")
   local old = by_id[object.id]
   local routes = {}
   if old then
