@@ -175,6 +175,30 @@ def test_limits_are_counted_apart_and_what_is_watched_is_told(door: Door, since:
     wait_for(lambda: rows(stage, logged.format(rate, only["id"])) == [(3,)], what="lines")
 
 
+def test_a_call_that_a_watched_limit_would_have_refused_is_counted_once_by_its_answer(
+    door: Door, since: Counts
+) -> None:
+    """Not before it has one: then it would be in no class, or in two."""
+    stage = door.stage
+    watched = stage.done(
+        "POST",
+        "v2/api_policies",
+        {"name": f"W{time.monotonic_ns()}", "watch_only": True,
+         "rate_limit": {"limit": 1, "interval": "day"}},
+    )["data"]  # fmt: skip
+    only = stage.a_profile(door.collection, api_policy_id=watched["id"])
+    for status in (200, 200, 404, 503, 302):
+        assert door.call(status, token=only["secret"]).status == status
+        door.expect("GET /status/{code}", status, profile=only["id"])
+    comes_to(stage, door.expected, since=since)
+    told = (
+        "SELECT status, SUM(calls) FROM usage_minutecount"
+        f" WHERE would = {code(Reason.RATE_LIMITED)} AND profile_id = {only['id']}"  # noqa: S608
+        " GROUP BY 1 ORDER BY 1"
+    )
+    assert rows(stage, told) == [(2, 1), (3, 1), (4, 1), (5, 1)]
+
+
 def test_calls_that_a_watched_list_would_have_refused_are_counted_and_logged_as_that(
     door: Door, since: Counts
 ) -> None:

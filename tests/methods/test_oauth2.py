@@ -201,6 +201,18 @@ def test_what_is_switched_off_gets_no_token(stage: Stage, things: Any, profile: 
     assert status(stage, things, token) == 200
 
 
+def test_a_client_that_is_switched_off_gets_no_token(stage: Stage, things: Any) -> None:
+    client = stage.a_client()
+    profile = stage.a_profile(things, auth_type="oauth2", client=client)
+    path = f"v2/api_clients/{client['id']}/{{}}"
+    assert post(stage, "token", GRANT, basic(profile)).status == 200
+    stage.done("PUT", path.format("disable"))
+    answer = post(stage, "token", GRANT, basic(profile))
+    assert (answer.status, answer.json["error"]) == (401, "invalid_client")
+    stage.done("PUT", path.format("enable"))
+    assert post(stage, "token", GRANT, basic(profile)).status == 200
+
+
 def test_tokens_are_given_to_allowed_addresses(stage: Stage, things: Any) -> None:
     profile = stage.a_profile(things, auth_type="oauth2", ip_allow_list=["127.0.0.9"])
     assert post(stage, "token", GRANT, basic(profile), source="127.0.0.9").status == 200

@@ -116,7 +116,11 @@ class BrokenList(ValueError):
 @lru_cache(maxsize=10_000)
 def networks(text: str) -> tuple[Network, ...]:
     """The networks of a stored list; raises BrokenList."""
-    parsed = parse_list(json.loads(text))
+    stored = json.loads(text)
+    if not isinstance(stored, list):
+        # An empty object, or nothing, must not be read as an empty list, which admits every address.
+        raise BrokenList("it is not a list")
+    parsed = parse_list(stored)
     if parsed.problems:
         raise BrokenList(parsed.problems[0])
     return parsed.networks
