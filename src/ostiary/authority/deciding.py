@@ -1,6 +1,7 @@
 """One upcall: gather the facts, let `access.decide` decide, and put the verdict into an answer."""
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 
 from ostiary.access import limits
@@ -62,7 +63,7 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
     row = proved.row
     return Facts(
         now=now,
-        address=parse_address(question.address),
+        address=_address(question.address),
         presented=True,
         method=proved.method,
         problem=str(proved.problem) if proved.problem else "",
@@ -80,9 +81,7 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
 
 def known(row: Row) -> Known:
     """The credential of a row that has one, with its profile and client."""
-    quota = None
-    if row.quota_limit is not None and row.quota_interval:
-        quota = limits.Quota(limit=row.quota_limit, period=limits.Period(row.quota_interval))
+    terms = _terms_of(row)
     return Known(
         credential=Credential(
             id=CredentialId(row.credential or 0),
@@ -98,15 +97,54 @@ def known(row: Row) -> Known:
             allowed=networks(row.allow_list),
             denied=networks(row.deny_list),
             addresses_watched=bool(row.addresses_watched),
-            rates=limits.rate_limits(
-                row.rate_limit, row.rate_interval, json.loads(row.more_rates or "[]")
-            ),
-            quota=quota,
+            rates=terms.rates,
+            quota=terms.quota,
             limits_watched=bool(row.limits_watched),
             policy_since=row.policy_since or 0,
         ),
         client=Client(id=ClientId(row.client), active=bool(row.client_active)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """A policy's limits, and what a lease says of them."""
+
+    rates: tuple[RateLimit, ...]
+    quota: Quota | None
+    #: As in `Lease.rates` and `Lease.announced`.
+    rates_text: str
+    announced: str
+
+
+# A tenth of a decision, and there are far fewer policies and callers than decisions.
+@lru_cache(maxsize=10_000)
+def _terms(
+    rate_limit: int | None,
+    rate_interval: str | None,
+    more_rates: str | None,
+    quota_limit: int | None,
+    quota_interval: str | None,
+) -> _Terms:
+    rates = limits.rate_limits(rate_limit, rate_interval, json.loads(more_rates or "[]"))
+    quota = None
+    if quota_limit is not None and quota_interval:
+        quota = Quota(limit=quota_limit, period=Period(quota_interval))
+    return _Terms(
+        rates=rates,
+        quota=quota,
+        rates_text=",".join(f"{rate.limit}:{rate.interval.seconds}" for rate in rates),
+        announced=announced(rates, quota),
+    )
+
+
+def _terms_of(row: Row) -> _Terms:
+    return _terms(
+        row.rate_limit, row.rate_interval, row.more_rates, row.quota_limit, row.quota_interval
+    )
+
+
+_address = lru_cache(maxsize=10_000)(parse_address)
 
 
 class BrokenList(ValueError):
@@ -166,6 +204,7 @@ async def _lease(
     verdict: Allow, question: Question, proved: Proved, lookup: Lookup, gate: Gate, now: int
 ) -> Lease:
     profile, row = verdict.known.profile, proved.row
+    terms = _terms_of(row)
     until, start, end, used = verdict.until, 0, 0, 0
     if profile.quota is not None:
         span = limits.period(profile.quota.period, now, profile.policy_since)
@@ -188,13 +227,13 @@ async def _lease(
         would=code(verdict.would) if verdict.would else 0,
         report_only=int(profile.limits_watched),
         legacy_headers=int(bool(row.legacy_headers)),
-        rates=",".join(f"{rate.limit}:{rate.interval.seconds}" for rate in profile.rates),
+        rates=terms.rates_text,
         rates_used=await _rates_used(profile, lookup, now),
         quota=profile.quota.limit if profile.quota else 0,
         quota_starts=start,
         quota_ends=end,
         quota_used=used,
-        announced=announced(profile.rates, profile.quota) if told else "",
+        announced=terms.announced if told else "",
     )
 
 
