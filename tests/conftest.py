@@ -6,6 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
 PREFIX = "ostiary-pytest-"
 
 # pytest-django looks for this name after the first conftest; workers inherit both.

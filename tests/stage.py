@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,7 +99,7 @@ class Upstream:
                 if self.command != "HEAD" and not empty:
                     self.wfile.write(told)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = answer  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = answer  # noqa: N815
 
         self.slow = threading.Event()
         self._server = _Quiet(("127.0.0.1", 0), Handler)
@@ -207,8 +207,12 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 90, what: str = 
 class Stage:
     """A running `ostiary up`, driven through its ports."""
 
-    def __init__(self, data: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, env: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    ) -> None:
         self.data = data
+        #: Words of another program that is to start ours.
+        self.before = before
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
         self.env.update(env or {})
         self.lines: list[str] = []
@@ -222,7 +226,7 @@ class Stage:
         binds = [f"127.0.0.1:{self.gateway}", f"127.0.0.1:{self.control}"]
         self._process = subprocess.Popen(
             # Who kills the tests need not look for what they started.
-            ["setpriv", "--pdeathsig", "TERM", "--", *OSTIARY, "up", "--data", str(self.data), "--gateway-bind", binds[0],
+            ["setpriv", "--pdeathsig", "TERM", "--", *self.before, *OSTIARY, "up", "--data", str(self.data), "--gateway-bind", binds[0],
              "--control-bind", binds[1], *options],
             env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -387,9 +391,11 @@ def _descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def running(data: Path, *options: str, env: Mapping[str, str] | None = None) -> Iterator[Stage]:
+def running(
+    data: Path, *options: str, env: Mapping[str, str] | None = None, before: Sequence[str] = ()
+) -> Iterator[Stage]:
     """A stage that is stopped at the end, whatever happens."""
-    stage = Stage(data, env)
+    stage = Stage(data, env, before)
     try:
         stage.start(*options)
         yield stage

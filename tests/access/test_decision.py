@@ -103,6 +103,10 @@ REFUSED: dict[str, tuple[Facts, Reason]] = {
         some_facts(route={"endpoint": None, "inactive": True}),
         Reason.ENDPOINT_INACTIVE,
     ),
+    "inactive endpoint beside other methods": (
+        some_facts(route={"endpoint": None, "inactive": True, "allow": ("GET",)}),
+        Reason.METHOD_NOT_ALLOWED,
+    ),
     "other methods": (
         some_facts(route={"endpoint": None, "allow": ("GET",)}),
         Reason.METHOD_NOT_ALLOWED,

@@ -197,7 +197,7 @@ MADE_UP: dict[str, tuple[dict[str, Any], dict[str, Any], Reason | None]] = {
     "no collection": ({}, {"path": "/invoices-v1/orders"}, Reason.COLLECTION_NOT_FOUND),
     "a handle alone": ({}, {"path": "/orders-v1"}, Reason.ENDPOINT_NOT_FOUND),
     "no endpoint": ({}, {"path": "/orders-v1/orders/"}, Reason.ENDPOINT_NOT_FOUND),
-    "inactive": ({}, {"method": "POST"}, Reason.ENDPOINT_INACTIVE),
+    "inactive beside others": ({}, {"method": "POST"}, Reason.METHOD_NOT_ALLOWED),
     "other methods": ({}, {"method": "DELETE"}, Reason.METHOD_NOT_ALLOWED),
     "inactive profile": ({"active": False}, {}, Reason.PROFILE_INACTIVE),
     "not allowed": ({"ip_allow_list": ["203.0.112.0/24"]}, {}, Reason.ADDRESS_NOT_ALLOWED),

@@ -124,9 +124,10 @@ def check_endpoint(facts: Facts) -> Reason | None:
     route = facts.route
     if route.endpoint is not None:
         return None
-    if route.inactive:
-        return Reason.ENDPOINT_INACTIVE
-    return Reason.METHOD_NOT_ALLOWED if route.allow else Reason.ENDPOINT_NOT_FOUND
+    if route.allow:
+        # Also where an inactive endpoint would take the method: to callers it is not there.
+        return Reason.METHOD_NOT_ALLOWED
+    return Reason.ENDPOINT_INACTIVE if route.inactive else Reason.ENDPOINT_NOT_FOUND
 
 
 Check = Callable[[Facts], Reason | None]

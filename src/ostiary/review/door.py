@@ -243,7 +243,10 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
             return (
                 Stage.ENDPOINT,
                 "The path is there, but takes other methods.",
-                "Have the consumer use one of the methods that the answer's Allow header named.",
+                (
+                    "Have the consumer use one of the methods that the answer's Allow header named; or, "
+                    "if its own has an endpoint that is inactive, activate that."
+                ),
             )
         case Reason.RATE_LIMITED:
             return (
