@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.publishing.agenda import SLOW, Agenda, Part
+from ostiary.publishing.agenda import MOST_REMEMBERED, SLOW, Agenda, Part
 
 
 def agenda(read: int, *items: tuple[Part, int, int | None]) -> Agenda:
@@ -91,3 +91,36 @@ def test_no_change_is_confirmed_before_its_own_work_is_done(
                 assert all(sequence < other for other in quick)
             elif sequence <= work.published:
                 raise AssertionError("what is published is confirmed")
+
+
+def test_an_object_that_is_changed_again_and_again_holds_up_only_its_own_changes() -> None:
+    agenda = Agenda()
+    agenda.add(Part.ENDPOINTS, 1, 1)
+    agenda.add(Part.ENDPOINT, 7, 2)
+    agenda.add(Part.ENDPOINTS, 1, 3)
+    agenda.read = 3
+    agenda.take(Part.ENDPOINT, most=10)
+    agenda.done(Part.ENDPOINT, [7])
+    assert [agenda.is_confirmed(sequence) for sequence in (1, 2, 3)] == [False, True, False]
+    agenda.take(Part.ENDPOINTS, most=1)
+    agenda.add(Part.ENDPOINTS, 1, 4)
+    agenda.read = 4
+    agenda.again(Part.ENDPOINTS, [1])
+    assert [agenda.is_confirmed(sequence) for sequence in (1, 2, 3, 4)] == [
+        False, True, False, False,
+    ]  # fmt: skip
+    agenda.take(Part.ENDPOINTS, most=1)
+    agenda.done(Part.ENDPOINTS, [1])
+    assert all(agenda.is_confirmed(sequence) for sequence in (1, 2, 3, 4))
+
+
+def test_what_it_remembers_of_one_object_is_bounded() -> None:
+    agenda = Agenda()
+    for sequence in range(1, 3 * MOST_REMEMBERED):
+        agenda.add(Part.ENDPOINTS, 1, sequence)
+    agenda.read = 3 * MOST_REMEMBERED
+    assert not any(agenda.is_confirmed(sequence) for sequence in (1, 2 * MOST_REMEMBERED + 5))
+    assert agenda.published == 0
+    agenda.take(Part.ENDPOINTS, most=1)
+    agenda.done(Part.ENDPOINTS, [1])
+    assert agenda.published == agenda.read

@@ -7,7 +7,7 @@ of a slow part: it holds up the confirmation of its own changes, and of nobody e
 import enum
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 
@@ -31,39 +31,56 @@ SLOW = frozenset({Part.PREPARED, Part.ENDPOINTS, Part.RECIPE, Part.EVERYTHING})
 Item = tuple[Part, int]
 
 
+#: Changes that an item remembers one by one.
+MOST_REMEMBERED = 10_000
+
+
 @dataclass(slots=True)
-class _Span:
-    """First and last change that an item is for; none: it is for no change."""
+class _Changes:
+    """The changes that an item is for: these, and every one up to `until`."""
 
-    first: int | None = None
-    last: int | None = None
+    #: Only a few objects are changed so often before their turn that this is not each of them.
+    each: set[int] = field(default_factory=set)
+    until: int = 0
 
-    def include(self, first: int | None, last: int | None) -> None:
-        if first is not None:
-            self.first = first if self.first is None else min(self.first, first)
-        if last is not None:
-            self.last = last if self.last is None else max(self.last, last)
+    def include(self, *sequences: int) -> None:
+        self.each.update(sequences)
+        if len(self.each) > MOST_REMEMBERED:
+            self.until = max(self.until, *self.each)
+            self.each.clear()
+
+    def join(self, other: "_Changes") -> None:
+        self.until = max(self.until, other.until)
+        self.include(*other.each)
+
+    @property
+    def first(self) -> int | None:
+        """The oldest of them; none: it is for no change."""
+        return 1 if self.until else min(self.each, default=None)
 
     def holds(self, sequence: int) -> bool:
-        return self.first is not None and self.first <= sequence <= (self.last or 0)
+        return sequence <= self.until or sequence in self.each
 
 
 class Agenda:
     """Work that waits and work in progress; one item at a time of the same object."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[Item, _Span] = OrderedDict()
-        self._running: dict[Item, _Span] = {}
+        self._waiting: OrderedDict[Item, _Changes] = OrderedDict()
+        self._running: dict[Item, _Changes] = {}
         #: Everything up to here was read from the feed.
         self.read = 0
 
     def add(self, part: Part, object_id: int = 0, sequence: int | None = None) -> None:
         """Note work; `sequence` is the change that it is for, if any."""
-        self._waiting.setdefault((part, object_id), _Span()).include(sequence, sequence)
+        changes = self._waiting.setdefault((part, object_id), _Changes())
+        if sequence is not None:
+            changes.include(sequence)
 
     def add_everything(self) -> None:
         """Nothing that was read is known to be at the gateway, until everything was compared."""
-        self._waiting.setdefault((Part.EVERYTHING, 0), _Span()).include(1, max(self.read, 1))
+        everything = self._waiting.setdefault((Part.EVERYTHING, 0), _Changes())
+        everything.until = max(everything.until, self.read, 1)
 
     def take(self, part: Part, *, most: int) -> list[int]:
         """Begin with the oldest work of a part: ids of its objects."""
@@ -93,10 +110,9 @@ class Agenda:
     def again(self, part: Part, ids: Iterable[int], *, then: Part | None = None) -> None:
         """The work could not be done, or goes on as another part: it waits, for the same changes."""
         for object_id in ids:
-            span = self._running.pop((part, object_id), None)
-            if span is not None:
-                waiting = self._waiting.setdefault((then or part, object_id), _Span())
-                waiting.include(span.first, span.last)
+            changes = self._running.pop((part, object_id), None)
+            if changes is not None:
+                self._waiting.setdefault((then or part, object_id), _Changes()).join(changes)
 
     @property
     def published(self) -> int:
@@ -108,17 +124,17 @@ class Agenda:
         return (
             self.read >= sequence
             and self._before(SLOW) >= sequence
-            and not any(span.holds(sequence) for span in self._spans())
+            and not any(changes.holds(sequence) for changes in self._changes())
         )
 
     def _before(self, ignored: frozenset[Part]) -> int:
         first = self.read
         for items in (self._waiting, self._running):
-            for (part, _), span in items.items():
-                if span.first is not None and part not in ignored:
-                    first = min(first, span.first - 1)
+            for (part, _), changes in items.items():
+                if part not in ignored and (oldest := changes.first) is not None:
+                    first = min(first, oldest - 1)
         return max(first, 0)
 
-    def _spans(self) -> Iterable[_Span]:
+    def _changes(self) -> Iterable[_Changes]:
         yield from self._waiting.values()
         yield from self._running.values()
