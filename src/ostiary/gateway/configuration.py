@@ -48,7 +48,7 @@ NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 49
 SELDOM = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
     "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_exposed", "gw_vary",
-    "gw_limit", "gw_remaining", "gw_reset", "gw_name",
+    "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
 _SELDOM_HEADERS = {
@@ -158,7 +158,7 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
         _lua_settings(node, facts),
         _callers(node),
         _log(facts),
-        _variables(),
+        _variables(node),
         _upstreams(node, facts),
         _proxying(facts),
         _public(node, facts),
@@ -207,9 +207,16 @@ def _log(facts: Facts) -> Iterator[str]:
     yield "access_log off;"
 
 
-def _variables() -> Iterator[str]:
+def _peer(node: Node) -> str:
+    return "$gw_peer" if ":" in node.host else "$remote_addr"
+
+
+def _variables(node: Node) -> Iterator[str]:
     yield "# The caller's address: the connection's, or what a trusted proxy says of it."
-    yield "map $gw_caller $gw_address { '' $remote_addr; default $gw_caller; }"
+    yield f"map $gw_caller $gw_address {{ '' {_peer(node)}; default $gw_caller; }}"
+    if ":" in node.host:
+        yield "# IPv4 callers of an IPv6 socket."
+        yield r"map $remote_addr $gw_peer { '~^::ffff:(?<v4>\d+\.\d+\.\d+\.\d+)$' $v4; default $remote_addr; }"
     yield "# Variables that Lua sets for few kinds of calls: unlike `set`, a map costs the others nothing."
     for name in SELDOM:
         value = "-" if name == "gw_details" else ""
@@ -326,7 +333,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Lua sets these for a call that it admits, $gw_up last of all."
         yield "set $gw_up closed;"
         yield "set $gw_scheme http;"
-        for name in ("target", "host", "client", "profile", "rate", "announced"):
+        for name in ("rate", "announced", "limit", "remaining", "reset"):
             yield f'set $gw_{name} "";'
         yield ""
         yield from _limit_headers()
@@ -383,7 +390,8 @@ def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[st
     yield "proxy_set_header X-Ostiary-Client $gw_client;"
     yield "proxy_set_header X-Ostiary-Profile $gw_profile;"
     yield f"proxy_set_header X-Ostiary-Request-Id {request_id(facts.mark)};"
-    yield "proxy_set_header X-Forwarded-For $gw_address;"
+    # Calls of trusted proxies are of the other kinds.
+    yield f"proxy_set_header X-Forwarded-For {'$gw_address' if any_kind else _peer(node)};"
     if node.certificate:
         yield 'proxy_set_header X-Forwarded-Proto "https";'
     for name, variable in _SELDOM_HEADERS.items():

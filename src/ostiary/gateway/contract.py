@@ -7,6 +7,7 @@ else may hold a list of these fields. Knows neither nginx's configuration nor th
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from ostiary.access.limits import LARGEST
@@ -133,9 +134,14 @@ def read_question(body: bytes) -> Question:
 
 def write_answer(answer: Lease | Refusal) -> bytes:
     """An answer as `lua/ostiary/leases.lua` reads it."""
-    kind, names = ("lease", LEASE) if isinstance(answer, Lease) else ("refusal", REFUSAL)
-    words = [ANSWERS[kind], *(str(getattr(answer, name)) for name in names)]
-    return "\t".join(words).encode()
+    if isinstance(answer, Lease):
+        kind, values = "lease", _lease_values(answer)
+    else:
+        kind, values = "refusal", _refusal_values(answer)
+    return "\t".join((ANSWERS[kind], *map(str, values))).encode()
+
+
+_lease_values, _refusal_values = attrgetter(*LEASE), attrgetter(*REFUSAL)
 
 
 # --- epochs (authority.follower, lua/control.lua) --------------------------------------------------

@@ -63,7 +63,7 @@ local function class_of(status)
 end
 M.class_of = class_of
 
--- Count an admitted call that ended with `status`.
+-- Count an admitted call that ended with `status`; bytes are 0 where another call's stand for its own.
 function M.admitted(lease, status, received, sent)
   local hour, class = floor(time() / 3600), class_of(status)
   if lease.hour ~= hour then lease.hour, lease.keys = hour, {} end
@@ -73,7 +73,7 @@ function M.admitted(lease, status, received, sent)
     lease.keys[class] = key
   end
   add(key)
-  size(key, received, sent)
+  if received > 0 then size(key, received, sent) end
 end
 
 -- Count any other call; ids that are not known are 0.

@@ -47,10 +47,26 @@ local function tally(tallies, status, received, sent)
   tallies.bytes_out = tallies.bytes_out + sent
 end
 
-local function finish_lease(lease, status, received, sent)
-  counts.admitted(lease, status, received, sent)
+-- Bytes of a call, as often as its line stands for: reading them from nginx costs as much as counting.
+local function sizes(weight)
+  return (tonumber(var.request_length) or 0) * weight, (tonumber(var.bytes_sent) or 0) * weight
+end
+
+-- A caller that went away before it got anything has no answer, whatever nginx meant to say.
+local function answered(status)
+  return status >= 400 and var.bytes_sent == "0" and CALLER_LEFT or status
+end
+
+local function finish_lease(lease, status, tallies)
+  status = answered(status)
   local weight = weight_of(status)
-  if weight > 0 then write(lease.subject .. lease.would .. "/0/" .. weight .. "/-") end
+  local received, sent = 0, 0
+  if weight > 0 then
+    received, sent = sizes(weight)
+    write(lease.subject .. lease.would .. "/0/" .. weight .. "/-")
+  end
+  tally(tallies, status, received, sent)
+  counts.admitted(lease, status, received, sent)
 end
 
 -- Ids of a call, for its counter and its line.
@@ -83,29 +99,23 @@ local function failure_of(call)
   return call.failure or 0
 end
 
-local function finish_call(call, status, received, sent)
-  if not call.reason and not call.lease then return end
-  local ids = ids_of(call)
-  counts.other(ids, status, received, sent)
+local function finish_call(call, status, tallies)
+  status = answered(status)
   local weight = weight_of(status)
+  local received, sent = sizes(weight)
+  tally(tallies, status, received, sent)
+  if not call.reason and not call.lease then return end
+  counts.other(ids_of(call), status, received, sent)
   if weight == 0 then return end
-  if call.is_tunnel and status == SWITCHED then
-    if not call.opened then M.opened(call, tonumber(var.request_time)) end
-    call.details = { tunnel = "ended" }
-  end
+  if call.is_tunnel then call.details = { tunnel = "ended" } end
   local reason = call.reason or failure_of(call)
-  local method = call.method or "-"
-  write(subject_of(ids, reason, weight, method), refusals.details(call))
+  write(subject_of(ids_of(call), reason, weight, call.method or "-"), refusals.details(call))
 end
 
 -- Count and log a call that ended with `status`.
 function M.finish(call, status, tallies)
-  local received, sent = tonumber(var.request_length) or 0, tonumber(var.bytes_sent) or 0
-  -- A caller that went away before it got anything has no answer, whatever nginx meant to say.
-  if sent == 0 then status = CALLER_LEFT end
-  tally(tallies, status, received, sent)
-  if not call.is_call then return finish_lease(call, status, received, sent) end
-  return finish_call(call, status, received, sent)
+  if not call.is_call then return finish_lease(call, status, tallies) end
+  return finish_call(call, status, tallies)
 end
 
 -- The line of a tunnel that has opened: its end may be days away. One that ended before anybody looked

@@ -320,6 +320,7 @@ local function ask(call)
     end
     local lease = leases.read(text)
     local changes = epochs.changes()
+    if lease and not leases.answers(lease, question) then break end
     if lease and changes and call.route and leases.fresh(lease, time(), changes) then
       lease.question = question
       leases.keep(call, text, lease)

@@ -71,6 +71,11 @@ function M.read_refusal(text)
   return refusal
 end
 
+-- Whether a lease is for the endpoint that was asked about, and not for another question's.
+function M.answers(lease, question)
+  return lease.endpoint == question.endpoint and lease.collection == question.collection
+end
+
 -- Whether a lease may be spent now; `changes` is what `epochs.changes` says.
 function M.fresh(lease, now, changes)
   if lease.expires <= now then return false end

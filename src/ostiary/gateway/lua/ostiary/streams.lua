@@ -137,7 +137,7 @@ local function decided(question)
   local text = upcall.ask_again(question)
   if not text then return nil, true end
   local lease = leases.read(text)
-  if lease then
+  if lease and leases.answers(lease, question) then
     lease.question = question
     return lease
   end

@@ -9,7 +9,7 @@ local semaphore = require "ngx.semaphore"
 local callers = require "ostiary.callers"
 
 local state = ngx.shared.state
-local concat, ipairs, tonumber = table.concat, ipairs, tonumber
+local concat, find, ipairs, tonumber = table.concat, string.find, ipairs, tonumber
 
 local M = {}
 
@@ -37,7 +37,8 @@ end
 
 local function exchange(sock, text)
   if not sock:send(#text .. "\n" .. text) then return nil end
-  local length = tonumber(sock:receive("*l") or "")
+  local line = sock:receive("*l")
+  local length = line and find(line, "^%d+$") and tonumber(line)
   if not length or length < 1 or length > LONGEST_ANSWER then return nil end
   return sock:receive(length)
 end
