@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.nameserver import NameServer, wrapping
 from tests.operation.scraping import answer, scrape, value
 from tests.publishing.certificates import a_certificate
+from tests.replanning import Caller, Replanning, more_silent_connections, multiply
 from tests.stage import Stage, Upstream, running, wait_for
 
 from ostiary.gateway.publisher_client import PublisherClient
@@ -294,3 +297,40 @@ def test_the_product_starts_with_them(
     bystander()
     each_costs_itself(stage, workshop)
     bystander()
+
+
+def test_revocations_do_not_wait_for_what_is_published(tmp_path: Path, upstream: Upstream) -> None:
+    """Names that no server answers, and every endpoint changed again and again; see bench_lanes."""
+    with NameServer() as server:
+        server.silent.add("*")
+        before = wrapping(server, tmp_path)
+        if not before:
+            pytest.skip("a mount namespace of our own is not permitted here")
+        with running(tmp_path / "data", before=before) as stage:
+            collection = stage.a_collection(upstream, "GET /things")
+            (endpoint,) = stage.done("GET", f"api_endpoints?api_collection_id={collection['id']}")
+            mine = stage.a_collection(upstream, "GET /things")
+            (my_endpoint,) = stage.done("GET", f"api_endpoints?api_collection_id={mine['id']}")
+            profiles = [stage.a_profile(mine) for _ in range(8)]
+            steady = stage.a_profile(mine)["secret"]
+            copies = multiply(stage.data, collection["id"], endpoint["id"], times=30, each=20)
+            more_silent_connections(stage.data, collection["proxy_connection_id"], 20)
+            wait_for(lambda: "silent-1.example" in server.asked, what="names are asked for")
+            with Replanning(stage, copies) as replanning:
+                wait_for(lambda: replanning.changes > 30)
+                for number, profile in enumerate(profiles):
+                    target = f"/{mine['handle']}/{'things' if not number else f'at/{number - 1}'}"
+                    with Caller(stage, target, profile["secret"]) as caller:
+                        wait_for(lambda: any(s == 200 for _, s in caller.calls))  # noqa: B023
+                        receipt = stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+                        at = time.monotonic()
+                        seen = len(caller.calls)
+                        wait_for(lambda: len(caller.calls) > seen + 3)  # noqa: B023
+                    assert receipt["revocation"]["confirmed"] == 1
+                    assert caller.passed_after(at) == 0
+                    # One endpoint of ours is where it was put, at once.
+                    path = f"/at/{number}"
+                    content = {"name": "Mine", "method": "GET", "path": path, "active": True}
+                    stage.done("PUT", f"api_endpoints/{my_endpoint['id']}", content)
+                    assert stage.call(f"/{mine['handle']}{path}", steady).status == 200
+                    assert stage.call(target, steady).status == 404
