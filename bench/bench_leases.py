@@ -1,4 +1,4 @@
-"""A million leases in the gateway: what one takes, and what a call costs beside so many.
+"""Very many leases in the gateway: what one takes, and what a call costs beside so many.
 
     bench_leases.py [LEASES]
 
@@ -29,7 +29,7 @@ from bench.stand import (
 from ostiary.gateway import control
 from ostiary.identity.tokens import issue_token
 
-LEASES = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+LEASES = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
 PROFILES, MEGABYTES, ROUNDS, SECONDS = 1000, 1024, 5, 2
 
 #: Each call has the next token of a file, or one at random.

@@ -24,10 +24,12 @@ from bench.stand import (
     product,
     upstream,
 )
+from ostiary.gateway.contract import ONE_OF
 
 SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 12
 RATES = [int(word) for word in sys.argv[2:]] or [500, 2_000, 10_000]
 REST_SECONDS = 20
+LINE_RATE, LINE_ROUNDS = 2_000, 5
 PARTS = ("gateway", "authority", "collector", "publisher", "control", "recipes", "ostiary")
 
 
@@ -97,26 +99,66 @@ def stored(stage: Stage) -> bool:
     return path.exists() and "bench-v1" in path.read_text()
 
 
+def guarded(stage: Stage, upstream: int) -> Server:
+    """The product's gateway, with an API behind it that has limits."""
+    rate, quota = (100_000_000, "minute"), (900_000_000, "month")
+    _, profile = a_guarded_api(stage, upstream, rate=rate, quota=quota)
+    wait_for(lambda: stored(stage), what="the last good state")
+    # A connection has a block of its own in nginx.conf from the next start on.
+    stage.stop()
+    stage.start()
+    ours = Server(
+        name="Ostiary", port=stage.gateway, pid=stage.pid, path="/bench-v1/orders/5",
+        headers=(f"API-TOKEN: {profile['secret']}",),
+    )  # fmt: skip
+    at_rate(ours, 500, 3)
+    return ours
+
+
+def spent(stage: Stage, ours: Server, rate: int, seconds: int) -> float:
+    """Microseconds of processor of all parts per call, with what they use at rest."""
+    before = used(stage)
+    load = at_rate(ours, rate, seconds)
+    time.sleep(1.5)
+    after = used(stage)
+    return sum(after[part] - before[part] for part in PARTS) / load.good * 1e6
+
+
+def lines(upstream: int) -> None:
+    """What a log line costs all parts together: each call has one, or one of 16, in turns."""
+    with (
+        product(env={"OSTIARY_LOG_RATE": "1000000"}) as each,
+        product(env={"OSTIARY_LOG_RATE": "1"}) as few,
+    ):
+        servers = guarded(each, upstream), guarded(few, upstream)
+        time.sleep(5)
+        rounds = []
+        for _ in range(LINE_ROUNDS):
+            logged, sampled = (
+                spent(stage, server, LINE_RATE, 4)
+                for stage, server in zip((each, few), servers, strict=True)
+            )
+            rounds.append((logged - sampled) * ONE_OF / (ONE_OF - 1))
+        print(
+            f"a log line, all parts together, at {LINE_RATE:,} calls a second:"
+            f" {statistics.median(rounds):.1f} µs of processor"
+            f" (rounds: {', '.join(f'{each:.1f}' for each in sorted(rounds))})",
+            flush=True,
+        )
+
+
 def main() -> None:
     with product() as stage:
         time.sleep(5)
         memory(stage)
-    with upstream() as server, product() as stage, bare_haproxy(server, threads=2) as bare:
-        rate, quota = (100_000_000, "minute"), (900_000_000, "month")
-        _, profile = a_guarded_api(stage, server, rate=rate, quota=quota)
-        wait_for(lambda: stored(stage), what="the last good state")
-        # A connection has a block of its own in nginx.conf from the next start on.
-        stage.stop()
-        stage.start()
-        ours = Server(
-            name="Ostiary", port=stage.gateway, pid=stage.pid, path="/bench-v1/orders/5",
-            headers=(f"API-TOKEN: {profile['secret']}",),
-        )  # fmt: skip
-        at_rate(ours, 500, 3)
-        time.sleep(12)
-        idle = rest(stage)
-        for each in RATES:
-            at(stage, ours, bare, idle, each)
+    with upstream() as server:
+        with product() as stage, bare_haproxy(server, threads=2) as bare:
+            ours = guarded(stage, server)
+            time.sleep(12)
+            idle = rest(stage)
+            for each in RATES:
+                at(stage, ours, bare, idle, each)
+        lines(server)
 
 
 if __name__ == "__main__":

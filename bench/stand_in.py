@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 import zlib
+from functools import lru_cache
 from typing import cast
 
 from ostiary.gateway.contract import Lease, read_question, write_answer
@@ -22,17 +23,21 @@ LEGACY = int("legacy" in sys.argv[3:])
 RATE_LIMIT, QUOTA = 100_000_000, 900_000_000
 
 
-def lease(credential: str, endpoint: int, collection: int, profiles: int) -> Lease:
-    now = int(time.time())
-    number = zlib.crc32(credential.encode("latin-1")) % profiles + 1
-    return Lease(
-        profile=number, client=number, policy=1, collection=collection, endpoint=endpoint,
-        credential=number, sequence=1, expires=now + LEASE_SECONDS, ends=0, method=1, bound=0,
-        would=0, report_only=0, legacy_headers=LEGACY,
-        rates=f"{RATE_LIMIT}:60", rates_used="0:0", quota=QUOTA,
-        quota_starts=now - now % 86_400, quota_ends=now - now % 86_400 + 30 * 86_400, quota_used=0,
-        announced=f'"rate";q={RATE_LIMIT};w=60, "quota";q={QUOTA};w=2592000',
+@lru_cache(maxsize=10_000)
+def lease(number: int, endpoint: int, collection: int, hour: int) -> bytes:
+    """The framed lease of a profile for an endpoint."""
+    start = hour * 3600
+    answer = write_answer(
+        Lease(
+            profile=number, client=number, policy=1, collection=collection, endpoint=endpoint,
+            credential=number, sequence=1, expires=start + 3600 + LEASE_SECONDS, ends=0, method=1,
+            bound=0, would=0, report_only=0, legacy_headers=LEGACY, rates=f"{RATE_LIMIT}:60",
+            rates_used="0:0", quota=QUOTA, quota_starts=start - start % 86_400,
+            quota_ends=start - start % 86_400 + 30 * 86_400, quota_used=0,
+            announced=f'"rate";q={RATE_LIMIT};w=60, "quota";q={QUOTA};w=2592000',
+        )
     )  # fmt: skip
+    return b"%d\n%s" % (len(answer), answer)
 
 
 class Authority(asyncio.Protocol):
@@ -54,10 +59,9 @@ class Authority(asyncio.Protocol):
                 return
             question = read_question(bytes(self._buffer[end + 1 : end + 1 + length]))
             del self._buffer[: end + 1 + length]
-            answer = write_answer(
-                lease(question.credential, question.endpoint, question.collection, self.profiles)
-            )
-            self._transport.write(b"%d\n%s" % (len(answer), answer))
+            number = zlib.crc32(question.credential.encode("latin-1")) % self.profiles + 1
+            hour = int(time.time()) // 3600
+            self._transport.write(lease(number, question.endpoint, question.collection, hour))
 
 
 async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
