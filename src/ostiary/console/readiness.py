@@ -254,9 +254,12 @@ def check_upstreams() -> State:
             for each in bad[:MOST_NAMED]
         )
         raise NotReady(f"{_counted(shown, len(bad))}.")
-    stale = sum(each.state == "stale" for each in now.servers)
+    stale = sorted({each.host for each in now.servers if each.state == "stale"})
     if stale:
-        return State(ok=True, said=f"{stale} servers are called at their last known addresses.")
+        shown = _counted(", ".join(stale[:MOST_NAMED]), len(stale))
+        return State(
+            ok=True, said=f"Names that do not answer, called at their last addresses: {shown}."
+        )
     return State(ok=True, said=f"None of {len(now.servers)} servers is known to be down.")
 
 
