@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ class Model:
             self.alive.remove(secret)
 
 
+@pytest.mark.slow
 @given(actions)
 @settings(
     max_examples=60,

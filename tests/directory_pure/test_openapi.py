@@ -437,6 +437,7 @@ OPERATIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(OPERATIONS)
 def test_what_is_exported_can_be_imported(operations: list[Operation]) -> None:
     document = both(an_export(*operations))

@@ -1,4 +1,4 @@
-"""What the door lets in, from outside: real HAProxy, real authority, real upstream."""
+"""What the door lets in, from outside: real nginx, real authority, real upstream."""
 
 import http.client
 import socket

@@ -1,4 +1,4 @@
-"""The gateway's rules and `identity.extraction` read the same credential out of the same headers."""
+"""The gateway and `identity.extraction` read the same credential out of the same headers."""
 
 import base64
 from typing import Any
@@ -8,6 +8,8 @@ from tests.stage import Stage, Upstream, raw
 
 from ostiary.access.reasons import Reason
 from ostiary.identity.extraction import Presented, extract
+
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 T = "{token}"
 

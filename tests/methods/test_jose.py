@@ -12,6 +12,8 @@ import pytest
 from joserfc import jwk, jwt
 from tests.stage import Stage, Upstream
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 PROVIDER = Path(__file__).parents[1] / "provider"
 SECRET = "a shared secret of more than sixty-four characters, for every one of them"  # noqa: S105
 

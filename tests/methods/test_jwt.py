@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from tests.stage import Answer, Stage, Upstream
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 SECRET = "correct horse battery staple, and then some more, for SHA-512 needs 64"  # noqa: S105 - made up
 RSA = rsa.generate_private_key(65537, 2048)
 P256 = ec.generate_private_key(ec.SECP256R1())

@@ -11,6 +11,8 @@ import jwt
 import pytest
 from tests.stage import Stage, Upstream, ask
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 SECRET = "a shared secret that is long enough to be one"  # noqa: S105 - made up
 IMPORTED = "imported-token-of-another-system-0123456789"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -15,6 +15,8 @@ from oauthlib.oauth2 import BackendApplicationClient
 from requests_oauthlib import OAuth2Session
 from tests.stage import Answer, Stage, Upstream
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 FORM = "application/x-www-form-urlencoded"
 GRANT = {"grant_type": "client_credentials"}
 

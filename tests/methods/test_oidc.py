@@ -13,6 +13,8 @@ import pytest
 from tests.openid_provider import Provider, a_key, public
 from tests.stage import Answer, Stage, Upstream, running, wait_for
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 #: The keys of a provider are asked for again after so many seconds; an unknown one after a tenth.
 KEY_SET_SECONDS = 10
 

@@ -89,6 +89,7 @@ _step = st.one_of(
 BEGIN = 1_792_972_800
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

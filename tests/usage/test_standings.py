@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -134,6 +135,7 @@ def _answers_fit(model: _Model, now: int, asked: tuple[int, int, int, str]) -> N
         assert told == model.asked(question, projects), name
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25,
     deadline=None,
@@ -177,6 +179,7 @@ def _kept() -> list[tuple[int, int]]:
     return sorted(Standing.objects.values_list("since", "time"))
 
 
+@pytest.mark.slow
 def test_there_is_a_standing_of_every_day_and_of_the_hours_of_the_last_two(sides: Sides) -> None:
     count(NOW - 5 * DAY, sides.ours, 3)
     for hours in range(60, -1, -1):

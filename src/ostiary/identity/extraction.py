@@ -1,7 +1,7 @@
 """Extraction: which credential a call presents, read from its headers alone.
 
-What the gateway does with HAProxy's rules, said in Python: the two are tested to agree. It knows
-no credential, so it cannot say whether one is good.
+What the gateway does in Lua (`credentials.lua`), said in Python: the two are tested to agree. It
+knows no credential, so it cannot say whether one is good.
 """
 
 import base64
@@ -82,7 +82,7 @@ def _authorization(value: str) -> Presented | Reason:
 
 def _basic(rest: str) -> Presented | Reason:
     """RFC 7617: the user's name ends at the first colon, the password may hold more of them."""
-    # Python takes more padding than there should be, HAProxy does not.
+    # Python takes more padding than there should be, the gateway does not.
     if len(rest) % 4:
         return Reason.MALFORMED_CREDENTIAL
     try:

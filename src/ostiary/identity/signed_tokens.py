@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 Key = RSAKey | ECKey | OKPKey | OctKey
 
-#: Longest token that is looked at, in characters; HAProxy's own buffer ends at 16 KB.
+#: Longest token that is looked at, in characters; the gateway's own buffers end at 16 KB.
 LONGEST = 12_000
 #: Algorithms by family; a profile has one family, and a token cannot choose another.
 FAMILIES: Mapping[str, frozenset[str]] = {
