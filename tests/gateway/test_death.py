@@ -26,8 +26,8 @@ CALLERS = 3
 class Load:
     """Calls by some profiles in turn, on connections that are kept; each answer is known."""
 
-    def __init__(self, port: int, target: str, tokens: list[str]) -> None:
-        self._port, self._target, self._tokens = port, target, tokens
+    def __init__(self, port: int, target: str, tokens: list[str], pause: float = 0.0) -> None:
+        self._port, self._target, self._tokens, self._pause = port, target, tokens, pause
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(CALLERS)
@@ -37,7 +37,7 @@ class Load:
 
     def _run(self, number: int) -> None:
         connection: http.client.HTTPConnection | None = None
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause):
             token = self._tokens[number % len(self._tokens)]
             number += 1
             began, status = time.monotonic(), 0
@@ -287,6 +287,68 @@ def connections_of(worker: int) -> int:
         if words[3] == "01" and f"socket:[{words[9]}]" in inodes:
             count += 1
     return count // 2
+
+
+# --- the log file is exchanged ---------------------------------------------------------------------
+
+
+def logged(scene: Scene, profile: Any) -> tuple[int, int]:
+    """Lines of a profile that are stored, and how many request ids they have."""
+    with closing(sqlite3.connect(scene.stage.data / "ostiary.sqlite3", timeout=30)) as database:
+        return tuple(
+            database.execute(
+                "SELECT COUNT(*), COUNT(DISTINCT request_id) FROM usage_loggedcall"
+                " WHERE profile_id = ?",
+                (profile["id"],),
+            ).fetchone()
+        )
+
+
+def files(scene: Scene) -> dict[str, int]:
+    """Names and inodes of nginx's log files."""
+    folder = scene.stage.data / "run" / "lines"
+    return {each.name: each.stat().st_ino for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("blow", ["", "collector", "gateway"])
+def test_no_line_is_lost_or_stored_twice_when_the_log_file_is_exchanged(
+    scene: Scene, blow: str
+) -> None:
+    stage, profile = scene.stage, scene.profile()
+    path = stage.data / "run" / "lines" / "calls.log"
+    # Slower than the rate up to which each call has a line.
+    with Load(stage.gateway, scene.target, [profile["secret"]], pause=0.01) as load:
+        wait_for(lambda: load.answered() > 50)
+        before = files(scene)["calls.log"]
+        # It has grown, by lines that are none.
+        with path.open("ab", buffering=0) as file:
+            for _ in range(18):
+                file.write((b"x" * 1023 + b"\n") * 1024)
+        if blow:
+            wait_for(lambda: files(scene).get("calls.log") != before, what="it is exchanged")
+        if blow == "collector":
+            for pid in stage.pids("collector"):
+                os.kill(pid, signal.SIGKILL)
+        if blow == "gateway":
+            # A clean end of nginx, in the middle of it: its lines are written.
+            os.kill(scene.master(), signal.SIGTERM)
+        wait_for(
+            lambda: set(files(scene)) == {"calls.log"} and files(scene)["calls.log"] != before,
+            what="the old file is read and deleted",
+        )
+        seen = load.answered()
+        wait_for(lambda: load.answered() > seen + 50)
+    answered, unanswered = load.answered(), load.answered(0)
+    if not blow or blow == "collector":
+        assert unanswered == 0
+        wait_for(lambda: logged(scene, profile)[0] >= answered, what="all lines")
+        time.sleep(1.5)
+        assert logged(scene, profile) == (answered, answered)
+    else:
+        wait_for(lambda: logged(scene, profile)[0] >= answered, what="all lines")
+        lines, ids = logged(scene, profile)
+        assert lines == ids
+        assert lines <= answered + unanswered
 
 
 # --- without a database, without room ------------------------------------------------------------

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.publishing.certificates import a_certificate
 from tests.stage import Answer, Upstream, ask, free_port, wait_for
 
 from ostiary.access.decision import LEASE_SECONDS
@@ -250,15 +251,6 @@ def test_epochs_that_find_no_room_void_every_lease_and_none_is_forgotten(
         assert bare.call().status == 200
 
 
-def test_an_epoch_outlives_every_lease_that_was_decided_before_it(bare: Bare) -> None:
-    """Read from nginx's memory: nobody waits for twenty minutes."""
-    source = (Path(launch.__file__).parent / "lua" / "ostiary" / "epochs.lua").read_text()
-    (seconds,) = re.findall(r"^M\.SECONDS = (\d+)$", source, re.MULTILINE)
-    # An answer may be on its way for some seconds, and the clock may be set back a little.
-    assert int(seconds) >= LEASE_SECONDS + 300
-    assert "safe_set(key, value, M.SECONDS)" in source
-
-
 def test_calls_follow_a_connection_from_the_address_that_nginx_was_started_with(
     bare: Bare, short: Path
 ) -> None:
@@ -284,3 +276,23 @@ def test_calls_follow_a_connection_from_the_address_that_nginx_was_started_with(
             assert (started.seen, len(other.seen)) == (before + 2, 10)
     finally:
         other.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff\x00"]
+)
+def test_a_damaged_certificate_file_does_not_stop_the_gateway(
+    short: Path, upstream: Upstream, content: bytes
+) -> None:
+    folder = short / f"damaged-{len(content)}"
+    (folder / "gateway").mkdir(parents=True)
+    damaged = folder / "gateway" / f"authority-{'0' * 16}.pem"
+    damaged.write_bytes(content)
+    good = folder / "gateway" / f"authority-{'1' * 16}.pem"
+    pem, _ = a_certificate("localhost", short)
+    good.write_bytes(pem.read_bytes())
+    with nginx(folder, upstream) as bare:
+        assert bare.call().status == 200
+        text = (folder / "gateway" / "nginx.conf").read_text()
+        assert (str(damaged) in text, str(good) in text) == (False, True)
+    assert not damaged.exists()

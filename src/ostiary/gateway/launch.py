@@ -178,13 +178,36 @@ def _renew(
     write(target / "contract.lua", contract.lua_module().encode())
     mark = f"{int(time.time()):x}"
     write(target / "mark", mark.encode())
-    text = configuration.render(node, facts(node, mark=mark, authorities=_known(target)))
     draft = target / "nginx.conf.new"
-    write(draft, text.encode())
-    problem = _tried(nginx, draft, environment, sockets)
+
+    def problem_with(authorities: Mapping[str, Path]) -> str:
+        text = configuration.render(node, facts(node, mark=mark, authorities=authorities))
+        write(draft, text.encode())
+        return _tried(nginx, draft, environment, sockets)
+
+    known = _known(target)
+    problem = problem_with(known)
+    if problem and known and (good := _good(node, known)) != known:
+        # A file that was damaged, or that a newer OpenSSL refuses, costs who trusts it alone.
+        log.error("the gateway starts without CA files that it does not take: %s", problem)
+        for digest in known.keys() - good.keys():
+            known[digest].unlink(missing_ok=True)
+        problem = problem_with(good)
     if not problem:
         draft.replace(target / "nginx.conf")
     return problem
+
+
+def _good(node: Node, authorities: Mapping[str, Path]) -> dict[str, Path]:
+    """Those of some CA files that nginx takes."""
+
+    def is_good(path: Path) -> bool:
+        try:
+            return not try_authority(node, path.read_text())
+        except (OSError, UnicodeDecodeError):
+            return False
+
+    return {digest: path for digest, path in authorities.items() if is_good(path)}
 
 
 def _tried(
