@@ -111,8 +111,9 @@ function M.ask(question)
   end
   local group = callers.group(question.address)
   under_way = under_way + 1
-  local place = enter(group)
-  if not place then
+  -- An error must not keep the place that was counted.
+  local ok, place = pcall(enter, group)
+  if not ok or not place then
     under_way = under_way - 1
     state:incr("upcalls_refused", 1, 0)
     return nil, true
