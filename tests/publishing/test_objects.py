@@ -206,5 +206,10 @@ def test_certificates_matter_only_where_they_are_verified() -> None:
         ({"base_urls": ["http://api.example"]}, ""),
     ):
         assert publishing.upstream(connection(ca_pem="PEM", **more)).ca == expected
-    by_address = publishing.upstream(connection(base_urls=["https://10.0.0.1"]))
-    assert by_address.tls_name == ""
+    unverified = connection(base_urls=["https://10.0.0.1"], verify_tls=False)
+    assert publishing.upstream(unverified).tls_name == ""
+
+
+def test_an_address_whose_certificate_nginx_cannot_verify_is_not_published() -> None:
+    with pytest.raises(publishing.Unpublishable, match="by its host name"):
+        publishing.upstream(connection(base_urls=["https://10.0.0.1"]))

@@ -14,7 +14,7 @@ from ostiary.gateway.publishing import certificate_digest
 
 
 def https(pem: str, number: int = 1) -> int:
-    made = a_connection(f"https://10.0.0.{number}")
+    made = a_connection(f"https://api-{number}.example")
     Connection.objects.filter(pk=made.pk).update(ca_pem=pem)
     return made.pk
 
@@ -36,7 +36,11 @@ def test_certificates_are_in_force_before_a_connection_uses_them(
     assert applied == [{certificate_digest("GOOD"): "GOOD", certificate_digest("BAD"): "BAD"}]
     digest = certificate_digest("GOOD")
     for each in (good, same):
-        assert gateway.object(f"u{each}")["tls"] == {"name": "", "verify": True, "ca": digest}
+        assert gateway.object(f"u{each}")["tls"] == {
+            "name": "api-1.example",
+            "verify": True,
+            "ca": digest,
+        }
     assert f"u{bad}" not in gateway.objects
     (problem,) = running.client.state().set_aside
     assert (problem.id, problem.reason) == (bad, "nginx cannot load it.")

@@ -153,6 +153,12 @@ def _fill(connection: Connection, name: object, given: Input, trusted: tuple[str
     connection.base_urls = _urls(problems, given.base_urls)
     _fill_auth(problems, connection, given)
     connection.verify_tls = given.verify_tls
+    if given.verify_tls and any(_is_https_address(url) for url in connection.base_urls):
+        problems.add(
+            "base_url",
+            "has an IP address, whose certificate the gateway cannot verify; use a host name, or"
+            " switch TLS verification off",
+        )
     connection.ca_pem, problem = trusted
     if problem:
         problems.add("ca_pem", problem)
@@ -265,6 +271,11 @@ def _warnings(connection: Connection) -> tuple[str, ...]:
     if any(u.startswith("http://") and not _local(u) for u in connection.base_urls):
         warnings.append("Calls to the upstream are not encrypted")
     return tuple(warnings)
+
+
+def _is_https_address(url: str) -> bool:
+    parsed = upstream_url.parse(url)
+    return parsed.scheme == "https" and parsed.is_ip
 
 
 def _local(url: str) -> bool:

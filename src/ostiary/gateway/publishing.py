@@ -203,7 +203,7 @@ class Upstream:
 
     @property
     def tls_name(self) -> str:
-        """Name to ask for and to verify; empty: the address itself is verified."""
+        """Name to ask for and to verify; empty: there is none, and nothing is verified."""
         first = self.urls[0]
         return first.host if self.tls and not first.is_ip else ""
 
@@ -235,6 +235,12 @@ def upstream(row: ConnectionRow) -> Upstream:
     urls = _urls(row.base_urls)
     tls = urls[0].scheme == "https"
     verify = row.verify_tls is not False
+    if tls and verify and any(url.is_ip for url in urls):
+        # nginx compares a certificate with names alone, never with addresses.
+        raise Unpublishable(
+            "The gateway verifies an https upstream by its host name, and a base URL has an IP"
+            " address; use a name, or switch verification off."
+        )
     pem = row.ca_pem if tls and verify else ""
     if not isinstance(pem, str) or not pem.isascii() or len(pem) > LARGEST * 2:
         raise Unpublishable("Its CA certificates are not ASCII text of a reasonable length.")
