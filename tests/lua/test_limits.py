@@ -26,6 +26,8 @@ _OVERLOADED = code(Reason.OVERLOADED)
 _PROFILE = 11
 _DAY = 86_400
 _DICTIONARIES = ("limits_short", "limits_long")
+#: A counter of another profile, in both.
+_OTHER = "r/99/86400/0"
 
 #: LuaJIT is dear to start: workers of all runs, whose dictionaries are new each time.
 _MACHINE = Machine()
@@ -41,6 +43,7 @@ def _restart(now: float) -> None:
         for key in dictionary.get_keys(0):
             dictionary.delete(key)
         dictionary.room = 1_000_000
+        dictionary.set(_OTHER, 1)
     for limits in _LIMITS:
         for key in list(limits.touched.keys()):
             limits.touched[key] = None
@@ -63,7 +66,7 @@ class Spending(RuleBasedStateMachine):
         #: Seconds of a window, or 0 for the quota, and its start → calls that were admitted.
         self.admitted: Counter[tuple[int, int]] = Counter()
         self.leases: list[Any] = []
-        self.full = False
+        self.full, self.spare = False, 0
         #: Calls since something else than a call or the clock happened.
         self.calls = 0
 
@@ -193,6 +196,9 @@ class Spending(RuleBasedStateMachine):
         if self.quota and self.key(0) != before:
             # A lease ends with the quota's period.
             self.leases = [self.a_lease(0), self.a_lease(1)]
+        if self.full:
+            # What ran out made room, which others take.
+            self.take_room()
 
     @precondition(lambda self: self.calls > 4)
     @rule()
@@ -209,11 +215,14 @@ class Spending(RuleBasedStateMachine):
     @rule(room=st.integers(0, 1))
     def fill(self, room: int) -> None:
         """Others' counters take all room, or all but one place."""
+        self.full, self.calls, self.spare = True, 0, room
+        self.take_room()
+
+    def take_room(self) -> None:
         for name in _DICTIONARIES:
             dictionary = _MACHINE.dictionary(name)
             dictionary.flush_expired()
-            dictionary.room = len(dictionary.get_keys(0)) + room
-        self.full, self.calls = True, 0
+            dictionary.room = len(dictionary.get_keys(0)) + self.spare
 
     @precondition(lambda self: self.full and self.calls > 2)
     @rule()
@@ -234,6 +243,11 @@ class Spending(RuleBasedStateMachine):
             name, key = self.counter(seconds)
             value = _MACHINE.dictionary(name).get(key)
             assert value in {None, self.admitted[self.key(seconds)]}, key
+
+    @invariant()
+    def no_counter_of_others_is_lost(self) -> None:
+        for name in _DICTIONARIES:
+            assert _MACHINE.dictionary(name).get(_OTHER) == 1
 
     @invariant()
     def what_is_kept_beyond_a_restart_is_pushed(self) -> None:
