@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
+import psycopg
 import pytest
 from tests.postgres import cluster, program
 from tests.stage import Answer, Stage, Upstream, running, wait_for
@@ -422,6 +423,21 @@ def test_a_gateway_starts_without_its_database_and_recovers_by_itself(
         assert scene.status(gone) == 401
         new = wait_for_profile(stage, scene)
         assert scene.status(new) == 200
+        # What was counted meanwhile is stored, and no part died of a database that is away.
+        wait_for(lambda: counted_in(postgres, new) == 1, what="the counts")
+        assert not any("the part ended by an error" in line for line in stage.lines)
+
+
+def counted_in(postgres: Postgres, profile: Any) -> int:
+    """Admitted calls of a profile that are stored."""
+    host = str(postgres.folder)
+    with psycopg.connect(dbname="ostiary", user="ostiary", host=host) as connection:
+        row = connection.execute(
+            "SELECT COALESCE(SUM(calls), 0) FROM usage_minutecount"
+            " WHERE profile_id = %s AND reason = 0 AND status = 2",
+            [profile["id"]],
+        ).fetchone()
+        return int(row[0]) if row else 0
 
 
 def wait_for_profile(stage: Stage, scene: Scene) -> Any:

@@ -209,7 +209,8 @@ class _Collector:
         except OSError:
             log.exception("the log file could not be read")
         measures.WRITE_ERRORS.inc()
-        await loop.run_in_executor(self._writer, connection.close)
+        # Not `connection.close` itself: that would be the close of this thread's connection.
+        await loop.run_in_executor(self._writer, lambda: connection.close())  # noqa: PLW0108
         return None
 
     async def _keep_up(self) -> None:
