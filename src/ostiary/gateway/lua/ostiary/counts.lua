@@ -131,6 +131,7 @@ local function put_back(set, taken)
   for key, value in pairs(taken) do set[key] = value end
 end
 
+-- Nil: there is nothing to push; else whether it is committed, and whether there was more than one push holds.
 local function push_shared()
   local keys, n = some(touched, MOST_LINES)
   local kept, m = some(limits.touched, MOST_LINES)
@@ -143,7 +144,7 @@ local function push_shared()
     texts[#texts + 1] = format("%s\t%s\t%d", P_LIMIT, key, dictionary:get(key) or 0)
   end
   for _, line in ipairs(waiting) do texts[#texts + 1] = P_LINE .. "\t" .. line end
-  if sent(state:get("birth"), texts) then return true end
+  if sent(state:get("birth"), texts) then return true, n == MOST_LINES or m == MOST_LINES end
   put_back(touched, keys)
   put_back(limits.touched, kept)
   for _, line in ipairs(waiting) do M.line(line) end
@@ -155,23 +156,30 @@ local function push_spilled()
   if n == 0 then return nil end
   local texts = {}
   for key in pairs(keys) do texts[#texts + 1] = format("%s\t%s\t%d\t0\t0", P_COUNT, key, spilled[key]) end
-  if sent(worker_birth, texts) then return true end
+  if sent(worker_birth, texts) then return true, n == MOST_LINES end
   put_back(spilled_touched, keys)
   return false
 end
 
 local busy = false
 
--- Push what grew; true if there is nothing left to push.
+-- Push again while there is more; false if something could not be pushed.
+local function push_all(push)
+  local ok, more
+  repeat ok, more = push() until not more
+  return ok ~= false
+end
+
+-- Push what has grown; true if all of it is committed. What grows meanwhile waits for the next time:
+-- under load there is always something, and each push is a commit to disk.
 function M.push()
   if busy then return false end
   busy = true
   flush_bytes()
-  local shared, own
-  repeat shared = push_shared() until not shared
-  repeat own = push_spilled() until not own
+  local shared = push_all(push_shared)
+  local own = push_all(push_spilled)
   busy = false
-  return shared == nil and own == nil
+  return shared and own
 end
 
 function M.waiting()
