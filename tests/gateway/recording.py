@@ -6,7 +6,8 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([\t -~\x80-\xff]*)")
+#: nginx lets control characters in values pass; those that end a line or a text it does not.
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ([^\0\r\n]*)")
 _LINE = re.compile(rb"([A-Z]+) (/[!-~]*) HTTP/1\.1")
 
 
