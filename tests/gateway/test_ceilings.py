@@ -1,0 +1,183 @@
+"""Ceilings: what one caller can take up leaves others served."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+from tests.gateway.test_streams import Streaming, head
+from tests.stage import Stage, Upstream, running, wait_for
+
+from ostiary.authority.ceilings import SHORT_SECONDS
+from ostiary.gateway import control
+
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
+FLOOD = "127.0.7.1"
+PER_SECOND, LEASES, PER_ADDRESS = 20, 30, 10
+#: Open calls from which on a worker counts those of each address (lua/ostiary/gateway.lua).
+BUSY = 512
+#: Half-sent heads, as many as file descriptors of this process leave.
+HALVES = 400
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    env = {
+        "OSTIARY_UPCALLS_PER_SECOND": str(PER_SECOND),
+        "OSTIARY_LEASES_PER_PROFILE": str(LEASES),
+        "OSTIARY_UPCALLS_PER_ADDRESS": "4",
+        "OSTIARY_CONNECTIONS_PER_ADDRESS": str(PER_ADDRESS),
+        "OSTIARY_GATEWAY_WORKERS": "1",
+    }
+    with running(tmp_path_factory.mktemp("data"), env=env) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def things(stage: Stage, upstream: Upstream) -> Any:
+    return stage.a_collection(upstream, name="Things", handle="things-v1")
+
+
+def _addresses(n: int) -> list[str]:
+    return [f"127.0.{8 + i // 250}.{1 + i % 250}" for i in range(n)]
+
+
+def test_a_flood_of_one_profile_is_bounded_and_others_first_calls_are_served(
+    stage: Stage, things: Any
+) -> None:
+    """Each address of a profile with a list of addresses needs a first call of its own."""
+    flooding = stage.a_profile(things, ip_allow_list=["127.0.0.0/8"])
+    others = [stage.a_profile(things) for _ in range(10)]
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def flood(share: list[str]) -> None:
+        for address in share:
+            if stop.is_set():
+                return
+            answer = stage.call("/things-v1/things", flooding["secret"], source=address)
+            statuses.append(answer.status)
+
+    addresses = _addresses(1500)
+    threads = [threading.Thread(target=flood, args=(addresses[i::8],)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: 503 in statuses or not any(t.is_alive() for t in threads), what="a ceiling")
+    served = [stage.call("/things-v1/things", each["secret"]).status for each in others]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert served == [200] * len(others)
+    assert set(statuses) == {200, 503}
+
+
+def test_leases_above_the_ceiling_are_short(stage: Stage, things: Any) -> None:
+    profile = stage.a_profile(things, ip_allow_list=["127.0.0.0/8"])
+    path = stage.data / "run" / "gateway.sock"
+
+    def asked() -> int:
+        return int(control.state(path, seconds=10)["upcalls"]["asked"])
+
+    def status(address: str) -> int:
+        return stage.call("/things-v1/things", profile["secret"], source=address).status
+
+    # Not across the end of the ten minutes in which leases are counted.
+    wait_for(lambda: 600 - time.time() % 600 > 60)
+    addresses = _addresses(LEASES + 5)
+    for address in addresses:
+        wait_for(lambda address=address: status(address) == 200, what="room")  # type: ignore[misc]
+    last = addresses[-1]
+    before = asked()
+    assert status(last) == 200
+    wait_for(
+        lambda: status(last) == 200 and asked() > before,
+        seconds=SHORT_SECONDS + 60,
+        what="asked again",
+    )
+    before = asked()
+    assert status(addresses[0]) == 200
+    assert asked() == before
+
+
+def test_half_sent_heads_of_one_address_leave_others_served(stage: Stage, things: Any) -> None:
+    profile = stage.a_profile(things)
+    halves = []
+    try:
+        for _ in range(HALVES):
+            sock = socket.create_connection(("127.0.0.1", stage.gateway), source_address=(FLOOD, 0))
+            sock.sendall(b"GET /things-v1/things HTTP/1.1\r\nHost: x\r\nAPI-TO")
+            halves.append(sock)
+        assert stage.call("/things-v1/things", profile["secret"]).status == 200
+        # And they end: a head may take so long in all.
+        halves[0].settimeout(60)
+        answer = b""
+        with suppress(ConnectionResetError):
+            answer = halves[0].recv(65536)
+        assert not answer or b" 408 " in answer
+    finally:
+        for sock in halves:
+            sock.close()
+
+
+def test_a_body_that_drips_ends(stage: Stage) -> None:
+    upstream = Streaming()
+    collection = stage.a_collection(
+        cast("Upstream", upstream), "POST /upload", name="Streams", handle="streams-v1"
+    )
+    secret = stage.a_profile(collection)["secret"]
+    answer = b""
+    with socket.create_connection(("127.0.0.1", stage.gateway), timeout=60) as sock:
+        sock.sendall(head("POST", "/upload", secret, "Content-Length: 100000"))
+        sock.settimeout(0.5)
+
+        def ended() -> bool:
+            nonlocal answer
+            try:
+                sock.sendall(b"x")
+                answer += sock.recv(65536)
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+            return True
+
+        wait_for(ended, what="the body's end")
+        with suppress(OSError):
+            answer += sock.recv(65536)
+    upstream.close()
+    assert answer.startswith(b"HTTP/1.1 408") or not answer
+    assert upstream.uploaded < 1000
+
+
+def test_a_busy_gateway_bounds_the_open_calls_of_one_address(stage: Stage, things: Any) -> None:
+    upstream = Streaming()
+    collection = stage.a_collection(
+        cast("Upstream", upstream), "GET /slow", name="Slow", handle="streams-v1-slow"
+    )
+    flooding, other = stage.a_profile(collection), stage.a_profile(things)
+    assert stage.call("/things-v1/things", other["secret"]).status == 200
+    call = head("GET", "/slow", flooding["secret"]).replace(b"/streams-v1/", b"/streams-v1-slow/")
+    sockets = []
+    try:
+        for _ in range(BUSY + PER_ADDRESS + 20):
+            sock = socket.create_connection(
+                ("127.0.0.1", stage.gateway), source_address=(FLOOD, 0), timeout=60
+            )
+            sock.sendall(call)
+            sockets.append(sock)
+            if len(sockets) == 1:
+                # From here on there is a lease.
+                wait_for(lambda: upstream.waiting == 1, what="first call")
+        # The last ones are refused at once; none of the others is.
+        answers = [sock.recv(65536) for sock in sockets[-5:]]
+        assert all(answer.startswith(b"HTTP/1.1 503") for answer in answers)
+        assert stage.call("/things-v1/things", other["secret"]).status == 200
+        assert upstream.waiting <= BUSY + PER_ADDRESS + 2
+    finally:
+        upstream.close()
+        for sock in sockets:
+            sock.close()
