@@ -280,7 +280,11 @@ class Stage:
         assert self._process is not None
         found = []
         for pid in _descendants(self._process.pid):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                # It ended meanwhile.
+                continue
             if part.encode() in words or (part == "gateway" and b"nginx" in words[0]):
                 found.append(pid)
         return found

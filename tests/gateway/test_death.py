@@ -454,7 +454,8 @@ def wait_for_profile(stage: Stage, scene: Scene) -> Any:
 
 
 def published(stage: Stage) -> str:
-    return (stage.data / "run" / "gateway" / "published.jsonl").read_text()
+    path = stage.data / "run" / "gateway" / "published.jsonl"
+    return path.read_text() if path.exists() else ""
 
 
 @contextmanager

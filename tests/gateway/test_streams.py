@@ -17,6 +17,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from h2.exceptions import StreamClosedError
 from tests.stage import Stage, Upstream, running, wait_for
 
 from ostiary.gateway import control
@@ -461,7 +462,7 @@ def test_an_upload_ends_with_the_right(
     def ended() -> bool:
         try:
             return send()
-        except OSError:
+        except (OSError, StreamClosedError):
             return True
 
     wait_for(lambda: not ended() and streaming.uploaded > before, what="upload began")

@@ -99,25 +99,6 @@ local function failure_of(call)
   return call.failure or 0
 end
 
-local function finish_call(call, status, tallies)
-  status = answered(status)
-  local weight = weight_of(status)
-  local received, sent = sizes(weight)
-  tally(tallies, status, received, sent)
-  if not call.reason and not call.lease then return end
-  counts.other(ids_of(call), status, received, sent)
-  if weight == 0 then return end
-  if call.is_tunnel then call.details = { tunnel = "ended" } end
-  local reason = call.reason or failure_of(call)
-  write(subject_of(ids_of(call), reason, weight, call.method or "-"), refusals.details(call))
-end
-
--- Count and log a call that ended with `status`.
-function M.finish(call, status, tallies)
-  if not call.is_call then return finish_lease(call, status, tallies) end
-  return finish_call(call, status, tallies)
-end
-
 -- The line of a tunnel that has opened: its end may be days away. One that ended before anybody looked
 -- opened so many seconds ago.
 function M.opened(call, seconds)
@@ -127,6 +108,28 @@ function M.opened(call, seconds)
     string.format("%.3f", ngx.now() - (seconds or 0)), call.request_id, SWITCHED, subject, call.address, "0.000", 0, 0,
     '{"tunnel":"opened"}',
   }, "\t"))
+end
+
+local function finish_call(call, status, tallies)
+  status = answered(status)
+  local weight = weight_of(status)
+  local received, sent = sizes(weight)
+  tally(tallies, status, received, sent)
+  if not call.reason and not call.lease then return end
+  counts.other(ids_of(call), status, received, sent)
+  if weight == 0 then return end
+  if call.is_tunnel then
+    if not call.opened and status == SWITCHED then M.opened(call, tonumber(var.request_time)) end
+    call.details = { tunnel = "ended" }
+  end
+  local reason = call.reason or failure_of(call)
+  write(subject_of(ids_of(call), reason, weight, call.method or "-"), refusals.details(call))
+end
+
+-- Count and log a call that ended with `status`.
+function M.finish(call, status, tallies)
+  if not call.is_call then return finish_lease(call, status, tallies) end
+  return finish_call(call, status, tallies)
 end
 
 return M
