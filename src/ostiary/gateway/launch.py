@@ -13,7 +13,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.resources import files as resources
 from pathlib import Path
 from typing import Any
@@ -274,11 +273,6 @@ def trust(node: Node, wanted: Mapping[str, str]) -> dict[str, str]:
     return problems
 
 
-def _apart(node: Node) -> Node:
-    """A node that binds nothing of the one that runs."""
-    return replace(node, host="127.0.0.1", port=1)
-
-
 def _tried_apart(node: Node, nginx: str, text: str) -> str:
     """Try a configuration without binding the listener of the gateway that runs."""
     path = folder(node) / "nginx.conf.trial"
@@ -346,12 +340,16 @@ def _reload(node: Node) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file as a whole, for us alone."""
+    """Write a file as a whole or not at all, for us alone; raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
+from ostiary.gateway import launch
 from ostiary.gateway.contract import OBJECTS
 from ostiary.gateway.publishing import digest, key
 
@@ -69,7 +69,7 @@ class Mirror:
         return [int(n[1:]) for n in self._digests if n[:1] == letter and n[1:].isdigit()]
 
     def strays(self) -> list[str]:
-        """Keys that are none of ours."""
+        """Keys that this version does not publish."""
         letters = {OBJECTS[kind] for kind in ("collection", "endpoint", "connection")}
         return [
             name
@@ -127,11 +127,9 @@ class Saved:
         self, lines: list[tuple[str, str]], names: Mapping[str, tuple[Collection[str], float]]
     ) -> None:
         objects = "".join(f"{name}\t{text}\n" for name, text in sorted(lines))
-        replace(self._folder / "published.jsonl", objects)
-        replace(
-            self._folder / "names.json",
-            json.dumps({n: {"addresses": list(a), "at": at} for n, (a, at) in names.items()}),
-        )
+        launch.write(self._folder / "published.jsonl", objects.encode())
+        addresses = {n: {"addresses": list(a), "at": at} for n, (a, at) in names.items()}
+        launch.write(self._folder / "names.json", json.dumps(addresses).encode())
 
     def names(self) -> dict[str, tuple[tuple[str, ...], float]]:
         """Names and their last good addresses, as an earlier process knew them."""
@@ -143,19 +141,3 @@ class Saved:
             }
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return {}
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all, for us alone; raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
