@@ -21,6 +21,7 @@ from ostiary.directory import feed
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.management_tokens import authenticate
 from ostiary.gateway import statistics
+from ostiary.gateway.node import control_socket
 from ostiary.identity.tokens import fingerprint
 
 #: Seconds that a part has for its answer; they are asked side by side.
@@ -89,7 +90,7 @@ def gather() -> list[Metric]:
         for part in exposition.PARTS
         if exposition.socket_path(run, part).exists()
     }
-    gateway = statistics.socket_path(run)
+    gateway = control_socket(run)
     if gateway.exists():
         asked["gateway"] = _pool.submit(statistics.read, gateway, seconds=SECONDS)
     up = GaugeMetricFamily(

@@ -21,6 +21,7 @@ from ostiary.console.patience import Patient
 from ostiary.directory import feed
 from ostiary.directory.models import Collection
 from ostiary.gateway import publisher_client, statistics
+from ostiary.gateway.node import control_socket
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
 from ostiary.unix_http import UnixConnection
 
@@ -30,8 +31,8 @@ SECONDS, LONGEST = 1.5, 3.0
 KEPT_SECONDS = 1.0
 #: Under so many free bytes the database may not be able to write what it has to.
 LEAST_FREE = 100 * 1024 * 1024
-#: A harvest is taken each second; one that is older, in seconds, tells that it is stuck.
-OLDEST_HARVEST = 15.0
+#: The collector stores counts each second; if the last time is longer ago, it is stuck.
+OLDEST_COUNTS = 15.0
 #: A worker of nginx shows each second that it is alive; one that has not for so long hangs.
 OLDEST_TICK = 5.0
 #: Parts of the gateway's memory that must not fill up, and the share of them that must be free. The
@@ -179,7 +180,7 @@ def _shows(part: str) -> bool:
 
 
 def _gateway_state() -> statistics.State:
-    path = statistics.socket_path(settings.current().run)
+    path = control_socket(_run())
     try:
         return statistics.state(path, seconds=SECONDS)
     except statistics.GatewaySilent as error:
@@ -278,9 +279,9 @@ def _collector() -> State:
         shown = exposition.read(settings.current().run, "collector", seconds=SECONDS)
     except exposition.PartSilent as error:
         raise NotReady("It does not answer.") from error
-    harvested = _value(shown, "ostiary_collector_last_harvest_timestamp_seconds")
-    age = time.time() - harvested
-    if age > OLDEST_HARVEST:
+    stored = _value(shown, "ostiary_collector_last_harvest_timestamp_seconds")
+    age = time.time() - stored
+    if age > OLDEST_COUNTS:
         raise NotReady("It has not written what the gateway counted for a while.")
     return State(ok=True, said="What the gateway counted is written.")
 

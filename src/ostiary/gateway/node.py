@@ -8,6 +8,11 @@ from pathlib import Path
 _MEMORY = Path("/dev/shm")  # noqa: S108 - named by a digest, in a folder with a sticky bit
 
 
+def control_socket(run: Path) -> Path:
+    """The control socket in a folder of sockets, for who does not need the rest of a node."""
+    return run / "gateway.sock"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A gateway as it stays while nginx runs: listeners, sockets, sizes, ceilings."""
@@ -29,7 +34,7 @@ class Node:
     @property
     def control_socket(self) -> Path:
         """Where nginx takes epochs and objects, and tells how it is."""
-        return self.run / "gateway.sock"
+        return control_socket(self.run)
 
     @property
     def pid_file(self) -> Path:

@@ -56,11 +56,6 @@ class State:
     unpushed: int
 
 
-def socket_path(run: Path) -> Path:
-    """Where the gateway answers the other parts."""
-    return run / "gateway.sock"
-
-
 def state(path: Path, *, seconds: float) -> State:
     """The gateway's state now; raises GatewaySilent."""
     try:

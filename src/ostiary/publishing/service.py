@@ -139,7 +139,7 @@ def make(
         )
 
     return Publisher(
-        channel=Channel(node.run / "gateway.sock"),
+        channel=Channel(node.control_socket),
         connections=connections,
         saved=Saved(node.run / "gateway"),
     )
