@@ -110,7 +110,7 @@ METHOD_NUMBERS = {
 
 
 class BadQuestion(ValueError):
-    """The gateway's side sent something that is no question."""
+    """What the gateway sent isn't a question."""
 
 
 def read_question(body: bytes) -> Question:
@@ -165,12 +165,11 @@ OBJECTS = {
 
 #: Parts of a counter's key, parted by slashes: the hour (Unix time / 3600) in which it was begun,
 #: ids (0: unknown), code of what report-only rules would have refused for, class of the status
-#: (0: no answer), and code of the refusal (0: admitted).
+#: (0: no answer), and code of the refusal (0: admitted). Behind it, parted by tabs, stand totals since
+#: the counter was begun: calls, bytes in, bytes out.
 COUNT_KEY = (
     "hour", "profile", "client", "collection", "endpoint", "credential", "would", "status", "reason",
 )  # fmt: skip
-#: What follows the key of a counter, parted by tabs: totals since the counter was begun.
-COUNT_TOTALS = ("calls", "bytes_in", "bytes_out")
 #: Parts of the key of a limit's counter: `r` a rate limit's window, `q` a quota's period; for `r`
 #: the length of the window in seconds, for `q` 0; the start of window or period in Unix seconds.
 LIMIT_KEY = ("kind", "profile", "seconds", "start")
@@ -179,7 +178,7 @@ PUSHES = {"count": "c", "limit": "l", "line": "n"}
 #: Rate limits of windows above so many seconds are kept beyond a restart (`limits.kept_as`).
 KEPT_ABOVE_SECONDS = 60
 
-# --- log lines (configuration.LOG_FORMAT, collector.lines) -----------------------------------------
+# --- log lines (configuration.line_format, collector.lines) ----------------------------------------
 
 #: Fields of a log line, parted by tabs, and the nginx variable that each is.
 LINE = {
@@ -202,7 +201,7 @@ LINE = {
 SUBJECT = (
     "endpoint", "collection", "profile", "client", "credential", "would", "reason", "weight", "method",
 )  # fmt: skip
-#: Above the rate up to which each call has a line, one of so many calls answered 2xx or 3xx has one.
+#: Up to a rate each call has a line; above it, of the calls answered 2xx or 3xx, one in this many.
 ONE_OF = 16
 
 
@@ -217,7 +216,7 @@ class Pushed:
 
 
 class BadPush(ValueError):
-    """What came is no push of the gateway's."""
+    """What came isn't a push of the gateway."""
 
 
 def read_push(head: str, lines: Iterable[str]) -> Pushed:
@@ -277,11 +276,8 @@ def values() -> dict[str, Any]:
         "method_names": {str(n): m.value for m, n in METHOD_NUMBERS.items()},
         "epochs": EPOCHS,
         "objects": OBJECTS,
-        "count_key": list(COUNT_KEY),
-        "limit_key": list(LIMIT_KEY),
         "pushes": PUSHES,
         "kept_above_seconds": KEPT_ABOVE_SECONDS,
-        "subject": list(SUBJECT),
         "one_of": ONE_OF,
         "methods": list(METHODS),
         "largest_limit": LARGEST,

@@ -80,18 +80,24 @@ def revoke(
     path: Path, *, since: int, until: int, epochs: Mapping[str, int], seconds: float
 ) -> Revoked:
     """Put epochs of the changes after `since` up to `until` in force; raises ControlError, Behind."""
-    lines = "".join(f"{key} {sequence}\n" for key, sequence in epochs.items())
-    status, content = exchange(
-        path, "POST", "/revoke", f"{since} {until}\n{lines}".encode(), seconds=seconds
-    )
-    if status == 409:
-        raise Behind(int(json.loads(content).get("applied") or 0))
-    return _revoked(_object(status, content))
+    body = _epochs(since, until, epochs)
+    return _unless_behind(*exchange(path, "POST", "/revoke", body, seconds=seconds))
 
 
 def raise_floor(path: Path, sequence: int, *, seconds: float) -> Revoked:
     """Void every lease that was decided before `sequence`; raises ControlError."""
     return _revoked(asked(path, "POST", "/floor", f"{sequence}\n".encode(), seconds=seconds))
+
+
+def _epochs(since: int, until: int, epochs: Mapping[str, int]) -> bytes:
+    lines = "".join(f"{key} {sequence}\n" for key, sequence in epochs.items())
+    return f"{since} {until}\n{lines}".encode()
+
+
+def _unless_behind(status: int, content: bytes) -> Revoked:
+    if status == 409:
+        raise Behind(int(json.loads(content).get("applied") or 0))
+    return _revoked(_object(status, content))
 
 
 def _revoked(value: Mapping[str, Any]) -> Revoked:
@@ -112,11 +118,8 @@ class Lane:
 
     async def revoke(self, *, since: int, until: int, epochs: Mapping[str, int]) -> Revoked:
         """See `revoke`; raises ControlError or Behind."""
-        lines = "".join(f"{key} {sequence}\n" for key, sequence in epochs.items())
-        status, content = await self._ask("POST", "/revoke", f"{since} {until}\n{lines}".encode())
-        if status == 409:
-            raise Behind(int(json.loads(content).get("applied") or 0))
-        return _revoked(_object(status, content))
+        body = _epochs(since, until, epochs)
+        return _unless_behind(*await self._ask("POST", "/revoke", body))
 
     async def raise_floor(self, sequence: int) -> Revoked:
         """See `raise_floor`; raises ControlError."""
