@@ -34,7 +34,7 @@ class Waiting:
 
     text: bytes
     answer: Callable[[bool], None]
-    #: Gives the connection up: what came is no push.
+    #: Closes the connection: what came isn't a push.
     give_up: Callable[[], None]
 
 
@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         if end < 0:
             self._searched = max(0, len(buffer) - 1)
             if len(buffer) > LARGEST_PUSH or not _may_begin(buffer):
-                log.warning("what came for the counts is no push")
+                log.warning("what came on the socket for counts isn't a push")
                 self.close()
             return False
         text = bytes(buffer[:end])
@@ -208,5 +208,5 @@ def minute_of(counter: Counter, moment: float) -> int:
 
 
 def is_forgotten(counter: Counter, *, now: float) -> bool:
-    """Whether the counter's baseline may have been deleted: then nobody knows what is new of it."""
+    """Whether the counter's baseline may have been deleted: then its gain cannot be known."""
     return counter.hour < int(now) // HOUR - BASELINE_HOURS

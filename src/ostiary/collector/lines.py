@@ -139,7 +139,7 @@ class Reader:
         return batch
 
     def _learn(self, subjects: Iterable[str]) -> None:
-        """Take subjects apart that are not known yet; what is none stays unknown."""
+        """Take new subjects apart; those that cannot be read stay unknown."""
         fresh = set(subjects).difference(self._subjects)
         if not fresh:
             return
@@ -220,7 +220,7 @@ def _subject(text: str) -> _Subject | None:
 
 
 def _details(text: str) -> str:
-    """The details as they are stored; raises ValueError for what is no JSON object."""
+    """The details as they are stored; raises ValueError unless they are a JSON object."""
     try:
         details = json.loads(text)
     except RecursionError:

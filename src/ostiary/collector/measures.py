@@ -64,7 +64,7 @@ def stored(pushes: int, what: Stored, seconds: float) -> None:
 
 
 def unreadable(pushes: int) -> None:
-    """Pushes were none."""
+    """What came could not be read as pushes."""
     _PUSHES.labels("unreadable").inc(pushes)
 
 

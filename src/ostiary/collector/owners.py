@@ -1,6 +1,6 @@
 """Whose a credential, a profile or an endpoint is: what log lines and counters may leave out."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from ostiary.directory.models import AccessProfile, Credential, Endpoint
 
@@ -56,9 +56,6 @@ class Owners:
         return self._methods.get(endpoint, "")
 
 
-def _unknown(
-    ids: Iterable[int],
-    known: dict[int, object] | dict[int, int] | dict[int, str] | dict[int, tuple[int, int]],
-) -> Iterable[list[int]]:
+def _unknown(ids: Iterable[int], known: Container[int]) -> list[list[int]]:
     wanted = sorted({number for number in ids if number and number not in known})
     return [wanted[at : at + AT_ONCE] for at in range(0, len(wanted), AT_ONCE)]

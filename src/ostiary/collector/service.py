@@ -204,7 +204,7 @@ class _Collector:
         try:
             return await loop.run_in_executor(self._writer, lambda: write(*values))
         except Error:
-            # InterfaceError, too: what a cut connection is to Django, it is no DatabaseError.
+            # Also InterfaceError, which Django raises for a cut connection: it isn't a DatabaseError.
             log.exception("the database could not be written")
         except OSError:
             log.exception("the log file could not be read")
@@ -277,7 +277,7 @@ class Lines:
             self._store_latencies()
         return max(1, len(piece.lines))
 
-    def tidy(self, *, last: bool = False) -> bool:
+    def tidy(self, *, last: bool = False) -> None:
         """Store latencies, exchange and delete files, when all lines are stored."""
         tail = self._files()
         due = time.monotonic() - self._timed_at >= LATENCY_INTERVAL
@@ -289,7 +289,6 @@ class Lines:
             self._torn = tail.torn
         if gone := tail.forgotten():
             self._store.tidy(gone)
-        return True
 
     def _store_latencies(self) -> None:
         positions = [Position(identity=i, timed=timed) for i, timed in self._timed.items()]
@@ -314,14 +313,14 @@ class Lines:
 
 
 def reopen(gateway: Path) -> bool:
-    """Have nginx open its files anew; whether it was there to be told. `gateway`: its socket."""
+    """Ask nginx, by its control socket, to reopen its files; says whether it could be asked."""
     try:
         master = int(control.state(gateway, seconds=STATE_SECONDS)["master"])
         if master <= 1:
             raise ValueError(master)
         os.kill(master, signal.SIGUSR1)
     except (control.ControlError, OSError, ValueError, KeyError, TypeError):
-        log.warning("the gateway could not be asked to open its files anew")
+        log.warning("the gateway could not be asked to reopen its files")
         return False
     return True
 

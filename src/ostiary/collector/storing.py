@@ -21,9 +21,9 @@ from ostiary.usage.recording import Baseline, CountKey, LatencyKey, Position, To
 
 log = logging.getLogger(__name__)
 
-#: Baselines that are remembered; beyond, they are asked for anew.
+#: Baselines that are remembered; when there are more, all are forgotten and read again.
 _MOST_BASELINES = 300_000
-#: To so many seconds it is known when a credential was last used.
+#: The time of a credential's last use is written this often at most, in seconds.
 USE_SECONDS = 60
 #: Codes of calls that used their credential: admitted, or refused for a limit alone.
 _USES = frozenset({0, code(Reason.RATE_LIMITED), code(Reason.QUOTA_EXCEEDED)})

@@ -25,7 +25,7 @@ NAME = "calls.log"
 AT_ONCE = 1000
 #: Bytes of a file that is exchanged for a new one.
 LARGEST = 16 * 1024 * 1024
-#: Bytes that are read at once; a longer line is none of nginx's.
+#: Bytes that are read at once; nginx writes no longer line.
 _CHUNK = 512 * 1024
 #: Seconds after which an old file that does not grow is deleted, and nginx is asked again to open
 #: a new one.
@@ -43,7 +43,7 @@ class Piece:
     end: int
     #: The lines are in the request log, and not yet in the histograms of latencies.
     is_stored: bool = False
-    #: Pieces of the file that are no lines.
+    #: Pieces of the file that aren't lines.
     strange: int = 0
 
 
@@ -68,8 +68,8 @@ class _File:
 class Tail:
     """Follows the files of one gateway. Blocking; errors of the disk are OSError.
 
-    `positions`: how far each file was stored before, by its identity. `reopen` asks nginx to open its files anew,
-    and tells whether it could.
+    `positions`: how far each file was stored before, by its identity. `reopen` asks nginx to reopen
+    its files, and says whether it could.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ostiary.usage.models import DecisionTrace
 
-#: The longest frame; what claims to be longer is none of ours.
+#: The longest frame; the authority sends no longer one.
 LONGEST = 65_536
 
 

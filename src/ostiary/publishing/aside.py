@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-#: A reason is one sentence of at most so many characters.
+#: Characters of a reason, which is one sentence.
 LONGEST = 300
 
 
@@ -36,9 +36,9 @@ class SetAside:
         self._reasons[kind, object_id] = reason
 
     def remove(self, kind: str, object_id: int) -> None:
-        """The object is at the gateway, or is no more."""
+        """The object is at the gateway, or was deleted."""
         if self._reasons.pop((kind, object_id), None) is not None:
-            log.info("the %s %s is set aside no longer", kind, object_id)
+            log.info("the %s %s is no longer set aside", kind, object_id)
 
     def all(self) -> list[Aside]:
         """Every one, in order."""

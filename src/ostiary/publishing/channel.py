@@ -85,7 +85,7 @@ class Channel:
         return content
 
     async def publish(self, lines: Sequence[Line]) -> Outcome:
-        """Set and delete objects. What the gateway refuses is told by key; the rest is in force."""
+        """Set and delete objects. The outcome names what the gateway refuses; the rest is in force."""
         outcome = Outcome()
         for part in _parts(lines):
             await self._publish(part, outcome)
@@ -96,9 +96,10 @@ class Channel:
             text = "".join(map(str, lines)).encode()
             status, content = await self._client.request("POST", "/publish", text)
             if status == HTTPStatus.OK:
-                told = json.loads(content)
-                outcome.births.add(str(told["birth"]))
-                outcome.refused |= {str(k): str(v) for k, v in dict(told["refused"] or {}).items()}
+                answer = json.loads(content)
+                outcome.births.add(str(answer["birth"]))
+                refused = dict(answer["refused"] or {})
+                outcome.refused |= {str(k): str(v) for k, v in refused.items()}
                 return
         if len(lines) == 1:
             name = lines[0].key

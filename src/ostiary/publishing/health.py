@@ -111,7 +111,7 @@ class Health:
         return watched.servers.get(place) if watched is not None else None
 
     def close(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         for connection in list(self._watched):
             self._stop(connection)
 

@@ -22,7 +22,7 @@ SECONDS = Histogram(
 _LINES = Counter("ostiary_published_lines", "Objects sent to the gateway.", ("outcome",))
 _LOOKUPS = Counter("ostiary_name_lookups", "Look-ups of upstreams' names.", ("outcome",))
 _CHECKS = Counter("ostiary_health_checks", "Health checks of upstreams' servers.", ("outcome",))
-_ROUNDS = Counter("ostiary_publish_failures", "Tries that failed and are repeated.", ("kind",))
+_FAILURES = Counter("ostiary_publish_failures", "Tries that failed and are repeated.", ("kind",))
 
 KINDS = ("collection", "endpoint", "connection", "settings", "imported")
 STATES = ("up", "down", "stale", "unresolved", "resolving")
@@ -34,7 +34,7 @@ for _outcome in ("ok", "failed"):
     _LOOKUPS.labels(_outcome)
     _CHECKS.labels(_outcome)
 for _cause in ("gateway", "database", "other"):
-    _ROUNDS.labels(_cause)
+    _FAILURES.labels(_cause)
 for _kind in KINDS:
     SET_ASIDE.labels(_kind)
 for _state in STATES:
@@ -58,4 +58,4 @@ def checked(outcome: str) -> None:
 
 def failed(cause: str) -> None:
     """Count a try that is repeated: `gateway`, `database` or `other`."""
-    _ROUNDS.labels(cause).inc()
+    _FAILURES.labels(cause).inc()

@@ -173,7 +173,7 @@ class Names:
         return Status(state=State.RESOLVING, since=name.asked_at or now)
 
     def close(self) -> None:
-        """Ask no more; what is known stays, so that it can be saved."""
+        """Stop asking; what is known stays, so that it can be saved."""
         self._closed = True
         for name in self._names.values():
             if name.timer is not None:

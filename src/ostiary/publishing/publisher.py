@@ -472,7 +472,7 @@ class Publisher:
             await asyncio.sleep(0)
 
     async def _bring_slice(self, part: Part, ids: list[int]) -> None:
-        """A turn for objects that are no work of their own."""
+        """A turn for objects that the agenda does not list one by one."""
         async with self._turn:
             match part:
                 case Part.ENDPOINT:

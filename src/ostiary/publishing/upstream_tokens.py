@@ -52,7 +52,7 @@ class _Held:
     end: asyncio.TimerHandle | None = field(default=None, repr=False)
 
     def expect_end(self, seconds: float, tell: Callable[[], None]) -> None:
-        """Call `tell` when the token is good no more, unless another one comes before."""
+        """Call `tell` when the token expires, unless another one comes before."""
         if self.end is not None:
             self.end.cancel()
         # A little later: two clocks are never quite the same.
@@ -65,7 +65,7 @@ class _Held:
 
 
 class BadToken(ValueError):
-    """What a token endpoint answered is no token; one sentence."""
+    """A token endpoint's answer holds no usable token; one sentence."""
 
 
 def grant_of(row: ConnectionRow, secret: Secret) -> Grant:
@@ -136,7 +136,7 @@ class UpstreamTokens:
                 task.cancel()
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         for held in self._held.values():
             held.stop()
         self._held.clear()
@@ -181,20 +181,20 @@ class UpstreamTokens:
 def read(content: bytes) -> tuple[Secret, float]:
     """A token endpoint's answer (RFC 6749, section 5.1); raises BadToken."""
     try:
-        told = json.loads(content)
+        fields = json.loads(content)
     except ValueError:
-        raise BadToken("the token endpoint's answer is no JSON") from None
-    if not isinstance(told, dict):
-        raise BadToken("the token endpoint's answer is no object")
-    token, kind, life = (told.get(n) for n in ("access_token", "token_type", "expires_in"))
+        raise BadToken("the token endpoint's answer isn't JSON") from None
+    if not isinstance(fields, dict):
+        raise BadToken("the token endpoint's answer isn't a JSON object")
+    token, kind, life = (fields.get(n) for n in ("access_token", "token_type", "expires_in"))
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise BadToken("the token endpoint's answer has no access_token that fits a header")
     if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise BadToken("the token endpoint's answer is no bearer token")
+        raise BadToken("the token endpoint's answer isn't a bearer token")
     if life is None:
         life = UNSAID
     if isinstance(life, str) and life.isascii() and life.isdigit():
         life = int(life[:9])
     if isinstance(life, bool) or not isinstance(life, int | float) or not life > 0:
-        raise BadToken("expires_in of the token endpoint's answer is no number of seconds")
+        raise BadToken("expires_in of the token endpoint's answer isn't a number of seconds")
     return Secret(token), float(min(max(life, SHORTEST), LONGEST))
