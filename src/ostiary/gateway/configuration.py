@@ -423,6 +423,11 @@ def _control(node: Node) -> Iterator[str]:
         yield "location / {"
         yield '  content_by_lua_block { require("ostiary.control").handle() }'
         yield "}"
+        yield "# How many connections nginx has accepted; Lua reads it."
+        yield "location = /accepted {"
+        yield "  internal;"
+        yield "  stub_status;"
+        yield "}"
 
     yield "# Our own processes alone can open this socket."
     yield "server {"

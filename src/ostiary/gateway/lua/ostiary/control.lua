@@ -103,12 +103,19 @@ local function memory()
   return sizes
 end
 
+-- Connections that callers made: nginx counts ours on this socket with them.
+local function accepted()
+  local shown = ngx.location.capture("/accepted").body
+  local all = tonumber(match(shown, "requests%s+(%d+)"))
+  return all and all - (state:get("control_connections") or 0) or 0
+end
+
 local function connections()
   local var = ngx.var
   return {
     active = tonumber(var.connections_active), reading = tonumber(var.connections_reading),
     writing = tonumber(var.connections_writing), waiting = tonumber(var.connections_waiting),
-    limit = state:get("connections_limit"), accepted = state:get("accepted") or 0,
+    limit = state:get("connections_limit"), accepted = accepted(),
     requests = state:get("requests") or 0,
   }
 end
@@ -117,6 +124,12 @@ local function numbers(prefix, names)
   local values = {}
   for _, name in ipairs(names) do values[name] = state:get(prefix .. name) or 0 end
   return values
+end
+
+local function unpushed()
+  local total = 0
+  for i = 0, ngx.worker.count() - 1 do total = total + (state:get("unpushed/" .. i) or 0) end
+  return total
 end
 
 local function told()
@@ -129,7 +142,7 @@ local function told()
     evicted_leases = state:get("evicted_leases") or 0,
     upcalls = numbers("upcalls_", { "asked", "failed", "refused" }),
     upstream_errors = numbers("upstream_", { "connect", "response", "timeout" }),
-    streams = streams.total(), unpushed = state:get("unpushed") or 0,
+    streams = streams.total(), unpushed = unpushed(),
   })
 end
 
@@ -143,6 +156,7 @@ local HANDLERS = {
 }
 
 function M.handle()
+  if ngx.var.connection_requests == "1" then state:incr("control_connections", 1, 0) end
   local handler = HANDLERS[ngx.req.get_method() .. " " .. ngx.var.uri]
   if not handler then return answer(404, { problem = "there is no such thing here" }) end
   local ok, why = pcall(handler)

@@ -23,14 +23,15 @@ local spilled, spilled_touched = {}, {}
 local bytes_in, bytes_out = {}, {}
 local lines = {}
 local worker_birth
--- What grew and is not acknowledged yet.
+-- Counters that the last push could not deliver.
 M.unpushed = 0
 
 local P_COUNT, P_LIMIT, P_LINE = contract.pushes.count, contract.pushes.limit, contract.pushes.line
 
 function M.init_worker(socket)
   SOCKET = "unix:" .. socket
-  worker_birth = state:get("birth") .. "." .. ngx.worker.pid()
+  -- Process ids come again.
+  worker_birth = state:get("birth") .. "." .. ngx.worker.pid() .. "." .. ngx.now()
   -- A worker before this one may have counted what it did not push.
   for _, key in pairs(usage:get_keys(0)) do
     if key:sub(-2, -2) ~= "#" then touched[key] = true end
@@ -144,7 +145,11 @@ local function push_shared()
     texts[#texts + 1] = format("%s\t%s\t%d", P_LIMIT, key, dictionary:get(key) or 0)
   end
   for _, line in ipairs(waiting) do texts[#texts + 1] = P_LINE .. "\t" .. line end
-  if sent(state:get("birth"), texts) then return true, n == MOST_LINES or m == MOST_LINES end
+  if sent(state:get("birth"), texts) then
+    M.unpushed = 0
+    return true, n == MOST_LINES or m == MOST_LINES
+  end
+  M.unpushed = n + m
   put_back(touched, keys)
   put_back(limits.touched, kept)
   for _, line in ipairs(waiting) do M.line(line) end

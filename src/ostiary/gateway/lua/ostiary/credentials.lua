@@ -34,11 +34,23 @@ local TOKEN, BEARER, BASIC = contract.forms.token, contract.forms.bearer, contra
 local buffer = ffi.new("ngx_http_lua_ffi_table_elt_t[?]", M.MOST_HEADERS + 1)
 local truncated = ffi.new("int[1]")
 
--- Names that begin like ours or like those that proxies set.
+-- What usually follows `X-Forwarded-`, by its length: nginx.conf sets or removes these itself.
+local USUAL = {
+  [3] = { "for" }, [4] = { "host", "port" }, [5] = { "proto" }, [6] = { "prefix", "server" },
+}
+
+local function is_usual(data, length)
+  local names = USUAL[length]
+  if not names then return false end
+  return C.strncasecmp(data, names[1], length) == 0
+    or (names[2] ~= nil and C.strncasecmp(data, names[2], length) == 0)
+end
+
+-- Names that begin like ours, or like those that proxies set and are not removed by name.
 local function is_stray(data, length)
   if bor(data[0], 0x20) ~= 0x78 or data[1] ~= 0x2d then return false end
-  return length > 9 and C.strncasecmp(data, "x-ostiary", 9) == 0
-    or length > 12 and C.strncasecmp(data, "x-forwarded-", 12) == 0
+  if C.strncasecmp(data, "x-ostiary", 9) == 0 then return true end
+  return length > 12 and C.strncasecmp(data, "x-forwarded-", 12) == 0 and not is_usual(data + 12, length - 12)
 end
 
 -- Walk the headers: how many could hold a credential, the one that did, whether it was Authorization,

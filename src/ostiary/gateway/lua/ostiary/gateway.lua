@@ -69,9 +69,12 @@ function M.init(options)
   plan.init(options.objects)
 end
 
-local tallies = { ["2xx"] = 0, ["3xx"] = 0, ["4xx"] = 0, ["5xx"] = 0, requests = 0, bytes_in = 0, bytes_out = 0 }
+local tallies = {
+  ["1xx"] = 0, ["2xx"] = 0, ["3xx"] = 0, ["4xx"] = 0, ["5xx"] = 0, requests = 0, bytes_in = 0, bytes_out = 0,
+}
 local NAMES = {
-  ["2xx"] = "answers_2xx", ["3xx"] = "answers_3xx", ["4xx"] = "answers_4xx", ["5xx"] = "answers_5xx",
+  ["1xx"] = "answers_1xx", ["2xx"] = "answers_2xx",
+  ["3xx"] = "answers_3xx", ["4xx"] = "answers_4xx", ["5xx"] = "answers_5xx",
   requests = "requests", bytes_in = "bytes_in", bytes_out = "bytes_out",
 }
 
@@ -90,6 +93,7 @@ local function tick()
   ngx.update_time()
   local moment = ngx.now()
   state:set("tick/" .. ngx.worker.id(), ngx.worker.pid() .. " " .. moment)
+  state:set("unpushed/" .. ngx.worker.id(), counts.unpushed)
   streams.look()
   if moment - pushed_at >= 1 then
     pushed_at = moment
@@ -281,7 +285,8 @@ local function hold_refusal(call, answer, text)
   refused:set(key, text, answer.expires - time())
 end
 
-local NOT_ASKED = {
+-- Refusals that cost a look-up or a verification and led to nothing: past a rate they are not asked for.
+local UNPROVED = {
   [codes.unknown_credential] = true, [codes.token_invalid] = true, [codes.method_mismatch] = true,
 }
 
@@ -292,7 +297,7 @@ local function refuse_as_held(call, held)
     call.allow = routes.allow(call.collection, call.below)
     if call.allow then code = codes.method_not_allowed end
   end
-  if NOT_ASKED[code] then bad_call(call) end
+  if UNPROVED[code] then bad_call(call) end
   return refuse(call, code)
 end
 
@@ -559,13 +564,9 @@ local function failure_of(status)
 end
 
 local function answer_with(code, status)
-  local face = contract.reasons[code]
-  ngx.status = status or face.status
-  ngx.header["Content-Type"] = "application/json"
-  if ngx.status == 503 then ngx.header["Retry-After"] = 1 end
-  local text = face.body .. refusals.request_id() .. '"}'
-  ngx.header["Content-Length"] = #text
-  ngx.print(text)
+  status = status or contract.reasons[code].status
+  if status == 503 then ngx.header["Retry-After"] = 1 end
+  return refusals.print(code, status)
 end
 
 -- A call that was admitted by its lease alone, as one that more can be said of.

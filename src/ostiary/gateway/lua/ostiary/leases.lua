@@ -156,7 +156,7 @@ function M.keep(call, text, lease)
   note(call.route, call.form, call.presented, call.address, lease)
 end
 
--- Seconds that unfinished and unknown things may still be looked up under.
+-- Whether a credential has the form of our own tokens (identity.tokens).
 function M.is_native(presented)
   return #presented == 65 and find(presented, "^ost_[%w_-]+$") ~= nil
 end

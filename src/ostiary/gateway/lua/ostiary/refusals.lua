@@ -19,9 +19,16 @@ function M.request_id()
   return M.mark .. "-" .. var.connection .. "-" .. var.connection_requests
 end
 
+-- Send the body of a reason, with a status that need not be its own.
+function M.print(code, status)
+  local text = reasons[code].body .. M.request_id() .. '"}'
+  ngx.status = status
+  ngx.header["Content-Type"], ngx.header["Content-Length"] = "application/json", #text
+  ngx.print(text)
+end
+
 local function headers(call, code, face, retry)
   local header = ngx.header
-  header["Content-Type"] = "application/json"
   if face.status == 401 then
     header["WWW-Authenticate"] = code == codes.credential_missing and CHALLENGE or INVALID
   elseif face.status == 405 then
@@ -40,11 +47,8 @@ function M.refuse(call, code, details, retry)
     for name, value in pairs(details) do call.details[name] = value end
   end
   calls.begin(call)
-  ngx.status = face.status
   headers(call, code, face, retry)
-  local text = face.body .. M.request_id() .. '"}'
-  ngx.header["Content-Length"] = #text
-  ngx.print(text)
+  M.print(code, face.status)
   return ngx.exit(face.status)
 end
 
