@@ -40,7 +40,8 @@ local function write(subject, details)
 end
 
 local function tally(tallies, status, received, sent)
-  local class = status < 200 and "1xx" or status < 300 and "2xx" or status < 400 and "3xx" or status < 500 and "4xx" or "5xx"
+  local class = status < 200 and "1xx" or status < 300 and "2xx" or status < 400 and "3xx"
+    or status < 500 and "4xx" or "5xx"
   tallies[class] = tallies[class] + 1
   tallies.requests = tallies.requests + 1
   tallies.bytes_in = tallies.bytes_in + received
