@@ -125,7 +125,7 @@ class ProfileResult(Schema):
 
 
 class Unconfirmed(Message):
-    """Saved and not yet in force; `result` is what is shown this once all the same."""
+    """Saved, not yet in force; `result` still shows the secret, this once."""
 
     result: ProfileChanged
 

@@ -135,7 +135,7 @@ def in_force(saved: Saved[T]) -> tuple[T, Revocation]:
 def added(saved: Saved[T]) -> tuple[T, list[str]]:
     """Wait for what was made, and the warnings for its answer; unconfirmed, it is made as well.
 
-    Its id and its secret are told now or never.
+    Its id and its secret are shown this once, so an error must not take their place.
     """
     return saved.value, list(warnings_when_added(saved))
 

@@ -45,7 +45,7 @@ class PolicyIn(Strict):
     with one may be given it as `rate_limit`, which in answers is the one of the shortest interval.
     If both are given they must agree. A change without `rate_limits` leaves those of longer
     intervals as they are. `legacy_headers`: also send the older `X-RateLimit-Limit`, `-Remaining`
-    and `-Reset` headers on every answer; a refused call always gets them.
+    and `-Reset` headers to every admitted call; one that a limit refuses always gets them.
     """
 
     name: str

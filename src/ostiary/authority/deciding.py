@@ -43,13 +43,13 @@ async def answer(
     if proved.row.credential is not None and proved.problem is None:
         # Only what is proved counts: a forged token must not use up its profile's share.
         gate.enter(profile=proved.row.profile, project=proved.row.project)
-    known_now = facts(question, proved, now)
-    verdict = decide(known_now)
+    gathered = facts(question, proved, now)
+    verdict = decide(gathered)
     match verdict:
         case Allow():
             return await _lease(verdict, question, proved, lookup, gate, now)
         case Deny():
-            trace = traces.tell(known_now, verdict.reason, proved.row.sequence)
+            trace = traces.tell(gathered, verdict.reason, proved.row.sequence)
             return _refused(verdict, proved, trace, now)
 
 
@@ -148,7 +148,7 @@ _address = lru_cache(maxsize=10_000)(parse_address)
 
 
 class BrokenList(ValueError):
-    """A stored address list does not read: a rule that is half there must refuse, not vanish."""
+    """A stored address list that cannot be read: a rule that is half there must refuse, not vanish."""
 
 
 @lru_cache(maxsize=10_000)
@@ -211,7 +211,6 @@ async def _lease(
         start, end = span.start, span.end
         used = await lookup.quota_used(profile.id, profile.quota.period.value, start)
         until = min(until, end)
-    told = not profile.limits_watched
     return Lease(
         profile=profile.id,
         client=verdict.known.client.id,
@@ -233,7 +232,7 @@ async def _lease(
         quota_starts=start,
         quota_ends=end,
         quota_used=used,
-        announced=terms.announced if told else "",
+        announced="" if profile.limits_watched else terms.announced,
     )
 
 

@@ -31,7 +31,7 @@ from ostiary.settings import Ceilings, Database
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a change may take to be confirmed before its owner is told that it is not.
+#: Seconds that a confirmation waits; after them its owner reads "not yet in force".
 CONFIRM_SECONDS = 5.0
 
 
@@ -54,14 +54,14 @@ class Control:
             return
         query = parse_qs(scope["query_string"].decode("latin-1"))
         sequence = int(query.get("sequence", ["0"])[0])
-        with measures.confirming() as told:
+        with measures.confirming() as outcome:
             done = await self._follower.confirm(sequence, seconds=CONFIRM_SECONDS)
-            told["done"] = done
-        told_of = {
+            outcome["done"] = done
+        answer = {
             "confirmed": self._follower.confirmed,
             "streams": self._follower.streams(sequence),
         }
-        body = json.dumps(told_of).encode()
+        body = json.dumps(answer).encode()
         headers = [(b"content-length", str(len(body)).encode())]
         await send(
             {"type": "http.response.start", "status": 200 if done else 503, "headers": headers}

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A stream server's; uvloop's own class is no asyncio.Transport.
+        # That of a stream server; uvloop's class isn't an asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, _: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""Certificates that an owner pastes, read one by one and written anew. Knows no database.
+"""Certificates that an owner pastes, read one by one and encoded again. Knows no database.
 
 Readers of PEM files do not agree on what else may stand in one; so nothing else is stored.
 """
@@ -22,11 +22,11 @@ _BEGIN, _DASHES = "-----BEGIN ", "-----"
 
 
 class BadCertificates(ValueError):
-    """Texts that are no certificates in PEM form; the text is a sentence without a subject."""
+    """A text that isn't certificates in PEM form; the message is a sentence without a subject."""
 
 
 def read(text: str) -> str:
-    """The certificates of a PEM text (RFC 7468, section 5), each encoded anew; raises BadCertificates.
+    """The certificates of a PEM text (RFC 7468, section 5), each encoded again; raises BadCertificates.
 
     What stands outside of blocks is left out, as other readers do.
     """
@@ -37,7 +37,7 @@ def read(text: str) -> str:
     blocks = list(_blocks(text))
     other = next((label for label, _ in blocks if label != "CERTIFICATE"), None)
     if other is not None:
-        raise BadCertificates(f"holds {other[:40]!r}, which is no certificate")
+        raise BadCertificates(f"holds {other[:40]!r}, which isn't a certificate")
     if len(blocks) > MOST:
         raise BadCertificates(f"holds {len(blocks)} certificates; at most {MOST} fit")
     found = dict.fromkeys(

@@ -21,7 +21,7 @@ _USUAL_PORTS = {"http": 80, "https": 443}
 
 
 class BadOrigin(ValueError):
-    """A text that is no origin; its own text is a sentence without a subject."""
+    """A text that isn't an origin; the message is a sentence without a subject."""
 
 
 def parse(text: str) -> str:

@@ -239,7 +239,7 @@ def _fill_rates(
 
 
 def _seconds(rate: tuple[int | None, str]) -> int:
-    """How long an interval is; what is none was refused already."""
+    """How long an interval is; 0 for an unknown one, which was refused already."""
     return limits.Interval(rate[1]).seconds if rate[1] else 0
 
 

@@ -13,8 +13,8 @@ class Source(Protocol):
     def reason(self, kind: str, object_id: int) -> str:
         """Why the gateway does not take an object, one sentence; empty: it takes it.
 
-        `kind` is "connection", "collection" or "endpoint". Lists ask once for each of their rows, so
-        an answer must not take longer than a look into memory.
+        `kind` is "connection", "collection" or "endpoint". Lists ask once for each row: the
+        source must remember its answers.
         """
 
 

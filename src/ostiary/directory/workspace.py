@@ -41,14 +41,14 @@ class Workspace:
     audit_log_days: int = 400
 
 
-#: What a value that cannot be stands for, where the default would take a protection away.
+#: Used in place of an invalid value, where the default would take a protection away.
 _STRICT: Mapping[str, object] = {"require_second_factor": True}
 
 
 def read() -> Workspace:
-    """The settings as they are now. A stored value that cannot be is as if it had not been set.
+    """The settings as they are now. An invalid stored value counts as not set.
 
-    It must not keep everybody from working; who could have written it is an older version, or SQL.
+    It must not keep everybody from working: an older version, or SQL, may have written it.
     """
     known = {field.name for field in fields(Workspace)}
     stored: dict[str, object] = {}

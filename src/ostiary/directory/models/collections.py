@@ -11,7 +11,7 @@ from ostiary.directory.models.scoped import CollectionScopedQuerySet, ScopedQuer
 
 
 def _texts(stored: object) -> list[str]:
-    """A stored list of texts as it can be shown: what is something else is shown as what it is."""
+    """A stored list of texts, to be shown; anything else in it is shown as JSON."""
     values = stored if isinstance(stored, list) else [] if stored is None else [stored]
     return [value if isinstance(value, str) else json.dumps(value) for value in values]
 
