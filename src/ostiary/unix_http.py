@@ -81,7 +81,7 @@ class _Connection(asyncio.Protocol):
         self.reusable = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's own class is no asyncio.Transport.
+        # uvloop's class isn't an asyncio.Transport.
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -31,8 +31,8 @@ LOCK = "lock"
 def claimed(settings: Settings, *, held: int | None = None) -> Iterator[int]:
     """Make the data folder and hold its lock, whose file descriptor this gives.
 
-    `held` is the descriptor of a lock that this process held already before it executed itself
-    anew. The file tells the process id. Raises Failure with what is in the way.
+    `held` is the descriptor of a lock that this process already held before it restarted itself.
+    The file holds the process id. Raises Failure, which says what is in the way.
     """
     make(settings)
     lock = _lock(settings, held)
@@ -64,7 +64,7 @@ def _lock(settings: Settings, held: int | None) -> int:
             " another folder with --data."
         ) from error
     with contextlib.suppress(OSError):
-        # Without it `ostiary restart` alone does not work: a full disk is no reason not to start.
+        # Only `ostiary restart` needs it, so a full disk must not prevent the start.
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)
     return lock
@@ -188,7 +188,7 @@ def tcp_socket(bind: Bind, option: str) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise Failure(f"{host} is no address of this machine; correct {option}.") from error
+        raise Failure(f"{host} isn't an address of this machine; correct {option}.") from error
     sock = socket.socket(family, kind)
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

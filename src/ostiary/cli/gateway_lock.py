@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The lock's number, unlike any other of ours in the database.
+#: The lock's number; no other lock of Ostiary in the database has it.
 LOCK = 0x6F737467
 #: Seconds until the session of a process that was just killed is gone.
 PATIENCE = 5.0

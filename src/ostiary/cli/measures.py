@@ -3,7 +3,9 @@
 from prometheus_client import Counter, Gauge
 
 RESTARTS = Counter(
-    "ostiary_part_restarts", "Times that a part was started anew, having died or hung.", ("part",)
+    "ostiary_part_restarts",
+    "Times that a part was started again after it had died or hung.",
+    ("part",),
 )
 HANGS = Counter(
     "ostiary_part_hangs", "Times that a part or one of its workers hung and was killed.", ("part",)

@@ -1,4 +1,4 @@
-"""`ostiary restart`: has the running `ostiary up` start itself anew, and waits until it has."""
+"""`ostiary restart`: makes the running `ostiary up` start again, and waits until it is ready."""
 
 import os
 import select
@@ -11,7 +11,7 @@ from ostiary.settings import Settings
 
 #: Seconds that a restart may take: the parts' end, migrations, and the parts' start.
 PATIENCE = 900.0
-#: Seconds between two looks at what is written down.
+#: Seconds between two looks at the written status.
 PAUSE = 0.1
 
 

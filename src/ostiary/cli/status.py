@@ -1,4 +1,4 @@
-"""How the running `ostiary up` stands, written down for `ostiary restart`."""
+"""The state of the running `ostiary up`, written for `ostiary restart`."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ FILE = "status.json"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     pid: int
-    #: Counts the starts on this data folder: also those of one process that started itself anew.
+    #: Counts the starts on this data folder, also restarts of the same process.
     start: int
     ready: bool = False
     #: Why it could not go on, one sentence; empty if it could.
@@ -47,7 +47,7 @@ def tell_failure(settings: Settings, status: Status, sentence: str) -> None:
 
 
 def _write(settings: Settings, status: Status) -> None:
-    # Whole or not at all; a full disk is no reason to stop.
+    # Whole or not at all; a full disk must not stop us.
     with contextlib.suppress(OSError):
         path = settings.data / f"{FILE}.new"
         path.write_text(json.dumps(asdict(status)))

@@ -392,7 +392,7 @@ def run(
     """Supervise until SIGINT or SIGTERM; SIGHUP, a closed terminal, changes nothing.
 
     `say` is told what becomes of the parts, `write` every line that they print. Whether it was
-    SIGUSR2 that ended them: then all is to be started anew.
+    SIGUSR2 that ended them: then everything is to start again.
     """
     return asyncio.run(
         _until_signalled(

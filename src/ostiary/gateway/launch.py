@@ -33,10 +33,10 @@ AUTHORITIES = (
     "/etc/ssl/cert.pem",
 )
 INSTALL = "apt-get install nginx libnginx-mod-http-lua lua-cjson"
-#: Seconds that new workers may take to come up when the configuration is read anew.
+#: Seconds that new workers may take to start after a reload.
 RELOAD_SECONDS = 10.0
 _DIGEST = re.compile(r"[0-9a-f]{16}")
-#: nginx's own words for what is wrong with a configuration.
+#: How nginx reports an error in its configuration.
 _EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.*)")
 
 
@@ -169,7 +169,7 @@ def _renew(
     environment: Mapping[str, str],
     sockets: Sequence[int],
 ) -> str:
-    """Render, try and put in place; what is wrong, or nothing. Raises OSError."""
+    """Render, try and put in place; returns the problem, or nothing. Raises OSError."""
     target = folder(node)
     for made in (target, target / "temporary", node.run / "lines"):
         made.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -327,7 +327,7 @@ class CertificateChecker:
 
 
 def _reload(node: Node) -> None:
-    """Have nginx read its configuration anew, and wait until only new workers take calls."""
+    """Reload nginx, and wait until only new workers take calls."""
     before = set(alive(node.control_socket, seconds=2.0))
     os.kill(int(node.pid_file.read_text()), signal.SIGHUP)
     deadline = time.monotonic() + RELOAD_SECONDS
@@ -336,7 +336,7 @@ def _reload(node: Node) -> None:
         if len(now) >= node.workers and not now & before:
             return
         time.sleep(0.05)
-    raise ControlError("nginx did not read its configuration anew in time")
+    raise ControlError("nginx did not reload its configuration in time")
 
 
 def write(path: Path, content: bytes) -> None:

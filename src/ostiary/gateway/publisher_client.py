@@ -1,4 +1,4 @@
-"""Asking the publisher of this machine what is at the gateway, what is not, and why."""
+"""Asks the publisher of this machine which objects the gateway has, which it lacks, and why."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The gateway's control socket as the publisher uses it: what is published, and differences to it."""
+"""The gateway's control socket, as the publisher uses it: to list objects and to change them."""
 
 import json
 import logging
