@@ -13,6 +13,7 @@ import pytest
 
 from ostiary.console.readiness import WATCHED_DICTIONARIES, NotReady, check_gateway
 from ostiary.gateway import statistics
+from ostiary.gateway.node import control_socket
 from ostiary.gateway.statistics import GatewaySilent
 
 NOW = 1_795_523_640.0
@@ -55,7 +56,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[_Server]:
-    server = _Server(str(statistics.socket_path(tmp_path)), _Handler)
+    server = _Server(str(control_socket(tmp_path)), _Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
@@ -72,7 +73,7 @@ def samples(path: Path) -> dict[tuple[str, tuple[str, ...]], float]:
 
 def test_numbers_become_metrics(server: _Server, tmp_path: Path) -> None:
     server.content = json.dumps(a_state()).encode()
-    found = samples(statistics.socket_path(tmp_path))
+    found = samples(control_socket(tmp_path))
     assert found["ostiary_gateway_requests_total", ()] == 40
     assert found["ostiary_gateway_sessions_total", ()] == 9
     assert found["ostiary_gateway_connections_limit", ()] == 1024
@@ -88,9 +89,9 @@ def test_numbers_become_metrics(server: _Server, tmp_path: Path) -> None:
 
 def test_empty_tables_of_lua_are_empty(server: _Server, tmp_path: Path) -> None:
     server.content = json.dumps(a_state(workers=[], answers=[], dictionaries=[])).encode()
-    now = statistics.state(statistics.socket_path(tmp_path), seconds=5)
+    now = statistics.state(control_socket(tmp_path), seconds=5)
     assert (now.workers, now.answers, now.dictionaries) == ({}, {}, {})
-    assert samples(statistics.socket_path(tmp_path))["ostiary_gateway_workers", ()] == 0
+    assert samples(control_socket(tmp_path))["ostiary_gateway_workers", ()] == 0
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_what_cannot_be_read_is_silence(
 ) -> None:
     server.status, server.content = status, content
     with pytest.raises(GatewaySilent):
-        statistics.read(statistics.socket_path(tmp_path), seconds=5)
+        statistics.read(control_socket(tmp_path), seconds=5)
 
 
 def test_a_gateway_that_is_not_there_is_silent(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_gateway_in_trouble_is_not_ready(
     server: _Server, tmp_path: Path, state: dict[str, Any], said: str
 ) -> None:
     server.content = json.dumps(state).encode()
-    now = statistics.state(statistics.socket_path(tmp_path), seconds=5)
+    now = statistics.state(control_socket(tmp_path), seconds=5)
     with pytest.raises(NotReady, match=said):
         check_gateway(now, at=NOW)
 
@@ -144,4 +145,4 @@ def test_a_gateway_whose_leases_are_full_is_ready(
     server: _Server, tmp_path: Path, state: dict[str, Any]
 ) -> None:
     server.content = json.dumps(state).encode()
-    check_gateway(statistics.state(statistics.socket_path(tmp_path), seconds=5), at=NOW)
+    check_gateway(statistics.state(control_socket(tmp_path), seconds=5), at=NOW)
