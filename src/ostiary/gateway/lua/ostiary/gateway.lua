@@ -1,6 +1,6 @@
 -- A call's way through the gateway: normal form, route, credential, lease, limits, and the upstream last.
 --
--- Admission is what is proved: until `forward` has set it, `$gw_up` names an upstream that is down, so
+-- Admission is what is proved: until `forwarding.forward` has set it, `$gw_up` names an upstream that is down, so
 -- whatever fails before, an error or a table that is full, ends in a refusal.
 --
 -- `access` is the fast path, and its form is dictated by LuaJIT: no loop but one over headers, no
@@ -14,7 +14,9 @@ local counts = require "ostiary.counts"
 local credentials = require "ostiary.credentials"
 local ends = require "ostiary.ends"
 local epochs = require "ostiary.epochs"
+local failures = require "ostiary.failures"
 local form = require "ostiary.form"
+local forwarding = require "ostiary.forwarding"
 local leases = require "ostiary.leases"
 local limits = require "ostiary.limits"
 local plan = require "ostiary.plan"
@@ -34,7 +36,7 @@ local M = {}
 
 local codes = contract.codes
 local exact = routes.exact
-local BEARER = contract.forms.bearer
+local forward, tell_limits = forwarding.forward, forwarding.tell_limits
 
 -- A target in normal form, with no escape, no trailing slash, and no segment that begins with a dot;
 -- where its last segment is.
@@ -136,118 +138,6 @@ function M.init_worker()
   plan.init_worker()
   counts.init_worker(settings.counts_socket)
   ngx.timer.every(0.25, on_timer)
-end
-
--- --- forwarding ---------------------------------------------------------------------------------
-
-local function tell_limits(lease, now)
-  var.gw_rate = limits.told(lease, now)
-  var.gw_announced = lease.announced
-  if lease.legacy_headers == 1 and lease.window then
-    var.gw_limit = lease.window.text
-    var.gw_remaining = lease.rate_left
-    var.gw_reset = lease.window.ends - now
-  end
-end
-
--- Let a call go to its upstream: what names it is set last of all.
-local function forward(lease, upstream, target)
-  var.gw_client, var.gw_profile = lease.client, lease.profile
-  var.gw_host = upstream.host
-  var.gw_target = target
-  if upstream.scheme ~= "http" then
-    var.gw_scheme = upstream.scheme
-    var.gw_name = upstream.name
-  end
-  var.gw_up = upstream.block
-end
-
-local function claims_of(call)
-  return call.form == BEARER and match(call.presented, "^[^.]+%.([^.]+)%.") or nil
-end
-
-local function with_query(target, added)
-  return target .. (find(target, "?", 1, true) and "&" or "?") .. added
-end
-
-local AUTHORIZATION, API_TOKEN = "authorization", "api-token"
-
-local function add_credential(upstream)
-  local header = upstream.header
-  if not header then return end
-  local name = header.name:lower()
-  if name == AUTHORIZATION then
-    var.gw_authorization = header.value
-  elseif name == API_TOKEN then
-    var.gw_api_token = header.value
-  else
-    ngx.req.set_header(header.name, header.value)
-  end
-end
-
-local METHOD_NAMES = contract.method_names
-
-local function tell_recipe(call, lease)
-  local route, set = call.route, ngx.req.set_header
-  local recipe = route.recipe
-  set("X-Ostiary-Recipe", recipe.name)
-  set("X-Ostiary-Template", route.path)
-  set("X-Ostiary-Base", "/" .. call.collection.handle)
-  set("X-Ostiary-Timeout", recipe.timeout)
-  set("X-Ostiary-Validate", recipe.validate and "1" or "0")
-  set("X-Ostiary-Endpoint", route.id)
-  set("X-Ostiary-Address", call.address)
-  set("X-Ostiary-Auth-Method", METHOD_NAMES[lease.method])
-end
-
-local function ask_for_tunnel(call)
-  call.is_stream, call.is_tunnel, call.request_id = true, true, refusals.request_id()
-  var.gw_upgrade, var.gw_connection = "websocket", "upgrade"
-end
-
--- Only a WebSocket may be asked for: any other protocol would carry calls that nobody decides on.
-local function wants_tunnel(call)
-  if bit.band(call.flags, credentials.UPGRADE) == 0 or call.method ~= "GET" then return false end
-  local asked = ngx.req.get_headers(credentials.MOST_HEADERS)["upgrade"]
-  return type(asked) == "string" and asked:lower() == "websocket" and var.server_protocol == "HTTP/1.1"
-end
-
-local function target_of(call, upstream)
-  local route, below = call.route, call.below
-  if call.collection.recipes then return call.path .. call.query end
-  if route.target then below = routes.target(route, below) end
-  local target = upstream.base .. below .. call.query
-  return upstream.query and with_query(target, upstream.query) or target
-end
-
-local function strip(call)
-  if bit.band(call.flags, credentials.STRAY) ~= 0 then
-    for _, name in ipairs(credentials.strays()) do ngx.req.clear_header(name) end
-  end
-end
-
--- Everything that a call of any kind is told and rid of, and then the upstream.
-local function forward_any(call, lease, upstream)
-  local collection = call.collection
-  strip(call)
-  if call.origin then browsers.forward(call.origin) end
-  if collection.forward_credential then
-    var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
-  end
-  add_credential(upstream)
-  local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)
-  if signed then var.gw_claims = claims_of(call) end
-  if collection.recipes then tell_recipe(call, lease) end
-  if wants_tunnel(call) then ask_for_tunnel(call) end
-  if bit.band(call.flags, credentials.STREAM) ~= 0 then call.is_stream = true end
-  local target = target_of(call, upstream)
-  call.upstream = upstream
-  calls.begin(call)
-  if call.is_stream or call.route.timeout then
-    upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
-  end
-  forward(lease, upstream, target)
-  return ngx.exec(upstream.location or "@any")
 end
 
 -- --- the slow path ------------------------------------------------------------------------------
@@ -420,7 +310,7 @@ local function admit(call, lease)
     if not ok then return answer end
   end
   if not upstream or upstream.missing then return refuse(call, codes.upstream_missing) end
-  return forward_any(call, lease, upstream)
+  return forwarding.forward_any(call, lease, upstream)
 end
 
 local function is_oauth(path)
@@ -429,7 +319,7 @@ end
 
 local function forward_oauth(call)
   if is_flooding(call) then return refuse(call, codes.overloaded) end
-  strip(call)
+  forwarding.strip(call)
   call.is_call, call.is_oauth, call.route, call.upstream = true, true, {}, upstreams.oauth
   calls.begin(call)
   ngx.req.set_header("X-Ostiary-Address", call.address)
@@ -545,61 +435,7 @@ end
 
 -- The access phase of every call. An error in it is nginx's 500, and nothing is forwarded.
 M.access = decide
-
--- --- what nginx itself refuses, and what upstreams fail ----------------------------------------------
-
-local FAILURES = {
-  [504] = { code = codes.upstream_timeout, tally = "upstream_timeout" },
-  [502] = { code = codes.upstream_failed, tally = "upstream_response" },
-  [503] = { code = codes.upstream_unavailable, tally = "upstream_connect" },
-}
-
--- Why an admitted call has no answer of its upstream's.
-local function failure_of(status)
-  local failure = FAILURES[status]
-  if status == 502 and not tonumber(match(var.upstream_connect_time or "", "[%d.]+$")) then
-    return FAILURES[503]
-  end
-  return failure
-end
-
-local function answer_with(code, status)
-  status = status or contract.reasons[code].status
-  if status == 503 then ngx.header["Retry-After"] = 1 end
-  return refusals.print(code, status)
-end
-
--- A call that was admitted by its lease alone, as one that more can be said of.
-local function as_call(call)
-  if call == nil or call.is_call then return call end
-  return { is_call = true, lease = call, route = call.route, flags = 0 }
-end
-
--- The body of an answer to a call that nginx could not bring to its end.
-function M.failed()
-  local call = as_call(calls.current())
-  local failure = call and call.lease and failure_of(ngx.status)
-  if not failure then return answer_with(codes.authority_unavailable, 503) end
-  if streams.was_slow(calls.key()) then return answer_with(codes.malformed_request, 408) end
-  call.failure = failure.code
-  calls.begin(call)
-  state:incr(failure.tally, 1, 0)
-  if call.origin then browsers.show(call.origin) end
-  return answer_with(failure.code)
-end
-
--- The body of an answer to what is no call; the last part of the internal path is nginx's status.
-function M.malformed()
-  local status = tonumber(sub(var.uri, -3))
-  if status == 494 then status = 431 elseif status > 494 and status < 498 then status = 400 end
-  local code = status == 413 and codes.input_too_large or codes.malformed_request
-  local call = as_call(calls.current()) or { is_call = true }
-  if not call.lease then
-    call.reason = code
-  end
-  calls.begin(call)
-  return answer_with(code, status)
-end
+M.failed, M.malformed = failures.failed, failures.malformed
 
 -- --- the end of a call --------------------------------------------------------------------------------
 

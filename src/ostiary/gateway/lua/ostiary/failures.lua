@@ -1,0 +1,70 @@
+-- Bodies of answers that nginx gives by itself: to what is no call, and to admitted calls whose upstream
+-- did not answer. Nothing is forwarded from here.
+
+local browsers = require "ostiary.browsers"
+local calls = require "ostiary.calls"
+local contract = require "contract"
+local refusals = require "ostiary.refusals"
+local streams = require "ostiary.streams"
+
+local match, sub = string.match, string.sub
+local state, tonumber, var = ngx.shared.state, tonumber, ngx.var
+
+local M = {}
+
+local codes = contract.codes
+
+local FAILURES = {
+  [504] = { code = codes.upstream_timeout, tally = "upstream_timeout" },
+  [502] = { code = codes.upstream_failed, tally = "upstream_response" },
+  [503] = { code = codes.upstream_unavailable, tally = "upstream_connect" },
+}
+
+-- Why an admitted call has no answer of its upstream's.
+local function failure_of(status)
+  local failure = FAILURES[status]
+  if status == 502 and not tonumber(match(var.upstream_connect_time or "", "[%d.]+$")) then
+    return FAILURES[503]
+  end
+  return failure
+end
+
+local function answer_with(code, status)
+  status = status or contract.reasons[code].status
+  if status == 503 then ngx.header["Retry-After"] = 1 end
+  return refusals.print(code, status)
+end
+
+-- A call that was admitted by its lease alone, as one that more can be said of.
+local function as_call(call)
+  if call == nil or call.is_call then return call end
+  return { is_call = true, lease = call, route = call.route, flags = 0 }
+end
+
+-- The body of an answer to a call that nginx could not bring to its end.
+function M.failed()
+  local call = as_call(calls.current())
+  local failure = call and call.lease and failure_of(ngx.status)
+  if not failure then return answer_with(codes.authority_unavailable, 503) end
+  if streams.was_slow(calls.key()) then return answer_with(codes.malformed_request, 408) end
+  call.failure = failure.code
+  calls.begin(call)
+  state:incr(failure.tally, 1, 0)
+  if call.origin then browsers.show(call.origin) end
+  return answer_with(failure.code)
+end
+
+-- The body of an answer to what is no call; the last part of the internal path is nginx's status.
+function M.malformed()
+  local status = tonumber(sub(var.uri, -3))
+  if status == 494 then status = 431 elseif status > 494 and status < 498 then status = 400 end
+  local code = status == 413 and codes.input_too_large or codes.malformed_request
+  local call = as_call(calls.current()) or { is_call = true }
+  if not call.lease then
+    call.reason = code
+  end
+  calls.begin(call)
+  return answer_with(code, status)
+end
+
+return M

@@ -1,0 +1,131 @@
+-- Letting an admitted call go: what the upstream is told and not told, where it is asked, and last of
+-- all the variable that names it. Until then `$gw_up` names an upstream that is down.
+
+local browsers = require "ostiary.browsers"
+local calls = require "ostiary.calls"
+local contract = require "contract"
+local credentials = require "ostiary.credentials"
+local limits = require "ostiary.limits"
+local refusals = require "ostiary.refusals"
+local routes = require "ostiary.routes"
+
+local find, match = string.find, string.match
+local var = ngx.var
+
+local M = {}
+
+local BEARER = contract.forms.bearer
+
+-- The headers of a limited profile's answers.
+function M.tell_limits(lease, now)
+  var.gw_rate = limits.told(lease, now)
+  var.gw_announced = lease.announced
+  if lease.legacy_headers == 1 and lease.window then
+    var.gw_limit = lease.window.text
+    var.gw_remaining = lease.rate_left
+    var.gw_reset = lease.window.ends - now
+  end
+end
+
+-- Let a call go to its upstream: what names it is set last of all.
+function M.forward(lease, upstream, target)
+  var.gw_client, var.gw_profile = lease.client, lease.profile
+  var.gw_host = upstream.host
+  var.gw_target = target
+  if upstream.scheme ~= "http" then
+    var.gw_scheme = upstream.scheme
+    var.gw_name = upstream.name
+  end
+  var.gw_up = upstream.block
+end
+
+local function claims_of(call)
+  return call.form == BEARER and match(call.presented, "^[^.]+%.([^.]+)%.") or nil
+end
+
+local function with_query(target, added)
+  return target .. (find(target, "?", 1, true) and "&" or "?") .. added
+end
+
+local AUTHORIZATION, API_TOKEN = "authorization", "api-token"
+
+local function add_credential(upstream)
+  local header = upstream.header
+  if not header then return end
+  local name = header.name:lower()
+  if name == AUTHORIZATION then
+    var.gw_authorization = header.value
+  elseif name == API_TOKEN then
+    var.gw_api_token = header.value
+  else
+    ngx.req.set_header(header.name, header.value)
+  end
+end
+
+local METHOD_NAMES = contract.method_names
+
+local function tell_recipe(call, lease)
+  local route, set = call.route, ngx.req.set_header
+  local recipe = route.recipe
+  set("X-Ostiary-Recipe", recipe.name)
+  set("X-Ostiary-Template", route.path)
+  set("X-Ostiary-Base", "/" .. call.collection.handle)
+  set("X-Ostiary-Timeout", recipe.timeout)
+  set("X-Ostiary-Validate", recipe.validate and "1" or "0")
+  set("X-Ostiary-Endpoint", route.id)
+  set("X-Ostiary-Address", call.address)
+  set("X-Ostiary-Auth-Method", METHOD_NAMES[lease.method])
+end
+
+local function ask_for_tunnel(call)
+  call.is_stream, call.is_tunnel, call.request_id = true, true, refusals.request_id()
+  var.gw_upgrade, var.gw_connection = "websocket", "upgrade"
+end
+
+-- Only a WebSocket may be asked for: any other protocol would carry calls that nobody decides on.
+local function wants_tunnel(call)
+  if bit.band(call.flags, credentials.UPGRADE) == 0 or call.method ~= "GET" then return false end
+  local asked = ngx.req.get_headers(credentials.MOST_HEADERS)["upgrade"]
+  return type(asked) == "string" and asked:lower() == "websocket" and var.server_protocol == "HTTP/1.1"
+end
+
+local function target_of(call, upstream)
+  local route, below = call.route, call.below
+  if call.collection.recipes then return call.path .. call.query end
+  if route.target then below = routes.target(route, below) end
+  local target = upstream.base .. below .. call.query
+  return upstream.query and with_query(target, upstream.query) or target
+end
+
+-- Take out headers of the caller that only we, or proxies, may set.
+function M.strip(call)
+  if bit.band(call.flags, credentials.STRAY) ~= 0 then
+    for _, name in ipairs(credentials.strays()) do ngx.req.clear_header(name) end
+  end
+end
+
+-- Everything that a call of any kind is told and rid of, and then the upstream.
+function M.forward_any(call, lease, upstream)
+  local collection = call.collection
+  M.strip(call)
+  if call.origin then browsers.forward(call.origin) end
+  if collection.forward_credential then
+    var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
+  end
+  add_credential(upstream)
+  local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)
+  if signed then var.gw_claims = claims_of(call) end
+  if collection.recipes then tell_recipe(call, lease) end
+  if wants_tunnel(call) then ask_for_tunnel(call) end
+  if bit.band(call.flags, credentials.STREAM) ~= 0 then call.is_stream = true end
+  local target = target_of(call, upstream)
+  call.upstream = upstream
+  calls.begin(call)
+  if call.is_stream or call.route.timeout then
+    upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
+  end
+  M.forward(lease, upstream, target)
+  return ngx.exec(upstream.location or "@any")
+end
+
+return M
