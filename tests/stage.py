@@ -208,9 +208,14 @@ class Stage:
     """A running `ostiary up`, driven through its ports."""
 
     def __init__(
-        self, data: Path, env: Mapping[str, str] | None = None, before: Sequence[str] = ()
+        self,
+        data: Path,
+        env: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
+        program: Sequence[str] = OSTIARY,
     ) -> None:
         self.data = data
+        self.program = program
         #: Words of another program that is to start ours.
         self.before = before
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
@@ -226,7 +231,7 @@ class Stage:
         binds = [f"127.0.0.1:{self.gateway}", f"127.0.0.1:{self.control}"]
         self._process = subprocess.Popen(
             # Who kills the tests need not look for what they started.
-            ["setpriv", "--pdeathsig", "TERM", "--", *self.before, *OSTIARY, "up", "--data", str(self.data), "--gateway-bind", binds[0],
+            ["setpriv", "--pdeathsig", "TERM", "--", *self.before, *self.program, "up", "--data", str(self.data), "--gateway-bind", binds[0],
              "--control-bind", binds[1], *options],
             env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -251,7 +256,7 @@ class Stage:
     def command(self, *words: str) -> str:
         """Run an `ostiary` command on this data folder; its standard output."""
         done = subprocess.run(
-            [*OSTIARY, *words[:2], "--data", str(self.data), *words[2:]],
+            [*self.program, *words[:2], "--data", str(self.data), *words[2:]],
             env=self.env, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -396,10 +401,14 @@ def _descendants(pid: int) -> list[int]:
 
 @contextmanager
 def running(
-    data: Path, *options: str, env: Mapping[str, str] | None = None, before: Sequence[str] = ()
+    data: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    program: Sequence[str] = OSTIARY,
 ) -> Iterator[Stage]:
     """A stage that is stopped at the end, whatever happens."""
-    stage = Stage(data, env, before)
+    stage = Stage(data, env, before, program)
     try:
         stage.start(*options)
         yield stage

@@ -233,6 +233,6 @@ def test_half_sent_heads_do_not_shut_the_control_port(tmp_path: Path) -> None:
                 socket.create_connection(("127.0.0.1", control.port), timeout=60)
             )
             sock.sendall(HALF)
-        assert ask(control.port, "GET", "/healthz").json == {"ok": True}
+        assert ask(control.port, "GET", "/healthz").json["ok"]
         assert control.lines.count("ready") == 1
         assert not any("hangs" in line for line in control.lines)

@@ -14,6 +14,8 @@ from tests.operation.scraping import answer
 from tests.postgres import cluster
 from tests.stage import Stage, running, wait_for
 
+from ostiary import __version__
+
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 
@@ -52,7 +54,7 @@ def test_strangers_learn_yes_or_no(stage: Stage) -> None:
     for token in (None, "nonsense"):
         told = answer(stage, token, "/readyz")
         assert (told.status, told.json) == (200, {"ok": True})
-    assert answer(stage, None, "/healthz").json == {"ok": True}
+    assert answer(stage, None, "/healthz").json == {"ok": True, "version": __version__}
 
 
 @pytest.mark.parametrize("part", ["authority", "gateway", "recipes", "collector", "publisher"])

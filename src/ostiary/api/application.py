@@ -12,6 +12,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
+from ostiary import __version__
 from ostiary.api import (
     access_profiles,
     advice,
@@ -50,7 +51,7 @@ class ManagementToken(HttpBearer):
 
 api = NinjaAPI(
     title="Ostiary management API",
-    version="1",
+    version=__version__,
     description=(
         "Manage projects, connections, API collections, endpoints, clients, access profiles and "
         "policies. Every call needs a management token as bearer token. Errors are "

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from ostiary import __version__
 from ostiary import settings as environment
 from ostiary.cli.failure import Failure
 from ostiary.settings import Bind, Settings, SettingsError, bind_text, parse_bind
@@ -98,6 +99,7 @@ def days(text: str) -> int:
 def parser() -> Parser:
     """The whole grammar of the command."""
     top = Parser(prog="ostiary", description=DESCRIPTION)
+    top.add_argument("--version", action="version", version=f"ostiary {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = _command(commands, "up", run_role, "run everything in the foreground")
     _gateway_options(up)

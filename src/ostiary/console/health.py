@@ -3,14 +3,15 @@
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
+from ostiary import __version__
 from ostiary.console import readiness
 from ostiary.console.metrics import may_look
 
 
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 as long as this process answers: there is no use in starting it anew."""
-    return JsonResponse({"ok": True})
+    """200 as long as this process answers: a restart would not help."""
+    return JsonResponse({"ok": True, "version": __version__})
 
 
 @require_safe

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from django import template
 
+from ostiary import __version__
 from ostiary.access.addresses import Entry
 from ostiary.console.collections import KINDS
 from ostiary.console.profiles import METHODS, policy_words
@@ -19,6 +20,12 @@ from ostiary.directory.models import (
 from ostiary.identity.tokens import masked
 
 register = template.Library()
+
+
+@register.simple_tag
+def release() -> str:
+    """The release that runs."""
+    return __version__
 
 
 @register.filter
