@@ -29,7 +29,7 @@ def lease(number: int, endpoint: int, collection: int, hour: int) -> bytes:
     start = hour * 3600
     answer = write_answer(
         Lease(
-            profile=number, client=number, policy=1, collection=collection, endpoint=endpoint,
+            profile=number, client=number, project=1, policy=1, collection=collection, endpoint=endpoint,
             credential=number, sequence=1, expires=start + 3600 + LEASE_SECONDS, ends=0, method=1,
             bound=0, would=0, report_only=0, legacy_headers=LEGACY, rates=f"{RATE_LIMIT}:60",
             rates_used="0:0", quota=QUOTA, quota_starts=start - start % 86_400,

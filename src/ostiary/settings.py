@@ -80,8 +80,12 @@ class Settings:
     upcalls_per_project: int
     #: Distinct leases of one access profile within ten minutes.
     leases_per_profile: int
-    #: Open calls of one address once the gateway is busy.
+    #: Open calls of one address, profile and project once the gateway is busy.
     connections_per_address: int
+    connections_per_profile: int
+    connections_per_project: int
+    #: Connections of one address whose head is not complete.
+    heads_per_address: int
 
     @property
     def ceilings(self) -> Ceilings:
@@ -178,6 +182,9 @@ NUMBERS: Mapping[str, _Number] = {
     "OSTIARY_UPCALLS_PER_PROJECT": _Number(default=2000, most=10_000_000),
     "OSTIARY_LEASES_PER_PROFILE": _Number(default=20_000, most=10_000_000),
     "OSTIARY_CONNECTIONS_PER_ADDRESS": _Number(default=1024, most=10_000_000),
+    "OSTIARY_CONNECTIONS_PER_PROFILE": _Number(default=8192, most=10_000_000),
+    "OSTIARY_CONNECTIONS_PER_PROJECT": _Number(default=16_384, most=10_000_000),
+    "OSTIARY_HEADS_PER_ADDRESS": _Number(default=256, most=10_000_000),
 }
 
 
@@ -271,6 +278,9 @@ def load(environ: Mapping[str, str]) -> Settings:
         upcalls_per_project=_number("OSTIARY_UPCALLS_PER_PROJECT", value),
         leases_per_profile=_number("OSTIARY_LEASES_PER_PROFILE", value),
         connections_per_address=_number("OSTIARY_CONNECTIONS_PER_ADDRESS", value),
+        connections_per_profile=_number("OSTIARY_CONNECTIONS_PER_PROFILE", value),
+        connections_per_project=_number("OSTIARY_CONNECTIONS_PER_PROJECT", value),
+        heads_per_address=_number("OSTIARY_HEADS_PER_ADDRESS", value),
         log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
         otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", value.get("OSTIARY_OTLP_ENDPOINT", "")),
     )

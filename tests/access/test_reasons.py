@@ -39,6 +39,7 @@ NUMBERS = {
     "malformed_credential": 40,
     "token_invalid": 41,
     "malformed_request": 42,
+    "too_many_calls": 43,
 }
 STATUSES = {
     "malformed_path": 400,
@@ -68,6 +69,7 @@ STATUSES = {
     "recipe_failed": 422,
     "rate_limited": 429,
     "quota_exceeded": 429,
+    "too_many_calls": 429,
     "upstream_unavailable": 502,
     "upstream_failed": 502,
     "upstream_missing": 503,

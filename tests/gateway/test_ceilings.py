@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 FLOOD = "127.0.7.1"
 PER_SECOND, LEASES, PER_ADDRESS = 20, 30, 10
+PER_PROFILE, PER_PROJECT, HEADS = 20, 30, 50
 #: Open calls from which on a worker counts those of each address (lua/ostiary/gateway.lua).
 BUSY = 512
 #: Half-sent heads, as many as file descriptors of this process leave.
@@ -31,6 +32,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "OSTIARY_LEASES_PER_PROFILE": str(LEASES),
         "OSTIARY_UPCALLS_PER_ADDRESS": "4",
         "OSTIARY_CONNECTIONS_PER_ADDRESS": str(PER_ADDRESS),
+        "OSTIARY_CONNECTIONS_PER_PROFILE": str(PER_PROFILE),
+        "OSTIARY_CONNECTIONS_PER_PROJECT": str(PER_PROJECT),
+        "OSTIARY_HEADS_PER_ADDRESS": str(HEADS),
         "OSTIARY_GATEWAY_WORKERS": "1",
     }
     with running(tmp_path_factory.mktemp("data"), env=env) as stage:
@@ -123,6 +127,49 @@ def test_half_sent_heads_of_one_address_leave_others_served(stage: Stage, things
             sock.close()
 
 
+def _is_open(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def test_the_oldest_half_sent_heads_above_the_ceiling_of_an_address_end(
+    stage: Stage, things: Any
+) -> None:
+    profile = stage.a_profile(things)
+
+    def ended() -> int:
+        path = stage.data / "run" / "gateway.sock"
+        return int(control.state(path, seconds=10)["ceilings"]["heads"])
+
+    def half(source: str) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", stage.gateway), source_address=(source, 0))
+        sock.sendall(b"GET /things-v1/things HTTP/1.1\r\nHost: x\r\nAPI-TO")
+        return sock
+
+    before = ended()
+    spared = half("127.0.7.3")
+    halves = [half("127.0.7.2") for _ in range(3 * HEADS)]
+    try:
+        wait_for(lambda: ended() - before >= 2 * HEADS, seconds=4.5, what="heads that ended")
+        alive = [_is_open(sock) for sock in halves]
+        assert sum(alive) <= HEADS
+        # The newest ones are left, among which are those that will be whole in a moment.
+        assert not any(alive[:HEADS])
+        assert _is_open(spared)
+        assert stage.call("/things-v1/things", profile["secret"]).status == 200
+        halves[-1].setblocking(True)
+        halves[-1].sendall(b"KEN: " + profile["secret"].encode() + b"\r\n\r\n")
+        assert halves[-1].recv(65536).startswith(b"HTTP/1.1 200")
+    finally:
+        for sock in (spared, *halves):
+            sock.close()
+
+
 def test_a_body_that_drips_ends(stage: Stage) -> None:
     upstream = Streaming()
     collection = stage.a_collection(
@@ -177,6 +224,60 @@ def test_a_busy_gateway_bounds_the_open_calls_of_one_address(stage: Stage, thing
         assert all(answer.startswith(b"HTTP/1.1 503") for answer in answers)
         assert stage.call("/things-v1/things", other["secret"]).status == 200
         assert upstream.waiting <= BUSY + PER_ADDRESS + 2
+    finally:
+        upstream.close()
+        for sock in sockets:
+            sock.close()
+
+
+def test_a_busy_gateway_bounds_the_open_calls_of_one_profile_and_of_one_project(
+    stage: Stage, things: Any
+) -> None:
+    upstream = Streaming()
+    collection = stage.a_collection(
+        cast("Upstream", upstream), "GET /slow", name="Slower", handle="streams-v1-slower"
+    )
+    flooding, second = stage.a_profile(collection), stage.a_profile(collection)
+    sockets: list[socket.socket] = []
+
+    def opened(profile: Any, source: str) -> socket.socket:
+        call = head("GET", "/slow", profile["secret"])
+        sock = socket.create_connection(
+            ("127.0.0.1", stage.gateway), source_address=(source, 0), timeout=60
+        )
+        sock.sendall(call.replace(b"/streams-v1/", b"/streams-v1-slower/"))
+        sockets.append(sock)
+        return sock
+
+    try:
+        opened(flooding, FLOOD)
+        wait_for(lambda: upstream.waiting == 1, what="first call")
+        for _ in range(BUSY - 1):
+            opened(flooding, FLOOD)
+        wait_for(lambda: upstream.waiting == BUSY, what="open calls")
+        for i in range(PER_PROFILE):
+            opened(flooding, f"127.0.6.{1 + i // (PER_ADDRESS // 2)}")
+        wait_for(lambda: upstream.waiting == BUSY + PER_PROFILE, what="open calls")
+        answer = opened(flooding, "127.0.6.100").recv(65536)
+        assert answer.startswith(b"HTTP/1.1 429")
+        assert b'"too_many_calls"' in answer
+        for i in range(PER_PROJECT - PER_PROFILE):
+            opened(second, f"127.0.5.{1 + i // (PER_ADDRESS // 2)}")
+        wait_for(lambda: upstream.waiting == BUSY + PER_PROJECT, what="open calls")
+        answer = opened(second, "127.0.5.100").recv(65536)
+        assert answer.startswith(b"HTTP/1.1 503")
+        # Of a project's own calls, that is: those of another one are served.
+        project = stage.done("POST", "folders", {"name": "Another"})["id"]
+        client = stage.done("POST", "api_clients", {"name": "Its own", "project_id": project})
+        other = stage.a_profile(things, client=client["result"])
+        assert stage.call("/things-v1/things", other["secret"]).status == 200
+        # What ends gives its place back.
+        for sock in sockets[BUSY : BUSY + 3]:
+            sock.close()
+        wait_for(
+            lambda: stage.call("/things-v1/things", second["secret"]).status == 404,
+            what="room again",
+        )
     finally:
         upstream.close()
         for sock in sockets:

@@ -37,7 +37,7 @@ COLLECTION, ENDPOINT, CONNECTION, PROFILE = 5, 7, 3, 11
 def a_lease(**changes: Any) -> Lease:
     now = int(time.time())
     lease = Lease(
-        profile=PROFILE, client=2, policy=4, collection=COLLECTION, endpoint=ENDPOINT, credential=9,
+        profile=PROFILE, client=2, project=1, policy=4, collection=COLLECTION, endpoint=ENDPOINT, credential=9,
         sequence=10, expires=now + LEASE_SECONDS, ends=0, method=1, bound=0, would=0, report_only=0,
         legacy_headers=0, rates="", rates_used="", quota=0, quota_starts=0, quota_ends=0,
         quota_used=0, announced="",

@@ -24,7 +24,7 @@ def a_lease(
 ) -> Lease:
     """A lease; `rates` are limits and seconds, `used` calls and start, `quota` limit, start, end, used."""
     return Lease(
-        profile=profile, client=2, policy=3, collection=4, endpoint=5, credential=6, sequence=7,
+        profile=profile, client=2, project=9, policy=3, collection=4, endpoint=5, credential=6, sequence=7,
         expires=expires, ends=0, method=1, bound=0, would=0, report_only=int(report_only),
         legacy_headers=1,
         rates=",".join(f"{limit}:{seconds}" for limit, seconds in rates),
@@ -62,7 +62,7 @@ def leases(draw: st.DrawFn) -> Lease:
     rates, used = draw(_RATES)
     quota = draw(_QUOTA)
     return Lease(
-        profile=draw(ID), client=draw(ID), policy=draw(SOME), collection=draw(ID),
+        profile=draw(ID), client=draw(ID), project=draw(ID), policy=draw(SOME), collection=draw(ID),
         endpoint=draw(ID), credential=draw(ID), sequence=draw(ID), expires=draw(MOMENT),
         ends=draw(st.one_of(st.just(0), MOMENT)),
         method=draw(st.sampled_from(sorted(METHOD_NUMBERS.values()))),

@@ -43,6 +43,7 @@ class Reason(enum.StrEnum):
     MALFORMED_CREDENTIAL = "malformed_credential"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - a name
     MALFORMED_REQUEST = "malformed_request"
+    TOO_MANY_CALLS = "too_many_calls"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,8 @@ def _face(reason: Reason) -> tuple[int, str, str]:
             return 429, "rate_limited", "The rate limit is reached; try again later."
         case Reason.QUOTA_EXCEEDED:
             return 429, "quota_exceeded", "The usage quota is used up; try again later."
+        case Reason.TOO_MANY_CALLS:
+            return 429, "too_many_calls", "Too many calls are open at once; try again."
         case Reason.INPUT_INVALID:
             return 400, "input_invalid", "The input does not fit."
         case Reason.INPUT_TOO_LARGE:
@@ -149,6 +152,7 @@ _CODES = {
     Reason.MALFORMED_CREDENTIAL: 40,
     Reason.TOKEN_INVALID: 41,
     Reason.MALFORMED_REQUEST: 42,
+    Reason.TOO_MANY_CALLS: 43,
 }
 _REASONS = {number: reason for reason, number in _CODES.items()}
 

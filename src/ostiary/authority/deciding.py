@@ -214,6 +214,7 @@ async def _lease(
     return Lease(
         profile=profile.id,
         client=verdict.known.client.id,
+        project=row.project,
         policy=row.policy or 0,
         collection=question.collection,
         endpoint=question.endpoint,

@@ -61,6 +61,9 @@ def _node(settings: Settings) -> "Node":
         lease_megabytes=settings.lease_megabytes,
         upcalls_per_address=settings.upcalls_per_address,
         connections_per_address=settings.connections_per_address,
+        connections_per_profile=settings.connections_per_profile,
+        connections_per_project=settings.connections_per_project,
+        heads_per_address=settings.heads_per_address,
     )
 
 

@@ -244,6 +244,15 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield f"  upcalls = {UPCALLS}, upcall_pool = 64,"
     yield f"  upcalls_per_address = {node.upcalls_per_address},"
     yield f"  connections_per_address = {max(1, node.connections_per_address // node.workers)},"
+    # A call may take two connections: one profile leaves half of a worker's room to others, one project
+    # a quarter.
+    calls = connections(node, facts) // 2
+    for name, most, share in (
+        ("profile", node.connections_per_profile, calls // 2),
+        ("project", node.connections_per_project, calls * 3 // 4),
+    ):
+        yield f"  connections_per_{name} = {max(1, min(most // node.workers, share))},"
+    yield f"  heads_per_address = {max(1, node.heads_per_address // node.workers)},"
     yield f"  connections = {connections(node, facts) * node.workers},"
     yield f"  log_rate = {node.log_rate},"
     yield f"  tls_blocks = {TLS_BLOCKS},"

@@ -43,6 +43,8 @@ class Lease:
 
     profile: int
     client: int
+    #: The client's.
+    project: int
     #: 0: none.
     policy: int
     collection: int

@@ -28,6 +28,11 @@ class Node:
     upcalls_per_address: int = 16
     #: Open calls of one address, once the gateway is busy.
     connections_per_address: int = 1024
+    #: The same of one access profile, and of all profiles of one project.
+    connections_per_profile: int = 8192
+    connections_per_project: int = 16_384
+    #: Connections of one address whose head is not complete.
+    heads_per_address: int = 256
     #: Calls a second up to which each has a log line.
     log_rate: int = 1000
 

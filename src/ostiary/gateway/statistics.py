@@ -51,6 +51,8 @@ class State:
     evicted_leases: int
     upcalls: Mapping[str, int]
     upstream_errors: Mapping[str, int]
+    #: Calls that a ceiling on open calls refused, and half-sent heads that one ended.
+    ceilings: Mapping[str, int]
     streams: int
     #: Counters that the collector has not acknowledged yet.
     unpushed: int
@@ -85,6 +87,7 @@ def _parse(body: Mapping[str, Any]) -> State:
         evicted_leases=int(body["evicted_leases"]),
         upcalls=_numbers(body["upcalls"]),
         upstream_errors=_numbers(body["upstream_errors"]),
+        ceilings=_numbers(body["ceilings"]),
         streams=int(body["streams"]),
         unpushed=int(body["unpushed"]),
     )
@@ -171,6 +174,10 @@ def _deciding(now: State) -> Iterator[Metric]:
     yield _counts(
         "upcalls", "Questions to the authority, and those that failed or had no room.", "outcome",
         ("asked", "failed", "refused"), now.upcalls,
+    )  # fmt: skip
+    yield _counts(
+        "ceilings", "Calls that a ceiling on open calls refused, and half-sent heads that one ended.",
+        "ceiling", ("heads", "address", "profile", "project"), now.ceilings,
     )  # fmt: skip
     yield CounterMetricFamily(
         "ostiary_gateway_evicted_leases", "Leases that made room for others before their end.",

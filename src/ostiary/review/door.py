@@ -254,6 +254,12 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
                 "The policy's rate limit was reached in this window of the clock.",
                 "Have the consumer wait as Retry-After says, or give the profile a wider policy.",
             )
+        case Reason.TOO_MANY_CALLS:
+            return (
+                Stage.RATE,
+                "The profile had as many calls open at once as the gateway lets one profile have.",
+                "Have the consumer open fewer at once, or raise OSTIARY_CONNECTIONS_PER_PROFILE.",
+            )
         case Reason.QUOTA_EXCEEDED:
             return (
                 Stage.QUOTA,
@@ -321,8 +327,8 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
             return (
                 Stage.AUTHORITY,
                 (
-                    "Too much was going on: too many refused calls from one address, a full table, or busy "
-                    "recipes."
+                    "Too much was going on: too many refused or open calls of one address, too many open "
+                    "calls of one project, a full table, or busy recipes."
                 ),
                 "Try again; if it stays, look who calls so often.",
             )

@@ -110,6 +110,8 @@ def _failing(call: LoggedCall, reason: Reason | None, *, traced: bool) -> Stage 
         return None
     if reason is Reason.ADDRESS_UNPARSABLE and traced:
         return Stage.ADDRESS
+    if reason is Reason.OVERLOADED and call.details.get("ceiling"):
+        return Stage.RATE  # the address or the project had too many calls open
     if reason is Reason.OVERLOADED and call.credential_id:
         return Stage.ANSWER  # it had a lease: what was busy lies behind the gateway
     return door.meaning(reason).stage
@@ -247,6 +249,8 @@ def _limit(
     stage: Stage, call: LoggedCall, profile: models.AccessProfile | None
 ) -> Mapping[str, str]:
     """The counter as it was logged, else the limit as the policy has it now."""
+    if stage is Stage.RATE and call.details.get("ceiling"):
+        return {"ceiling": f"open calls of one {call.details['ceiling']}"}
     reason = Reason.QUOTA_EXCEEDED if stage is Stage.QUOTA else Reason.RATE_LIMITED
     at = (call.at_ms - call.latency_ms) // 1000
     if refusal(reason).code == call.reason:

@@ -56,6 +56,11 @@ local function spelled(numbers)
   return ffi.string(C.inet_ntop(#numbers == 4 and AF_INET or AF_INET6, bytes, buffer, 46))
 end
 
+-- The same of bytes as they stand in a socket's address; IPv4 in IPv6 is IPv4.
+function M.spelled(address, length)
+  return unmapped(ffi.string(C.inet_ntop(length == 4 and AF_INET or AF_INET6, address, buffer, 46)))
+end
+
 local function network(text)
   local host, prefix = match(text, "^([^/]+)/(%d+)$")
   local numbers = parsed(host or text)
@@ -87,6 +92,12 @@ local function is_trusted(numbers)
     if holds(net, numbers) then return true end
   end
   return false
+end
+
+-- Whether a connection is one of a trusted proxy: it speaks for many.
+function M.is_trusted_peer(address)
+  local numbers = M.any and parsed(address)
+  return numbers and is_trusted(numbers) or false
 end
 
 local function hops_of(values)

@@ -142,6 +142,7 @@ local function told()
     evicted_leases = state:get("evicted_leases") or 0,
     upcalls = numbers("upcalls_", { "asked", "failed", "refused" }),
     upstream_errors = numbers("upstream_", { "connect", "response", "timeout" }),
+    ceilings = numbers("ceiling_", { "heads", "address", "profile", "project" }),
     streams = streams.total(), unpushed = unpushed(),
   })
 end

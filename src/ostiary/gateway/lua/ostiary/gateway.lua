@@ -17,6 +17,7 @@ local epochs = require "ostiary.epochs"
 local failures = require "ostiary.failures"
 local form = require "ostiary.form"
 local forwarding = require "ostiary.forwarding"
+local heads = require "ostiary.heads"
 local leases = require "ostiary.leases"
 local limits = require "ostiary.limits"
 local plan = require "ostiary.plan"
@@ -97,6 +98,7 @@ local function tick()
   state:set("tick/" .. ngx.worker.id(), ngx.worker.pid() .. " " .. moment)
   state:set("unpushed/" .. ngx.worker.id(), counts.unpushed)
   streams.look()
+  heads.look(streams.undo)
   if moment - pushed_at >= 1 then
     pushed_at = moment
     add_up()
@@ -136,6 +138,7 @@ function M.init_worker()
   upcall.init_worker(settings)
   ends.init_worker(settings)
   plan.init_worker()
+  heads.init_worker(settings)
   counts.init_worker(settings.counts_socket)
   ngx.timer.every(0.25, on_timer)
 end
@@ -264,18 +267,38 @@ local function lease_for(call, changes)
   return ask(call)
 end
 
+-- Whose calls are open, as far as they were counted: an address, `p` and a profile, `j` and a project.
 local crowd = {}
 
--- Above so many open calls, those of one address are bounded. A call that is counted here gives its
--- place back when it ends.
-local function too_many_open(call)
-  if calls.count < BUSY then return false end
-  local group = callers.group(call.address)
-  local n = crowd[group] or 0
-  if n >= settings.connections_per_address then return true end
-  crowd[group] = n + 1
-  call.crowd = group
-  return false
+local function leave_crowd(call)
+  for _, name in ipairs(call.crowds) do
+    local n = crowd[name] - 1
+    crowd[name] = n > 0 and n or nil
+  end
+  call.crowds = nil
+end
+
+-- Count an open call for whom it is; false: there are too many, and it is not counted.
+local function join_crowd(call, name, most)
+  local n = crowd[name] or 0
+  if n >= most then return false end
+  crowd[name] = n + 1
+  call.crowds[#call.crowds + 1] = name
+  return true
+end
+
+-- Above so many open calls, those of one address, profile and project are bounded. A call that is counted
+-- here gives its place back when it ends. The code of a refusal, and which ceiling it is; or nothing.
+local function too_many_open(call, lease)
+  if calls.count < BUSY then return nil end
+  call.crowds = {}
+  if not join_crowd(call, callers.group(call.address), settings.connections_per_address) then
+    return codes.overloaded, "address"
+  elseif not join_crowd(call, "p" .. lease.profile, settings.connections_per_profile) then
+    return codes.too_many_calls, "profile"
+  elseif not join_crowd(call, "j" .. lease.project, settings.connections_per_project) then
+    return codes.overloaded, "project"
+  end
 end
 
 local function spend(call, lease)
@@ -304,7 +327,12 @@ end
 local function admit(call, lease)
   call.lease, call.is_call = lease, true
   local upstream = call.collection.upstream
-  if too_many_open(call) then return refuse(call, codes.overloaded) end
+  local crowded, ceiling = too_many_open(call, lease)
+  if crowded then
+    leave_crowd(call)
+    state:incr("ceiling_" .. ceiling, 1, 0)
+    return refuse(call, crowded, { ceiling = ceiling }, 1)
+  end
   if lease.limited then
     local ok, answer = spend(call, lease)
     if not ok then return answer end
@@ -399,7 +427,7 @@ local function decide()
     plan.follow()
     changes_seen = changes
   end
-  if #uri > LONGEST or calls.count > BUSY then return slow(uri, changes) end
+  if #uri > LONGEST or calls.count >= BUSY then return slow(uri, changes) end
   local from, to = re_find(uri, FORM, "jo", nil, 1)
   local by_path = exact[get_method()]
   if not from or not by_path then return slow(uri, changes) end
@@ -444,10 +472,7 @@ function M.log()
   local call, key = calls.finish()
   if call == nil then return end
   streams.ended(key)
-  if call.is_call and call.crowd then
-    local n = crowd[call.crowd] - 1
-    crowd[call.crowd] = n > 0 and n or nil
-  end
+  if call.is_call and call.crowds then leave_crowd(call) end
   local status = ngx.status
   if call.is_oauth and status == 401 then bad_call(call) end
   return ends.finish(call, status, tallies)

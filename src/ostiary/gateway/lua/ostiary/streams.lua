@@ -94,6 +94,8 @@ local function undo(fd)
   if C.connect(fd, UNSPECIFIED, 16) ~= 0 then C.shutdown(fd, BOTH_WAYS) end
 end
 
+M.undo = undo
+
 local function cut(key)
   local request = request_of(key)
   if not request then
