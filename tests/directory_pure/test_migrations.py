@@ -38,6 +38,31 @@ old.get_model("directory", "Collection").objects.create(
 old.get_model("directory", "Policy").objects.create(
     name="Ten", rate_limit=10, rate_interval="minute")
 
+# Tokens with a role: with a project, made for all of them, and what may have widened into that.
+tokens, events = old.get_model("directory", "ManagementToken"), old.get_model("directory", "AuditEvent")
+members = old.get_model("directory", "Member")
+def happened(action, pk):
+    events.objects.create(actor_kind="system", actor_name="Ostiary", action=action,
+                          target_kind=action.split(".")[0], target_id=pk)
+def a_token(name, event=True, **more):
+    made = tokens.objects.create(name=name, fingerprint=name.encode().ljust(32), prefix="ostm_",
+                                 last_four="abcd", **{"role": "viewer", **more})
+    if event:
+        happened("token.create", made.pk)
+    return made
+a_token("widened")
+happened("project.delete", 99)
+a_token("everywhere")
+a_token("scoped").projects.add(project.pk)
+a_token("old", event=False)
+a_token("admin", admin=True, role="")
+def a_member(email, **more):
+    return members.objects.create(email=email, password="!", **more)
+a_token("demoted", admin=True, role="", created_by=a_member("d@example.com"))
+a_token("kept", admin=True, role="", created_by=a_member("k@example.com", admin=True))
+a_token("off", admin=True, role="",
+        created_by=a_member("o@example.com", admin=True, is_active=False))
+
 call_command("migrate", verbosity=0)
 from ostiary.directory.models import AccessProfile, Collection, Policy, SigningKey
 found = AccessProfile.objects.get()
@@ -53,6 +78,16 @@ assert (policy.rate_limit, policy.rate_interval, policy.more_rates) == (10, "min
 # Consumers may read the older headers of what exists; what is made anew has them by choice.
 assert policy.legacy_headers is True
 assert Policy.objects.create(name="New").legacy_headers is False
+from ostiary.directory.models import AuditEvent, ManagementToken
+found = {t.name: (t.everywhere, t.revoked_at is not None) for t in ManagementToken.objects.all()}
+assert found == {
+    "widened": (False, True), "everywhere": (True, False), "scoped": (False, False),
+    "old": (False, True), "admin": (False, False), "demoted": (False, True),
+    "kept": (False, False), "off": (False, True),
+}, found
+revoked = AuditEvent.objects.filter(action="token.revoke", actor_kind="system")
+assert {e.target_name: "why" in e.after for e in revoked} == dict.fromkeys(
+    ("widened", "old", "demoted", "off"), True)
 call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 print(connection.vendor, "forward")
 """

@@ -15,11 +15,15 @@ router = Router(tags=["Management tokens"])
 
 
 class TokenIn(Strict):
-    """An admin's token, or a role in the named projects (in all, if none is named)."""
+    """An admin's token, or a role in the named projects, or with `all_projects` in every one.
+
+    One that a token makes ends with that token, and no later.
+    """
 
     name: str
     admin: bool = False
     role: Literal["viewer", "editor", "owner"] | None = None
+    all_projects: bool = False
     project_ids: list[Id] = []
     expires_at: datetime | None = None
 
@@ -30,7 +34,10 @@ class TokenOut(Schema):
     masked: str
     admin: bool
     role: str | None
+    all_projects: bool
     project_ids: list[int]
+    #: The token that made it, and with which it is revoked.
+    made_by_token_id: int | None
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
@@ -40,6 +47,11 @@ class TokenOut(Schema):
 
 class TokenData(Schema):
     data: TokenOut
+
+
+class TokenRevoked(Success):
+    #: The token, and those that were made with it.
+    revoked_ids: list[int]
 
 
 class TokenPage(Schema):
@@ -56,7 +68,9 @@ def _shown(token: ManagementToken) -> dict[str, Any]:
         "masked": masked(token.prefix, token.last_four),
         "admin": token.admin,
         "role": token.role or None,
+        "all_projects": token.everywhere,
         "project_ids": sorted(project.pk for project in token.projects.all()),
+        "made_by_token_id": token.made_by_id,
         "created_at": token.created_at,
         "expires_at": token.expires_at,
         "revoked_at": token.revoked_at,
@@ -79,13 +93,15 @@ def create_token(request: HttpRequest, payload: TokenIn) -> Any:
         name=payload.name,
         admin=payload.admin,
         role=payload.role,
+        everywhere=payload.all_projects,
         project_ids=payload.project_ids,
         expires_at=payload.expires_at,
     )
     return {"data": _shown(issued.token) | {"secret": issued.secret.reveal()}}
 
 
-@router.delete("/v2/tokens/{int:token_id}", response={200: Success, **ERRORS})
+@router.delete("/v2/tokens/{int:token_id}", response={200: TokenRevoked, **ERRORS})
 def revoke_token(request: HttpRequest, token_id: int) -> Any:
-    management_tokens.revoke(by=actor(request), token_id=token_id)
-    return {"success": True}
+    """Revoke a token, and those that were made with it."""
+    revoked = management_tokens.revoke(by=actor(request), token_id=token_id)
+    return {"success": True, "revoked_ids": sorted(token.pk for token in revoked)}

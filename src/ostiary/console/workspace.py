@@ -170,6 +170,7 @@ def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
                 name=request.POST.get("name", ""),
                 admin=admin,
                 role=None if admin else request.POST.get("role"),
+                everywhere=not admin and request.POST.get("everywhere") == "1",
                 project_ids=[] if admin else _ids(request, "projects"),
             )
         except Invalid as error:
@@ -209,8 +210,11 @@ def _ids(request: HttpRequest, name: str) -> list[int]:
 @page
 @require_POST
 def revoke_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse:
-    management_tokens.revoke(by=by, token_id=token_id)
-    messages.success(request, "The management token was revoked.")
+    made_with = len(management_tokens.revoke(by=by, token_id=token_id)) - 1
+    also = f", and {made_with} that {'was' if made_with == 1 else 'were'} made with it"
+    messages.success(
+        request, f"The management token was revoked{also if made_with > 0 else ''}."
+    )
     return redirect("tokens")
 
 

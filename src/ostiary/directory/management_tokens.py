@@ -1,6 +1,10 @@
-"""Management tokens: what scripts use the management API with."""
+"""Management tokens: what scripts use the management API with.
 
-from collections.abc import Sequence
+A token never has more rights than whoever made it, now or later: it ends with that member's or token's
+own. An empty list of projects means none; a role in every project is a flag of its own.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,14 +14,17 @@ from django.utils import timezone
 
 from ostiary.directory import audit, fields
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import NotFound
-from ostiary.directory.models import ManagementToken, Project
+from ostiary.directory.errors import Forbidden, NotFound
+from ostiary.directory.models import ManagementToken, Member, Project
 from ostiary.directory.permission import require_admin
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
 #: How often, in seconds, the time of last use is written.
 USE_RESOLUTION = 60
+
+#: Makers whose tokens work: the command line, and members who are admins still.
+_MAKER_MAY = Q(created_by=None) | Q(created_by__is_active=True, created_by__admin=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,43 +47,128 @@ def create(
     name: object,
     admin: bool = True,
     role: object = None,
+    everywhere: bool = False,
     project_ids: Sequence[int] = (),
     expires_at: datetime | None = None,
 ) -> Issued:
-    """Make a token; without projects a role counts in all of them. Raises Invalid, Forbidden."""
+    """Make an admin's token, or one with a role: in projects, or everywhere.
+
+    One that a token makes ends with that token. Raises Invalid, Forbidden.
+    """
     require_admin(by)
     problems = fields.Problems()
-    token = ManagementToken(name=fields.text(problems, "name", name), admin=admin)
+    token = ManagementToken(
+        name=fields.text(problems, "name", name), admin=admin, everywhere=everywhere
+    )
     if not admin:
         token.role = fields.choice(problems, "role", role, [r.value for r in Role])
-    projects = list(Project.objects.filter(pk__in=project_ids))
-    if len(projects) != len(set(project_ids)) or (admin and project_ids):
-        problems.add("project_ids", "must be ids of projects, and none for an admin's token")
-    token.expires_at = fields.moment(problems, "expires_at", expires_at)
-    problems.raise_if_any()
-    secret = tokens.issue_management_token()
-    text = secret.reveal()
-    token.fingerprint = tokens.fingerprint(text)
-    token.prefix, token.last_four = tokens.prefix_of(text), tokens.last_four(text)
-    token.created_by_id = by.id if by.kind == "member" else None
+    elif role:
+        problems.add("role", "must be empty for an admin's token, which may do everything")
     with transaction.atomic():
+        projects = _scope(problems, token, project_ids)
+        _set_maker(problems, by, token, fields.moment(problems, "expires_at", expires_at))
+        problems.raise_if_any()
+        secret = tokens.issue_management_token()
+        text = secret.reveal()
+        token.fingerprint = tokens.fingerprint(text)
+        token.prefix, token.last_four = tokens.prefix_of(text), tokens.last_four(text)
         token.save()
         token.projects.set(projects)
-        _record(by, "create", token)
+        _record(by, "create", token, after=_shown(token))
     return Issued(token=token, secret=secret)
 
 
-def revoke(*, by: Actor, token_id: int) -> None:
-    """Revoke a token; it does not work any more when this returns."""
+def _scope(
+    problems: fields.Problems, token: ManagementToken, project_ids: Sequence[int]
+) -> list[Project]:
+    """The projects that the token's role counts in, locked: none of them is deleted meanwhile."""
+    if (token.admin or token.everywhere) and project_ids:
+        kind = "an admin's token" if token.admin else "a role in all projects"
+        problems.add("project_ids", f"must be empty for {kind}")
+        return []
+    if token.admin and token.everywhere:
+        problems.add("all_projects", "must not be set for an admin's token, which sees all of them")
+    if not (token.admin or token.everywhere or project_ids):
+        problems.add("project_ids", "name at least one project, or choose all projects")
+    projects = list(Project.objects.select_for_update().filter(pk__in=project_ids))
+    missing = sorted(set(project_ids) - {project.pk for project in projects})
+    if missing:
+        problems.add("project_ids", f"there is no project {missing[0]}")
+    return projects
+
+
+def _set_maker(
+    problems: fields.Problems, by: Actor, token: ManagementToken, expires_at: datetime | None
+) -> None:
+    """Say who made it; one that a token makes may not outlive that one."""
+    token.expires_at = expires_at
+    if by.kind == "member":
+        # Locked and read anew: a member who is demoted meanwhile must not keep a token of an admin's.
+        member = Member.objects.select_for_update().filter(pk=by.id, is_active=True, admin=True)
+        token.created_by = member.first()
+        if token.created_by is None:
+            raise Forbidden("Only a workspace admin may do this")
+    if by.kind != "token":
+        return
+    maker = ManagementToken.objects.select_for_update().filter(pk=by.id, revoked_at=None).first()
+    if maker is None:
+        raise NotFound("token")
+    token.made_by, token.created_by_id = maker, maker.created_by_id
+    if maker.expires_at is not None:
+        token.expires_at = expires_at or maker.expires_at
+        if token.expires_at > maker.expires_at:
+            ends = maker.expires_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+            problems.add("expires_at", f"must not be later than the end of the token in use, {ends}")
+
+
+def revoke(*, by: Actor, token_id: int) -> list[ManagementToken]:
+    """Revoke a token and those made with it; none of them works any more when this returns."""
     require_admin(by)
     with transaction.atomic():
         token = ManagementToken.objects.select_for_update().filter(pk=token_id).first()
         if token is None:
             raise NotFound("token")
+        return _end(by, [token])
+
+
+def end_those_of(member: Member, by: Actor, why: str) -> list[ManagementToken]:
+    """Revoke what a member made, in the caller's transaction."""
+    found = ManagementToken.objects.select_for_update().filter(created_by=member)
+    return _end(by, found, why)
+
+
+def leave_project(project: Project, by: Actor) -> list[ManagementToken]:
+    """Take a project that goes from every token's scope; one that has no other is revoked.
+
+    In the caller's transaction. Returns the revoked ones.
+    """
+    scoped = ManagementToken.objects.select_for_update().filter(projects=project, revoked_at=None)
+    emptied = []
+    for token in scoped:
+        before = _shown(token)
+        token.projects.remove(project)
+        _record(by, "change", token, before=before, after=_shown(token))
+        if not token.projects.exists():
+            emptied.append(token)
+    return _end(by, emptied, "its last project was deleted")
+
+
+def _end(by: Actor, found: Iterable[ManagementToken], why: str = "") -> list[ManagementToken]:
+    """Revoke tokens and what was made with them, each with an event; those that end now."""
+    now, ended, waiting = timezone.now(), [], [(token, why) for token in found]
+    seen = {token.pk for token, _ in waiting}
+    while waiting:
+        token, reason = waiting.pop()
         if token.revoked_at is None:
-            token.revoked_at = timezone.now()
+            token.revoked_at = now
             token.save(update_fields=["revoked_at"])
-            _record(by, "revoke", token)
+            _record(by, "revoke", token, after=_shown(token) | ({"why": reason} if reason else {}))
+            ended.append(token)
+        made = ManagementToken.objects.select_for_update().filter(made_by=token)
+        for child in made.exclude(pk__in=seen):
+            seen.add(child.pk)
+            waiting.append((child, f"the token that made it, {token.name}, was revoked"))
+    return ended
 
 
 def authenticate(text: str, address: str) -> Actor | None:
@@ -85,7 +177,7 @@ def authenticate(text: str, address: str) -> Actor | None:
     token = (
         ManagementToken.objects.filter(fingerprint=tokens.fingerprint(text), revoked_at=None)
         .filter(Q(expires_at=None) | Q(expires_at__gt=now))
-        .filter(Q(created_by=None) | Q(created_by__is_active=True))
+        .filter(_MAKER_MAY)
         .prefetch_related("projects")
         .first()
     )
@@ -106,17 +198,36 @@ def _actor(token: ManagementToken, address: str) -> Actor:
         name=token.name,
         admin=token.admin,
         roles={pk: role for pk in projects if role is not None},
-        everywhere=role if not projects else None,
+        everywhere=role if token.everywhere else None,
         address=address,
     )
 
 
-def _record(by: Actor, verb: str, token: ManagementToken) -> None:
+def _shown(token: ManagementToken) -> dict[str, object]:
+    """A token as the audit log shows it."""
+    return {
+        "admin": token.admin,
+        "role": token.role,
+        "all_projects": token.everywhere,
+        "project_ids": sorted(token.projects.values_list("pk", flat=True)),
+        "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+    }
+
+
+def _record(
+    by: Actor,
+    verb: str,
+    token: ManagementToken,
+    *,
+    before: dict[str, object] | None = None,
+    after: dict[str, object],
+) -> None:
     audit.record(
         by,
         f"token.{verb}",
         target_kind="token",
         target_id=token.pk,
         target_name=token.name,
-        after={"admin": token.admin, "role": token.role},
+        before=before,
+        after=after,
     )

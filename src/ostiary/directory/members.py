@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from ostiary.directory import audit, fields
+from ostiary.directory import audit, fields, management_tokens
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import Member, MemberSession, Membership, Project, SignInLink
@@ -59,13 +59,17 @@ def create(*, by: Actor, email: object, name: object = "", admin: bool = False) 
 def change(
     *, by: Actor, member_id: int, admin: bool | None = None, active: bool | None = None
 ) -> Member:
-    """Make a member an admin or not, active or not; one active admin always remains."""
+    """Make a member an admin or not, active or not; one active admin always remains.
+
+    Who loses a right loses with it the sessions, and the management tokens that rest on it, for good.
+    """
     require_admin(by)
     with transaction.atomic():
         admins = list(Member.objects.select_for_update().filter(admin=True, is_active=True))
         member = Member.objects.select_for_update().filter(pk=member_id).first()
         if member is None:
             raise NotFound("member")
+        was = (member.admin, member.is_active)
         if admin is not None:
             member.admin = admin
         if active is not None:
@@ -73,11 +77,18 @@ def change(
         if [a.pk for a in admins] == [member.pk] and not (member.admin and member.is_active):
             raise InUse("This is the last workspace admin")
         member.save(update_fields=["admin", "is_active", "updated_at"])
-        if not member.is_active:
-            # Else they would go on when the member is switched on again.
-            MemberSession.objects.filter(member=member).delete()
         _record(by, "change", member)
+        if (was[0] and not member.admin) or (was[1] and not member.is_active):
+            _end_rights(by, member)
     return member
+
+
+def _end_rights(by: Actor, member: Member) -> None:
+    """End what was made or begun with a right that the member has lost, lest it come back with it."""
+    MemberSession.objects.filter(member=member).delete()
+    SignInLink.objects.filter(member=member, used_at=None).delete()
+    lost = "is no workspace admin any more" if member.is_active else "was deactivated"
+    management_tokens.end_those_of(member, by, f"{member.email}, who made it, {lost}")
 
 
 def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> None:

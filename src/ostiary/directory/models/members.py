@@ -66,12 +66,18 @@ class ManagementToken(models.Model):
     fingerprint = models.BinaryField(max_length=32, unique=True)
     prefix = models.CharField(max_length=16)
     last_four = models.CharField(max_length=4)
-    #: Acts as a workspace admin; `role` and `projects` are empty then.
+    #: Acts as a workspace admin; `role`, `everywhere` and `projects` are empty then.
     admin = models.BooleanField(default=False)
     role = models.CharField(max_length=8, choices=ROLES, blank=True, default="")
+    #: The role counts in every project. Without it, and without projects, the token may do nothing.
+    everywhere = models.BooleanField(default=False)
     projects = models.ManyToManyField(Project, related_name="management_tokens")
     created_by = models.ForeignKey(
         Member, null=True, on_delete=models.CASCADE, related_name="management_tokens"
+    )
+    #: The token that made this one: it ends with that one.
+    made_by = models.ForeignKey(
+        "self", null=True, on_delete=models.CASCADE, related_name="descendants"
     )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True)
