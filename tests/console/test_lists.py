@@ -18,7 +18,7 @@ FEW = 30  # more than a page
 def many(stage: Stage) -> None:
     for number in range(FEW):
         stage.done("POST", "v2/members", {"email": f"m{number:02}@example.com", "name": "M"})
-        stage.done("POST", "v2/tokens", {"name": f"Token {number:02}", "role": "viewer"})
+        stage.done("POST", "v2/tokens", {"name": f"Token {number:02}", "admin": True})
         stage.done("POST", "v2/api_policies", {"name": f"Policy {number:02}"})
         stage.done(
             "POST",

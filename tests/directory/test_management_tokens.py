@@ -15,4 +15,4 @@ def test_a_token_of_a_member_who_is_switched_off_is_dead() -> None:
     assert management_tokens.authenticate(theirs, "") is None
     assert management_tokens.authenticate(ours, "") is not None
     members.change(by=SYSTEM, member_id=dismissed.pk, active=True)
-    assert management_tokens.authenticate(theirs, "") is not None
+    assert management_tokens.authenticate(theirs, "") is None

@@ -27,6 +27,7 @@ def at(name):
 
 old = at("0001_initial")
 project = old.get_model("directory", "Folder").objects.create(name="Home")
+old.get_model("directory", "Folder").objects.create(name="Another")
 client = old.get_model("directory", "Client").objects.create(project_id=project.pk, name="Acme")
 profile = old.get_model("directory", "AccessProfile").objects.create(
     client=client, name="P", active_since=timezone.now(), auth_type="token",
@@ -78,6 +79,8 @@ assert (policy.rate_limit, policy.rate_interval, policy.more_rates) == (10, "min
 # Consumers may read the older headers of what exists; what is made anew has them by choice.
 assert policy.legacy_headers is True
 assert Policy.objects.create(name="New").legacy_headers is False
+from ostiary.directory.models import Project
+assert list(Project.objects.filter(home=True).values_list("name", flat=True)) == ["Home"]
 from ostiary.directory.models import AuditEvent, ManagementToken
 found = {t.name: (t.everywhere, t.revoked_at is not None) for t in ManagementToken.objects.all()}
 assert found == {

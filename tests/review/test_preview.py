@@ -113,7 +113,7 @@ def test_what_could_not_be_saved_cannot_be_previewed(world: World) -> None:
         ({"change": {}}, 400),
     ):
         assert world.api("POST", "v2/preview", asked)[0] == status
-    viewer = world.api.as_(admin=False, role="viewer")
+    viewer = world.api.as_(admin=False, role="viewer", everywhere=True)
     asked = {"access_profile_id": profile["id"], "change": {"active": False}}
     assert viewer("POST", "v2/preview", asked)[0] == 403
     backwards = {**asked, "from": "2026-11-20T00:00:00Z", "to": "2026-11-19T00:00:00Z"}

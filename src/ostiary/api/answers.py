@@ -92,7 +92,7 @@ class Revocation(Schema):
 ERRORS: dict[Any, Any] = {
     400: Invalid,
     401: Message,
-    403: Message,
+    403: Invalid,
     404: Message,
     409: Message,
     412: Message,

@@ -131,8 +131,9 @@ def _forbidden(request: HttpRequest, error: errors.Forbidden) -> HttpResponse:
 
 @_handles(errors.InUse)
 def _in_use(request: HttpRequest, error: errors.InUse) -> HttpResponse:
-    status = 403 if str(error) == "Cannot destroy folder" else 409
-    return _answer(request, status, message=str(error))
+    if isinstance(error, errors.CannotDestroy):
+        return _answer(request, 403, message=str(error), errors={"folder": [error.why]})
+    return _answer(request, 409, message=str(error))
 
 
 @_handles(errors.Stale)

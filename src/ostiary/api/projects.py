@@ -6,9 +6,22 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, page
+from ostiary.api.answers import (
+    ERRORS,
+    Id,
+    Paging,
+    Revocation,
+    Strict,
+    Success,
+    Time,
+    actor,
+    in_force,
+    page,
+)
 from ostiary.directory import projects
+from ostiary.directory.enforcement import Saved
 from ostiary.directory.models import Folder
+from ostiary.directory.project_deletion import Deleted
 
 router = Router(tags=["Projects and folders"])
 
@@ -18,6 +31,8 @@ class ProjectOut(Schema):
     folder_id: int
     name: str
     description: str
+    #: Where assets go for which no project is named; one project is, whatever its name.
+    home: bool
 
 
 class FolderOut(Schema):
@@ -28,6 +43,17 @@ class FolderOut(Schema):
     project_id: int
     created_at: Time
     updated_at: Time
+
+
+class Gone(Success):
+    """What went with it: how many of each kind, and management tokens that had no other project.
+
+    Whatever credentials were among it are revoked, and `revocation` is the receipt.
+    """
+
+    deleted: dict[str, int]
+    revoked_token_ids: list[int]
+    revocation: Revocation
 
 
 class FolderIn(Strict):
@@ -56,6 +82,7 @@ def _project(folder: Folder) -> dict[str, Any]:
         "folder_id": folder.pk,
         "name": folder.name,
         "description": folder.description,
+        "home": folder.home,
     }
 
 
@@ -68,6 +95,16 @@ def _folder(folder: Folder) -> dict[str, Any]:
         "project_id": folder.root_id,
         "created_at": folder.created_at,
         "updated_at": folder.updated_at,
+    }
+
+
+def _gone(saved: Saved[Deleted]) -> dict[str, Any]:
+    deleted, revocation = in_force(saved)
+    return {
+        "success": True,
+        "deleted": dict(deleted.counts),
+        "revoked_token_ids": [token.pk for token in deleted.revoked_tokens],
+        "revocation": revocation,
     }
 
 
@@ -88,10 +125,13 @@ def change_project(request: HttpRequest, project_id: int, payload: ProjectChange
     )
 
 
-@router.delete("/projects/{int:project_id}", response={200: Success, **ERRORS})
-def delete_project(request: HttpRequest, project_id: int) -> Any:
-    projects.delete_folder(by=actor(request), folder_id=project_id, force=False)
-    return {"success": True}
+@router.delete("/projects/{int:project_id}", response={200: Gone, **ERRORS})
+def delete_project(request: HttpRequest, project_id: int, force: bool = False) -> Any:
+    """Delete a project; one that holds something, with secrets or without, only with `force`.
+
+    Refused for *Home*, and while profiles of other projects may call its collections.
+    """
+    return _gone(projects.delete_folder(by=actor(request), folder_id=project_id, force=force))
 
 
 @router.get("/folders", response={200: list[FolderOut], **ERRORS})
@@ -118,7 +158,7 @@ def change_folder(request: HttpRequest, folder_id: int, payload: FolderChange) -
     )
 
 
-@router.delete("/folders/{int:folder_id}", response={200: Success, **ERRORS})
+@router.delete("/folders/{int:folder_id}", response={200: Gone, **ERRORS})
 def delete_folder(request: HttpRequest, folder_id: int, force: bool = False) -> Any:
-    projects.delete_folder(by=actor(request), folder_id=folder_id, force=force)
-    return {"success": True}
+    """Delete a folder, or a project as `DELETE /projects/{id}` does."""
+    return _gone(projects.delete_folder(by=actor(request), folder_id=folder_id, force=force))

@@ -9,6 +9,7 @@ from ninja import Router, Schema
 from ostiary.api.answers import ERRORS, Time, actor
 from ostiary.directory import recipes, setup, workspace
 from ostiary.directory.models import Recipe
+from ostiary.directory.permission import root_of
 
 router = Router(tags=["Users"])
 
@@ -34,7 +35,7 @@ def show_me(request: HttpRequest) -> Any:
     by = actor(request)
     start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    home = setup.home()
+    home, root = setup.home(), root_of(by)
     found: list[Recipe] = list(recipes.recipes())
     return {
         "id": by.id or 0,
@@ -46,7 +47,7 @@ def show_me(request: HttpRequest) -> Any:
         "current_billing_period_end": end,
         "recipes_count": len(found),
         "active_recipes_count": sum(recipe.started and recipe.present for recipe in found),
-        "root_folder_id": home.pk,
+        "root_folder_id": root.pk if root else 0,
         "company_name": workspace.read().name,
         "admin": by.admin,
     }

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 
 from ostiary.console.saving import in_force
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse
+from ostiary.directory.errors import CannotDestroy, InUse
 
 
 def by_name(
@@ -21,11 +21,10 @@ def by_name(
     consequence: str,
     back: str,
     after: str,
-    in_use: str = "",
 ) -> HttpResponse:
     """Ask, and `delete` when the right name was typed; `back` and `after` are addresses.
 
-    What is in use stays, and the page says where; `in_use` is added to that.
+    What is in use stays, and the page says where.
     """
     problem = ""
     if request.method == "POST":
@@ -34,8 +33,10 @@ def by_name(
         else:
             try:
                 saved = delete()
+            except CannotDestroy as error:
+                problem = f"It {error.why}."
             except InUse as error:
-                problem = f"{error}{in_use}."
+                problem = f"{error}."
             else:
                 if saved is None or in_force(request, saved):
                     messages.success(request, f"The {what} {name} was deleted.")

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
-from ostiary.directory import members, projects, versions
+from ostiary.directory import members, project_deletion, projects, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
 
@@ -100,11 +100,21 @@ def delete(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
     project = projects.find(by, project_id)
     return by_name(
         request,
-        lambda: projects.delete_folder(by=by, folder_id=project_id, force=False),
+        lambda: projects.delete_folder(by=by, folder_id=project_id, force=True),
         what="project",
         name=project.name,
-        consequence="It can be deleted when nothing is in it.",
+        consequence=_consequence(project_deletion.contents(by, project.pk)),
         back=reverse("projects"),
         after=reverse("projects"),
-        in_use=": it still holds clients, collections or folders",
+    )
+
+
+def _consequence(held: Mapping[str, int]) -> str:
+    """What goes with a project."""
+    tokens = "Management tokens that have no other project are revoked."
+    if not held:
+        return f"Nothing is in it. {tokens}"
+    return (
+        f"With it goes all that it holds: {project_deletion.described(held)}. Consumers' credentials, the "
+        f"upstreams' secrets and the properties' values cannot be brought back. {tokens}"
     )

@@ -212,9 +212,7 @@ def _ids(request: HttpRequest, name: str) -> list[int]:
 def revoke_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse:
     made_with = len(management_tokens.revoke(by=by, token_id=token_id)) - 1
     also = f", and {made_with} that {'was' if made_with == 1 else 'were'} made with it"
-    messages.success(
-        request, f"The management token was revoked{also if made_with > 0 else ''}."
-    )
+    messages.success(request, f"The management token was revoked{also if made_with > 0 else ''}.")
     return redirect("tokens")
 
 

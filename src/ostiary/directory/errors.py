@@ -30,6 +30,14 @@ class InUse(Refused):
     """It cannot be deleted while others rely on it."""
 
 
+class CannotDestroy(InUse):
+    """A folder or project that cannot be deleted as it is; `why` is a sentence about it."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__("Cannot destroy folder")
+
+
 class Stale(Refused):
     """Somebody else changed it since the caller read it (If-Match, or a form's version)."""
 

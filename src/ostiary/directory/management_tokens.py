@@ -104,13 +104,17 @@ def _set_maker(
     token.expires_at = expires_at
     if by.kind == "member":
         # Locked and read anew: a member who is demoted meanwhile must not keep a token of an admin's.
-        member = Member.objects.select_for_update().filter(pk=by.id, is_active=True, admin=True)
+        member = Member.objects.select_for_update().filter(
+            pk=by.id or 0, is_active=True, admin=True
+        )
         token.created_by = member.first()
         if token.created_by is None:
             raise Forbidden("Only a workspace admin may do this")
     if by.kind != "token":
         return
-    maker = ManagementToken.objects.select_for_update().filter(pk=by.id, revoked_at=None).first()
+    maker = (
+        ManagementToken.objects.select_for_update().filter(pk=by.id or 0, revoked_at=None).first()
+    )
     if maker is None:
         raise NotFound("token")
     token.made_by, token.created_by_id = maker, maker.created_by_id
@@ -118,7 +122,9 @@ def _set_maker(
         token.expires_at = expires_at or maker.expires_at
         if token.expires_at > maker.expires_at:
             ends = maker.expires_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-            problems.add("expires_at", f"must not be later than the end of the token in use, {ends}")
+            problems.add(
+                "expires_at", f"must not be later than the end of the token in use, {ends}"
+            )
 
 
 def revoke(*, by: Actor, token_id: int) -> list[ManagementToken]:

@@ -1,11 +1,10 @@
 """What an actor may do where: the questions that every use case asks first."""
 
-from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Forbidden, NotFound
-from ostiary.directory.models import Project
+from django.db.models import QuerySet
 
-#: The project that is made at the first start.
-HOME = "Home"
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.errors import Forbidden, Invalid, NotFound
+from ostiary.directory.models import Project
 
 
 def require(by: Actor, role: Role, project_id: int) -> None:
@@ -22,12 +21,29 @@ def require_admin(by: Actor) -> None:
 
 
 def project_of(by: Actor, project_id: int | None) -> Project:
-    """The project, *Home* if none is named; raises NotFound where the actor sees none."""
-    visible = Project.objects.all()
-    if not by.sees_all:
-        visible = visible.filter(pk__in=by.project_ids)
-    chosen = visible.filter(pk=project_id) if project_id is not None else visible.filter(name=HOME)
-    project = chosen.first()
+    """The project that is named, else the one that is meant; raises NotFound, Invalid."""
+    if project_id is None:
+        return _unnamed(by)
+    project = visible_projects(by).filter(pk=project_id).first()
     if project is None:
         raise NotFound("project")
+    return project
+
+
+def visible_projects(by: Actor) -> QuerySet[Project]:
+    """The projects that `by` may see, by id."""
+    found = Project.objects.order_by("pk")
+    return found if by.sees_all else found.filter(pk__in=by.project_ids)
+
+
+def root_of(by: Actor) -> Project | None:
+    """The project that is meant where none is named: *Home*, else the only one that `by` sees."""
+    seen = list(visible_projects(by).order_by("-home", "pk")[:2])
+    return seen[0] if seen and (seen[0].home or len(seen) == 1) else None
+
+
+def _unnamed(by: Actor) -> Project:
+    project = root_of(by)
+    if project is None:
+        raise Invalid({"project_id": ["can't be blank: name one of the projects that you may see"]})
     return project

@@ -1,20 +1,21 @@
 """Projects and folders. A project is a top-level folder; both have one space of ids."""
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, OuterRef, ProtectedError, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import audit, fields, versions
+from ostiary.directory import audit, fields, project_deletion, versions
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import CannotDestroy, Forbidden, Invalid, NotFound
 from ostiary.directory.models import Client, Folder, Membership, Project
-from ostiary.directory.permission import HOME, require
+from ostiary.directory.permission import require, visible_projects
+from ostiary.directory.project_deletion import Deleted
 
 
 def projects(by: Actor) -> QuerySet[Project]:
     """The projects that `by` may see, by id."""
-    found = Project.objects.order_by("pk")
-    return found if by.sees_all else found.filter(pk__in=by.project_ids)
+    return visible_projects(by)
 
 
 def with_counts(found: QuerySet[Project]) -> QuerySet[Project]:
@@ -125,30 +126,20 @@ def _move(by: Actor, folder: Folder, parent_id: int, problems: fields.Problems) 
         folder.parent = parent
 
 
-def delete_folder(*, by: Actor, folder_id: int, force: bool) -> None:
-    """Delete a folder; a project only when nothing is in it. Raises InUse."""
+def delete_folder(*, by: Actor, folder_id: int, force: bool) -> Saved[Deleted]:
+    """Delete a folder, or a project with all that it holds. Raises CannotDestroy without `force`."""
     with transaction.atomic():
         folder = find(by, folder_id)
         if folder.parent_id is None:
-            _delete_project(by, folder)
-            return
+            return project_deletion.delete(by=by, project_id=folder.pk, force=force)
         require(by, Role.EDITOR, folder.root_id)
-        if not force and folder.children.exists():
-            raise InUse("Cannot destroy folder")
+        below = len(_below(folder.pk))
+        if below and not force:
+            holds = project_deletion.described({"folders": below})
+            raise CannotDestroy(f"holds {holds}; force=true deletes them with it")
         _record(by, "delete", folder)
         folder.delete()
-
-
-def _delete_project(by: Actor, folder: Folder) -> None:
-    require(by, Role.OWNER, folder.pk)
-    project = Project.objects.get(pk=folder.pk)
-    if project.name == HOME or project.clients.exists() or project.collections.exists():
-        raise InUse("Cannot destroy folder")
-    _record(by, "delete", folder)
-    try:
-        project.delete()
-    except ProtectedError:
-        raise InUse("Cannot destroy folder") from None
+    return Saved(value=Deleted(counts={"folders": below} if below else {}), sequence=0)
 
 
 def _shown(folder: Folder) -> dict[str, object]:

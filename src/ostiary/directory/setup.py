@@ -5,7 +5,9 @@ from django.db import transaction
 from ostiary.directory import audit, feed, signing_keys
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import Change, Project
-from ostiary.directory.permission import HOME
+
+#: What the first project is called until somebody renames it.
+HOME = "Home"
 
 
 def ensure() -> None:
@@ -14,7 +16,9 @@ def ensure() -> None:
         if not Change.objects.exists():
             feed.announce(feed.Kind.SETTINGS, 0)
         if not Project.objects.exists():
-            home = Project.objects.create(name=HOME, description="Where everything starts")
+            home = Project.objects.create(
+                name=HOME, home=True, description="Where everything starts"
+            )
             audit.record(
                 SYSTEM,
                 "project.create",
@@ -27,5 +31,5 @@ def ensure() -> None:
 
 
 def home() -> Project:
-    """The project *Home*, or if it was renamed the oldest one."""
-    return Project.objects.filter(name=HOME).first() or Project.objects.order_by("pk")[0]
+    """The project *Home*, whatever it is called now."""
+    return Project.objects.get(home=True)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 from django.utils import timezone
@@ -10,7 +12,7 @@ WIDENED = (
 MADE_BY = "{email}, who made it, {lost}"
 
 
-def settle_scopes(apps, schema_editor):
+def settle_scopes(apps: Any, editor: object) -> None:
     """Say of each token without projects whether it is for all of them; revoke it where that is unsure.
 
     A project that was deleted went from the scope of its tokens, and a token without projects counted
@@ -25,14 +27,16 @@ def settle_scopes(apps, schema_editor):
         tokens.filter(pk=token.pk).update(everywhere=True)
         if not sure and token.revoked_at is None:
             _revoke(tokens, events, token, WIDENED)
-    for token in tokens.filter(revoked_at=None, created_by__isnull=False).select_related("created_by"):
+    for token in tokens.filter(revoked_at=None, created_by__isnull=False).select_related(
+        "created_by"
+    ):
         maker = token.created_by
         if not (maker.admin and maker.is_active):
             lost = "is no workspace admin any more" if maker.is_active else "was deactivated"
             _revoke(tokens, events, token, MADE_BY.format(email=maker.email, lost=lost))
 
 
-def _revoke(tokens, events, token, why):
+def _revoke(tokens: Any, events: Any, token: Any, why: str) -> None:
     tokens.filter(pk=token.pk).update(revoked_at=timezone.now(), everywhere=False)
     events.create(
         actor_kind="system",

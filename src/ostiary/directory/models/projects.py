@@ -24,6 +24,8 @@ class Folder(models.Model):
     project = models.ForeignKey(
         "Project", null=True, on_delete=models.CASCADE, related_name="folders"
     )
+    #: Where assets go for which no project is named; one project is, whatever its name.
+    home = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -33,6 +35,10 @@ class Folder(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["parent", "name"], name="folder_name_in_parent"),
             models.UniqueConstraint(fields=["name"], condition=Q(parent=None), name="project_name"),
+            models.UniqueConstraint(fields=["home"], condition=Q(home=True), name="one_home"),
+            models.CheckConstraint(
+                condition=Q(home=False) | Q(parent=None), name="home_is_a_project"
+            ),
             models.CheckConstraint(
                 condition=Q(parent=None, project=None)
                 | Q(parent__isnull=False, project__isnull=False),

@@ -1,0 +1,234 @@
+"""Several teams behind one API: what a project's deletion says, and that no token's right grows."""
+
+import contextlib
+from typing import Any
+
+from django.db import transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.api.conftest import Api
+
+from ostiary.directory.models import AuditEvent, Connection, Credential
+
+
+def a_project(api: Api, name: str = "Team") -> int:
+    return int(api.done("POST", "folders", {"name": name})["id"])
+
+
+def filled(api: Api, project: int) -> dict[str, Any]:
+    """A project with a bit of everything in it, secrets too."""
+    secret = {"auth_type": "header", "auth_name": "X-Key", "auth_secret": "s3cret-of-theirs"}
+    connection = api.done(
+        "POST",
+        "connections",
+        {"name": "Up", "project_id": project, "input": {"base_url": "http://10.0.0.9", **secret}},
+    )
+    collection = api.done(
+        "POST",
+        "api_collections",
+        {"name": "Team", "project_id": project, "proxy_connection_id": connection["id"]},
+    )
+    client = api.done("POST", "api_clients", {"name": "Acme", "project_id": project})["result"]
+    profile = api.done(
+        "POST",
+        "api_access_profiles",
+        {
+            "name": "P",
+            "api_client_id": client["id"],
+            "api_collection_ids": [collection["id"]],
+            "auth_type": "token",
+        },
+    )["result"]
+    api.done("POST", f"properties?project_id={project}", {"properties": {"a": "1"}})
+    return {"client": client, "profile": profile, "collection": collection}
+
+
+def test_a_project_with_contents_goes_only_by_force_and_says_what_went(api: Api) -> None:
+    project = a_project(api)
+    made = filled(api, project)
+    scoped = api.done(
+        "POST", "v2/tokens", {"name": "t", "role": "owner", "project_ids": [project]}
+    )["data"]
+    status, answer = api("DELETE", f"projects/{project}")
+    assert (status, answer["message"]) == (403, "Cannot destroy folder")
+    assert answer["errors"] == {
+        "folder": [
+            (
+                "holds 1 client, 1 access profile, 1 credential, 1 API collection, 1 connection, "
+                "1 property; force=true deletes them with it"
+            )
+        ]
+    }
+    assert Connection.objects.filter(project_id=project).exists()
+    gone = api.done("DELETE", f"projects/{project}?force=true")
+    assert gone["deleted"] == {
+        "clients": 1,
+        "access_profiles": 1,
+        "credentials": 1,
+        "api_collections": 1,
+        "connections": 1,
+        "properties": 1,
+    }
+    assert gone["revoked_token_ids"] == [scoped["id"]]
+    assert gone["revocation"]["confirmed"] == 1
+    assert not Credential.objects.filter(profile_id=made["profile"]["id"]).exists()
+    event = AuditEvent.objects.get(action="project.delete")
+    assert event.after == {"deleted": gone["deleted"], "revoked_tokens": [scoped["id"]]}
+    assert Api(scoped["secret"], api.confirmer)("GET", "projects")[0] == 401
+
+
+def test_a_project_whose_collections_others_call_stays(api: Api) -> None:
+    project, other = a_project(api, "A"), a_project(api, "B")
+    collection = filled(api, project)["collection"]
+    client = api.done("POST", "api_clients", {"name": "B", "project_id": other})["result"]
+    api.done(
+        "POST",
+        "api_access_profiles",
+        {
+            "name": "P",
+            "api_client_id": client["id"],
+            "api_collection_ids": [collection["id"]],
+            "auth_type": "token",
+        },
+    )
+    status, answer = api("DELETE", f"projects/{project}?force=true")
+    assert status == 403
+    assert answer["errors"]["folder"][0].startswith("has API collections that 1 access profile of")
+    assert api("GET", f"api_collections/{collection['id']}")[0] == 200
+
+
+def test_home_is_home_whatever_it_is_called(api: Api) -> None:
+    api.done("PUT", f"projects/{api.home}", {"name": "Platform"})
+    pretender = a_project(api, "Home")
+    assert api.done("POST", "api_clients", {"name": "x"})["result"]["project_id"] == api.home
+    assert api.done("GET", "users/me")["root_folder_id"] == api.home
+    assert api("DELETE", f"projects/{api.home}?force=true")[0] == 403
+    assert [p["id"] for p in api.done("GET", "projects") if p["home"]] == [api.home]
+    assert api("DELETE", f"projects/{pretender}")[0] == 200
+
+
+def test_a_scoped_token_without_a_project_named_means_its_own(api: Api) -> None:
+    one, two = a_project(api, "A"), a_project(api, "B")
+    theirs = api.as_(admin=False, role="editor", project_ids=[one])
+    assert theirs.done("GET", "users/me")["root_folder_id"] == one
+    assert theirs.done("POST", "api_clients", {"name": "x"})["result"]["project_id"] == one
+    both = api.as_(admin=False, role="editor", project_ids=[one, two])
+    status, answer = both("POST", "api_clients", {"name": "x"})
+    assert (status, list(answer["errors"])) == (400, ["project_id"])
+
+
+class Calls(RuleBasedStateMachine):
+    """Tokens call what there is on tokens, projects, members and clients, in any order."""
+
+    api: Api
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._around = transaction.atomic()
+        self._around.__enter__()
+        self.callers: list[Api] = [self.api]
+        #: What each caller was made with: nothing for an admin, or all its projects.
+        self.scopes: list[set[int] | None] = [None]
+        self.ids: list[int] = [0]
+        self.projects = [self.api.home]
+        self.member = self.api.done("POST", "v2/members", {"email": "m@example.com"})["data"]["id"]
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self._around.__exit__(None, None, None)
+
+    who = st.integers(0, 9)
+
+    @rule(
+        who=who,
+        content=st.fixed_dictionaries(
+            {
+                "name": st.just("t"),
+                "admin": st.booleans(),
+                "role": st.sampled_from(["viewer", "editor", "owner", None]),
+                "all_projects": st.booleans(),
+            }
+        ),
+        picked=st.sets(st.integers(0, 3), max_size=2),
+    )
+    def make_token(self, who: int, content: dict[str, Any], picked: set[int]) -> None:
+        number = who % len(self.callers)
+        ids = {self.projects[i % len(self.projects)] for i in picked}
+        sent = content | {"project_ids": sorted(ids)}
+        status, answer = self.callers[number]("POST", "v2/tokens", sent)
+        if status != 200:
+            return
+        assert self.scopes[number] is None
+        self.callers.append(Api(answer["data"]["secret"], self.api.confirmer))
+        everything = content["admin"] or content["all_projects"]
+        self.scopes.append(None if everything else ids)
+        self.ids.append(answer["data"]["id"])
+        if content["all_projects"]:
+            # It sees all, but may make no token: those of its own would be an admin's.
+            self.scopes[-1] = set(range(10_000))
+
+    @rule(who=who, which=st.integers(1, 9))
+    def revoke(self, who: int, which: int) -> None:
+        self._of(who)("DELETE", f"v2/tokens/{self.ids[which % len(self.ids)]}")
+
+    @rule(who=who, name=st.sampled_from(["A", "B", "Home"]))
+    def add_project(self, who: int, name: str) -> None:
+        status, answer = self._of(who)("POST", "folders", {"name": name})
+        if status == 200:
+            self.projects.append(answer["id"])
+
+    @rule(who=who, which=st.integers(0, 9), force=st.booleans())
+    def delete_project(self, who: int, which: int, force: bool) -> None:
+        path = f"projects/{self._project(which)}?force={str(force).lower()}"
+        self._of(who)("DELETE", path)
+
+    @rule(who=who, which=st.integers(0, 9), role=st.sampled_from(["viewer", "owner", None]))
+    def give_role(self, who: int, which: int, role: str | None) -> None:
+        project = self._project(which)
+        path = f"v2/members/{self.member}/projects/{project}"
+        number = who % len(self.callers)
+        if self.callers[number]("PUT", path, {"role": role})[0] == 200:
+            scope = self.scopes[number]
+            assert scope is None or project in scope
+
+    @rule(who=who, which=st.one_of(st.none(), st.integers(0, 9)))
+    def add_client(self, who: int, which: int | None) -> None:
+        given = {} if which is None else {"project_id": self._project(which)}
+        self._of(who)("POST", "api_clients", {"name": "C"} | given)
+
+    def _of(self, who: int) -> Api:
+        return self.callers[who % len(self.callers)]
+
+    def _project(self, which: int) -> int:
+        return self.projects[which % len(self.projects)]
+
+    @invariant()
+    def nobody_sees_more_than_at_first(self) -> None:
+        for caller, scope in list(zip(self.callers, self.scopes, strict=True))[1:]:
+            if scope is None:
+                continue
+            status, found = caller("GET", "projects")
+            if status == 401:
+                continue
+            seen = {project["id"] for project in found}
+            assert seen <= scope
+            clients = caller.done("GET", "api_clients")
+            assert {client["project_id"] for client in clients} <= seen
+            with contextlib.suppress(KeyError):
+                assert caller.done("GET", "users/me")["root_folder_id"] in seen | {0}
+
+
+def test_no_sequence_of_calls_widens_a_token(api: Api) -> None:
+    Calls.api = api
+    run_state_machine_as_test(
+        Calls,
+        settings=settings(
+            max_examples=15, stateful_step_count=20, suppress_health_check=list(HealthCheck)
+        ),
+    )
