@@ -1,5 +1,6 @@
 """A path has one normal form or is refused, and means at most one endpoint."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ostiary.access.paths import (
+    ENDPOINT_METHODS,
     LONGEST,
     METHODS,
     MOST_PARAMETERS,
@@ -19,10 +21,13 @@ from ostiary.access.paths import (
     choose,
     normalise,
     parse_template,
+    rewritten,
+    taken_by,
 )
 
 WORDS = ("a", "b", "c", "%C3%A9", "x.y")
 METHOD = st.sampled_from(METHODS)
+ENDPOINT_METHOD = st.sampled_from(ENDPOINT_METHODS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +44,26 @@ def an(method: str, template: str, *, active: bool = True) -> An:
 
 
 def named(segments: list[str]) -> Template:
-    """A template of words and `{}`; parameters get names."""
-    texts = [f"{{p{i}}}" if s == "{}" else s for i, s in enumerate(segments)]
-    return parse_template("/" + "/".join(texts))
+    """A template of words with `{}`; parameters get names."""
+    numbers = itertools.count()
+    return parse_template(re.sub(r"\{", lambda _: f"{{p{next(numbers)}", "/" + "/".join(segments)))
 
 
-TEMPLATES = st.lists(st.sampled_from((*WORDS[:3], "{}", "{}")), min_size=1, max_size=5).map(named)
+_SEGMENT = st.sampled_from((*WORDS[:3], "{}", "{}", "{}.y", "x{}", "{}.{}"))
+TEMPLATES = st.builds(
+    lambda words, rest: named([*words, "{...}"] if rest else words),
+    st.lists(_SEGMENT, min_size=1, max_size=4),
+    st.sampled_from([False, False, True]),
+)
 PATHS = st.builds(
     lambda words, slash: "/" + "/".join(words) + "/" * (slash and bool(words)),
     st.lists(st.sampled_from(WORDS), max_size=5),
     st.booleans(),
 )
 ENDPOINTS = st.lists(
-    st.builds(An, method=METHOD, template=TEMPLATES, active=st.sampled_from([True, True, False])),
+    st.builds(
+        An, method=ENDPOINT_METHOD, template=TEMPLATES, active=st.sampled_from([True, True, False])
+    ),
     max_size=12,
     unique_by=lambda e: (e.method, e.template.shape),
 )
@@ -209,11 +221,26 @@ def test_a_template_is_kept_in_the_normal_form_of_paths(
         pytest.param("//a", "empty segment", id="two-slashes-first"),
         pytest.param("/a//b", "empty segment", id="two-slashes-within"),
         pytest.param("/a//", "empty segment", id="two-slashes-last"),
-        pytest.param("/a{id}", "whole segment", id="parameter-within-a-segment"),
-        pytest.param("/{id}.json", "whole segment", id="parameter-and-more"),
-        pytest.param("/{a}{b}", "proper name", id="two-parameters-in-a-segment"),
-        pytest.param("/}", "whole segment", id="closing-brace"),
-        pytest.param("/{", "whole segment", id="opening-brace"),
+        pytest.param("/{a}{b}", "nothing between", id="two-parameters-side-by-side"),
+        pytest.param("/x{a}-{b}{c}", "nothing between", id="two-of-three-side-by-side"),
+        pytest.param("/}", "other half", id="closing-brace"),
+        pytest.param("/{", "other half", id="opening-brace"),
+        pytest.param("/{a}}", "other half", id="one-closing-brace-too-many"),
+        pytest.param("/{{a}}", "other half", id="double-braces"),
+        pytest.param("/{a/b}", "proper name", id="slash-in-a-parameter"),
+        pytest.param("/{a}-{a}", "twice", id="same-name-in-a-segment"),
+        pytest.param("/{a}/{a...}", "twice", id="same-name-as-the-wildcard"),
+        pytest.param("/{a...}/b", "last segment", id="wildcard-before-the-end"),
+        pytest.param("/{a...}/", "last segment", id="wildcard-and-a-slash"),
+        pytest.param("/x{a...}", "whole last segment", id="wildcard-behind-text"),
+        pytest.param("/{a}-{b...}", "whole last segment", id="wildcard-behind-a-parameter"),
+        pytest.param("/{...}", "proper name", id="wildcard-without-name"),
+        pytest.param("/{a....}", "proper name", id="four-dots"),
+        pytest.param("/{a..}", "proper name", id="two-dots"),
+        pytest.param("/{id}?beta=true", "query", id="query-behind-a-parameter"),
+        pytest.param("/x%4{a}", "no path may have", id="half-an-escape-before-a-parameter"),
+        pytest.param("/{a}%2F{b}", "no path may have", id="escaped-slash-beside-a-parameter"),
+        pytest.param("/{a};v=1", "no path may have", id="semicolon-beside-a-parameter"),
         pytest.param("/{}", "proper name", id="parameter-without-name"),
         pytest.param("/{1a}", "proper name", id="parameter-named-by-a-digit"),
         pytest.param("/{a b}", "proper name", id="parameter-with-space"),
@@ -238,7 +265,7 @@ def test_a_template_is_kept_in_the_normal_form_of_paths(
         pytest.param("/a\u00a0b", "invisible character", id="no-break-space"),
         pytest.param("/a\u202eb", "invisible character", id="right-to-left-override"),
         pytest.param("/a\x85b", "invisible character", id="next-line"),
-        pytest.param("/{a}\u2028/b", "whole segment", id="line-separator-behind-a-parameter"),
+        pytest.param("/{a}\u2028/b", "invisible character", id="line-separator-behind-a-parameter"),
         pytest.param("/" + "a" * LONGEST, "longer than", id="too-long"),
         pytest.param("/" + "é" * 200, "once encoded", id="too-long-when-encoded"),
         pytest.param("/a" * (MOST_SEGMENTS + 1), "segments", id="too-many-segments"),
@@ -255,6 +282,230 @@ def test_a_template_that_could_not_work_is_refused_in_words(text: str, reason: s
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("/*", "{path...}"),
+        ("/files/*", "{path...}"),
+        ("/files/**", "{path...}"),
+        ("/files/*.json", "{path...}"),
+        ("/files/x*", "{path...}"),
+        ("/files/(.*)", "{path...}"),
+        ("/files/{id}*", "{path...}"),
+        ("/files/{path+}", "{path...}"),
+        ("/files/{+path}", "{path...}"),
+        ("/files/{path*}", "{path...}"),
+        ("/files/{*path}", "{path...}"),
+        ("/files/{**path}", "{path...}"),
+        ("/files/{path:path}", "{path...}"),
+        ("/files/{path:.*}", "{path...}"),
+        ("/files/{...path}", "{path...}"),
+        ("/files/[...path]", "{path...}"),
+        ("/files/[[...path]]", "{path...}"),
+        ("/{id:int}", "{id}"),
+        ("/{id:[0-9]+}", "{id}"),
+        ("/{id=5}", "{id}"),
+        ("/{id?}", "{id}"),
+        ("/{id:int}.json", "{id}"),
+        ("/:id", "{id}"),
+        ("/:id.json", "{id}"),
+        ("/a/:order_id/b", "{order_id}"),
+        ("/<id>", "{id}"),
+        ("/<int:id>/x", "{id}"),
+        ("/x-<id>.json", "{id}"),
+        ("/a>b", "{name}"),
+        ("/[id]", "{id}"),
+        ("/{name", "{name}"),
+    ],
+)
+def test_what_is_a_pattern_elsewhere_is_refused_with_the_right_spelling(
+    text: str, right: str
+) -> None:
+    with pytest.raises(BadTemplate, match=re.escape(right)):
+        parse_template(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["/topics:batchGet", "/$metadata", "/a*b", "/v1:x/{y}", "/a...b", "/~{user}", "/({id})"]
+)
+def test_text_that_only_resembles_a_pattern_is_text(text: str) -> None:
+    assert parse_template(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "values"),
+    [
+        ("/{id}.json", "/5.json", ("5",)),
+        ("/{id}.json", "/5.json.json", ("5.json",)),
+        ("/{id}.json", "/.json", None),
+        ("/{id}.json", "/5.xml", None),
+        ("/shelves/{shelf}:merge", "/shelves/a%20b:merge", ("a%20b",)),
+        ("/shelves/{shelf}:merge", "/shelves/a:b", None),
+        ("/Products({id})", "/Products(5)", ("5",)),
+        ("/Products({id})", "/Products()", None),
+        ("/{a}-{b}", "/1-2", ("1", "2")),
+        ("/{a}-{b}", "/1-2-3", ("1", "2-3")),
+        ("/{a}-{b}", "/--3", ("-", "3")),
+        ("/{a}-{b}", "/-3", None),
+        ("/{a}-{b}", "/3-", None),
+        ("/compare/{base}...{head}", "/compare/v1...v2", ("v1", "v2")),
+        ("/compare/{base}...{head}", "/compare/a....b", ("a", ".b")),
+        ("/x{a}-{b}.z", "/xab-c-d.z", ("ab", "c-d")),
+        ("/{a}C{b}", "/%C3%A9Cx", ("%C3%A9", "x")),
+        ("/{a}C{b}", "/%C3%A9", None),
+        ("/{a}9", "/%C3%A9", None),
+        ("/{a}9", "/%C3%A99", ("%C3%A9",)),
+        ("/{a}%20{b}", "/x%20y", ("x", "y")),
+        ("/files/{path...}", "/files/a", ("a",)),
+        ("/files/{path...}", "/files/a/b/0.log", ("a/b/0.log",)),
+        ("/files/{path...}", "/files/a/", ("a/",)),
+        ("/files/{path...}", "/files/", None),
+        ("/files/{path...}", "/files", None),
+        ("/{path...}", "/", None),
+        ("/{path...}", "/a", ("a",)),
+        ("/{a}/{b}.x/{path...}", "/1/2.x/3/4", ("1", "2", "3/4")),
+    ],
+)
+def test_each_parameter_takes_as_little_as_it_can_and_the_last_the_rest(
+    template: str, path: str, values: tuple[str, ...] | None
+) -> None:
+    assert parse_template(template).values(path[1:].split("/")) == values
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "-", ".", "%C3%A9", "%2D%41", "9", "C"]), min_size=1, max_size=9
+    ),
+    st.sampled_from(
+        ["{x}", "{x}-{y}", "a{x}", "{x}.{y}.{z}", "{x}C{y}", "{x}aa", "-{x}-", "{x}9{y}"]
+    ),
+)
+def test_a_segment_matches_as_its_lazy_expression_does(words: list[str], segment: str) -> None:
+    path = normalise("/" + "".join(words))
+    if path is None or path == "/":
+        return
+    unit = "(?:%[0-9A-F]{2}|[^%])"
+    pieces = re.split(r"\{\w\}", segment)
+    expression = f"({unit}+?)".join(map(re.escape, pieces))
+    expected = re.fullmatch(expression, path[1:])
+    values = parse_template(segment).values([path[1:]])
+    assert values == (expected.groups() if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("target", "template", "path", "filled"),
+    [
+        ("/v2/{id}", "/{id}.json", "/5.json", "/v2/5"),
+        ("/{b}/{a}.x", "/{a}-{b}", "/1-2", "/2/1.x"),
+        ("/old/{path...}", "/files/{path...}", "/files/a/b/", "/old/a/b/"),
+        ("/x/{b}", "/{a}-{b}", "/1-..", None),
+        ("/x/{b}/y", "/{a}-{b}", "/1-.", None),
+        ("/x/{b}/y", "/{a}-{b}", "/1-...", "/x/.../y"),
+        ("/x/.{b}", "/{a}-{b}", "/1-.", None),
+        ("/x/{b}", "/{a}-{b}", "/1-..;y", None),
+        ("/x/..{b}", "/{a}-{b}", "/1-;y", None),
+        ("/x/{b}", "/{a}-{b}", "/1-..%2Fy", None),
+        ("/x/{b}", "/{a}-{b}", "/1-y%5C..", None),
+        ("/x/{b}", "/{a}-{b}", "/1-y%2F..z", "/x/y%2F..z"),
+    ],
+)
+def test_the_path_on_the_upstream_takes_the_values_and_never_has_dots(
+    target: str, template: str, path: str, filled: str | None
+) -> None:
+    assert rewritten(parse_template(target), parse_template(template), path) == filled
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [
+        ("/e/group%2fproject", "/e/group%2Fproject"),
+        ("/a;v=1/b", "/a;v=1/b"),
+        ("/a%3bb", "/a%3Bb"),
+        ("/a%5cb", "/a%5Cb"),
+        ("/https%3A%2F%2Fh%2F", "/https%3A%2F%2Fh%2F"),
+        ("/a%252Fb", "/a%252Fb"),
+        ("/a%2F%2e%2eb", "/a%2F..b"),
+        ("/a%2Fb/../c", "/c"),
+        ("/a;x=..", "/a;x=.."),
+        ("/a%2F..", None),
+        ("/..%2Fa", None),
+        ("/%2e%2e%2fa", None),
+        ("/a/..;/b", None),
+        ("/a/.;v=1/b", None),
+        ("/a/%2E%2E%3B", None),
+        ("/a%5C..%5Cb", None),
+        ("/a;..;b", None),
+        ("/a%2F.", None),
+        ("/a%00;", None),
+        ("/a//;", None),
+        ("/a\\;", None),
+        ("/a%2", None),
+    ],
+)
+def test_encoded_slashes_and_semicolons_stay_within_a_segment_where_they_may_pass(
+    raw: str, normal: str | None
+) -> None:
+    assert normalise(raw, encoded_slashes=True) == normal
+    assert normalise(raw) in {None, normal}
+
+
+@given(st.one_of(st.text(max_size=30).map("/".__add__), PATHS))
+def test_a_path_of_the_usual_form_is_the_same_where_more_may_pass(raw: str) -> None:
+    usual = normalise(raw)
+    if usual is not None:
+        assert normalise(raw, encoded_slashes=True) == usual
+
+
+@pytest.mark.parametrize(
+    "ranked",
+    [
+        pytest.param(
+            [
+                "/a/b.json",
+                "/a/b{x}.json",
+                "/a/{x}.json",
+                "/a/{x}",
+                "/a/{x...}",
+                "/{x}/{y}",
+                "/{x...}",
+            ],
+            id="literal, more literal characters, parameter, wildcard",
+        ),
+        pytest.param(["/aa{x}a", "/a{x}aa", "/b{x}bb", "/{x}aaa"], id="text at the beginning"),
+        pytest.param(["/{x}.a", "/{x}.b", "/{x}~b"], id="the alphabet"),
+        pytest.param(["/{x}.a/{y...}", "/{x}/b/c", "/{x...}"], id="the first segment decides"),
+    ],
+)
+def test_templates_are_ranked_by_one_rule(ranked: list[str]) -> None:
+    templates = [parse_template(text) for text in ranked]
+    assert sorted(templates, key=lambda t: t.rank) == templates
+
+
+def test_templates_that_differ_by_names_alone_have_one_shape() -> None:
+    for one, other in [
+        ("/{a}.json", "/{b}.json"),
+        ("/{a}-{b}", "/{x}-{y}"),
+        ("/f/{rest...}", "/f/{path...}"),
+    ]:
+        assert parse_template(one).shape == parse_template(other).shape
+    shapes = {parse_template(t).shape for t in ("/f/{a}", "/f/{a...}", "/f/{a}.x", "/f/x.{a}")}
+    assert len(shapes) == 4
+
+
+def test_any_takes_every_method_behind_the_one_that_is_named() -> None:
+    every, named_, get = an("ANY", "/a/{x}"), an("PUT", "/a/{x}"), an("GET", "/a/{x}")
+    literal = an("ANY", "/a/b")
+    for method in METHODS:
+        assert choose([every, named_, get, literal], method, "/a/b").endpoint is literal
+    for method, wanted in [("PUT", named_), ("HEAD", get), ("GET", get), ("OPTIONS", every)]:
+        assert choose([every, named_, get], method, "/a/5").endpoint is wanted
+    assert choose([every], "PROPFIND", "/a/5").endpoint is None
+    assert choose([every], "PROPFIND", "/a/5").allow == METHODS
+    off = an("ANY", "/a/{x}", active=False)
+    assert choose([off, named_], "GET", "/a/5").inactive
+    assert choose([off, named_], "GET", "/a/5").allow == ("PUT",)
+
+
 def test_a_template_may_be_that_large() -> None:
     many = "".join(f"/{{p{i}}}" for i in range(MOST_PARAMETERS))
     for text in ("/a" * MOST_SEGMENTS, "/" + "a" * (LONGEST - 1), many):
@@ -268,6 +519,7 @@ def test_a_template_is_refused_or_matched_by_its_own_text(text: str) -> None:
     except BadTemplate:
         return
     path = re.sub(r"\{[^}]*\}", "5", template.text)
+    assert parse_template(template.text) == template
     assert normalise(path) == path
     assert template.matches(path[1:].split("/"))
 
@@ -343,7 +595,8 @@ def test_head_has_an_endpoint_of_its_own_if_there_is_one() -> None:
 
 @given(TEMPLATES, PATHS)
 def test_a_template_matches_as_its_expression_does(template: Template, path: str) -> None:
-    expression = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template.text))
+    expression = re.sub(r"\\\{\w+\\\.\\\.\\\.\\\}", ".+", re.escape(template.text))
+    expression = re.sub(r"\\\{\w+\\\}", "[^/]+", expression)
     matches = template.matches(path[1:].split("/"))
     assert matches == bool(re.fullmatch(expression, path))
 
@@ -353,7 +606,7 @@ def test_no_matching_endpoint_is_more_specific_than_the_chosen_one(
     endpoints: list[An], method: str, path: str
 ) -> None:
     segments = path[1:].split("/")
-    takes = {method, "GET"} if method == "HEAD" else {method}
+    takes = set(taken_by(method))
     fitting = [e for e in endpoints if e.active and e.template.matches(segments)]
     mine = [e for e in fitting if e.method in takes]
     choice = choose(endpoints, method, path)

@@ -238,7 +238,7 @@ def door(folder: Path, change: Callable[[str], str]) -> Iterator[Door]:
         bare.publish(**{
             f"k{OTHER_COLLECTION}": {
                 "id": OTHER_COLLECTION, "handle": "other-v1", "connection": CONNECTION,
-                "recipes": False, "forward_credential": False, "forward_claims": False,
+                "recipes": False, "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
                 "origins": [],
             },
             f"e{OTHER_ENDPOINT}": {
@@ -317,7 +317,17 @@ def test_no_hostile_request_passes_without_a_right(faulty: Door, name: str) -> N
 
 
 #: Faults of the steps that look at a call before its credential.
-STEPS = ("form", "credentials", "routes", "callers", "refusals", "calls", "browsers", "ngx")
+STEPS = (
+    "form",
+    "credentials",
+    "routes",
+    "patterns",
+    "callers",
+    "refusals",
+    "calls",
+    "browsers",
+    "ngx",
+)
 
 
 @pytest.mark.parametrize("how", ["error", "nil"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.lua.routing import Endpoint, a_path, a_target, filled, named
+from tests.lua.routing import SEGMENTS, Endpoint, a_path, a_target, filled, named
 from tests.stage import Stage, Upstream
 
 from ostiary.access.addresses import parse_address, parse_list
@@ -34,7 +34,7 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import METHODS, choose, normalise
+from ostiary.access.paths import ENDPOINT_METHODS, METHODS, choose, normalise
 from ostiary.access.reasons import Reason, refusal
 from ostiary.identity.tokens import issue_token
 
@@ -42,20 +42,33 @@ pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 _SOURCES = ("127.0.0.1", "127.0.7.7")
 _CALLS_A_ROUND, _ROUNDS = 120, 6
-_WORDS = ("a", "b", "x.y", "{}", "{}")
 #: nginx itself refuses some of the paths that the rule does, and two lines of Authorization.
 _NGINX_SAYS = {
     "malformed_path": ("malformed_request",),
     "conflicting_credentials": ("malformed_request",),
 }
 #: Pieces that no path may have.
-_MALFORMED = (";", "%2f", "%5C", "//", "%00", "%", "%7", "\\", "|", "é".encode().decode("latin-1"))
+_MALFORMED = (
+    ";",
+    "%2f",
+    "%5C",
+    "..;",
+    "%2F..",
+    "//",
+    "%00",
+    "%",
+    "%7",
+    "\\",
+    "|",
+    "é".encode().decode("latin-1"),
+)
 
 
 @dataclass(slots=True, kw_only=True)
 class Collection:
     id: int
     handle: str
+    encoded_slashes: bool = False
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
 
 
@@ -86,9 +99,12 @@ class Workshop:
         content = {"name": name, "input": {"base_url": f"{upstream.url}/base"}}
         connection = self.stage.done("POST", "connections", content)
         handle = f"agreed-{number}.{number}"
-        more = {"proxy_connection_id": connection["id"], "handle": handle}
+        encoded = number == 1
+        more = {
+            "proxy_connection_id": connection["id"], "handle": handle, "encoded_slashes": encoded,
+        }  # fmt: skip
         made = self.stage.done("POST", "api_collections", {"name": name, **more})
-        return Collection(id=made["id"], handle=handle)
+        return Collection(id=made["id"], handle=handle, encoded_slashes=encoded)
 
     def _callers(self) -> Iterator[Caller]:
         everything, first = self.collections, self.collections[:1]
@@ -150,8 +166,10 @@ class Workshop:
 
     def add_endpoint(self) -> None:
         collection = self.rng.choice(self.collections)
-        words = [self.rng.choice(_WORDS) for _ in range(self.rng.randint(1, 4))]
-        template, method = named(words), self.rng.choice((*METHODS, "GET", "GET"))
+        words = [self.rng.choice(SEGMENTS) for _ in range(self.rng.randint(1, 4))]
+        ending = ["{...}"] * (self.rng.random() < 0.2)
+        template = named([*words, *ending])
+        method = self.rng.choice((*ENDPOINT_METHODS, "GET", "GET", "ANY"))
         if any(
             (e.method, e.template.shape) == (method, template.shape)
             for e in collection.endpoints.values()
@@ -231,11 +249,13 @@ class Expected:
 
 def expected(workshop: Workshop, call: Call) -> Expected:
     """What `access` says of a call."""
-    path = normalise(call.path)
+    path = normalise(call.path) or normalise(call.path, encoded_slashes=True)
     if path is None:
         return _refused(Reason.MALFORMED_PATH)
     handle, slash, rest = path[1:].partition("/")
     collection = next((c for c in workshop.collections if c.handle == handle), None)
+    if normalise(call.path) is None and not (collection and collection.encoded_slashes):
+        return _refused(Reason.MALFORMED_PATH)
     route, target = _route(collection, call, f"{slash}{rest}")
     caller = call.caller
     verdict = decide(
@@ -251,6 +271,8 @@ def expected(workshop: Workshop, call: Call) -> Expected:
             route=route,
         )
     )
+    if isinstance(verdict, Allow) and target is None:
+        return _refused(Reason.MALFORMED_PATH)
     if isinstance(verdict, Allow):
         return Expected(
             status=200, target=f"/base{target}{call.query}", profile=verdict.known.profile.id
@@ -264,7 +286,7 @@ def _refused(reason: Reason, allow: tuple[str, ...] = ()) -> Expected:
     return Expected(status=face.status, reason=face.public_reason, allow=methods)
 
 
-def _route(collection: Collection | None, call: Call, below: str) -> tuple[Route, str]:
+def _route(collection: Collection | None, call: Call, below: str) -> tuple[Route, str | None]:
     if collection is None:
         return Route(), ""
     granted = call.caller is not None and collection.id in call.caller.granted
@@ -326,7 +348,7 @@ class Callers:
     def _path(self) -> str:
         rng = self._rng
         collection = rng.choice(self._workshop.collections)
-        path = f"/{collection.handle}{a_path(rng, list(collection.endpoints.values()))}"
+        path = f"/{collection.handle}{self._below(collection)}"
         path = rng.choice((path,) * 20 + (f"/{collection.handle}", "/", "/nobody/a"))
         if rng.random() < 0.3:
             path = self._respelled(path)
@@ -334,6 +356,10 @@ class Callers:
             place = rng.randint(1, len(path))
             path = path[:place] + rng.choice(_MALFORMED) + path[place:]
         return path
+
+    def _below(self, collection: Collection) -> str:
+        encoded = self._rng.random() < (0.5 if collection.encoded_slashes else 0.05)
+        return a_path(self._rng, list(collection.endpoints.values()), encoded=encoded)
 
     def _respelled(self, path: str) -> str:
         """The same path, or nearly, in another spelling."""

@@ -145,7 +145,7 @@ def nginx(
                 f"u{CONNECTION}": bare.connection(upstream.port),
                 f"k{COLLECTION}": {
                     "id": COLLECTION, "handle": "things-v1", "connection": CONNECTION,
-                    "recipes": False, "forward_credential": False, "forward_claims": False,
+                    "recipes": False, "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
                     "origins": [],
                 },
                 f"e{ENDPOINT}": {

@@ -29,6 +29,9 @@ _PIECES = st.sampled_from(
         "%00",
         "%0a",
         "%3b",
+        "%2F..",
+        "..;",
+        ";",
         "%25",
         "%2",
         "%",
@@ -81,6 +84,18 @@ def _expected(path: str) -> str | None:
 @example("/%%36f")
 def test_paths_have_the_normal_form_of_the_rule(path: str) -> None:
     assert FORM.normal(path) == _expected(path)
+
+
+@given(_PATHS)
+@example("/a%2fb")
+@example("/a%2F..%2fb")
+@example("/..;/b")
+@example("/a;/../b")
+@example("/a%5C.")
+@example("/%2e%2E%3bx")
+def test_paths_of_collections_with_encoded_slashes_have_the_form_of_the_rule(path: str) -> None:
+    expected = normalise(path, encoded_slashes=True) if len(path) <= LONGEST else None
+    assert FORM.normal(path, True) == expected
 
 
 @given(_LONG)

@@ -120,7 +120,7 @@ class _Workspace:
             "id": number,
             "handle": self.rng.choice([handle for handle in _HANDLES if handle not in others]),
             "connection": self.rng.randint(0, 3), "recipes": False, "forward_credential": False,
-            "forward_claims": False, "origins": [],
+            "forward_claims": False, "encoded_slashes": False, "origins": [],
         }  # fmt: skip
 
     def _drop_collection(self) -> None:
@@ -228,7 +228,7 @@ def _endpoint(number: int, text: str = "/a", collection: int = 1) -> dict[str, o
 
 _COLLECTION: dict[str, Any] = {
     "id": 1, "handle": "a", "connection": 0, "recipes": False, "forward_credential": False,
-    "forward_claims": False, "origins": [],
+    "forward_claims": False, "encoded_slashes": False, "origins": [],
 }  # fmt: skip
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.lua.nginx import Machine, Worker
 from tests.lua.routing import ENDPOINTS, METHOD, PATHS, Endpoint, filled, named
 
-from ostiary.access.paths import Choice, choose, normalise, parse_template
+from ostiary.access.paths import METHODS, Choice, choose, normalise, parse_template
 
 _WORKER = Worker(Machine())
 _ROUTES = _WORKER.require("ostiary.routes")
@@ -29,6 +30,7 @@ class Found:
     endpoint: int | None
     collection: int | None = None
     allow: str | None = None
+    #: Empty: it would have a dot segment.
     target: str | None = None
 
 
@@ -37,7 +39,8 @@ def _publish(*collections: tuple[int, str, Iterable[Endpoint]]) -> None:
     for number, handle, endpoints in collections:
         collection = {
             "id": number, "handle": handle, "connection": 0, "recipes": False,
-            "forward_credential": False, "forward_claims": False, "origins": [],
+            "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
+            "origins": [],
         }  # fmt: skip
         _ROUTES.set_collection(_WORKER.value(collection), None)
         for endpoint in endpoints:
@@ -51,7 +54,9 @@ def _find(method: str, path: str) -> Found:
     number = collection.id if collection else None
     if route is None:
         return Found(None, number, _ROUTES.allow(collection, below))
-    return Found(route.id, number, None, _ROUTES.target(route, below) if route.target else None)
+    return Found(
+        route.id, number, None, (_ROUTES.target(route, below) or "") if route.target else None
+    )
 
 
 def _pair(answer: Any) -> tuple[Any, Any]:
@@ -67,7 +72,7 @@ def _expected(choice: Choice[Endpoint], collection: int, path: str) -> Found:
     endpoint = choice.endpoint
     if endpoint is None:
         return Found(None, collection, ",".join(choice.allow) or None)
-    target = filled(endpoint.target, endpoint.template, path) if endpoint.target else None
+    target = (filled(endpoint.target, endpoint.template, path) or "") if endpoint.target else None
     return Found(endpoint.id, collection, None, target)
 
 
@@ -82,6 +87,72 @@ def test_look_ups_agree_with_the_rule(
     assert _find(method, f"/shop-v1.2{path}") == _expected(choice, 7, path)
     quick = _quick(method, f"/shop-v1.2{path}") if not path.endswith("/") else None
     assert quick in {None, choice.endpoint and choice.endpoint.id}
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@given(ENDPOINTS, st.data())
+def test_look_ups_agree_with_the_rule_after_any_changes(
+    endpoints: tuple[Endpoint, ...], data: st.DataObject
+) -> None:
+    _publish((7, "c", ()))
+    for each in endpoints:
+        _ROUTES.set_endpoint(_WORKER.value(each.published(7)))
+    for each in data.draw(st.lists(st.sampled_from(endpoints or (None,)), max_size=8)):
+        if each is not None:
+            _ROUTES.drop_endpoint(each.id)
+            if each.active:
+                _ROUTES.set_endpoint(_WORKER.value(each.published(7)))
+    active = [each for each in endpoints if each.active]
+    for each in endpoints:
+        if not each.active:
+            _ROUTES.drop_endpoint(each.id)
+    for path in data.draw(st.lists(PATHS, min_size=1, max_size=5)):
+        for method in METHODS:
+            choice = choose(active, method, path)
+            assert _find(method, f"/c{path}") == _expected(choice, 7, path)
+            quick = None if path.endswith("/") else _quick(method, f"/c{path}")
+            assert quick in {None, choice.endpoint and choice.endpoint.id}
+    for each in active:
+        _ROUTES.drop_endpoint(each.id)
+    assert _WORKER.run(_IS_CLEAN) is True
+
+
+#: Whether nothing is left of the endpoints of collection `c`.
+_IS_CLEAN = """
+local routes = require "ostiary.routes"
+local tree = routes.collections.c.tree
+for _, known in pairs(routes.exact) do
+  if next(known) then return false end
+end
+return not (next(tree.literal) or tree.patterns or tree.parameter or tree.wildcard)
+"""
+
+
+def test_a_pattern_beside_a_parameter_takes_the_quick_way_from_it_while_it_is_there() -> None:
+    parameter = Endpoint(id=1, method="GET", template=parse_template("/a/{x}"))
+    pattern = Endpoint(id=2, method="PUT", template=parse_template("/a/{x}.json"))
+    _publish((1, "c", [parameter]))
+    assert _quick("GET", "/c/a/5") == 1
+    _ROUTES.set_endpoint(_WORKER.value(pattern.published(1)))
+    assert _quick("GET", "/c/a/5.json") is None
+    assert _find("GET", "/c/a/5.json").endpoint == 1
+    assert _find("PUT", "/c/a/5.json").endpoint == 2
+    _ROUTES.drop_endpoint(2)
+    assert _quick("GET", "/c/a/5") == 1
+
+
+def test_any_is_found_quickly_for_every_method_and_gives_way_to_one_that_is_named() -> None:
+    every = Endpoint(id=1, method="ANY", template=parse_template("/a/{x}"))
+    put = Endpoint(id=2, method="PUT", template=parse_template("/a/{x}"))
+    _publish((1, "c", [every, put]))
+    found = {method: _quick(method, "/c/a/5") for method in METHODS}
+    # HEAD is found by the tree: a GET may be more specific.
+    assert found == dict.fromkeys(METHODS, 1) | {"PUT": 2, "HEAD": None}
+    assert _find("HEAD", "/c/a/5").endpoint == 1
+    assert _find("PROPFIND", "/c/a/5") == Found(None, 1, ",".join(METHODS))
+    _ROUTES.drop_endpoint(2)
+    assert _quick("PUT", "/c/a/5") == 1
 
 
 def test_every_template_of_few_segments_is_ranked_alike() -> None:

@@ -30,7 +30,8 @@ STRICT = re.compile(r"[ -~]*")
 def collection(**changes: Any) -> CollectionRow:
     values: dict[str, Any] = {
         "id": 1, "handle": "orders-v1", "kind": "proxy", "connection": 2,
-        "forward_credential": False, "forward_claims": False, "cors_origins": [],
+        "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
+        "cors_origins": [],
     }  # fmt: skip
     return CollectionRow(**(values | changes))
 
@@ -78,6 +79,7 @@ def _plain(value: Any) -> None:
 @given(st.fixed_dictionaries({}, optional={
     "handle": JSON, "kind": JSON | st.sampled_from(["proxy", "recipe"]), "cors_origins": JSON,
     "connection": st.none() | st.integers(1), "forward_claims": JSON, "forward_credential": JSON,
+    "encoded_slashes": JSON,
 }))  # fmt: skip
 @example({"cors_origins": ["http://a b"]})
 @example({"cors_origins": ["http://\u00a0a"]})
@@ -93,6 +95,7 @@ def test_any_collection_is_built_plainly_or_refused(changes: dict[str, Any]) -> 
     assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", value["handle"])
     assert all(re.fullmatch(r"https?://[a-z0-9_.:\[\]-]+", origin) for origin in value["origins"])
     assert isinstance(value["forward_claims"], bool)
+    assert isinstance(value["encoded_slashes"], bool)
 
 
 @given(st.fixed_dictionaries({}, optional={

@@ -43,7 +43,7 @@ def test_everything_that_there_is_is_published_at_a_start(gateway: StandIn, star
     }  # fmt: skip
     assert gateway.object(f"k{collection.pk}") == {
         "id": collection.pk, "handle": collection.handle, "connection": connection.pk,
-        "recipes": False, "forward_credential": False, "forward_claims": False,
+        "recipes": False, "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
         "origins": ["https://app.example"],
     }  # fmt: skip
     assert gateway.object(f"e{endpoint.pk}") == {

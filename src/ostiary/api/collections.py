@@ -44,6 +44,7 @@ class CollectionIn(Strict):
     cors_origins: list[str] | None = None
     forward_credential: bool | None = None
     forward_claims: bool | None = None
+    encoded_slashes: bool | None = None
 
 
 class CollectionChange(Strict):
@@ -56,6 +57,7 @@ class CollectionChange(Strict):
     cors_origins: list[str] | None = None
     forward_credential: bool | None = None
     forward_claims: bool | None = None
+    encoded_slashes: bool | None = None
 
 
 class ImportResults(Schema):
@@ -79,6 +81,8 @@ class CollectionOut(Schema):
     cors_origins: list[str]
     forward_credential: bool
     forward_claims: bool
+    #: Whether `%2F`, `%5C` and `;` may stand within segments of paths.
+    encoded_slashes: bool
     epoch: int
     created_at: Time
     updated_at: Time
@@ -105,6 +109,7 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "cors_origins": collection.shown_origins,
         "forward_credential": collection.forward_credential,
         "forward_claims": collection.forward_claims,
+        "encoded_slashes": collection.encoded_slashes,
         "epoch": collection.epoch,
         "created_at": collection.created_at,
         "updated_at": collection.updated_at,
@@ -123,6 +128,7 @@ def _given(payload: CollectionIn | CollectionChange) -> collections.Given:
         cors_origins=payload.cors_origins,
         forward_credential=payload.forward_credential,
         forward_claims=payload.forward_claims,
+        encoded_slashes=payload.encoded_slashes,
     )
 
 
@@ -174,7 +180,7 @@ def change_collection(
     )
     collection, _ = in_force(saved)
     versioned(response, collection)
-    return _shown(collection, public_urls.gateway_url())
+    return _shown(collection, public_urls.gateway_url()) | {"warnings": list(saved.warnings)}
 
 
 @router.delete("/api_collections/{int:collection_id}", response={200: Success, **ERRORS})

@@ -10,7 +10,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
+from ostiary.access.paths import (
+    ANY,
+    ENDPOINT_METHODS,
+    BadTemplate,
+    Template,
+    may_meet,
+    parse_template,
+    taken_by,
+)
 from ostiary.console import live
 from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
@@ -175,6 +183,8 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         else:
             if in_force(request, saved):
                 messages.success(request, f"The API collection {saved.value.name} was changed.")
+            for warning in saved.warnings:
+                messages.warning(request, warning)
             return redirect("collection", collection_id)
     context = {
         "collection": collection,
@@ -199,6 +209,7 @@ def _changed(request: HttpRequest, collection: Collection) -> collections.Given:
         cors_origins=request.POST.get("cors_origins", "").replace(",", " ").split(),
         forward_credential=request.POST.get("forward_credential") == "1" if proxy else None,
         forward_claims=request.POST.get("forward_claims") == "1" if proxy else None,
+        encoded_slashes=request.POST.get("encoded_slashes") == "1",
     )
 
 
@@ -211,6 +222,7 @@ def _typed(collection: Collection) -> Mapping[str, str]:
         "cors_origins": "\n".join(collection.shown_origins),
         "forward_credential": "1" if collection.forward_credential else "",
         "forward_claims": "1" if collection.forward_claims else "",
+        "encoded_slashes": "1" if collection.encoded_slashes else "",
     }
 
 
@@ -321,7 +333,7 @@ def _endpoint_form(
         "read": versions.etag(endpoint) if endpoint else "",
         "errors": errors,
         "given": given,
-        "methods": METHODS,
+        "methods": ENDPOINT_METHODS,
         "recipes": recipes.recipes() if recipe else (),
         "inherited": 30 if collection.connection is None else collection.connection.timeout_seconds,
     }
@@ -354,19 +366,23 @@ def _near(
     A rival takes calls of the same paths: the more literal one wins them.
     """
     twin, rivals = "", []
-    others = collection.endpoints.filter(method=method).exclude(pk=own or 0)
-    for path in others.values_list("path", flat=True)[: openapi.MOST_ENDPOINTS]:
+    others = collection.endpoints.exclude(pk=own or 0)
+    for path, theirs in others.values_list("path", "method")[: openapi.MOST_ENDPOINTS]:
         other = parse_template(path)
-        if other.shape == template.shape:
+        if other.shape == template.shape and theirs == method:
             twin = path
-        elif len(other.segments) == len(template.segments) and all(
-            a == b or "{" in (a[:1], b[:1])
-            for a, b in zip(other.segments, template.segments, strict=True)
-        ):
-            rivals.append({"path": path, "wins": other.rank < template.rank})
-    example = "/" + "/".join("42" if s.startswith("{") else s for s in template.segments)
+        elif {method, theirs} & {ANY, *taken_by(method)} and may_meet(other, template):
+            first = (other.rank, theirs == ANY) < (template.rank, method == ANY)
+            rivals.append({"path": f"{theirs} {path}", "wins": first})
+    values = {
+        name: f"4{number}"
+        if number < len(template.parameters) or not template.has_wildcard
+        else "a/b"
+        for number, name in enumerate(template.parameters, start=1)
+    }
     url = f"{public_urls.gateway_url()}/{collection.handle}"
-    return {"example": f"{method} {url}{example}", "twin": twin, "rivals": rivals[:5]}
+    example = f"{method} {url}{template.filled(values)}"
+    return {"example": example, "twin": twin, "rivals": rivals[:5]}
 
 
 @page

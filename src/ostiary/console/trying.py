@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from ostiary import settings
-from ostiary.access.paths import parse_template
+from ostiary.access.paths import ANY, METHODS, is_wildcard, parse_template
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
@@ -104,7 +104,8 @@ def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, obje
             (name, given.get(f"path-{name}", ""))
             for name in parse_template(endpoint.path).parameters
         ],
-        "has_body": endpoint.method in {"POST", "PUT", "PATCH", "DELETE"},
+        "methods": METHODS if endpoint.method == ANY else (),
+        "has_body": endpoint.method in {"POST", "PUT", "PATCH", "DELETE", ANY},
         "address": _listener().host,
     }
 
@@ -117,6 +118,9 @@ def _listener() -> calling.Listener:
 def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
     """Make the call; the credential that is issued for it is cut off in any case."""
     problems = fields.Problems()
+    method = endpoint.method
+    if method == ANY:
+        method = fields.choice(problems, "method", request.POST.get("method", "GET"), METHODS)
     target = _target(problems, endpoint, request.POST)
     headers = _headers(problems, request.POST)
     body = request.POST.get("body", "").encode("utf-8", "replace")
@@ -131,7 +135,7 @@ def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
         pasted=pasted,
     )
     asked = calling.Asked(
-        method=endpoint.method,
+        method=method,
         target=target,
         headers=(*headers, ("Authorization", f"Bearer {trial.secret.reveal()}")),
         body=body,
@@ -149,12 +153,16 @@ def _seconds(endpoint: Endpoint) -> int:
 
 
 def _target(problems: fields.Problems, endpoint: Endpoint, given: QueryDict) -> str:
-    path = endpoint.path
-    for name in parse_template(endpoint.path).parameters:
+    template = parse_template(endpoint.path)
+    values = {}
+    for token, name in zip(template.tokens, template.parameters, strict=True):
         value = given.get(f"path-{name}", "")
-        if not value or value in {".", ".."} or len(value) > 500:
+        rest = is_wildcard(token)
+        parts = value.split("/") if rest else [value]
+        if not parts[0] or "" in parts[:-1] or {".", ".."} & {*parts} or len(value) > 500:
             problems.add("path", f"{name}: must be a text of at most 500 characters, and no dots")
-        path = path.replace(f"{{{name}}}", quote(value, safe=""), 1)
+        values[name] = quote(value, safe="/" if rest else "")
+    path = template.filled(values)
     pairs = []
     for line in given.get("query", "").splitlines():
         name, _, value = line.strip().partition("=")

@@ -30,6 +30,11 @@ _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 #: First segments of paths that the gateway answers itself.
 RESERVED = frozenset({"oauth2", "healthz", "metrics"})
 MOST_ORIGINS = 50
+#: Beside a save that lets encoded slashes into paths.
+ENCODED_SLASHES = (
+    "Paths of this collection may hold %2F, %5C and ; within a segment, and the API behind it gets them"
+    " as they came. It must not take them for separators of its own."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,7 @@ class Given:
     cors_origins: object = None
     forward_credential: bool | None = None
     forward_claims: bool | None = None
+    encoded_slashes: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +127,9 @@ def create(
     taken = len(read.operations) if read else 0
     skipped = read.skipped if read else ()
     imported = Imported(collection=collection, taken=taken, skipped=skipped)
-    return Saved(value=imported, sequence=sequence, adds=True)
+    return Saved(
+        value=imported, sequence=sequence, adds=True, warnings=_warnings(given, collection)
+    )
 
 
 def change(
@@ -140,7 +148,7 @@ def change(
         _save(collection)
         _record(by, "change", collection, before=before)
         sequence = announce(collection)
-    return Saved(value=collection, sequence=sequence)
+    return Saved(value=collection, sequence=sequence, warnings=_warnings(given, collection))
 
 
 def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Saved[None]:
@@ -197,6 +205,11 @@ def announce(collection: Collection) -> int:
     return sequence
 
 
+def _warnings(given: Given, collection: Collection) -> tuple[str, ...]:
+    """What to say beside a save of what was given."""
+    return (ENCODED_SLASHES,) if given.encoded_slashes and collection.encoded_slashes else ()
+
+
 def _document(document: tuple[str, str] | None) -> openapi.Document | None:
     if document is None:
         return None
@@ -235,6 +248,8 @@ def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Prob
         collection.forward_credential = given.forward_credential
     if given.forward_claims is not None:
         collection.forward_claims = given.forward_claims
+    if given.encoded_slashes is not None:
+        collection.encoded_slashes = given.encoded_slashes
     if given.cors_origins is not None:
         collection.cors_origins = _origins(problems, given.cors_origins)
 
@@ -314,6 +329,7 @@ def _shown(collection: Collection) -> Mapping[str, object]:
         "cors_origins": collection.cors_origins,
         "forward_credential": collection.forward_credential,
         "forward_claims": collection.forward_claims,
+        "encoded_slashes": collection.encoded_slashes,
     }
 
 

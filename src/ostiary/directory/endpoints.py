@@ -1,4 +1,4 @@
-"""Endpoints: one method and path template in a collection, and where its calls go."""
+"""Endpoints: one method, or any, and path template in a collection, and where its calls go."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
+from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
 from ostiary.directory import audit, feed, fields, openapi, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
@@ -148,7 +148,7 @@ def _fill(endpoint: Endpoint, given: Given) -> None:
     if given.name is not None or new:
         endpoint.name = fields.text(problems, "name", given.name)
     if given.method is not None or new:
-        endpoint.method = fields.choice(problems, "method", given.method, METHODS)
+        endpoint.method = fields.choice(problems, "method", given.method, ENDPOINT_METHODS)
     if given.path is not None or new:
         follows = endpoint.target_path in {"", endpoint.path}
         template = _template(problems, "path", given.path)
@@ -193,7 +193,7 @@ def _fill_target(problems: fields.Problems, endpoint: Endpoint, given: Given) ->
     if given.target_path is not None:
         target = _template(problems, "target_path", given.target_path)
         endpoint.target_path = target.text
-        unknown = set(target.parameters) - set(parse_template(endpoint.path or "/x").parameters)
+        unknown = set(target.tokens) - set(parse_template(endpoint.path or "/x").tokens)
         if unknown:
             problems.add("target_path", f"{', '.join(sorted(unknown))} is not in the path")
 

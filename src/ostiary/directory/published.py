@@ -36,6 +36,7 @@ class CollectionRow(NamedTuple):
     connection: int | None
     forward_credential: bool
     forward_claims: bool
+    encoded_slashes: bool
     cors_origins: object
 
 
@@ -79,7 +80,7 @@ def collection_rows(ids: Several[int]) -> list[CollectionRow]:
     """The collections that there are of `ids`."""
     rows = Collection.objects.filter(pk__in=ids).values_list(
         "pk", "handle", "kind", "connection_id", "forward_credential", "forward_claims",
-        "cors_origins",
+        "encoded_slashes", "cors_origins",
     )  # fmt: skip
     return [CollectionRow(*row) for row in rows]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ostiary.access.limits import LARGEST
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import METHODS
+from ostiary.access.paths import ANY, METHODS
 from ostiary.access.reasons import Reason, refusal
 
 # --- the upcall (authority.upcalls, lua/upcall.lua) ------------------------------------------------
@@ -282,6 +282,7 @@ def values() -> dict[str, Any]:
         "kept_above_seconds": KEPT_ABOVE_SECONDS,
         "one_of": ONE_OF,
         "methods": list(METHODS),
+        "any_method": ANY,
         "largest_limit": LARGEST,
         "codes": {reason.name.lower(): code(reason) for reason in Reason},
         "reasons": {str(code(reason)): _shown(reason) for reason in Reason},

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
+from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
 from ostiary.directory import upstream_url
 from ostiary.directory.models import Collection, Connection
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
@@ -81,6 +81,7 @@ def collection(row: CollectionRow) -> str:
         "recipes": recipes,
         "forward_credential": row.forward_credential is True,
         "forward_claims": row.forward_claims is True,
+        "encoded_slashes": row.encoded_slashes is True,
         "origins": _origins(row.cors_origins),
     })  # fmt: skip
 
@@ -100,11 +101,11 @@ def _origins(value: object) -> list[str]:
 
 def endpoint(row: EndpointRow) -> str:
     """The text of an active endpoint; raises Unpublishable."""
-    if row.method not in METHODS:
+    if row.method not in ENDPOINT_METHODS:
         raise Unpublishable("Its method is not one that the gateway knows.")
     path = _template("path", row.path)
     target = _template("target path", row.target_path) if row.target_path else path
-    unknown = set(target.parameters) - set(path.parameters)
+    unknown = set(target.tokens) - set(path.tokens)
     if unknown:
         raise Unpublishable(
             f"Its target path has {_shown(min(unknown))}, which is not in its path."

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from ostiary.access.paths import parse_template
+
 
 class BadInput(ValueError):
     """Input that is none; `field` names what does not fit."""
@@ -32,8 +34,14 @@ def merged(
 
 
 def _of_path(template: str, path: str) -> dict[str, str]:
-    pairs = zip(template.split("/"), path.split("/"), strict=False)
-    return {own[1:-1]: unquote(given) for own, given in pairs if own.startswith("{")}
+    own = parse_template(_below(template))
+    values = own.values(_below(path)[1:].split("/")) or ()
+    return {name: unquote(value) for name, value in zip(own.parameters, values, strict=False)}
+
+
+def _below(path: str) -> str:
+    """The path below the collection's handle."""
+    return "/" + path.removeprefix("/").partition("/")[2]
 
 
 def _of_query(query: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import Choice, Template, choose, parse_template
+from ostiary.access.paths import Choice, Template, choose, normalise, parse_template, rewritten
 from ostiary.directory import models, policies
 
 
@@ -93,6 +93,17 @@ def known(credential: models.Credential, row: models.AccessProfile) -> Known:
     )
 
 
+def normal(target: str) -> str | None:
+    """The normal form of a call's path, without its query, as the gateway takes it; nothing: refused."""
+    raw = target.partition("?")[0]
+    path = normalise(raw)
+    if path is None and (path := normalise(raw, encoded_slashes=True)) is not None:
+        handle = path[1:].partition("/")[0]
+        if not models.Collection.objects.filter(handle=handle, encoded_slashes=True).exists():
+            return None
+    return path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
     """What a method and a path in normal form mean, with the rows that they mean."""
@@ -101,6 +112,15 @@ class Called:
     collection: models.Collection | None = None
     endpoint: models.Endpoint | None = None
 
+    def has_dots(self, path: str) -> bool:
+        """Whether the path on the upstream would have a dot segment: the gateway refuses that."""
+        endpoint = self.endpoint
+        if endpoint is None or endpoint.target_path in {"", endpoint.path}:
+            return False
+        below = path[len(endpoint.collection.handle) + 1 :]
+        target, template = parse_template(endpoint.target_path), parse_template(endpoint.path)
+        return rewritten(target, template, below) is None
+
 
 def called(row: models.AccessProfile, method: str, path: str) -> Called:
     """What a call means to a profile, as the gateway finds it."""
@@ -108,7 +128,7 @@ def called(row: models.AccessProfile, method: str, path: str) -> Called:
     collection = models.Collection.objects.filter(handle=handle).first()
     if collection is None:
         return Called(route=Route())
-    rows = {e.pk: e for e in collection.endpoints.select_related("recipe")}
+    rows = {e.pk: e for e in collection.endpoints.select_related("recipe", "collection")}
     routed = [
         RoutedEndpoint(
             id=e.pk,

@@ -8,7 +8,7 @@ from ostiary.access.addresses import Address, parse_address
 from ostiary.access.decision import Allow, Deny, Outcome, Step, decide, explain
 from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import METHODS, normalise
+from ostiary.access.paths import METHODS
 from ostiary.access.reasons import Reason, refusal
 from ostiary.directory import access_profiles, fields, models
 from ostiary.directory.actor import Actor
@@ -48,13 +48,16 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
         problems.add("ip", "is no IPv4 or IPv6 address")
     problems.raise_if_any()
     # The query is not looked at, here as at the gateway.
-    path = normalise(raw.partition("?")[0])
+    path = facts.normal(raw)
     if path is None:
         return _malformed(profile, raw)
     called = facts.called(profile, method, path)
     now = int(datetime.now(UTC).timestamp())
     proof = pasted.judged(profile, token, now) if token else None
-    return decided(profile, called.route, address, path=path, proof=proof)
+    found = decided(profile, called.route, address, path=path, proof=proof)
+    if found.reason is None and called.has_dots(path):
+        return _malformed(profile, raw)
+    return found
 
 
 def _malformed(profile: models.AccessProfile, raw: str) -> Explanation:

@@ -13,7 +13,6 @@ from django.db.models import Q
 from ostiary.access import addresses, traces
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
-from ostiary.access.paths import normalise
 from ostiary.access.reasons import Reason, by_code, refusal
 from ostiary.directory import audit, models, workspace
 from ostiary.directory.actor import Actor
@@ -186,7 +185,7 @@ def _endpoint(call: LoggedCall, profile: models.AccessProfile | None) -> Mapping
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
     if endpoint is not None:
         return {"endpoint": f"{endpoint.method} {endpoint.path}"}
-    path = normalise(str(call.details.get("path", "")).partition("?")[0])
+    path = facts.normal(str(call.details.get("path", "")))
     if profile is None or path is None:
         return {}
     route = facts.called(profile, call.method, path).route
@@ -278,7 +277,7 @@ def _answer(call: LoggedCall) -> Mapping[str, str]:
 
 def _again(call: LoggedCall, profile: models.AccessProfile) -> Explanation | None:
     """The same call now, as far as the log says what it was; nothing: it does not say enough."""
-    path = normalise(str(call.details.get("path", "")).partition("?")[0])
+    path = facts.normal(str(call.details.get("path", "")))
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).select_related("recipe").first()
     if path is not None:
         route = facts.called(profile, call.method, path).route

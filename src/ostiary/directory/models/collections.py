@@ -79,6 +79,8 @@ class Collection(models.Model):
     forward_credential = models.BooleanField(default=False)
     #: Tell the upstream the verified claims of signed tokens.
     forward_claims = models.BooleanField(default=False)
+    #: Let `%2F`, `%5C` and `;` stand within segments of paths; the safe default is that they do not.
+    encoded_slashes = models.BooleanField(default=False)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -102,10 +104,11 @@ class Collection(models.Model):
 class Endpoint(models.Model):
     collection = models.ForeignKey(Collection, on_delete=models.CASCADE, related_name="endpoints")
     name = models.CharField(max_length=255)
+    #: One of METHODS, or ANY.
     method = models.CharField(max_length=8)
     #: Template below the handle in its one normal form, with a leading slash.
     path = models.CharField(max_length=512)
-    #: The template with every parameter as `{}`: what must be unique beside the method.
+    #: The template without its parameters' names: what must be unique beside the method.
     shape = models.CharField(max_length=512)
     active = models.BooleanField(default=False)
     description = models.TextField(blank=True, default="")

@@ -5,6 +5,7 @@ local counts = require "ostiary.counts"
 local refusals = require "ostiary.refusals"
 
 local time, var = ngx.time, ngx.var
+local get_method = ngx.req.get_method
 local concat, tonumber = table.concat, tonumber
 
 local M = {}
@@ -64,7 +65,9 @@ local function finish_lease(lease, status, tallies)
   local received, sent = 0, 0
   if weight > 0 then
     received, sent = sizes(weight)
-    write(lease.subject .. lease.would .. "/0/" .. weight .. "/-")
+    -- A dash: the endpoint's own method.
+    local method = lease.route.takes_any and get_method() or "-"
+    write(lease.subject .. lease.would .. "/0/" .. weight .. "/" .. method)
   end
   tally(tallies, status, received, sent)
   counts.admitted(lease, status, received, sent)

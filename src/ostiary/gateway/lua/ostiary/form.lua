@@ -11,29 +11,35 @@ local M = {}
 M.LONGEST_PATH = 4096
 -- What a path of a call may hold as it is (RFC 3986, section 3.3, less the semicolon).
 local PLAIN = "^[%w_.~!$&'()*+,=:@/%%-]*$"
+-- With the semicolon, which begins a matrix parameter.
+local PLAIN_AND_SEMICOLON = "^[%w_.~!$&'()*+,=:@/%%;-]*$"
 local UNRESERVED = "^[%w._~-]$"
 -- What a query may hold: visible ASCII but for `#`, which ends it.
 local QUERY = '^[!"$-~]*$'
 
--- Two readers would not agree on these: separators and control characters.
+local function is_control(number)
+  return number < 0x20 or number == 0x7f
+end
+
+-- Two readers would not agree on these.
 local function is_separator(number)
-  return number < 0x20 or number == 0x7f or number == 0x2f or number == 0x3b or number == 0x5c
+  return number == 0x2f or number == 0x3b or number == 0x5c
 end
 
 -- A `%` escape in normal form, or nil where no path may have it.
-local function unescaped(hex)
+local function unescaped(hex, encoded_slashes)
   local number = tonumber(hex, 16)
-  if not number or is_separator(number) then return nil end
+  if not number or is_control(number) or is_separator(number) and not encoded_slashes then return nil end
   local letter = char(number)
   if find(letter, UNRESERVED) then return letter end
   return "%" .. upper(hex)
 end
 
-local function decoded(path)
+local function decoded(path, encoded_slashes)
   if not find(path, "%", 1, true) then return path end
   local bad = false
   local clean = gsub(path, "%%(..?)", function(hex)
-    local text = #hex == 2 and find(hex, "^%x%x$") and unescaped(hex)
+    local text = #hex == 2 and find(hex, "^%x%x$") and unescaped(hex, encoded_slashes)
     if not text then
       bad = true
       return ""
@@ -62,21 +68,34 @@ local function without_dots(path)
   return "/" .. concat(parts, "/")
 end
 
--- The normal form of a raw path, or nil if no call may have it.
-function M.normal(path)
+-- Whether some reader would find a segment `.` or `..` in a path: one that decodes slashes, or that drops
+-- matrix parameters.
+function M.has_dots(path)
+  if not find(path, ".", 1, true) then return false end
+  local flat = gsub(path, ";", "/")
+  flat = gsub(gsub(gsub(flat, "%%2F", "/"), "%%5C", "/"), "%%3B", "/")
+  return find(flat .. "/", "/%.%.?/") ~= nil
+end
+
+-- The normal form of a raw path, or nil if no call may have it. With `encoded_slashes`, escaped slashes
+-- and backslashes and semicolons may stand within a segment, as they are.
+function M.normal(path, encoded_slashes)
   if #path > M.LONGEST_PATH or byte(path) ~= 0x2f then return nil end
-  if not find(path, PLAIN) or find(path, "//", 1, true) then return nil end
-  local clean = decoded(path)
-  return clean and without_dots(clean)
+  local plain = encoded_slashes and PLAIN_AND_SEMICOLON or PLAIN
+  if not find(path, plain) or find(path, "//", 1, true) then return nil end
+  local clean = decoded(path, encoded_slashes)
+  clean = clean and without_dots(clean)
+  if encoded_slashes and clean and M.has_dots(clean) then return nil end
+  return clean
 end
 
 -- Path in normal form and query (with its `?`, or empty) of a request target; nil: refused.
-function M.split(target)
+function M.split(target, encoded_slashes)
   local mark = find(target, "?", 1, true)
-  if not mark then return M.normal(target), "" end
+  if not mark then return M.normal(target, encoded_slashes), "" end
   local query = sub(target, mark)
   if not find(query, QUERY) then return nil end
-  return M.normal(sub(target, 1, mark - 1)), query
+  return M.normal(sub(target, 1, mark - 1), encoded_slashes), query
 end
 
 return M

@@ -7,7 +7,6 @@ local contract = require "contract"
 local credentials = require "ostiary.credentials"
 local limits = require "ostiary.limits"
 local refusals = require "ostiary.refusals"
-local routes = require "ostiary.routes"
 
 local find, match = string.find, string.match
 local var = ngx.var
@@ -90,10 +89,8 @@ local function wants_tunnel(call)
 end
 
 local function target_of(call, upstream)
-  local route, below = call.route, call.below
   if call.collection.recipes then return call.path .. call.query end
-  if route.target then below = routes.target(route, below) end
-  local target = upstream.base .. below .. call.query
+  local target = upstream.base .. (call.target or call.below) .. call.query
   return upstream.query and with_query(target, upstream.query) or target
 end
 

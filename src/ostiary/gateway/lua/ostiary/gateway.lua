@@ -326,6 +326,10 @@ end
 -- Spend a lease, and let the call go.
 local function admit(call, lease)
   call.lease, call.is_call = lease, true
+  if call.route.target then
+    call.target = routes.target(call.route, call.below)
+    if not call.target then return refuse(call, codes.malformed_path) end
+  end
   local upstream = call.collection.upstream
   local crowded, ceiling = too_many_open(call, lease)
   if crowded then
@@ -390,6 +394,7 @@ local function slow(uri, changes)
   if not count then return refuse(call, codes.malformed_request) end
   call.flags, call.credentials = flags, count
   local path, query = form.split(uri)
+  if not path then path, query = routes.split_encoded(uri) end
   if not path then return refuse(call, codes.malformed_path) end
   call.path, call.query = path, query
   if is_oauth(path) then return forward_oauth(call) end

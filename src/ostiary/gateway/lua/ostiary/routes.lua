@@ -1,16 +1,20 @@
 -- Which endpoint a method and a path mean: the same as ostiary.access.paths.choose, and tested to be.
 --
--- An endpoint whose template is literal, or has its only parameter in the last segment, is found by
--- one or two look-ups in `exact`; no other template is more specific than these. All others are found
--- by walking a tree of segments, literal before parameter.
+-- An endpoint whose template is literal, or has its only parameter as the last segment, is found by one
+-- or two look-ups in `exact`; no other template is more specific than these. All others are found by
+-- walking a tree of segments: literal text, then patterns of text and parameters, then a parameter, then
+-- a wildcard.
 
 local contract = require "contract"
+local form = require "ostiary.form"
+local patterns = require "ostiary.patterns"
 
 local find, gmatch, sub = string.find, string.gmatch, string.sub
 local assert, concat, ipairs, next, pairs, type = assert, table.concat, ipairs, next, pairs, type
 
 local M = {}
 
+local ANY = contract.any_method
 -- METHOD → path, or path with a trailing slash for a parameter at the end → route.
 M.exact = {}
 -- handle → collection
@@ -28,67 +32,123 @@ local function segments_of(path)
   return parts, count
 end
 
-local function is_parameter(segment)
-  return sub(segment, 1, 1) == "{"
+local is_parameter, is_wildcard = patterns.is_parameter, patterns.is_wildcard
+
+local function new_node()
+  return { literal = {} }
 end
 
-local function leaf_of(tree, segments, count)
-  local node = tree
+-- The part of a node that a template's segment leads to; nil: there is none yet.
+local function child_of(node, segment)
+  if is_wildcard(segment) then return node.wildcard end
+  if is_parameter(segment) then return node.parameter end
+  if not patterns.is_pattern(segment) then return node.literal[segment] end
+  return patterns.find(node.patterns, segment)
+end
+
+local function add_child(node, segment)
+  local child = new_node()
+  if is_wildcard(segment) then
+    node.wildcard = child
+  elseif is_parameter(segment) then
+    node.parameter = child
+  elseif patterns.is_pattern(segment) then
+    node.patterns = node.patterns or {}
+    patterns.insert(node.patterns, segment, child)
+  else
+    node.literal[segment] = child
+  end
+  return child
+end
+
+local function drop_child(node, segment)
+  if is_wildcard(segment) then
+    node.wildcard = nil
+  elseif is_parameter(segment) then
+    node.parameter = nil
+  elseif patterns.is_pattern(segment) then
+    if patterns.remove(node.patterns, segment) == 0 then node.patterns = nil end
+  else
+    node.literal[segment] = nil
+  end
+end
+
+local function is_empty(node)
+  return not (next(node.literal) or node.patterns or node.parameter or node.wildcard or next(node.methods or {}))
+end
+
+-- The nodes from the root of a tree to a template's leaf, as far as they exist; all of them with `make`.
+local function trail_of(tree, segments, count, make)
+  local trail = { tree }
   for i = 1, count do
-    local segment = segments[i]
-    if is_parameter(segment) then
-      node.parameter = node.parameter or { literal = {} }
-      node = node.parameter
-    else
-      node.literal[segment] = node.literal[segment] or { literal = {} }
-      node = node.literal[segment]
+    local node = trail[i]
+    local child = child_of(node, segments[i]) or make and add_child(node, segments[i])
+    if not child then return trail end
+    trail[i + 1] = child
+  end
+  return trail
+end
+
+-- What the keys of `exact` for a template begin with: its segments but the last; nil where it is found
+-- by the tree alone.
+local function exact_start(collection, segments, count)
+  for i = 1, count - 1 do
+    if sub(segments[i], 1, 1) == "{" or patterns.is_pattern(segments[i]) then return nil end
+  end
+  local start = "/" .. collection.handle .. "/" .. concat(segments, "/", 1, count - 1)
+  return count > 1 and start .. "/" or start
+end
+
+-- A HEAD is found by the tree alone, since a GET whose template is more specific goes before it.
+local function set_exact(collection, key, methods)
+  for _, method in ipairs(contract.methods) do
+    local known = M.exact[method]
+    local route = method ~= "HEAD" and methods and (methods[method] or methods[ANY]) or nil
+    if route then
+      known[key] = route
+    elseif known[key] and known[key].collection == collection then
+      known[key] = nil
     end
   end
-  node.methods = node.methods or {}
-  return node
 end
 
--- The key of `exact` for a route, or nil where it is found by the tree alone: a HEAD too, since a GET
--- whose template is more specific goes before it.
-local function exact_key(collection, method, segments, count)
-  if method == "HEAD" then return nil end
-  for i = 1, count - 1 do
-    if is_parameter(segments[i]) then return nil end
-  end
+-- Bring `exact` up to the tree, as far as a template that was put there or taken out concerns it.
+local function refresh_exact(collection, segments, count, above)
   local last = segments[count]
-  if last == "" then return nil end
-  local start = "/" .. collection.handle .. "/" .. concat(segments, "/", 1, count - 1)
-  if count > 1 then start = start .. "/" end
-  return is_parameter(last) and start or start .. last
+  if last == "" or is_wildcard(last) then return end
+  local start = exact_start(collection, segments, count)
+  if not start then return end
+  if not (is_parameter(last) or patterns.is_pattern(last)) then
+    local leaf = above and above.literal[last]
+    return set_exact(collection, start .. last, leaf and leaf.methods)
+  end
+  -- A pattern goes before the parameter beside it.
+  local leaf = above and not above.patterns and above.parameter
+  set_exact(collection, start, leaf and leaf.methods)
 end
 
 local function place(route)
   local collection = route.collection
   local segments, count = segments_of(route.path)
-  leaf_of(collection.tree, segments, count).methods[route.method] = route
-  local key = exact_key(collection, route.method, segments, count)
-  if key then M.exact[route.method][key] = route end
+  local trail = trail_of(collection.tree, segments, count, true)
+  local leaf = trail[count + 1]
+  leaf.methods = leaf.methods or {}
+  leaf.methods[route.method] = route
+  refresh_exact(collection, segments, count, trail[count])
 end
 
 local function displace(route)
   local collection = route.collection
   local segments, count = segments_of(route.path)
-  local methods = leaf_of(collection.tree, segments, count).methods
-  if methods[route.method] == route then methods[route.method] = nil end
-  local key = exact_key(collection, route.method, segments, count)
-  if key and M.exact[route.method][key] == route then M.exact[route.method][key] = nil end
-end
-
--- Where each parameter of `target` is in the path, or its literal segment.
-local function compile_target(path, target)
-  local places = {}
-  local segments = segments_of(path)
-  for i, segment in ipairs(segments) do
-    if is_parameter(segment) then places[segment] = i end
+  local trail = trail_of(collection.tree, segments, count, false)
+  local leaf = trail[count + 1]
+  if not leaf or not leaf.methods or leaf.methods[route.method] ~= route then return end
+  leaf.methods[route.method] = nil
+  for i = count, 1, -1 do
+    if not is_empty(trail[i + 1]) then break end
+    drop_child(trail[i], segments[i])
   end
-  local parts = {}
-  for i, segment in ipairs((segments_of(target))) do parts[i] = places[segment] or segment end
-  return parts
+  refresh_exact(collection, segments, count, trail[count])
 end
 
 local function attach(route)
@@ -109,7 +169,7 @@ end
 
 -- Raise an error for what could not be placed, before anything is changed.
 local function check_endpoint(object)
-  assert(M.exact[object.method], "its method is not known")
+  assert(M.exact[object.method] or object.method == ANY, "its method is not known")
   assert(type(object.path) == "string" and find(object.path, "^/"), "its path does not read")
   assert(type(object.target) == "string" and type(object.timeout) == "number", "its target does not read")
 end
@@ -123,7 +183,8 @@ function M.set_endpoint(object)
     collection_id = object.collection,
     method = object.method,
     path = object.path,
-    target = object.target ~= "" and compile_target(object.path, object.target) or nil,
+    takes_any = object.method == ANY or nil,
+    target = object.target ~= "" and patterns.compile_target(object.path, object.target) or nil,
     timeout = object.timeout > 0 and object.timeout or nil,
     recipe = object.recipe,
     leases = {},
@@ -168,8 +229,9 @@ function M.set_collection(object, upstream)
     recipes = object.recipes,
     forward_credential = object.forward_credential,
     forward_claims = object.forward_claims,
+    encoded_slashes = object.encoded_slashes,
     origins = origins,
-    tree = { literal = {} },
+    tree = new_node(),
     routes = {},
   }
   collection.simple = not (origins or object.recipes or object.forward_credential or object.forward_claims)
@@ -209,29 +271,49 @@ function M.clear()
 end
 
 local function with_method(node, method)
-  local methods = node.methods
+  local methods = node and node.methods
   if not methods then return nil end
-  return methods[method] or (method == "HEAD" and methods.GET) or nil
+  return methods[method] or (method == "HEAD" and methods.GET) or (M.exact[method] and methods[ANY]) or nil
 end
 
-local function walk(node, segments, count, at, method)
+local walk
+
+local function walk_patterns(node, segments, count, at, method)
+  local segment = segments[at]
+  for _, pattern in ipairs(node.patterns) do
+    local route = patterns.fits(pattern, segment) and walk(pattern.node, segments, count, at + 1, method)
+    if route then return route end
+  end
+end
+
+function walk(node, segments, count, at, method)
   if at > count then return with_method(node, method) end
   local segment = segments[at]
   local deeper = node.literal[segment]
   local route = deeper and walk(deeper, segments, count, at + 1, method)
   if route then return route end
+  if segment == "" then return nil end
+  route = node.patterns and walk_patterns(node, segments, count, at, method)
+  if route then return route end
   deeper = node.parameter
-  return deeper and segment ~= "" and walk(deeper, segments, count, at + 1, method) or nil
+  route = deeper and walk(deeper, segments, count, at + 1, method)
+  return route or with_method(node.wildcard, method)
+end
+
+local function add_methods(node, methods)
+  for method in pairs(node and node.methods or {}) do methods[method] = true end
 end
 
 local function gather(node, segments, count, at, methods)
-  if at > count then
-    for method in pairs(node.methods or {}) do methods[method] = true end
-    return
-  end
+  if at > count then return add_methods(node, methods) end
   local segment = segments[at]
   if node.literal[segment] then gather(node.literal[segment], segments, count, at + 1, methods) end
-  if node.parameter and segment ~= "" then gather(node.parameter, segments, count, at + 1, methods) end
+  if segment == "" then return end
+  for _, pattern in ipairs(node.patterns or {}) do
+    if patterns.fits(pattern, segment) then gather(pattern.node, segments, count, at + 1, methods) end
+  end
+  if node.parameter then gather(node.parameter, segments, count, at + 1, methods) end
+  add_methods(node.wildcard, methods)
 end
 
 -- The collection that a path in normal form lies in, and the path below it; nil where there is none.
@@ -257,19 +339,24 @@ function M.allow(collection, below)
   if methods.GET then methods.HEAD = true end
   local names = {}
   for _, method in ipairs(contract.methods) do
-    if methods[method] then names[#names + 1] = method end
+    if methods[method] or methods[ANY] then names[#names + 1] = method end
   end
   return names[1] and concat(names, ",") or nil
 end
 
--- The path on the upstream of a route that has a target of its own.
+-- Path in normal form and query of a target that has no usual normal form, but lies in a collection whose
+-- segments may hold encoded slashes; nil: refused.
+function M.split_encoded(target)
+  local path, query = form.split(target, true)
+  local collection = path and M.collection_of(path)
+  if collection and collection.encoded_slashes then return path, query end
+end
+
+-- The path on the upstream of a route that has a target of its own; nil: it would have a dot segment.
 function M.target(route, below)
-  local segments = segments_of(below)
-  local parts = {}
-  for i, part in ipairs(route.target) do
-    parts[i] = segments[part] or part
-  end
-  return "/" .. concat(parts, "/")
+  local target = patterns.fill(route.target, below)
+  if form.has_dots(target) then return nil end
+  return target
 end
 
 return M
