@@ -186,6 +186,54 @@ def test_a_head_that_two_would_read_differently_is_refused(
     assert not door.recorder.bytes
 
 
+def test_encoded_slashes_pass_where_they_may_as_they_came_and_never_hide_dots(
+    door: Door,
+) -> None:
+    """The whole corpus at a collection that lets them in, and what its parameters may hold."""
+    stage, recorder = door.stage, door.recorder
+    paths = (*PATHS, "GET /{any...}", "GET /cut/{a}-{b}", "ANY /{x}/projects")
+    collection = stage.a_collection(
+        cast("Upstream", recorder), *paths, name="Open", handle="open-v1", encoded_slashes=True
+    )
+    cut = next(e for e in stage.done("GET", f"api_endpoints?api_collection_id={collection['id']}")
+               if e["path"] == "cut/{a}-{b}")  # fmt: skip
+    stage.done("PUT", f"api_endpoints/{cut['id']}", {"target_path": "/of/{b}"})
+    secret = stage.a_profile(collection)["secret"]
+    credential = f"API-TOKEN: {secret}\r\n".encode()
+    recorder.clear()
+    for name, data in cases(credential):
+        if name.startswith("target"):
+            door.sent(data.replace(b"things-v1", b"open-v1"))
+    many = recorder.requests()
+    for seen in many:
+        path = f"/open-v1{seen.target.partition('?')[0]}"
+        assert normalise(path, encoded_slashes=True) == path
+        pieces = re.split("/|;|%2F|%5C|%3B", path)
+        assert not {".", ".."} & {*pieces}, path
+    assert {"/x%2Fthings", "/things;v=1", "/x%5C..%5Cthings"} & {s.target for s in many} == {
+        "/x%2Fthings", "/things;v=1"
+    }  # fmt: skip
+    for target, wanted in [
+        ("/e/group%2Fproject/7", "/e/group%2Fproject/7"),
+        ("/group%2fsub%2fx/projects", "/group%2Fsub%2Fx/projects"),
+        ("/@scope%2Fname", "/@scope%2Fname"),
+        ("/a;v=1;w=%2F/b", "/a;v=1;w=%2F/b"),
+        ("/cut/x-a%2Fb", "/of/a%2Fb"),
+        ("/cut/x-..", None),
+        ("/cut/x-..;y", None),
+        ("/cut/x-..%2Fy", None),
+    ]:
+        recorder.clear()
+        line = f"/open-v1{target}".encode()
+        answer = door.sent(request(credential, method=b"GET", target=line))
+        if wanted is None:
+            assert next(refusals_of(answer))[1]["reason"] == "malformed_path", target
+            assert not recorder.bytes
+        else:
+            (seen,) = recorder.requests()
+            assert seen.target == wanted
+
+
 @pytest.mark.parametrize("length", [4097, 5000, 12_850, 16_000, 40_000])
 @pytest.mark.parametrize("where", ["things/", "a/"])
 def test_a_path_above_the_bound_is_refused(door: Door, length: int, where: str) -> None:
