@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("directory", "0009_policy_windows"),
+        ("directory", "0011_home"),
     ]
 
     operations = [
