@@ -11,6 +11,8 @@ GATEWAY_BIND ?= 127.0.0.1:8080
 CONTROL_BIND ?= 127.0.0.1:8000
 # Files stay on one worker, so that a gateway or a database is started once per file.
 PYTEST := $(VENV)/pytest -n auto --dist loadfile
+# Tests start some hundred processes of ours; each would compile every module anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 setup:
 	@scripts/setup
