@@ -30,13 +30,22 @@ SECONDS = int(sys.argv[1]) if len(sys.argv) > 1 else 12
 RATES = [int(word) for word in sys.argv[2:]] or [500, 2_000, 10_000]
 REST_SECONDS = 20
 LINE_RATE, LINE_ROUNDS = 2_000, 5
-PARTS = ("gateway", "authority", "collector", "publisher", "control", "recipes", "ostiary")
+PARTS = (
+    "gateway",
+    "authority",
+    "collector",
+    "publisher",
+    "control",
+    "recipes",
+    "ostiary",
+    "fork server",
+)
 
 
 def pids(stage: Stage, part: str) -> list[int]:
     if part == "ostiary":
         return [stage.pid]
-    found = stage.pids(part)
+    found = stage.pids("ostiary.cli.fork_server" if part == "fork server" else part)
     return found + stage.pids("ostiary.recipes.worker") if part == "recipes" else found
 
 

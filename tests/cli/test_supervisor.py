@@ -170,6 +170,8 @@ def test_a_listening_socket_outlives_the_part_that_serves_it(tmp_path: Path) -> 
         async def kill(stage: Stage) -> None:
             first = await asyncio.to_thread(ask)
             os.kill(first, signal.SIGKILL)
+            # Until then it may take one more call.
+            await stage.until(lambda: not alive(first))
             # Asked while nobody serves: the call waits in the socket's queue.
             assert await asyncio.to_thread(ask) != first
 

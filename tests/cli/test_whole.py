@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.cli.test_restart import Hammer, restart
 from tests.stage import Stage, Upstream, running, wait_for
+
+from ostiary import exposition
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -43,12 +46,60 @@ def parts(stage: Stage) -> dict[str, int]:
     for pid in map(int, text.split()):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         name = "gateway" if b"nginx" in words[0] else words[4].decode() if len(words) > 4 else ""
+        if b"ostiary.cli.fork_server" in words:
+            name = "fork server"
         found[name] = pid
     return found
 
 
+FORKED = ("authority", "collector", "recipes", "control", "publisher")
+
+
+def kilobytes(pid: int, kind: str) -> int:
+    """Of a process's memory, as in proc(5)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(f"{kind}:"):
+            return int(line.split()[1])
+    raise AssertionError(kind)
+
+
+def test_parts_are_forked_and_each_is_a_process_of_its_own(stage: Stage) -> None:
+    pids = parts(stage)
+    server = pids["fork server"]
+    # Who forks must have one thread, no database, and no socket but the one that it is asked on.
+    assert len(list(Path(f"/proc/{server}/task").iterdir())) == 1
+    files = [os.readlink(path) for path in Path(f"/proc/{server}/fd").iterdir()]
+    assert sum(name.startswith("socket:") for name in files) == 1
+    assert not any("sqlite" in name for name in files)
+    for part in FORKED:
+        pid = pids[part]
+        assert os.getsid(pid) == os.getpgid(pid) == pid
+        assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+        assert kilobytes(pid, "Private_Dirty") < kilobytes(pid, "Shared_Dirty"), part
+        with socket.socket(socket.AF_UNIX) as sock:
+            if part != "control":
+                sock.connect(str(exposition.socket_path(stage.data / "run", part)))
+                shown = sock.makefile().read()
+                assert ("ostiary_upcalls_total" in shown) == (part == "authority")
+                assert ("ostiary_collector_calls_total" in shown) == (part == "collector")
+                assert "ostiary_http_requests" not in shown
+
+
+def test_a_part_is_replaced_though_what_it_was_forked_from_is_gone(
+    stage: Stage, hammer: Hammer
+) -> None:
+    before = parts(stage)
+    os.kill(before["fork server"], signal.SIGKILL)
+    os.kill(before["collector"], signal.SIGKILL)
+    wait_for(lambda: stage.lines.count("collector ready") > 1, what="the collector replaced")
+    after = parts(stage)
+    assert after["fork server"] != before["fork server"]
+    assert {part for part in FORKED if after[part] != before[part]} == {"collector"}
+    assert hammer.failed == []
+
+
 def test_no_call_is_refused_over_a_restart(stage: Stage, hammer: Hammer) -> None:
-    ready = stage.lines.count("ready")
+    ready, server = stage.lines.count("ready"), parts(stage)["fork server"]
     with Hammer(stage.control) as console:
         wait_for(lambda: console.answered > 0)
         done = restart(stage.data)
@@ -57,9 +108,11 @@ def test_no_call_is_refused_over_a_restart(stage: Stage, hammer: Hammer) -> None
         wait_for(lambda: hammer.answered > answered[0] and console.answered > answered[1])
     assert hammer.failed + console.failed == []
     assert stage.lines.count("ready") == ready + 1
+    # Else its parts would run the old code.
+    assert parts(stage)["fork server"] != server
 
 
-@pytest.mark.parametrize("part", ["authority", "collector", "recipes", "control", "publisher"])
+@pytest.mark.parametrize("part", FORKED)
 def test_a_part_that_hangs_is_replaced(stage: Stage, hammer: Hammer, part: str) -> None:
     ready = stage.lines.count(f"{part} ready")
     os.kill(parts(stage)[part], signal.SIGSTOP)

@@ -74,6 +74,9 @@ SOCKETS: Mapping[str, Mapping[str, Make]] = {
     "publisher": {"publisher": _stream("publisher.sock")},
 }
 
+#: Parts that are forked from one process, where a role has several of them. The gateway becomes nginx.
+FORKED = frozenset({"authority", "collector", "control", "publisher", "recipes"})
+
 DOORS = ("gateway", "control", "demo")
 
 #: Part → the inherited socket on which it is asked whether it lives, and how. The demo's upstream
@@ -114,9 +117,12 @@ def call(
         opened["demo"] = {"demo": demo}
     sockets = {key: sock for made in opened.values() for key, sock in made.items()}
     settings = _with_ports(settings, sockets)
+    forked = FORKED.intersection(names)
     return Roll(
         settings=settings,
-        parts=tuple(_part(name, opened[name]) for name in names),
+        parts=tuple(
+            _part(name, opened[name], forked=len(forked) > 1 and name in forked) for name in names
+        ),
         doors={key: sockets[key] for key in DOORS if key in sockets},
     )
 
@@ -139,7 +145,7 @@ def _address(bind: Bind, sock: socket.socket) -> Bind:
     return (bind[0] if host in folder.addresses_of(bind[0]) else host), port
 
 
-def _part(name: str, sockets: Mapping[str, socket.socket]) -> Part:
+def _part(name: str, sockets: Mapping[str, socket.socket], *, forked: bool) -> Part:
     numbers = {INHERITED_PREFIX + key.upper(): str(s.fileno()) for key, s in sockets.items()}
     return Part(
         name=name,
@@ -152,6 +158,7 @@ def _part(name: str, sockets: Mapping[str, socket.socket]) -> Part:
         probe=_probe(name, sockets),
         # nginx does not speak sd_notify.
         ready_by_probe=name == "gateway",
+        forked=forked,
     )
 
 

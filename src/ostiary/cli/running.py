@@ -12,8 +12,9 @@ from typing import NoReturn, TextIO
 
 from ostiary import logs
 from ostiary import settings as environment
-from ostiary.cli import addresses, folder, parts, preparation, status, supervisor
+from ostiary.cli import addresses, folder, opening, parts, preparation, status, supervisor
 from ostiary.cli.failure import Failure
+from ostiary.cli.processes import ForkServer
 from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
 
 #: Name of the data folder's lock among what is handed down over a restart.
@@ -59,6 +60,10 @@ def _run_parts(
     if demo or preparation.has_demo(settings):
         upstream = demo_socket(settings, number)
     roll = parts.call(role, settings, demo=upstream, inherited=inherited)
+    forks = ForkServer([part.name for part in roll.parts if part.forked], environment.environment())
+    if (settings.data / opening.KEY_RING).exists():
+        # It reads the key ring, and imports while the folder is prepared.
+        forks.start()
     shown = _prepared(
         role, settings, upstream.getsockname()[1] if demo and upstream is not None else None
     )
@@ -72,6 +77,7 @@ def _run_parts(
         write=lambda part, line: print_error(logs.relayed(part, line, form)),
         greeting=shown,
         when_ready=lambda: status.tell_ready(settings, start),
+        forks=forks,
     )
     return roll, again
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ostiary import exposition
-from ostiary.cli import measures
+from ostiary.cli import measures, prctl, processes
 from ostiary.cli.failure import Failure
 from ostiary.cli.probes import Probe, Silent
+from ostiary.cli.processes import ForkServer, NotStarted, Process
 
 Say = Callable[[str], None]
 #: Passes on a line that a part printed: name of the part, line.
@@ -25,6 +26,8 @@ Write = Callable[[str, str], None]
 
 log = logging.getLogger(__name__)
 
+#: Orphans that ended are let go of after so many seconds: who is not one has been by then.
+REAP_SECONDS = 1.0
 #: How a part ended that did not answer and was killed.
 HANGS = "hangs"
 
@@ -46,13 +49,15 @@ class Part:
     #: How it is asked whether it lives; without one, only its death is noticed.
     probe: Probe | None = None
     ready_by_probe: bool = False
+    #: The fork server makes its process, instead of the command line.
+    forked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How patient the supervisor is, in seconds."""
 
-    first_delay: float = 0.2
+    first_delay: float = 0.1
     longest_delay: float = 5.0
     #: A part that stayed up for so long starts again with the first delay.
     healthy: float = 30.0
@@ -64,13 +69,14 @@ class Pace:
     tries: int = 5
     #: A part hangs if it answers nothing in so many turns of the supervisor, of `probe` seconds
     #: each. Turns are counted, not time: what makes the supervisor late gives the parts more time.
-    probe: float = 0.9
+    #: Four of them, a fork and a start are below five seconds.
+    probe: float = 0.75
     misses: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
-    process: asyncio.subprocess.Process
+    process: Process
     ready: asyncio.Event
     output: asyncio.Task[None]
 
@@ -84,6 +90,7 @@ class _Keeper:
     say: Say
     write: Write
     pace: Pace
+    forks: ForkServer | None = None
     once_ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def keep(self) -> None:
@@ -94,8 +101,11 @@ class _Keeper:
         measures.HANGS.labels(self.part.name)
         while True:
             healthy_since = asyncio.get_running_loop().time() + self.pace.healthy
-            async with self._running() as running:
-                how = await self._watch(running)
+            try:
+                async with self._running() as running:
+                    how = await self._watch(running)
+            except NotStarted as error:
+                how = str(error)
             tries += 1
             if not self.once_ready.is_set() and tries >= self.pace.tries:
                 raise self._failed(how)
@@ -153,7 +163,7 @@ class _Keeper:
                 return await self.part.probe.ask()
         return None
 
-    async def _silence(self, process: asyncio.subprocess.Process) -> None:
+    async def _silence(self, process: Process) -> None:
         """Wait until the part hangs. What hangs of its workers is killed at once."""
         if self.part.probe is None:
             await asyncio.Event().wait()
@@ -222,20 +232,15 @@ class _Keeper:
                 output.cancel()
                 transport.close()
 
-    async def _spawn(self, notify: Path, output: int) -> asyncio.subprocess.Process:
-        # The kernel sends SIGTERM should we vanish; a session of its own keeps the terminal's
-        # Ctrl-C to us, who stop in order.
-        return await asyncio.create_subprocess_exec(
-            "setpriv", "--pdeathsig", "TERM", "--", *self.part.argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**self.part.env, "NOTIFY_SOCKET": str(notify)},
-            pass_fds=tuple(sock.fileno() for sock in self.part.sockets),
-            start_new_session=True,
-        )  # fmt: skip
+    async def _spawn(self, notify: Path, output: int) -> Process:
+        part = self.part
+        env = {**part.env, "NOTIFY_SOCKET": str(notify)}
+        sockets = [sock.fileno() for sock in part.sockets]
+        if part.forked and self.forks is not None:
+            return await self.forks.fork(part.name, env=env, output=output, sockets=sockets)
+        return processes.execute(part.argv, env=env, output=output, sockets=sockets)
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, process: Process) -> None:
         await _asked_to_end(process, self.part.stop_signal, within=self.pace.stop)
         if self.part.stop_signal != signal.SIGTERM:
             await _asked_to_end(process, signal.SIGTERM, within=self.pace.terminate)
@@ -260,12 +265,9 @@ class _Keeper:
         self.write(self.part.name, line.decode(errors="replace"))
 
 
-async def _asked_to_end(
-    process: asyncio.subprocess.Process, number: signal.Signals, *, within: float
-) -> None:
+async def _asked_to_end(process: Process, number: signal.Signals, *, within: float) -> None:
     if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
+        process.send(number)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), timeout=within)
 
@@ -345,6 +347,7 @@ async def supervise(
     greeting: str = "",
     when_ready: Callable[[], None] | None = None,
     pace: Pace | None = None,
+    forks: ForkServer | None = None,
 ) -> None:
     """Start `parts` in order, say `ready` and the greeting, and keep them until `stop`.
 
@@ -355,7 +358,9 @@ async def supervise(
     tasks: list[asyncio.Task[None]] = []
     try:
         for part in parts:
-            keeper = _Keeper(part=part, run=run, say=say, write=write, pace=pace or Pace())
+            keeper = _Keeper(
+                part=part, run=run, say=say, write=write, pace=pace or Pace(), forks=forks
+            )
             tasks.append(asyncio.create_task(keeper.keep()))
             await _either(keeper.once_ready.wait(), stop.wait(), *tasks)
             _raise_failure(tasks)
@@ -388,6 +393,7 @@ def run(
     write: Write,
     greeting: str = "",
     when_ready: Callable[[], None] | None = None,
+    forks: ForkServer | None = None,
 ) -> bool:
     """Supervise until SIGINT or SIGTERM; SIGHUP, a closed terminal, changes nothing.
 
@@ -402,6 +408,7 @@ def run(
             write=write,
             greeting=greeting,
             when_ready=when_ready,
+            forks=forks,
         )
     )
 
@@ -414,6 +421,7 @@ async def _until_signalled(
     write: Write,
     greeting: str,
     when_ready: Callable[[], None] | None,
+    forks: ForkServer | None,
 ) -> bool:
     loop, stop, again = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
@@ -431,8 +439,11 @@ async def _until_signalled(
         loop.add_signal_handler(number, end)
     loop.add_signal_handler(signal.SIGHUP, _ignore)
     loop.add_signal_handler(signal.SIGUSR2, start_anew)
+    loop.add_signal_handler(signal.SIGCHLD, loop.call_later, REAP_SECONDS, processes.reap_orphans)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
     exposition.forget(folder)
+    # Parts that are forked become our children by it.
+    prctl.adopt_orphans()
     shown = await exposition.show(folder, "supervisor")
     try:
         await supervise(
@@ -443,8 +454,12 @@ async def _until_signalled(
             stop=stop,
             greeting=greeting,
             when_ready=when_ready,
+            forks=forks,
         )
     finally:
+        # What starts again is new code.
+        if forks is not None:
+            forks.close()
         # Until the new code can take it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         shown.close()
