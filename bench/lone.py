@@ -44,11 +44,15 @@ def endpoints(count: int) -> Iterator[tuple[str, str]]:
 
 def objects(count: int, upstream: int) -> Iterator[tuple[str, object]]:
     """What the publisher would have brought: key and object."""
-    yield "s", {"trusted": []}
+    public = {
+        "scheme": "https", "host": "api.example.com", "port": 443, "authority": "api.example.com",
+        "origin": "https://api.example.com",
+    }  # fmt: skip
+    yield "s", {"trusted": [], "public": public}
     yield "u1", {
         "id": 1, "servers": [{"address": "127.0.0.1", "port": upstream, "down": False}],
         "tls": None, "host": f"127.0.0.1:{upstream}", "base": "", "header": None, "query": "",
-        "timeout": 30,
+        "timeout": 30, "told": "x_forwarded", "translate": True, "authorities": [],
     }  # fmt: skip
     yield "k1", {
         "id": 1, "handle": "bench-v1", "connection": 1, "recipes": False, "origins": [],

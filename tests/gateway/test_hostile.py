@@ -29,7 +29,10 @@ pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 PATHS = ("GET /things", "POST /things", "GET /things/{id}", "OPTIONS /things", "GET /a/{b}")
 #: What an upstream may get of a caller's head beside what the caller says for itself.
-OURS = {"x-ostiary-client", "x-ostiary-profile", "x-ostiary-request-id", "x-forwarded-for"}
+OURS = {
+    "x-ostiary-client", "x-ostiary-profile", "x-ostiary-request-id", "x-forwarded-for",
+    "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix",
+}  # fmt: skip
 
 
 LAST = b"GET / HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n"
@@ -123,9 +126,12 @@ def check(door: Door, seen: Request) -> None:
             assert not name.startswith(("x-ostiary", "x-forwarded-", "proxy")), name
             assert re.fullmatch(r"[a-z0-9-]+", name), name
     for name in FOREIGN:
-        values = seen.header(name)
-        # Only the gateway says whether the call came over TLS.
-        assert not values or name == "X-Forwarded-Proto", name
+        assert name.lower() in OURS or not seen.header(name), name
+    port = str(door.stage.gateway)
+    assert seen.header("X-Forwarded-Proto")[0] in {"http", "https"}
+    assert seen.header("X-Forwarded-Host")[0] in {f"localhost:{port}", f"127.0.0.1:{port}"}
+    assert seen.header("X-Forwarded-Port") == [port]
+    assert seen.header("X-Forwarded-Prefix") == ["/things-v1"]
     assert not seen.header("Authorization")
     assert not seen.header("API-TOKEN")
     assert not seen.header("Upgrade")
@@ -601,9 +607,8 @@ def test_what_reaches_the_upstream_over_http_2_is_what_was_decided_on(secure: Do
 
 
 def _check_h2(door: Door, seen: Request) -> None:
-    headers = tuple(pair for pair in seen.headers if pair[0] != "X-Forwarded-Proto")
-    assert seen.header("X-Forwarded-Proto") in ([], ["https"])
-    check(door, Request(method=seen.method, target=seen.target, headers=headers, body=seen.body))
+    assert seen.header("X-Forwarded-Proto") == ["https"]
+    check(door, seen)
     assert seen.target.partition("?")[0] == "/things"
 
 

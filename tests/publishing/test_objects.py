@@ -48,7 +48,8 @@ def connection(**changes: Any) -> ConnectionRow:
     values: dict[str, Any] = {
         "id": 1, "base_urls": ["https://api.example"], "auth_type": "none", "auth_name": "",
         "auth_secret": "", "token_url": "", "scope": "", "verify_tls": True, "ca_pem": "",
-        "timeout_seconds": 30, "health_path": "",
+        "timeout_seconds": 30, "health_path": "", "public_address": "x_forwarded",
+        "translate_urls": True,
     }  # fmt: skip
     return ConnectionRow(**(values | changes))
 
@@ -169,7 +170,7 @@ def test_any_connection_is_built_plainly_or_refused(
 @example("10.0.0.0/8")
 def test_any_settings_are_built_plainly_or_refused(value: Any) -> None:
     try:
-        check(publishing.settings(value))
+        check(publishing.settings(value, public_url="https://api.example", configured=True))
     except Unpublishable:
         return
 

@@ -29,7 +29,9 @@ router = Router(tags=["Connections"])
 class InputIn(Strict):
     """`auth_name`: header, query parameter, user name or client id; `auth_secret` is write-only.
 
-    `token_url` and `scope` go with `oauth2_client_credentials`.
+    `token_url` and `scope` go with `oauth2_client_credentials`. `public_address`: how the upstream is told
+    the address that consumers call: `x_forwarded`, `forwarded` (RFC 7239), `host`, or `none`.
+    `translate_urls`: whether URLs and cookies in its answers come back with that address.
     """
 
     base_url: str | list[str]
@@ -42,6 +44,8 @@ class InputIn(Strict):
     ca_pem: str = ""
     timeout_seconds: int = 30
     health_path: str = ""
+    public_address: str = "x_forwarded"
+    translate_urls: bool = True
 
 
 class ConnectionIn(Strict):
@@ -61,6 +65,8 @@ class InputOut(Schema):
     ca_pem: str
     timeout_seconds: int
     health_path: str
+    public_address: str
+    translate_urls: bool
 
 
 class ConnectionOut(Schema):
@@ -92,6 +98,8 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
             "ca_pem": connection.ca_pem,
             "timeout_seconds": connection.timeout_seconds,
             "health_path": connection.health_path,
+            "public_address": connection.public_address,
+            "translate_urls": connection.translate_urls,
         },
         "created_at": connection.created_at,
         "updated_at": connection.updated_at,
@@ -113,6 +121,8 @@ def _given(payload: ConnectionIn) -> connections.Input:
         ca_pem=given.ca_pem,
         timeout_seconds=given.timeout_seconds,
         health_path=given.health_path,
+        public_address=given.public_address,
+        translate_urls=given.translate_urls,
     )
 
 

@@ -28,6 +28,14 @@ AUTH = {
     Connection.Auth.OAUTH2: "OAuth 2.0: a token for client id and secret",
 }
 
+#: How an upstream can be told the address that consumers call.
+PUBLIC_ADDRESS = {
+    Connection.PublicAddress.X_FORWARDED: "X-Forwarded-Proto, -Host, -Port and -Prefix",
+    Connection.PublicAddress.FORWARDED: "Forwarded (RFC 7239) and X-Forwarded-Prefix",
+    Connection.PublicAddress.HOST: "The public host as Host, and X-Forwarded headers",
+    Connection.PublicAddress.NONE: "Nothing",
+}
+
 
 @page
 @require_safe
@@ -67,7 +75,12 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
             errors = error.errors
         else:
             return _saved(request, saved, "made")
-    given = request.POST or {"verify_tls": "1", "timeout_seconds": "30"}
+    given = request.POST or {
+        "verify_tls": "1",
+        "timeout_seconds": "30",
+        "public_address": Connection.PublicAddress.X_FORWARDED,
+        "translate_urls": "1",
+    }
     return _form(request, by, None, given, errors)
 
 
@@ -103,6 +116,8 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         "ca_pem": connection.ca_pem,
         "timeout_seconds": str(connection.timeout_seconds),
         "health_path": connection.health_path,
+        "public_address": connection.public_address,
+        "translate_urls": "1" if connection.translate_urls else "",
     }
     return _form(request, by, connection, given, errors)
 
@@ -151,6 +166,8 @@ def _given(request: HttpRequest) -> connections.Input:
         ca_pem=request.POST.get("ca_pem", ""),
         timeout_seconds=timeout if number_of(timeout) is None else number_of(timeout),
         health_path=request.POST.get("health_path", ""),
+        public_address=request.POST.get("public_address", ""),
+        translate_urls=request.POST.get("translate_urls") == "1",
     )
 
 
@@ -175,6 +192,7 @@ def _form(
         "given": given,
         "errors": errors,
         "auth": AUTH,
+        "public_addresses": PUBLIC_ADDRESS,
         "projects": projects.projects(by).order_by("name"),
         "home": setup.home().pk,
     }

@@ -52,6 +52,8 @@ class Input:
     ca_pem: object = ""
     timeout_seconds: object = 30
     health_path: object = ""
+    public_address: object = "x_forwarded"
+    translate_urls: bool = True
 
 
 def connections(by: Actor) -> QuerySet[Connection]:
@@ -168,6 +170,11 @@ def _fill(connection: Connection, name: object, given: Input, trusted: tuple[str
     )
     connection.timeout_seconds = timeout or 30
     connection.health_path = _health(problems, given.health_path)
+    told = [each.value for each in Connection.PublicAddress]
+    connection.public_address = (
+        fields.choice(problems, "public_address", given.public_address, told) or "none"
+    )
+    connection.translate_urls = given.translate_urls
     problems.raise_if_any()
 
 
@@ -297,6 +304,8 @@ def _shown(connection: Connection) -> Mapping[str, object]:
         "verify_tls": connection.verify_tls,
         "timeout_seconds": connection.timeout_seconds,
         "health_path": connection.health_path,
+        "public_address": connection.public_address,
+        "translate_urls": connection.translate_urls,
     }
 
 

@@ -11,6 +11,11 @@ def gateway_url() -> str:
     return workspace.read().gateway_url or _listener(scheme, settings.current().gateway_bind)
 
 
+def is_configured() -> bool:
+    """Whether the owner has said where consumers call."""
+    return bool(workspace.read().gateway_url)
+
+
 def console_url() -> str:
     """Where owners sign in; `localhost`, since passkeys do not work at an address."""
     return workspace.read().console_url or _listener("http", settings.current().control_bind)

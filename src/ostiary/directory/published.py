@@ -68,6 +68,8 @@ class ConnectionRow(NamedTuple):
     ca_pem: object
     timeout_seconds: object
     health_path: object
+    public_address: object
+    translate_urls: bool
 
 
 def trusted_proxies() -> object:
@@ -98,7 +100,8 @@ def connection_rows(ids: Several[int]) -> list[ConnectionRow]:
     """The connections that there are of `ids`."""
     rows = Connection.objects.filter(pk__in=ids).values_list(
         "pk", "base_urls", "auth_type", "auth_name", "auth_secret", "token_url", "scope",
-        "verify_tls", "ca_pem", "timeout_seconds", "health_path",
+        "verify_tls", "ca_pem", "timeout_seconds", "health_path", "public_address",
+        "translate_urls",
     )  # fmt: skip
     return [ConnectionRow(*row) for row in rows]
 

@@ -23,23 +23,31 @@ UPCALLS = 400
 SPARE_FILES = 128
 
 #: Headers of a caller that do not reach the upstream: other systems' words for who calls, from where,
-#: by which path or method. Names that begin with X-Ostiary- and X-Forwarded- go besides these.
+#: by which path or method. Whole families of names go besides these, see lua/ostiary/credentials.lua.
 STRIPPED = (
-    "API-TOKEN", "Authorization", "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Pseudo-IPv4",
-    "Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https",
-    "HTTP2-Settings", "Proxy",
-    "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Remote-User", "TE", "Trailer",
-    "True-Client-IP", "WL-Proxy-Client-IP", "X-Appengine-User-IP", "X-Authenticated-Userid",
-    "X-Azure-ClientIP", "X-Azure-SocketIP", "X-Client-Cert", "X-Client-IP",
-    "X-Cluster-Client-IP", "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Consumer-ID",
-    "X-Consumer-Username", "X-Credential-Identifier", "X-Envoy-External-Address",
+    "API-TOKEN", "Authorization", "CF-Access-Authenticated-User-Email", "CF-Access-Client-Id",
+    "CF-Access-Client-Secret", "CF-Access-Jwt-Assertion", "CF-Connecting-IP",
+    "CF-Connecting-IPv6", "CF-Pseudo-IPv4", "Client-Cert", "Client-Cert-Chain", "Client-IP",
+    "Disguised-Host", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https",
+    "HTTP2-Settings", "Proxy", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+    "Remote-Email", "Remote-Groups", "Remote-Name", "Remote-User", "SSL-Client-Cert",
+    "SSL-Client-Verify", "Tailscale-User-Login", "Tailscale-User-Name", "TE", "Trailer",
+    "True-Client-IP", "WL-Proxy-Client-IP", "X-Accel-Mapping", "X-Amzn-Oidc-Accesstoken",
+    "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity", "X-Apigateway-Api-Userinfo",
+    "X-Appengine-User-IP", "X-ARR-ClientCert", "X-ARR-SSL", "X-Auth-Request-Email",
+    "X-Auth-Request-User", "X-Authenticated-Userid", "X-Azure-ClientIP", "X-Azure-SocketIP",
+    "X-Client-Cert", "X-Client-DN", "X-Client-IP", "X-Client-Verify", "X-Cluster-Client-IP",
+    "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Consumer-ID", "X-Consumer-Username",
+    "X-Credential-Identifier", "X-Custom-IP-Authorization", "X-Envoy-External-Address",
     "X-Envoy-Original-Path", "X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Port",
-    "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Host",
-    "X-HTTP-Host-Override", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
-    "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Method", "X-Original-Path",
-    "X-Original-URI", "X-Original-URL", "X-Originating-IP", "X-Override-URL", "X-ProxyUser-IP",
-    "X-Real-IP", "X-Remote-Addr", "X-Remote-IP", "X-Remote-User", "X-Rewrite-URL", "X-Scheme",
-    "X-Url-Scheme",
+    "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Goog-IAP-JWT-Assertion",
+    "X-Host", "X-HTTP-DestinationURL", "X-HTTP-Host-Override", "X-HTTP-Method",
+    "X-HTTP-Method-Override", "X-HTTPS", "X-JWT-Assertion", "X-Method-Override",
+    "X-MS-Client-Principal", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Method",
+    "X-Original-Path", "X-Original-URI", "X-Original-URL", "X-Originating-IP", "X-Override-URL",
+    "X-ProxyUser-IP", "X-Real-IP", "X-Real-Port", "X-Remote-Addr", "X-Remote-IP", "X-Remote-User",
+    "X-Rewrite-URL", "X-Scheme", "X-Sendfile-Type", "X-True-Client-IP", "X-Url-Scheme",
+    "X-WAWS-Unencoded-URL",
 )  # fmt: skip
 #: Statuses with which nginx itself answers what is no call, before anything is decided.
 NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 496, 497, 501, 505)
@@ -47,6 +55,7 @@ NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 49
 #: Set on calls of few kinds only, and empty on the others.
 SELDOM = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
+    "gw_forwarded",
     "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_exposed", "gw_vary",
     "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
 )  # fmt: skip
@@ -57,7 +66,9 @@ _SELDOM_HEADERS = {
     "Authorization": "$gw_authorization",
     "API-TOKEN": "$gw_api_token",
     "X-Ostiary-Claims": "$gw_claims",
+    "Forwarded": "$gw_forwarded",
 }
+_TRANSLATE = 'header_filter_by_lua_block { require("ostiary.gateway").translate() }'
 _FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
 
 
@@ -304,6 +315,8 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield "proxy_pass_header Server;"
     yield "proxy_pass_header Date;"
     yield "proxy_hide_header X-Ostiary-Reason;"
+    yield "# It tells callers to go to ports and protocols of the upstream's host (RFC 7838)."
+    yield "proxy_hide_header Alt-Svc;"
     yield "proxy_ssl_server_name on;"
     yield "proxy_ssl_name $gw_name;"
     yield "proxy_ssl_protocols TLSv1.2 TLSv1.3;"
@@ -359,6 +372,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Every call. Most are forwarded from here, the others from one of the locations below."
         yield "location / {"
         yield '  access_by_lua_block { require("ostiary.gateway").access() }'
+        yield f"  {_TRANSLATE}"
         yield f"  {_FORWARD}"
         yield from _indented(_request_headers(node, facts, any_kind=False))
         yield "}"
@@ -366,6 +380,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Calls to which something is added, by what is trusted of their upstreams."
         for name, trust in _trusts(facts):
             yield f"location {name} {{"
+            yield f"  {_TRANSLATE}"
             yield f"  {_FORWARD}"
             yield from _indented(trust)
             yield from _indented(_browser_headers())
@@ -395,18 +410,17 @@ def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:
     """The headers that we set or remove, those that few kinds of calls have only if `any_kind`."""
+    yield "# Lines that tell the public address follow in the same value, from ostiary.upstreams."
     yield "proxy_set_header Host $gw_host;"
     yield "proxy_set_header X-Ostiary-Client $gw_client;"
     yield "proxy_set_header X-Ostiary-Profile $gw_profile;"
     yield f"proxy_set_header X-Ostiary-Request-Id {request_id(facts.mark)};"
     # Calls of trusted proxies are of the other kinds.
     yield f"proxy_set_header X-Forwarded-For {'$gw_address' if any_kind else _peer(node)};"
-    if node.certificate:
-        yield 'proxy_set_header X-Forwarded-Proto "https";'
     for name, variable in _SELDOM_HEADERS.items():
         yield f'proxy_set_header {name} "{variable if any_kind else ""}";'
     for name in STRIPPED:
-        if name not in _SELDOM_HEADERS and not (node.certificate and name == "X-Forwarded-Proto"):
+        if name not in _SELDOM_HEADERS:
             yield f'proxy_set_header {name} "";'
 
 

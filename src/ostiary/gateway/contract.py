@@ -163,6 +163,14 @@ OBJECTS = {
     "settings": "s",
 }
 
+#: How an upstream is told its public address, as a published connection says it.
+PUBLIC_ADDRESSES = {
+    "none": "none",
+    "x_forwarded": "x_forwarded",
+    "forwarded": "forwarded",
+    "host": "host",
+}
+
 # --- counts (collector.counts, lua/counts.lua) -----------------------------------------------------
 
 #: Parts of a counter's key, parted by slashes: the hour (Unix time / 3600) in which it was begun,
@@ -278,6 +286,7 @@ def values() -> dict[str, Any]:
         "method_names": {str(n): m.value for m, n in METHOD_NUMBERS.items()},
         "epochs": EPOCHS,
         "objects": OBJECTS,
+        "public_addresses": PUBLIC_ADDRESSES,
         "pushes": PUSHES,
         "kept_above_seconds": KEPT_ABOVE_SECONDS,
         "one_of": ONE_OF,

@@ -17,7 +17,7 @@ from ostiary.directory import upstream_url
 from ostiary.directory.models import Collection, Connection
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.directory.upstream_url import UpstreamUrl
-from ostiary.gateway.contract import OBJECTS
+from ostiary.gateway.contract import OBJECTS, PUBLIC_ADDRESSES
 from ostiary.identity.secret import Secret
 
 #: Bytes of the largest object that the gateway takes.
@@ -150,11 +150,36 @@ def _template(what: str, value: object) -> Template:
     return template
 
 
-def settings(trusted_proxies: object) -> str:
-    """The text of what of the workspace's settings the gateway needs; raises Unpublishable."""
+def settings(trusted_proxies: object, *, public_url: str, configured: bool) -> str:
+    """The text of what of the workspace's settings the gateway needs; raises Unpublishable.
+
+    `public_url`: where consumers call; `configured`: the owner has set it, it is not the listener's.
+    """
     if not isinstance(trusted_proxies, list) or len(trusted_proxies) > MOST_NETWORKS:
         raise Unpublishable(f"The trusted proxies are not a list of at most {MOST_NETWORKS}.")
-    return _text({"trusted": [_network(value) for value in trusted_proxies]})
+    return _text({
+        "trusted": [_network(value) for value in trusted_proxies],
+        "public": _public(public_url, configured=configured),
+    })  # fmt: skip
+
+
+def _public(url: str, *, configured: bool) -> Mapping[str, object]:
+    """The public address in the parts that upstreams are told; none for one that does not read."""
+    if not _ORIGIN.fullmatch(url):
+        return {}
+    scheme, _, authority = url.partition("://")
+    usual = {"http": 80, "https": 443}[scheme]
+    host, _, port = authority.rpartition(":") if authority[-1] != "]" else (authority, "", "")
+    if not host:
+        host, port = authority, ""
+    number = int(port or usual)
+    return {
+        "scheme": scheme,
+        "host": host,
+        "port": number,
+        "authority": host if number == usual else f"{host}:{number}",
+        "origin": url if configured else "",
+    }
 
 
 def _network(value: object) -> str:
@@ -192,6 +217,10 @@ class Upstream:
     timeout_seconds: int
     #: Path of the health check below the servers; empty: a TCP connect.
     health_path: str
+    #: How the upstream is told its public address, see contract.PUBLIC_ADDRESSES.
+    told: str
+    #: Whether URLs and cookies in its answers are translated to the public address.
+    translate: bool
 
     @property
     def names(self) -> frozenset[str]:
@@ -252,7 +281,15 @@ def upstream(row: ConnectionRow) -> Upstream:
         ca_pem=pem,
         timeout_seconds=_seconds(row.timeout_seconds, least=1),
         health_path=_health_path(row.health_path, urls[0].base_path),
+        told=_told(row.public_address),
+        translate=row.translate_urls is not False,
     )
+
+
+def _told(value: object) -> str:
+    if not isinstance(value, str) or value not in PUBLIC_ADDRESSES:
+        raise Unpublishable("How its upstream is told the public address is not known.")
+    return PUBLIC_ADDRESSES[value]
 
 
 def _urls(value: object) -> tuple[UpstreamUrl, ...]:
@@ -354,6 +391,9 @@ def connection(
         "header": {"name": added.header, "value": value} if added.header else None,
         "query": f"{added.query}={value}" if added.query else "",
         "timeout": upstream.timeout_seconds,
+        "told": upstream.told,
+        "translate": upstream.translate,
+        "authorities": sorted({url.host_header for url in upstream.urls[1:]}),
     })  # fmt: skip
 
 

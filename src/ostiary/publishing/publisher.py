@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from ostiary.directory import feed, published
+from ostiary.directory import feed, public_urls, published
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import Unpublishable, Upstream
@@ -650,7 +650,11 @@ def _endpoints(ids: list[int]) -> tuple[dict[int, Built], dict[int, int]]:
 
 def _settings() -> Built:
     try:
-        return publishing.settings(published.trusted_proxies())
+        return publishing.settings(
+            published.trusted_proxies(),
+            public_url=public_urls.gateway_url(),
+            configured=public_urls.is_configured(),
+        )
     except (DatabaseError, InterfaceError):
         raise
     except Exception as error:

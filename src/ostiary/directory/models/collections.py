@@ -24,6 +24,12 @@ class Connection(models.Model):
         BASIC = "basic"
         OAUTH2 = "oauth2_client_credentials"
 
+    class PublicAddress(models.TextChoices):
+        NONE = "none"
+        X_FORWARDED = "x_forwarded"
+        FORWARDED = "forwarded"
+        HOST = "host"
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="connections")
     name = models.CharField(max_length=255)
     #: List of base URLs as `upstream_url.parse` accepts them; all serve the same API.
@@ -41,6 +47,12 @@ class Connection(models.Model):
     timeout_seconds = models.PositiveIntegerField(default=30)
     #: Path asked by health checks; empty: a TCP connect.
     health_path = models.CharField(max_length=512, blank=True, default="")
+    #: How the upstream is told the address that consumers call.
+    public_address = models.CharField(
+        max_length=16, choices=PublicAddress.choices, default=PublicAddress.X_FORWARDED
+    )
+    #: Whether URLs and cookies in answers that point at the upstream are translated.
+    translate_urls = models.BooleanField(default=True)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -9,7 +9,8 @@ require "resty.core.request"
 
 local C = ffi.C
 local band, bor = bit.band, bit.bor
-local find, lower, match, sub = string.find, string.lower, string.match, string.sub
+local byte, find, lower, match, sub = string.byte, string.find, string.lower, string.match, string.sub
+local assert, ipairs = assert, ipairs
 local text_of = ffi.string
 
 ffi.cdef [[
@@ -46,11 +47,43 @@ local function is_usual(data, length)
     or (names[2] ~= nil and C.strncasecmp(data, names[2], length) == 0)
 end
 
--- Names that begin like ours, or like those that proxies set and are not removed by name.
+-- Beginnings of names that say who calls, from where or by which path, of which nginx.conf cannot know every
+-- name: ours, those of proxies, and of systems that identify callers for what is behind them.
+local FAMILIES = {
+  "x-ostiary", "x-forwarded-", "x-original-", "x-override-", "x-envoy-", "x-endpoint-api-", "x-consumer-",
+  "x-client-cert", "x-authenticated-", "x-auth-request-", "x-authentik-", "x-amzn-oidc-", "x-goog-authenticated-",
+  "x-goog-iap-", "x-ms-client-principal", "x-ms-token-", "x-middleware-", "x-remote-", "x-ssl-client-",
+  "x-pomerium-", "x-webauth-", "x-vouch-", "remote-", "ssl-client-", "tailscale-", "impersonate-", "proxy-",
+}
+
+-- Three letters that tell families apart, as a number: the first ones, or those after `x-`.
+local function family_key(a, b, c, d, e)
+  if bor(a, 0x20) == 0x78 and b == 0x2d then
+    return bor(bor(c, 0x20) * 65536, bor(d, 0x20) * 256, bor(e, 0x20), 0x1000000)
+  end
+  return bor(bor(a, 0x20) * 65536, bor(b, 0x20) * 256, bor(c, 0x20))
+end
+
+-- Key → up to three families, in fields: the walk is no place for a second loop.
+local by_key = {}
+for _, name in ipairs(FAMILIES) do
+  local key = family_key(byte(name, 1, 5))
+  local found = by_key[key] or {}
+  by_key[key] = found
+  found[#found + 1] = { name = name, length = #name }
+  assert(#found <= 3, "too many families begin alike")
+end
+
+local function is_of(data, family)
+  return family ~= nil and C.strncasecmp(data, family.name, family.length) == 0
+end
+
+-- Names of these families, but for those of proxies that are removed by name.
 local function is_stray(data, length)
-  if bor(data[0], 0x20) ~= 0x78 or data[1] ~= 0x2d then return false end
-  if C.strncasecmp(data, "x-ostiary", 9) == 0 then return true end
-  return length > 12 and C.strncasecmp(data, "x-forwarded-", 12) == 0 and not is_usual(data + 12, length - 12)
+  local found = by_key[family_key(data[0], data[1], data[2], data[3], data[4])]
+  if not found then return false end
+  if not (is_of(data, found[1]) or is_of(data, found[2]) or is_of(data, found[3])) then return false end
+  return C.strncasecmp(data, "x-forwarded-", 12) ~= 0 or length == 12 or not is_usual(data + 12, length - 12)
 end
 
 -- Walk the headers: how many could hold a credential, the one that did, whether it was Authorization,
@@ -72,7 +105,7 @@ function M.walk()
     elseif length == 6 and buffer[i].value.len >= 10 and C.strncasecmp(data, "accept", 6) == 0
       and C.strncasecmp(buffer[i].value.data, "text/event", 10) == 0 then
       flags = bor(flags, 4)
-    elseif length > 9 and is_stray(data, length) then
+    elseif length > 7 and is_stray(data, length) then
       flags = bor(flags, 2)
     end
   end
@@ -87,7 +120,7 @@ function M.strays()
   if n < 1 or C.ngx_http_lua_ffi_req_get_headers(get_request(), buffer, n, 1) ~= 0 then return names end
   for i = 0, n - 1 do
     local length, data = buffer[i].key.len, buffer[i].key.data
-    if length > 9 and is_stray(data, length) then names[#names + 1] = text_of(data, length) end
+    if length > 7 and is_stray(data, length) then names[#names + 1] = text_of(data, length) end
   end
   return names
 end

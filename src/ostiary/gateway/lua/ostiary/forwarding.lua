@@ -7,6 +7,7 @@ local contract = require "contract"
 local credentials = require "ostiary.credentials"
 local limits = require "ostiary.limits"
 local refusals = require "ostiary.refusals"
+local upstreams = require "ostiary.upstreams"
 
 local find, match = string.find, string.match
 local var = ngx.var
@@ -27,9 +28,9 @@ function M.tell_limits(lease, now)
 end
 
 -- Let a call go to its upstream: what names it is set last of all.
-function M.forward(lease, upstream, target)
+function M.forward(lease, upstream, host_lines, target)
   var.gw_client, var.gw_profile = lease.client, lease.profile
-  var.gw_host = upstream.host
+  var.gw_host = host_lines
   var.gw_target = target
   if upstream.scheme ~= "http" then
     var.gw_scheme = upstream.scheme
@@ -110,6 +111,7 @@ function M.forward_any(call, lease, upstream)
     var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
   end
   add_credential(upstream)
+  var.gw_forwarded = upstreams.forwarded(upstream, call.address)
   local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)
   if signed then var.gw_claims = claims_of(call) end
   if collection.recipes then tell_recipe(call, lease) end
@@ -121,7 +123,7 @@ function M.forward_any(call, lease, upstream)
   if call.is_stream or call.route.timeout then
     upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
   end
-  M.forward(lease, upstream, target)
+  M.forward(lease, upstream, collection.host_lines, target)
   return ngx.exec(upstream.location or "@any")
 end
 

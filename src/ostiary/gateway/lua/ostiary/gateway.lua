@@ -24,6 +24,7 @@ local plan = require "ostiary.plan"
 local refusals = require "ostiary.refusals"
 local routes = require "ostiary.routes"
 local streams = require "ostiary.streams"
+local translation = require "ostiary.translation"
 local upcall = require "ostiary.upcall"
 local upstreams = require "ostiary.upstreams"
 
@@ -463,12 +464,13 @@ local function decide()
   else
     calls.begin(lease)
   end
-  return forward(lease, upstream, upstream.base .. sub(uri, route.skip))
+  return forward(lease, upstream, collection.host_lines, upstream.base .. sub(uri, route.skip))
 end
 
 -- The access phase of every call. An error in it is nginx's 500, and nothing is forwarded.
 M.access = decide
 M.failed, M.malformed = failures.failed, failures.malformed
+M.translate = translation.translate
 
 -- --- the end of a call --------------------------------------------------------------------------------
 

@@ -63,7 +63,10 @@ local SET = {
     routes.set_collection(object, object.recipes and upstreams.recipes or upstream)
   end,
   [KINDS.endpoint] = routes.set_endpoint,
-  [KINDS.settings] = function(object) callers.trust(object.trusted) end,
+  [KINDS.settings] = function(object)
+    callers.trust(object.trusted)
+    routes.set_public(object.public)
+  end,
 }
 local DROP = {
   [KINDS.connection] = function(id)

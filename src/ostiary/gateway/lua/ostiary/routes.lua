@@ -8,6 +8,7 @@
 local contract = require "contract"
 local form = require "ostiary.form"
 local patterns = require "ostiary.patterns"
+local upstreams = require "ostiary.upstreams"
 
 local find, gmatch, sub = string.find, string.gmatch, string.sub
 local assert, concat, ipairs, next, pairs, type = assert, table.concat, ipairs, next, pairs, type
@@ -234,6 +235,7 @@ function M.set_collection(object, upstream)
     tree = new_node(),
     routes = {},
   }
+  collection.host_lines = upstream and upstreams.host_lines(upstream, object.handle)
   collection.simple = not (origins or object.recipes or object.forward_credential or object.forward_claims)
   by_id[object.id] = collection
   M.collections[object.handle] = collection
@@ -254,7 +256,19 @@ end
 -- A connection is another object now, or none.
 function M.set_upstream(connection, upstream)
   for _, collection in pairs(by_id) do
-    if collection.connection == connection then collection.upstream = upstream end
+    if collection.connection == connection then
+      collection.upstream = upstream
+      collection.host_lines = upstream and upstreams.host_lines(upstream, collection.handle)
+    end
+  end
+end
+
+-- The public address is another one now.
+function M.set_public(public)
+  upstreams.set_public(public)
+  for _, collection in pairs(by_id) do
+    local upstream = collection.upstream
+    collection.host_lines = upstream and upstreams.host_lines(upstream, collection.handle)
   end
 end
 

@@ -6,10 +6,12 @@
 
 local balancer = require "ngx.balancer"
 local calls = require "ostiary.calls"
+local contract = require "contract"
 
 local get_last_failure, set_current_peer = balancer.get_last_failure, balancer.set_current_peer
 local set_more_tries, set_timeouts = balancer.set_more_tries, balancer.set_timeouts
 local ipairs, min, now, tonumber = ipairs, math.min, ngx.now, tonumber
+local lower, match = string.lower, string.match
 
 local M = {}
 
@@ -25,6 +27,12 @@ local rendered, tls_blocks = {}, 0
 -- Name, verification and trust → number of the block that serves it, in this worker.
 local blocks, taken = {}, 0
 M.by_id = {}
+
+local TOLD = contract.public_addresses
+M.NOTHING = TOLD.none
+-- The address that callers know the gateway by: `scheme`, `authority` (host, with a port that is not the
+-- scheme's), `host`, `port`, and `origin`, empty where the owner has not set it. Empty: not known yet.
+M.public = {}
 
 -- Recipes and the token endpoint are reached like upstreams of ours.
 M.recipes = { block = "recipes", scheme = "http", host = "recipes", base = "" }
@@ -61,6 +69,22 @@ local function servers_of(object)
   return servers
 end
 
+-- Hosts with ports by which an upstream may name itself, and the hosts alone.
+local function own_names(object)
+  local own, hosts = {}, {}
+  local usual = object.tls and 443 or 80
+  local function add(authority)
+    own[lower(authority)] = true
+    hosts[lower(match(authority, "^(.-):%d+$") or authority)] = true
+  end
+  add(object.host)
+  for _, authority in ipairs(object.authorities or {}) do add(authority) end
+  for _, server in ipairs(object.servers) do
+    add(bracketed(server.address) .. (server.port == usual and "" or ":" .. server.port))
+  end
+  return own, hosts
+end
+
 -- The name of the connection's own block in nginx.conf, if that still says what it is.
 local function own_block(object)
   local server = object.servers[1]
@@ -87,12 +111,16 @@ function M.set(object)
     dynamic = tls and tls_block(tls) or "dynamic",
     servers = servers_of(object),
     turn = 0,
+    told = object.told or TOLD.none,
+    translates = object.translate,
   }
+  if upstream.translates then upstream.own, upstream.hosts = own_names(object) end
   upstream.missing = upstream.servers[1] == nil
   upstream.several = upstream.servers[2] ~= nil
   if own and object.timeout ~= DEFAULT_TIMEOUT then upstream.block = upstream.dynamic end
   -- Nothing is added to the call, and no location of its own is needed.
-  upstream.simple = not (object.header or upstream.query or upstream.location or upstream.missing)
+  upstream.simple = not (object.header or upstream.query or upstream.location or upstream.missing
+    or upstream.told == TOLD.forwarded)
   M.by_id[object.id] = upstream
   return upstream
 end
@@ -103,6 +131,32 @@ end
 
 function M.clear()
   M.by_id = {}
+end
+
+-- Replace the public address; what rests on it is for the caller to make anew.
+function M.set_public(public)
+  M.public = public or {}
+end
+
+-- The value of the Host header for calls of a collection, with the header lines that tell its public
+-- address: one variable of nginx for all of them costs no more than the Host alone. All parts are of
+-- our own spelling, or were checked before they were published.
+function M.host_lines(upstream, handle)
+  local public, told = M.public, upstream.told
+  if not public.scheme or not told or told == TOLD.none then return upstream.host end
+  local prefix = "\r\nX-Forwarded-Prefix: /" .. handle
+  if told == TOLD.forwarded then return upstream.host .. prefix end
+  local host = told == TOLD.host and public.authority or upstream.host
+  return host .. "\r\nX-Forwarded-Proto: " .. public.scheme .. "\r\nX-Forwarded-Host: " .. public.authority
+    .. "\r\nX-Forwarded-Port: " .. public.port .. prefix
+end
+
+-- The Forwarded header of a call (RFC 7239), for connections that want it.
+function M.forwarded(upstream, address)
+  local public = M.public
+  if upstream.told ~= TOLD.forwarded or not public.scheme then return nil end
+  if address:find(":", 1, true) then address = '"[' .. address .. ']"' end
+  return "for=" .. address .. ';host="' .. public.authority .. '";proto=' .. public.scheme
 end
 
 -- The next server in turn that is not down and did not fail of late; else the next in turn.
