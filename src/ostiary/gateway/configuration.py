@@ -297,6 +297,8 @@ def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
 def _proxying(facts: Facts) -> Iterator[str]:
     yield "# Calls to upstreams."
     yield "proxy_http_version 1.1;"
+    yield "proxy_headers_hash_max_size 2048;"
+    yield "proxy_headers_hash_bucket_size 128;"
     yield "proxy_request_buffering off;"
     yield "proxy_buffering off;"
     yield "proxy_buffer_size 16k;"
