@@ -1,8 +1,8 @@
 """What upstreams are told of the address that consumers call, and how their answers come back with it."""
 
-import http.client
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -25,7 +25,7 @@ class Talker:
 
     answers: list[tuple[str, str]] = field(default_factory=list)
     status: int = 200
-    seen: list[tuple[str, http.client.HTTPMessage]] = field(default_factory=list)
+    seen: list[tuple[str, Message]] = field(default_factory=list)
     server: ThreadingHTTPServer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,9 +53,7 @@ class Talker:
     def authority(self) -> str:
         return f"127.0.0.1:{self.server.server_address[1]}"
 
-    def reply(
-        self, path: str, headers: http.client.HTTPMessage
-    ) -> tuple[int, list[tuple[str, str]]]:
+    def reply(self, path: str, headers: Message) -> tuple[int, list[tuple[str, str]]]:
         host = headers["Host"]
         told = f"{headers['X-Forwarded-Proto']}://{headers['X-Forwarded-Host']}"
         match path.partition("?")[0].removeprefix(BASE):
