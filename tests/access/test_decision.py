@@ -143,6 +143,17 @@ def test_an_allowed_call_is_explained_to_the_end() -> None:
     assert all(step.outcome is Outcome.PASSED and step.reason is None for step in steps)
 
 
+def test_what_is_used_may_be_read_by_whoever_may_call_at_all() -> None:
+    route = {"collection": None, "granted": False, "endpoint": None, "usage": True}
+    facts = some_facts(route=route)
+    assert isinstance(decide(facts), Allow)
+    reads = (("reads", "what is used of its own limits"),)
+    assert [step.inputs for step in explain(facts)[-2:]] == [reads, reads]
+    refused = decide(some_facts(route=route, profile={"active": False}))
+    assert isinstance(refused, Deny)
+    assert refused.reason is Reason.PROFILE_INACTIVE
+
+
 def test_the_explanation_shows_what_each_check_looked_at() -> None:
     profile = {"allowed": (NET, OTHER_NET), "expires_at": NOW + 7}
     shown = {s.check: dict(s.inputs) for s in explain(some_facts(profile=profile))}
@@ -224,9 +235,10 @@ def test_a_check_that_is_asked_about_nobody_does_not_pass() -> None:
         (some_facts(credential={"expires_at": NOW + 5}), NOW + 5),
         (some_facts(credential={"overlap_until": NOW + 6}), NOW + 6),
         (some_facts(profile={"expires_at": NOW + 7}), NOW + 7),
+        (some_facts(profile={"raised_until": NOW + 8}), NOW + 8),
         (some_facts(profile={"expires_at": NOW + 10 * LEASE_SECONDS}), NOW + LEASE_SECONDS),
     ],
-    ids=["lease", "expiry", "overlap", "profile", "never longer than a lease"],
+    ids=["lease", "expiry", "overlap", "profile", "raised limits", "never longer than a lease"],
 )
 def test_an_allowance_ends_with_the_first_of_what_it_rests_on(facts: Facts, until: int) -> None:
     verdict = decide(facts)

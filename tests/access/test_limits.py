@@ -17,7 +17,9 @@ from ostiary.access.limits import (
     Span,
     kept_as,
     period,
+    raised,
     rate_limits,
+    since,
     window,
 )
 
@@ -225,3 +227,22 @@ def test_rate_limits_that_do_not_read_raise_and_do_not_vanish(
 ) -> None:
     with pytest.raises(ValueError, match=r".+"):
         rate_limits(*first, more)
+
+
+def test_a_raise_widens_the_limits_that_a_policy_has_and_no_other() -> None:
+    rates = rate_limits(2, "minute", [{"limit": 50, "interval": "day"}])
+    quota = Quota(limit=10, period=Period.MONTH)
+    wider, more = raised(rates, quota, {"minute": 5, "day": 40, "hour": 9, "quota": 11})
+    assert [(rate.limit, rate.interval.value) for rate in wider] == [(5, "minute"), (50, "day")]
+    assert more == Quota(limit=11, period=Period.MONTH)
+    assert raised(rates, None, {"quota": 11}) == (rates, None)
+    assert raised(rates, quota, {}) == (rates, quota)
+
+
+@pytest.mark.parametrize(
+    ("reset", "start"), [(None, 60), (59, 60), (60, 60), (61, 61), (119, 119), (120, 60)], ids=str
+)
+def test_a_window_is_counted_from_its_reset_if_that_lies_within(
+    reset: int | None, start: int
+) -> None:
+    assert since(Span(start=60, end=120), reset) == start

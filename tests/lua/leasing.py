@@ -21,12 +21,13 @@ def a_lease(
     quota: tuple[int, int, int, int] = (0, 0, 0, 0),
     report_only: bool = False,
     expires: int = 2_000_000_000,
+    weight: int = 1,
 ) -> Lease:
     """A lease; `rates` are limits and seconds, `used` calls and start, `quota` limit, start, end, used."""
     return Lease(
         profile=profile, client=2, project=9, policy=3, collection=4, endpoint=5, credential=6, sequence=7,
         expires=expires, ends=0, method=1, bound=0, would=0, report_only=int(report_only),
-        legacy_headers=1,
+        legacy_headers=1, weight=weight,
         rates=",".join(f"{limit}:{seconds}" for limit, seconds in rates),
         rates_used=",".join(
             f"{calls}:{start}" for calls, start in used or ((0, 0),) * len(rates)
@@ -67,7 +68,8 @@ def leases(draw: st.DrawFn) -> Lease:
         ends=draw(st.one_of(st.just(0), MOMENT)),
         method=draw(st.sampled_from(sorted(METHOD_NUMBERS.values()))),
         bound=draw(FLAG), would=draw(st.sampled_from([0, *map(code, Reason)])),
-        report_only=draw(FLAG), legacy_headers=draw(FLAG), rates=rates, rates_used=used,
+        report_only=draw(FLAG), legacy_headers=draw(FLAG), weight=draw(st.integers(1, 10_000)),
+        policy_name=draw(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))), rates=rates, rates_used=used,
         quota=quota[0], quota_starts=quota[1], quota_ends=quota[2], quota_used=quota[3],
         announced=draw(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E))),
     )  # fmt: skip

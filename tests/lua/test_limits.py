@@ -63,6 +63,12 @@ class Spending(RuleBasedStateMachine):
         self.rates: tuple[tuple[int, int], ...] = ()
         self.quota = 0
         self.report_only = False
+        #: What a call by each worker's lease counts: the leases are for two endpoints.
+        self.weights = (1, 1)
+        #: Seconds of a window → when it was reset, and by how much its limit is raised.
+        self.resets: dict[int, int] = {}
+        self.raised: Counter[int] = Counter()
+        self.widest: Counter[int] = Counter()
         #: Seconds of a window, or 0 for the quota, and its start → calls that were admitted.
         self.admitted: Counter[tuple[int, int]] = Counter()
         self.leases: list[Any] = []
@@ -80,30 +86,54 @@ class Spending(RuleBasedStateMachine):
         quota=st.sampled_from([0, 0, 1, 6, 20]),
         report_only=st.sampled_from([False, False, True]),
         now=st.integers(1_700_000_000, 1_700_000_000 + 2 * _DAY),
+        weights=st.one_of(st.just((1, 1)), st.tuples(st.integers(1, 3), st.integers(1, 3))),
     )
-    def begin(self, rates: list[tuple[int, int]], quota: int, report_only: bool, now: int) -> None:
+    def begin(
+        self,
+        rates: list[tuple[int, int]],
+        quota: int,
+        report_only: bool,
+        now: int,
+        weights: tuple[int, int],
+    ) -> None:
+        self.weights = weights
         self.rates = tuple(sorted(rates, key=lambda rate: rate[1]))
         self.quota, self.report_only = quota, report_only
         _restart(now)
+        self.note_widest()
         self.leases = [self.a_lease(0), self.a_lease(1)]
 
     @property
     def now(self) -> int:
         return int(_MACHINE.now)
 
+    def start(self, seconds: int) -> int:
+        """When the window began, whenever it was reset."""
+        return self.now - self.now % (seconds or _DAY)
+
+    def ends(self, seconds: int) -> int:
+        return self.start(seconds) + (seconds or _DAY)
+
     def key(self, seconds: int) -> tuple[int, int]:
-        return seconds, self.now - self.now % (seconds or _DAY)
+        """A window and since when it is counted."""
+        reset = self.resets.get(seconds, 0)
+        inside = self.start(seconds) < reset < self.ends(seconds)
+        return seconds, reset if inside else self.start(seconds)
+
+    def note_widest(self) -> None:
+        for limit, seconds in self.limits():
+            self.widest[seconds] = max(self.widest[seconds], limit)
 
     def a_lease(self, worker: int) -> Any:
         start = self.key(0)[1]
+        quota = self.quota + self.raised[0] if self.quota else 0
         used = tuple((self.recorded(seconds), self.key(seconds)[1]) for _, seconds in self.rates)
         lease = a_lease(
             profile=_PROFILE,
-            rates=self.rates,
+            rates=tuple((limit, seconds) for limit, seconds in self.limits() if seconds),
             used=used,
-            quota=(self.quota, start, start + _DAY, self.admitted[0, start])
-            if self.quota
-            else (0,) * 4,
+            quota=(quota, start, self.ends(0), self.admitted[0, start]) if quota else (0,) * 4,
+            weight=self.weights[worker],
             report_only=self.report_only,
         )
         return _read(worker, lease)
@@ -124,14 +154,15 @@ class Spending(RuleBasedStateMachine):
         dictionary.flush_expired()
         return dictionary.free_space()
 
-    def is_full(self, limit: int, seconds: int) -> bool:
-        return self.admitted[self.key(seconds)] >= limit
+    def is_full(self, limit: int, seconds: int, weight: int) -> bool:
+        return self.admitted[self.key(seconds)] + weight > limit
 
     def limits(self) -> tuple[tuple[int, int], ...]:
         """Every limit as it is asked: rates, the shortest window first, and the quota."""
-        return (*self.rates, *([(self.quota, 0)] if self.quota else []))
+        found = (*self.rates, *([(self.quota, 0)] if self.quota else []))
+        return tuple((limit + self.raised[seconds], seconds) for limit, seconds in found)
 
-    def expected(self) -> tuple[int | None, int | None]:
+    def expected(self, weight: int) -> tuple[int | None, int | None]:
         """The code of the refusal, and the seconds until another try; or what would have refused."""
         would = None
         room = {name: self.room(name) for name in _DICTIONARIES}
@@ -141,23 +172,24 @@ class Spending(RuleBasedStateMachine):
                 if not room[name]:
                     return _OVERLOADED, 1
                 room[name] -= 1
-            if self.is_full(limit, seconds):
+            if self.is_full(limit, seconds, weight):
                 reason = _RATE if seconds else _QUOTA
                 if not self.report_only:
-                    return reason, self.key(seconds)[1] + (seconds or _DAY) - self.now
+                    return reason, self.ends(seconds) - self.now
                 would = would or reason
         return None, would
 
     @rule(worker=st.integers(0, 1), count=st.integers(1, 5))
     def call(self, worker: int, count: int) -> None:
         for _ in range(count):
-            expected = self.expected()
+            weight = self.weights[worker]
+            expected = self.expected(weight)
             lease = self.leases[worker]
             spent = _LIMITS[worker].spend(lease, self.now) or (None, None)
             assert tuple(spent) == expected
             if spent[0] is None:
                 for _, seconds in self.limits():
-                    self.admitted[self.key(seconds)] += 1
+                    self.admitted[self.key(seconds)] += weight
             self.check_told(worker)
             self.calls += 1
 
@@ -175,7 +207,7 @@ class Spending(RuleBasedStateMachine):
         parts = [
             (
                 max(0, limit - self.admitted[self.key(seconds)]),
-                self.key(seconds)[1] + (seconds or _DAY) - self.now,
+                self.ends(seconds) - self.now,
             )
             for limit, seconds in self.limits()
         ]
@@ -187,6 +219,27 @@ class Spending(RuleBasedStateMachine):
     def renew(self, worker: int) -> None:
         """The authority decides again, and knows of every call."""
         self.leases[worker] = self.a_lease(worker)
+        self.calls = 0
+
+    @precondition(lambda self: self.calls > 1 and not self.full)
+    @rule(choice=st.integers(0, 3))
+    def reset(self, choice: int) -> None:
+        """The owner has one limit count anew: both leases are void, and are decided again."""
+        _, seconds = self.limits()[choice % len(self.limits())]
+        moment = max(self.now, self.start(seconds) + 1, self.resets.get(seconds, 0) + 1)
+        if moment < self.ends(seconds):
+            self.resets[seconds] = moment
+        self.leases = [self.a_lease(0), self.a_lease(1)]
+        self.calls = 0
+
+    @precondition(lambda self: self.calls > 1)
+    @rule(choice=st.integers(0, 3), by=st.sampled_from([0, 1, 4]))
+    def raise_limit(self, choice: int, by: int) -> None:
+        """The owner raises one limit, or ends that."""
+        _, seconds = self.limits()[choice % len(self.limits())]
+        self.raised[seconds] = by
+        self.note_widest()
+        self.leases = [self.a_lease(0), self.a_lease(1)]
         self.calls = 0
 
     @rule(seconds=st.sampled_from([1, 1, 2, 59, 60, 3600, _DAY, 3 * _DAY]), part=st.floats(0, 0.9))
@@ -234,8 +287,8 @@ class Spending(RuleBasedStateMachine):
     @invariant()
     def no_window_has_more_than_its_limit(self) -> None:
         if not self.report_only:
-            for limit, seconds in self.limits():
-                assert self.admitted[self.key(seconds)] <= limit
+            for _, seconds in self.limits():
+                assert self.admitted[self.key(seconds)] <= self.widest[seconds]
 
     @invariant()
     def counters_hold_what_was_admitted_and_no_refused_call(self) -> None:

@@ -1,6 +1,7 @@
 """What the ORM reads for owners' questions is what the authority reads to decide."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.review.conftest import World
 
+from ostiary.access.limits import WINDOWS
 from ostiary.authority import deciding
 from ostiary.authority.lookup import Row, SqliteLookup
 from ostiary.directory.models import (
@@ -51,6 +53,9 @@ policies = st.none() | st.fixed_dictionaries(
             "addresses_watched": st.booleans(),
             "expires_at": moments,
             "policy_since": moments,
+            "raised_limits": st.dictionaries(st.sampled_from(WINDOWS), st.integers(1, 20)),
+            "raised_until": moments,
+            "limit_resets": st.dictionaries(st.sampled_from(WINDOWS), st.integers(1, 2**33)),
         }
     ),
     credential=st.fixed_dictionaries(
@@ -123,6 +128,7 @@ def test_what_is_callable_is_what_owners_are_told(
     row = _row(path, fingerprint, collection, endpoint.pk)
     assert row.callable == facts.is_there(endpoint) == is_callable
     assert row.legacy_headers
+    assert (row.weight, row.policy_name) == (endpoint.weight, "Older headers")
     assert row.project == Client.objects.get(pk=world.client["id"]).project_id
     other = Collection.objects.create(
         project_id=row.project, name="Other", handle="other-v1", kind="proxy"
@@ -137,7 +143,7 @@ def test_what_is_callable_is_what_owners_are_told(
 def _read(path: Path, fingerprint: bytes, collection: int) -> object:
     row = _row(path, fingerprint, collection)
     assert row.granted
-    return deciding.known(row)
+    return deciding.known(row, int(time.time()))
 
 
 def _row(path: Path, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:

@@ -115,6 +115,8 @@ def _address(facts: Facts) -> Reason | None:
 
 
 def check_collection(facts: Facts) -> Reason | None:
+    if facts.route.usage:
+        return None
     if facts.route.collection is None:
         return Reason.COLLECTION_NOT_FOUND
     return None if facts.route.granted else Reason.COLLECTION_NOT_GRANTED
@@ -122,7 +124,7 @@ def check_collection(facts: Facts) -> Reason | None:
 
 def check_endpoint(facts: Facts) -> Reason | None:
     route = facts.route
-    if route.endpoint is not None:
+    if route.endpoint is not None or route.usage:
         return None
     if route.allow:
         # Also where an inactive endpoint would take the method: to callers it is not there.
@@ -238,15 +240,23 @@ _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
         "nearest allowed": _nearest(f),
         "only watched": _known(f).profile.addresses_watched,
     },
-    check_collection: lambda f: {
-        "collection": f.route.collection,
-        "granted": f.route.granted,
-    },
-    check_endpoint: lambda f: {
-        "endpoint": f.route.endpoint,
-        "inactive": f.route.inactive,
-        "methods of the path": f.route.allow,
-    },
+    check_collection: lambda f: (
+        {"reads": "what is used of its own limits"}
+        if f.route.usage
+        else {
+            "collection": f.route.collection,
+            "granted": f.route.granted,
+        }
+    ),
+    check_endpoint: lambda f: (
+        {"reads": "what is used of its own limits"}
+        if f.route.usage
+        else {
+            "endpoint": f.route.endpoint,
+            "inactive": f.route.inactive,
+            "methods of the path": f.route.allow,
+        }
+    ),
 }
 
 
@@ -274,6 +284,7 @@ def _until(facts: Facts, known: Known) -> int:
         known.credential.expires_at,
         known.credential.overlap_until,
         known.profile.expires_at,
+        known.profile.raised_until,
         facts.proved_until,
     )
     return min([facts.now + LEASE_SECONDS, *(end for end in ends if end is not None)])

@@ -1,6 +1,7 @@
 """What a decision rests on: plain values, gathered by whoever asks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NewType
 
 from ostiary.access.addresses import Address, Network
@@ -38,6 +39,10 @@ class Profile:
     #: One for each interval at most, the shortest first; all of them count.
     rates: tuple[RateLimit, ...] = ()
     quota: Quota | None = None
+    #: When each limit was last reset, by its name (`limits.WINDOWS`); Unix seconds.
+    resets: Mapping[str, int] = field(default_factory=dict)
+    #: Until when `rates` and `quota` are wider than the policy's; empty: they are the policy's.
+    raised_until: int | None = None
     #: The limits refuse nothing; what they would refuse is counted and logged.
     limits_watched: bool = False
     #: When the policy was given to it.
@@ -58,6 +63,8 @@ class Route:
     granted: bool = False
     endpoint: EndpointId | None = None
     inactive: bool = False
+    #: The path at which a consumer reads what is used of its limits; it belongs to no collection.
+    usage: bool = False
     #: Methods that the path takes, where no endpoint takes the call's own.
     allow: tuple[str, ...] = ()
 

@@ -75,6 +75,29 @@ class Quota:
         _check(self.limit)
 
 
+#: The name of a usage quota where windows are named.
+QUOTA = "quota"
+#: What a profile's limits are named by: the interval of a rate limit, or the quota.
+WINDOWS = (*(interval.value for interval in Interval), QUOTA)
+
+
+def raised(
+    rates: tuple[RateLimit, ...], quota: Quota | None, limits: Mapping[str, int]
+) -> tuple[tuple[RateLimit, ...], Quota | None]:
+    """A policy's limits with those of one profile that are raised, by name (see WINDOWS).
+
+    It only ever raises: a limit that the policy does not have is not made, and one that has become
+    wider since is not narrowed.
+    """
+    wider = tuple(
+        RateLimit(limit=max(rate.limit, limits.get(rate.interval.value, 0)), interval=rate.interval)
+        for rate in rates
+    )
+    if quota is None:
+        return wider, None
+    return wider, Quota(limit=max(quota.limit, limits.get(QUOTA, 0)), period=quota.period)
+
+
 def _check(limit: int) -> None:
     """A gateway takes zero for "no limit": a rule that is half there must not become that."""
     if not 1 <= limit <= LARGEST:
@@ -91,6 +114,11 @@ class Span:
     def retry_after(self, now: int) -> int:
         """Whole seconds until the next one begins: at least 1, if `now` lies in this one."""
         return self.end - now
+
+
+def since(span: Span, reset: int | None) -> int:
+    """From when a window or period is counted: its start, or its last reset if that lies within."""
+    return reset if reset is not None and span.start < reset < span.end else span.start
 
 
 def kept_as(interval: Interval) -> str:

@@ -27,7 +27,11 @@ router = Router(tags=["API endpoints"])
 
 
 class EndpointIn(Strict):
-    """`flow_id` is the recipe's id, in recipe collections; `target_path` is for proxy ones."""
+    """`flow_id` is the recipe's id, in recipe collections; `target_path` is for proxy ones.
+
+    `weight`: what a call counts in rate limits and quotas, 1 unless said otherwise. Calls of an
+    endpoint with 0 are not limited.
+    """
 
     name: str
     method: str
@@ -37,6 +41,7 @@ class EndpointIn(Strict):
     flow_id: IdOrNone | None = None
     target_path: str | None = None
     timeout_seconds: int | None = None
+    weight: int | None = None
     validate_request: bool | None = None
 
 
@@ -49,6 +54,7 @@ class EndpointChange(Strict):
     flow_id: IdOrNone | None = None
     target_path: str | None = None
     timeout_seconds: int | None = None
+    weight: int | None = None
     validate_request: bool | None = None
 
 
@@ -67,6 +73,7 @@ class EndpointOut(Schema):
     description: str
     target_path: str | None
     timeout_seconds: int | None
+    weight: int
     validate_request: bool
     created_at: Time
     updated_at: Time
@@ -96,6 +103,7 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
         "description": endpoint.description,
         "target_path": endpoint.target_path or None,
         "timeout_seconds": endpoint.timeout_seconds,
+        "weight": endpoint.weight,
         "validate_request": endpoint.validate_request,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
@@ -113,6 +121,7 @@ def _given(payload: EndpointIn | EndpointChange) -> endpoints.Given:
         recipe_id=payload.flow_id or None,
         target_path=payload.target_path,
         timeout_seconds=payload.timeout_seconds,
+        weight=payload.weight,
         validate_request=payload.validate_request,
     )
 
@@ -147,16 +156,15 @@ def show_endpoint(request: HttpRequest, endpoint_id: int, response: HttpResponse
 def change_endpoint(
     request: HttpRequest, endpoint_id: int, payload: EndpointChange, response: HttpResponse
 ) -> Any:
-    endpoint, _ = in_force(
-        endpoints.change(
-            by=actor(request),
-            endpoint_id=endpoint_id,
-            given=_given(payload),
-            if_match=if_match(request),
-        )
+    saved = endpoints.change(
+        by=actor(request),
+        endpoint_id=endpoint_id,
+        given=_given(payload),
+        if_match=if_match(request),
     )
+    endpoint, _ = in_force(saved)
     versioned(response, endpoint)
-    return _shown(endpoint, public_urls.gateway_url())
+    return _shown(endpoint, public_urls.gateway_url()) | {"warnings": list(saved.warnings)}
 
 
 @router.delete("/api_endpoints/{int:endpoint_id}", response={200: Success, **ERRORS})

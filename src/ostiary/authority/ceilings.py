@@ -40,13 +40,13 @@ class Gate:
             self._profiles.clear()
             self._projects.clear()
         self._profiles[profile] += 1
-        self._projects[project] += 1
-        if (
-            self._profiles[profile] > self._ceilings.upcalls_per_second
-            or self._projects[project] > self._ceilings.upcalls_per_project
-        ):
-            self.refused += 1
-            raise Busy
+        if self._profiles[profile] <= self._ceilings.upcalls_per_second:
+            # What its profile's ceiling refuses takes nothing of the project's share.
+            self._projects[project] += 1
+            if self._projects[project] <= self._ceilings.upcalls_per_project:
+                return
+        self.refused += 1
+        raise Busy
 
     def seconds(self, profile: int) -> int:
         """For how long the next lease of a profile may be good; counts it."""

@@ -1,6 +1,7 @@
 """One upcall: gather the facts, let `access.decide` decide, and put the verdict into an answer."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -68,20 +69,21 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
         method=proved.method,
         problem=str(proved.problem) if proved.problem else "",
         proved_until=proved.until,
-        known=known(row) if row.credential is not None else None,
+        known=known(row, now) if row.credential is not None else None,
         route=Route(
             collection=CollectionId(question.collection) if question.collection else None,
             granted=bool(row.granted),
             endpoint=EndpointId(question.endpoint) if row.callable else None,
             # The gateway knew it; it is switched off, moved or deleted since.
             inactive=bool(question.endpoint) and not row.callable,
+            usage=bool(question.usage),
         ),
     )
 
 
-def known(row: Row) -> Known:
-    """The credential of a row that has one, with its profile and client."""
-    terms = _terms_of(row)
+def known(row: Row, now: int) -> Known:
+    """The credential of a row that has one, with its profile and client, at `now` (Unix seconds)."""
+    terms = _terms_of(row, now)
     return Known(
         credential=Credential(
             id=CredentialId(row.credential or 0),
@@ -101,6 +103,8 @@ def known(row: Row) -> Known:
             quota=terms.quota,
             limits_watched=bool(row.limits_watched),
             policy_since=row.policy_since or 0,
+            resets=_by_name(row.limit_resets),
+            raised_until=row.raised_until if _is_raised(row, now) else None,
         ),
         client=Client(id=ClientId(row.client), active=bool(row.client_active)),
     )
@@ -125,11 +129,13 @@ def _terms(
     more_rates: str | None,
     quota_limit: int | None,
     quota_interval: str | None,
+    raised: str | None,
 ) -> _Terms:
     rates = limits.rate_limits(rate_limit, rate_interval, json.loads(more_rates or "[]"))
     quota = None
     if quota_limit is not None and quota_interval:
         quota = Quota(limit=quota_limit, period=Period(quota_interval))
+    rates, quota = limits.raised(rates, quota, _by_name(raised))
     return _Terms(
         rates=rates,
         quota=quota,
@@ -138,10 +144,31 @@ def _terms(
     )
 
 
-def _terms_of(row: Row) -> _Terms:
+def _is_raised(row: Row, now: int) -> bool:
+    return row.raised_until is not None and row.raised_until > now
+
+
+def _terms_of(row: Row, now: int) -> _Terms:
     return _terms(
-        row.rate_limit, row.rate_interval, row.more_rates, row.quota_limit, row.quota_interval
-    )
+        row.rate_limit, row.rate_interval, row.more_rates, row.quota_limit, row.quota_interval,
+        row.raised_limits if _is_raised(row, now) else None,
+    )  # fmt: skip
+
+
+class BrokenNumbers(ValueError):
+    """Stored numbers of limits that cannot be read: such a rule must refuse, not vanish."""
+
+
+@lru_cache(maxsize=10_000)
+def _by_name(text: str | None) -> Mapping[str, int]:
+    """Numbers by the names of limits, as they are stored; raises BrokenNumbers."""
+    stored = json.loads(text or "{}")
+    if not isinstance(stored, dict) or not all(
+        name in limits.WINDOWS and isinstance(number, int) and number > 0
+        for name, number in stored.items()
+    ):
+        raise BrokenNumbers(text)
+    return stored
 
 
 _address = lru_cache(maxsize=10_000)(parse_address)
@@ -193,7 +220,8 @@ def announced(rates: tuple[RateLimit, ...], quota: Quota | None) -> str:
 async def _rates_used(profile: Profile, lookup: Lookup, now: int) -> str:
     words = []
     for rate in profile.rates:
-        start, used = limits.window(rate.interval, now).start, 0
+        span = limits.window(rate.interval, now)
+        start, used = limits.since(span, profile.resets.get(rate.interval.value)), 0
         if kept := limits.kept_as(rate.interval):
             used = await lookup.quota_used(profile.id, kept, start)
         words.append(f"{used}:{start}")
@@ -204,11 +232,14 @@ async def _lease(
     verdict: Allow, question: Question, proved: Proved, lookup: Lookup, gate: Gate, now: int
 ) -> Lease:
     profile, row = verdict.known.profile, proved.row
-    terms = _terms_of(row)
+    terms = _terms_of(row, now)
+    # A call that counts nothing is not limited.
+    weight = 1 if question.usage or row.weight is None else row.weight
+    quota = profile.quota if weight else None
     until, start, end, used = verdict.until, 0, 0, 0
-    if profile.quota is not None:
+    if profile.quota is not None and quota is not None:
         span = limits.period(profile.quota.period, now, profile.policy_since)
-        start, end = span.start, span.end
+        start, end = limits.since(span, profile.resets.get(limits.QUOTA)), span.end
         used = await lookup.quota_used(profile.id, profile.quota.period.value, start)
         until = min(until, end)
     return Lease(
@@ -227,14 +258,21 @@ async def _lease(
         would=code(verdict.would) if verdict.would else 0,
         report_only=int(profile.limits_watched),
         legacy_headers=int(bool(row.legacy_headers)),
-        rates=terms.rates_text,
-        rates_used=await _rates_used(profile, lookup, now),
-        quota=profile.quota.limit if profile.quota else 0,
+        weight=weight or 1,
+        rates=terms.rates_text if weight else "",
+        rates_used=await _rates_used(profile, lookup, now) if weight else "",
+        quota=quota.limit if quota else 0,
         quota_starts=start,
         quota_ends=end,
         quota_used=used,
-        announced="" if profile.limits_watched else terms.announced,
+        announced=terms.announced if weight and not profile.limits_watched else "",
+        policy_name=_one_line(row.policy_name or "") if question.usage else "",
     )
+
+
+def _one_line(text: str) -> str:
+    """A name as a field of an answer, which tabs part."""
+    return " ".join(text.split())
 
 
 def _ends(known: Known, proved: Proved) -> int:

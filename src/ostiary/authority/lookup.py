@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ostiary.settings import Database
 
 #: In the order of `Row`; `{t[…]}` reads a time as Unix seconds, `{j[…]}` JSON as text, `{p}` is a
-#: parameter: collection, endpoint, collection, fingerprint. The sequence comes from the same
+#: parameter: collection, endpoint, collection, endpoint, fingerprint. The sequence comes from the same
 #: statement, so that it is that of the very snapshot of the other columns.
 STATEMENT = """
 SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
@@ -27,7 +27,9 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        EXISTS (SELECT 1 FROM directory_endpoint e
                LEFT JOIN directory_recipe r ON r.id = e.recipe_id
                WHERE e.id = {p} AND e.collection_id = {p} AND e.active
-               AND (e.recipe_id IS NULL OR (r.started AND r.present)))
+               AND (e.recipe_id IS NULL OR (r.started AND r.present))),
+       (SELECT e.weight FROM directory_endpoint e WHERE e.id = {p}),
+       {j[p.raised_limits]}, {t[p.raised_until]}, {j[p.limit_resets]}, l.name
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
 LEFT JOIN directory_credential c ON c.fingerprint = {p}
 LEFT JOIN directory_accessprofile p ON p.id = c.profile_id
@@ -123,6 +125,14 @@ class Row:
     granted: bool
     #: The endpoint is one of the collection, is active, and so is its recipe. False for endpoint 0.
     callable: bool
+    #: What a call of the endpoint counts in limits.
+    weight: int | None = 1
+    #: JSON texts, by the names of limits (`access.limits.WINDOWS`): limits that are raised for this
+    #: profile until `raised_until`, and when each was reset.
+    raised_limits: str | None = None
+    raised_until: int | None = None
+    limit_resets: str | None = None
+    policy_name: str | None = None
 
 
 class Lookup(Protocol):
@@ -165,7 +175,7 @@ class SqliteLookup:
         self._keys = SIGNING_KEYS.format(t=times, j=_Columns("{}"))
 
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
-        values = (collection, endpoint, collection, fingerprint)
+        values = (collection, endpoint, collection, endpoint, fingerprint)
         return Row(*self._connection.execute(self._statement, values).fetchone())
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
@@ -217,7 +227,7 @@ class PostgresqlLookup:
         await self._pool.open()
 
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
-        values = (collection, endpoint, collection, fingerprint)
+        values = (collection, endpoint, collection, endpoint, fingerprint)
         return Row(*await self._one(self._statement, values) or ())
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:

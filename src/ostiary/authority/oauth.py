@@ -150,7 +150,7 @@ class OAuth:
             address=parse_address(asked.address),
             presented=True,
             method=AuthMethod.OAUTH2,
-            known=deciding.known(row),
+            known=deciding.known(row, now),
             route=Route(),
         )
         reasons = (

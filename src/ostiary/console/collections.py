@@ -282,6 +282,8 @@ def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResp
         else:
             if in_force(request, saved):
                 messages.success(request, f"The endpoint {saved.value.name} was changed.")
+            for warning in saved.warnings:
+                messages.warning(request, f"{warning}.")
             return redirect("collection", endpoint.collection_id)
     same = endpoint.target_path == endpoint.path
     given = request.POST or {
@@ -291,6 +293,7 @@ def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResp
         "target_path": "" if same else endpoint.target_path,
         "recipe": str(endpoint.recipe_id or ""),
         "timeout_seconds": str(endpoint.timeout_seconds or ""),
+        "weight": str(endpoint.weight),
         "validate_request": "1" if endpoint.validate_request else "",
         "description": endpoint.description,
     }
@@ -301,6 +304,7 @@ def _endpoint(
     request: HttpRequest, collection: Collection, active: bool | None = None
 ) -> endpoints.Given:
     timeout = request.POST.get("timeout_seconds", "").strip()
+    weight = request.POST.get("weight", "").strip() or "1"
     proxy = collection.kind == Collection.Kind.PROXY
     return endpoints.Given(
         name=request.POST.get("name", ""),
@@ -314,6 +318,7 @@ def _endpoint(
         if proxy
         else None,
         timeout_seconds=(number_of(timeout) or timeout) if timeout else endpoints.INHERITED,
+        weight=int(weight) if number_of(weight) is not None else weight,
         validate_request=None if proxy else request.POST.get("validate_request") == "1",
     )
 

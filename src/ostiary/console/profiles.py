@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.console import previewing
+from ostiary.console import previewing, profile_limits
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
@@ -256,6 +256,7 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "may_change": by.may(Role.EDITOR, profile.client.project_id),
         "seen": collections.seen(by, [profile]),
         "usage_query": f"profile={profile_id}",
+        **profile_limits.shown(profile),
     }
     return render(request, "console/profile.html", context)
 

@@ -17,6 +17,7 @@ from ostiary.console import (
     pages,
     passkeys,
     policies,
+    profile_limits,
     profiles,
     projects,
     recipes,
@@ -67,6 +68,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("profiles/<int:profile_id>/edit", profiles.edit, name="edit-profile"),
     path("profiles/<int:profile_id>/active", profiles.switch, name="switch-profile"),
     path("profiles/<int:profile_id>/refresh", profiles.refresh, name="refresh-profile"),
+    path("profiles/<int:profile_id>/limits/reset", profile_limits.reset, name="reset-limits"),
+    path("profiles/<int:profile_id>/limits/raise", profile_limits.raise_, name="raise-limits"),
+    path("profiles/<int:profile_id>/limits/lower", profile_limits.lower, name="lower-limits"),
     path("profiles/<int:profile_id>/delete", profiles.delete, name="delete-profile"),
     path(
         "profiles/<int:profile_id>/credentials/<int:credential_id>/cut-off",

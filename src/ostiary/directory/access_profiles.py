@@ -258,6 +258,9 @@ def _collections(
 
 
 def _set_policy(problems: fields.Problems, profile: AccessProfile, policy_id: int) -> None:
+    if policy_id != profile.policy_id:
+        # What was raised was a limit of the policy before.
+        profile.raised_limits, profile.raised_until = {}, None
     if policy_id == 0:
         profile.policy = profile.policy_since = None
         return

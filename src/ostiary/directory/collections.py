@@ -28,7 +28,7 @@ from ostiary.directory.permission import project_of, require
 
 _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 #: First segments of paths that the gateway answers itself.
-RESERVED = frozenset({"oauth2", "healthz", "metrics"})
+RESERVED = frozenset({"oauth2", "healthz", "metrics", "usage"})
 MOST_ORIGINS = 50
 #: Beside a save that lets encoded slashes into paths.
 ENCODED_SLASHES = (
@@ -239,8 +239,11 @@ def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Prob
             problems, "description", given.description, maximum=4000, required=False, lines=True
         )
     if given.handle is not None:
+        before = collection.handle
         collection.handle = fields.text(problems, "handle", given.handle, maximum=100)
-        if not _HANDLE.fullmatch(collection.handle) or collection.handle in RESERVED:
+        if collection.handle in RESERVED and collection.handle != before:
+            problems.add("handle", f"{collection.handle} is reserved for the gateway itself")
+        elif not _HANDLE.fullmatch(collection.handle):
             problems.add("handle", "must be lower-case letters, digits, dots and hyphens")
     if given.connection_id is not None:
         collection.connection = _connection(by, collection, given.connection_id, problems)

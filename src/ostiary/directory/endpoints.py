@@ -7,14 +7,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
-from ostiary.directory import audit, feed, fields, openapi, versions
+from ostiary.directory import audit, feed, fields, openapi, policies, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, NotFound
-from ostiary.directory.models import Collection, Endpoint, Recipe
+from ostiary.directory.models import AccessProfile, Collection, Endpoint, Policy, Recipe
 from ostiary.directory.permission import require
 
 TIMEOUTS = (1, 240)
+#: What a call may count in limits; 0: nothing.
+WEIGHTS = (0, 10_000)
 #: What to give for a timeout to have none of its own any more.
 INHERITED = "inherited"
 
@@ -31,6 +33,7 @@ class Given:
     recipe_id: int | None = None
     target_path: object = None
     timeout_seconds: object = None
+    weight: object = None
     validate_request: bool | None = None
 
 
@@ -61,7 +64,7 @@ def create(*, by: Actor, collection_id: int, given: Given) -> Saved[Endpoint]:
         _save(endpoint)
         _record(by, "create", endpoint)
         sequence = _announce(endpoint)
-    return Saved(value=endpoint, sequence=sequence, adds=True)
+    return Saved(value=endpoint, sequence=sequence, warnings=_warnings(endpoint), adds=True)
 
 
 def change(
@@ -76,7 +79,7 @@ def change(
         _save(endpoint)
         _record(by, "change", endpoint, before=before)
         sequence = _announce(endpoint)
-    return Saved(value=endpoint, sequence=sequence)
+    return Saved(value=endpoint, sequence=sequence, warnings=_warnings(endpoint))
 
 
 def switch(*, by: Actor, endpoint_id: int, active: bool) -> Saved[Endpoint]:
@@ -115,6 +118,20 @@ def add_imported(collection: Collection, operation: openapi.Operation) -> Endpoi
         shape=template.shape,
         target_path=template.text,
         description=operation.description,
+    )
+
+
+def _warnings(endpoint: Endpoint) -> tuple[str, ...]:
+    """Limits below what one call counts, of policies that the collection's profiles have."""
+    if endpoint.weight <= 1:
+        return ()
+    profiles = AccessProfile.objects.filter(collections=endpoint.collection_id).order_by()
+    used = Policy.objects.filter(pk__in=profiles.values("policy_id"), watched=False)
+    return tuple(
+        f"A call counts {endpoint.weight:,}, which is above the policy {policy.name}'s limit of"
+        f" {least:,}: its profiles can never make one"
+        for policy in used.order_by("name")[:20]
+        if (least := policies.least(policy)) is not None and least < endpoint.weight
     )
 
 
@@ -165,6 +182,11 @@ def _fill(endpoint: Endpoint, given: Given) -> None:
         least, most = TIMEOUTS
         endpoint.timeout_seconds = fields.number(
             problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=None
+        )
+    if given.weight is not None:
+        least, most = WEIGHTS
+        endpoint.weight = (
+            fields.number(problems, "weight", given.weight, least=least, most=most, default=1) or 0
         )
     _fill_target(problems, endpoint, given)
     problems.raise_if_any()
@@ -221,6 +243,7 @@ def _shown(endpoint: Endpoint) -> Mapping[str, object]:
         "target_path": endpoint.target_path,
         "recipe_id": endpoint.recipe_id,
         "timeout_seconds": endpoint.timeout_seconds,
+        "weight": endpoint.weight,
         "description": endpoint.description,
     }
 

@@ -146,6 +146,12 @@ def rate_limits(policy: Policy) -> tuple[limits.RateLimit, ...]:
     return limits.rate_limits(policy.rate_limit, policy.rate_interval, policy.more_rates)
 
 
+def least(policy: Policy) -> int | None:
+    """The smallest of a policy's limits; None: it has none."""
+    found = [rate.limit for rate in rate_limits(policy)]
+    return min([*found, *([policy.quota_limit] if policy.quota_limit else [])], default=None)
+
+
 def _warnings(policy: Policy) -> tuple[str, ...]:
     rates = rate_limits(policy)
     useless = tuple(

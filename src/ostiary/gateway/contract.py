@@ -30,6 +30,8 @@ class Question:
     form: str
     endpoint: int
     collection: int
+    #: 1: what is used of the limits is asked, at a path of ours (USAGE_PATH); endpoint and collection are 0.
+    usage: int = 0
     address: str
     #: The caller's `traceparent` header (W3C Trace Context), or empty.
     trace: str
@@ -66,18 +68,23 @@ class Lease:
     report_only: int
     #: 1: every answer has the X-RateLimit headers; 0: only one that is refused.
     legacy_headers: int
+    #: What a call counts in every limit; at least 1, those that count nothing have no limits.
+    weight: int = 1
     #: Rate limits, `limit:seconds` parted by commas, shortest first; empty: none.
     rates: str
-    #: Of each of `rates`, `calls:start`: calls that were admitted in the window that starts then, as
-    #: far as that is kept; parted by commas.
+    #: Of each of `rates`, `calls:start`: what was counted in the window since then, as far as that is
+    #: kept; parted by commas. That is the start of a window, or when it was reset.
     rates_used: str
     #: Largest number of calls in the quota's period; 0: no quota.
     quota: int
+    #: Since when is counted: the period's start, or when the quota was reset.
     quota_starts: int
     quota_ends: int
     quota_used: int
     #: The text of the RateLimit-Policy header; empty: no RateLimit headers.
     announced: str
+    #: The policy's name, where what is used is asked; else empty.
+    policy_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +133,7 @@ def read_question(body: bytes) -> Question:
             form=values["form"],
             endpoint=int(values["endpoint"]),
             collection=int(values["collection"]),
+            usage=int(values["usage"]),
             address=values["address"],
             trace=values["trace"],
             credential=values["credential"],
@@ -145,6 +153,9 @@ def write_answer(answer: Lease | Refusal) -> bytes:
 
 _lease_values, _refusal_values = attrgetter(*LEASE), attrgetter(*REFUSAL)
 
+
+#: Where a consumer reads what is used of its limits.
+USAGE_PATH = "/usage"
 
 # --- epochs (authority.follower, lua/control.lua) --------------------------------------------------
 
@@ -282,6 +293,7 @@ def values() -> dict[str, Any]:
         "lease": list(LEASE),
         "lease_texts": dict.fromkeys(sorted(LEASE_TEXTS), True),
         "refusal": list(REFUSAL),
+        "usage_path": USAGE_PATH,
         "answers": ANSWERS,
         "method_names": {str(n): m.value for m, n in METHOD_NUMBERS.items()},
         "epochs": EPOCHS,

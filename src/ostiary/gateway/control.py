@@ -1,7 +1,7 @@
 """The gateway's control socket, as our processes use it; lua/ostiary/control.lua is the other side."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -74,6 +74,16 @@ def alive(path: Path, *, seconds: float) -> dict[int, float]:
 def state(path: Path, *, seconds: float) -> dict[str, Any]:
     """Everything that the gateway tells of itself; raises ControlError."""
     return asked(path, "GET", "/state", seconds=seconds)
+
+
+def used(path: Path, keys: Iterable[str], *, seconds: float) -> dict[str, int]:
+    """Key of a limit's counter (`contract.LIMIT_KEY`) → what it has counted, of those that are there.
+
+    Raises ControlError.
+    """
+    body = "".join(f"{key}\n" for key in keys).encode()
+    found = asked(path, "POST", "/used", body, seconds=seconds).get("used") or {}
+    return {str(key): int(number) for key, number in found.items()}
 
 
 def revoke(

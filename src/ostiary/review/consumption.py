@@ -53,11 +53,18 @@ def moment(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _counted_in(profile: Profile, name: str, span: limits.Span) -> limits.Span:
+    """A window from when it is counted: its start, or its last reset."""
+    return limits.Span(start=limits.since(span, profile.resets.get(name)), end=span.end)
+
+
 def limits_of(profile: Profile, at: int) -> tuple[Consumed, ...]:
     """A profile's limits with their windows at `at` (Unix seconds); nothing is counted."""
     found = []
     if profile.quota is not None:
-        span = limits.period(profile.quota.period, at, profile.policy_since)
+        span = _counted_in(
+            profile, limits.QUOTA, limits.period(profile.quota.period, at, profile.policy_since)
+        )
         found.append(
             Consumed(
                 stage=Stage.QUOTA, reason=Reason.QUOTA_EXCEEDED, limit=profile.quota.limit,
@@ -65,7 +72,7 @@ def limits_of(profile: Profile, at: int) -> tuple[Consumed, ...]:
             )
         )  # fmt: skip
     for rate in profile.rates:
-        span = limits.window(rate.interval, at)
+        span = _counted_in(profile, rate.interval.value, limits.window(rate.interval, at))
         found.append(
             Consumed(
                 stage=Stage.RATE, reason=Reason.RATE_LIMITED, limit=rate.limit,

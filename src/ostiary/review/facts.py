@@ -3,6 +3,7 @@
 The authority reads the same at run time by statements of its own; a test holds both to agree.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -24,6 +25,7 @@ from ostiary.access.facts import (
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import Choice, Template, choose, normalise, parse_template, rewritten
 from ostiary.directory import models, policies
+from ostiary.gateway.contract import USAGE_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +51,14 @@ def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
     return parsed.networks
 
 
-def profile(row: models.AccessProfile) -> Profile:
-    """A profile as decisions see it; `row` need not be saved."""
-    policy = row.policy
+def profile(row: models.AccessProfile, at: int | None = None) -> Profile:
+    """A profile as decisions see it at `at` (Unix seconds; now); `row` need not be saved."""
+    policy, now = row.policy, int(time.time()) if at is None else at
+    until = seconds(row.raised_until)
+    is_raised = until is not None and until > now
+    rates_, quota_ = limits.raised(
+        rates(policy), quota(policy), row.raised_limits if is_raised else {}
+    )
     return Profile(
         id=ProfileId(row.pk),
         active=row.active,
@@ -60,10 +67,12 @@ def profile(row: models.AccessProfile) -> Profile:
         allowed=networks(tuple(row.allow_list)),
         denied=networks(tuple(row.deny_list)),
         addresses_watched=row.addresses_watched,
-        rates=rates(policy),
-        quota=quota(policy),
+        rates=rates_,
+        quota=quota_,
         limits_watched=policy is not None and policy.watched,
         policy_since=seconds(row.policy_since) or 0,
+        resets=row.limit_resets,
+        raised_until=until if is_raised else None,
     )
 
 
@@ -127,7 +136,7 @@ def called(row: models.AccessProfile, method: str, path: str) -> Called:
     handle, slash, below = path.removeprefix("/").partition("/")
     collection = models.Collection.objects.filter(handle=handle).first()
     if collection is None:
-        return Called(route=Route())
+        return Called(route=Route(usage=path == USAGE_PATH))
     rows = {e.pk: e for e in collection.endpoints.select_related("recipe", "collection")}
     routed = [
         RoutedEndpoint(

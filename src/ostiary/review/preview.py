@@ -211,8 +211,10 @@ def _replay(
     both = terms(busiest)
     first = int(start.timestamp())
     begun = _begun(both.values(), first)
+    units = _units(busiest, calls)
     effects = [
         _effect(
+            units,
             row,
             calls[number],
             _with(before, begun, number, first),
@@ -297,11 +299,22 @@ def _with(terms: Terms, begun: Mapping[tuple[int, int], int], number: int, start
     return replace(terms, used={since: calls}) if since is not None and calls else terms
 
 
+def _units(busiest: Sequence[int], calls: Mapping[int, Sequence[Line]]) -> Mapping[int, int]:
+    """What calls of endpoints count in limits, of those that do not count 1."""
+    called = {line.endpoint_id for number in busiest for line in calls[number]}
+    weighed = models.Endpoint.objects.exclude(weight=1).values_list("pk", "weight")
+    return {pk: weight for pk, weight in weighed.iterator() if pk in called}
+
+
 def _effect(
-    row: models.AccessProfile, lines: Sequence[Line], before: Terms, after: Terms
+    units: Mapping[int, int],
+    row: models.AccessProfile,
+    lines: Sequence[Line],
+    before: Terms,
+    after: Terms,
 ) -> Effect:
     effect = Effect(profile=row, calls=sum(line.stands_for for line in lines))
-    recorded = [_recorded(line) for line in lines]
+    recorded = [_recorded(line, units) for line in lines]
     for each in differences(recorded, before, after):
         _add(effect, lines[each.index], each)
     return effect
@@ -330,7 +343,7 @@ def _keep(examples: list[Example], line: Line, calls: int, reason: Reason | None
         examples.append(example)
 
 
-def _recorded(line: Line) -> Recorded:
+def _recorded(line: Line, units: Mapping[int, int]) -> Recorded:
     return Recorded(
         at=_came(line) // 1000,
         address=parse_address(line.address),
@@ -338,6 +351,7 @@ def _recorded(line: Line) -> Recorded:
         endpoint=line.endpoint_id,
         reason=by_code(line.reason) if line.reason else None,
         weight=max(1, line.stands_for),
+        units=units.get(line.endpoint_id, 1),
     )
 
 

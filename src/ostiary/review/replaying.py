@@ -44,6 +44,8 @@ class Recorded:
     reason: Reason | None = None
     #: How many calls the line stands for.
     weight: int = 1
+    #: What each of them counts in limits.
+    units: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ def _counted(call: Recorded, verdict: Allow, meter: "Meter", *, watched: bool) -
     if verdict.would:
         # It would not reach the limits, were its address list enforced.
         return Outcome(would=call.weight, would_for=verdict.would)
-    over, reason = meter.charge(call.at, call.weight)
+    over, reason = meter.charge(call.at, call.weight, call.units)
     if watched:
         return Outcome(would=over, would_for=reason)
     return Outcome(refused=over, reason=reason)
@@ -139,15 +141,17 @@ class Meter:
         #: The window of each rate limit, and what it has had.
         self._rates: dict[limits.Interval, tuple[limits.Span, int]] = {}
 
-    def charge(self, at: int, calls: int) -> tuple[int, Reason | None]:
-        """Count calls that come at `at`; how many of them are over a limit, and which."""
+    def charge(self, at: int, calls: int, units: int = 1) -> tuple[int, Reason | None]:
+        """Count calls of `units` each that come at `at`; how many are over a limit, and which."""
+        if units == 0:
+            return 0, None
         quota_left, rate_left = self._quota_left(at), self._rate_left(at)
-        passed = max(0, min(calls, quota_left, rate_left))
+        passed = max(0, min(calls, quota_left // units, rate_left // units))
         if self._profile.quota is not None:
             start = self._period(at)
-            self._quota[start] = self._quota.get(start, 0) + passed
+            self._quota[start] = self._quota.get(start, 0) + passed * units
         for interval, (span, used) in self._rates.items():
-            self._rates[interval] = span, used + passed
+            self._rates[interval] = span, used + passed * units
         if passed == calls:
             return 0, None
         reason = Reason.QUOTA_EXCEEDED if quota_left <= rate_left else Reason.RATE_LIMITED

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from ostiary.access import limits
-from ostiary.directory import notices
+from ostiary.directory import notices, profile_limits
 from ostiary.directory.models import AccessProfile, WebhookEvent
 from ostiary.directory.notices import EventType
 
@@ -30,18 +30,13 @@ def tell(counts: Iterable[tuple[tuple[int, int], int]]) -> None:
     told = WebhookEvent.objects.filter(once__in=keys).values_list("once", flat=True)
     fresh = keys - set(told)
     for profile, start, calls, percent, kind in reached:
-        now = _period(profile)
-        # A gateway has the counts of the period before for a while.
-        if notices.quota_key(profile.pk, start, percent) in fresh and now.start == start:
-            notices.of_quota(kind, profile, calls=calls, percent=percent, start=start, end=now.end)
+        now = int(time.time())
+        span = profile_limits.period(profile, now)
+        # A gateway has the counts of the period before, or from before a reset, for a while.
+        is_current = profile_limits.counted_since(profile, limits.QUOTA, now) == start
+        if span and is_current and notices.quota_key(profile.pk, start, percent) in fresh:
+            notices.of_quota(kind, profile, calls=calls, percent=percent, start=start, end=span.end)
 
 
 def _limit(profile: AccessProfile) -> int:
-    policy = profile.policy
-    return policy.quota_limit or 0 if policy is not None else 0
-
-
-def _period(profile: AccessProfile) -> limits.Span:
-    policy, since = profile.policy, profile.policy_since
-    kind = limits.Period(policy.quota_interval if policy is not None else "day")
-    return limits.period(kind, int(time.time()), int(since.timestamp()) if since else 0)
+    return profile_limits.effective(profile).get(limits.QUOTA, 0)

@@ -46,6 +46,11 @@ class AccessProfile(models.Model):
     policy = models.ForeignKey(Policy, null=True, on_delete=models.PROTECT, related_name="profiles")
     #: When the policy was given to the profile: 30, 60 and 90 day quotas count from that day.
     policy_since = models.DateTimeField(null=True)
+    #: Limits that are wider than the policy's until then, by name (`access.limits.WINDOWS`).
+    raised_limits = models.JSONField(default=dict)
+    raised_until = models.DateTimeField(null=True)
+    #: When each limit was last reset, by name; Unix seconds.
+    limit_resets = models.JSONField(default=dict)
     #: Entries as the owner wrote them, each one valid; empty: every address.
     allow_list = models.JSONField(default=list)
     deny_list = models.JSONField(default=list)

@@ -129,6 +129,8 @@ class Endpoint(models.Model):
     recipe = models.ForeignKey(
         Recipe, null=True, on_delete=models.PROTECT, related_name="endpoints"
     )
+    #: What a call counts in limits and quotas; 0: nothing.
+    weight = models.PositiveIntegerField(default=1)
     #: Seconds; empty: the connection's, or 30 for a recipe.
     timeout_seconds = models.PositiveIntegerField(null=True)
     #: Whether a recipe's input is checked against its schema before it runs.

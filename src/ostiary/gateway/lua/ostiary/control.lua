@@ -3,6 +3,7 @@
 
 local cjson = require "cjson.safe"
 local epochs = require "ostiary.epochs"
+local limits = require "ostiary.limits"
 local plan = require "ostiary.plan"
 local streams = require "ostiary.streams"
 
@@ -147,11 +148,19 @@ local function told()
   })
 end
 
+-- Keys of limits' counters, one a line; what each has counted, those that have.
+local function used()
+  local counted = {}
+  for key in gmatch(body(), "[^\n]+") do counted[key] = limits.counted(key) end
+  return answer(200, { birth = state:get("birth"), used = counted })
+end
+
 local HANDLERS = {
   ["POST /revoke"] = revoke,
   ["POST /floor"] = floor,
   ["POST /publish"] = publish,
   ["GET /published"] = published,
+  ["POST /used"] = used,
   ["GET /alive"] = alive,
   ["GET /state"] = told,
 }

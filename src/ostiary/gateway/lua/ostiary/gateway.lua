@@ -27,6 +27,7 @@ local streams = require "ostiary.streams"
 local translation = require "ostiary.translation"
 local upcall = require "ostiary.upcall"
 local upstreams = require "ostiary.upstreams"
+local usage = require "ostiary.usage"
 
 local re_find = ngx.re.find
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
@@ -134,7 +135,10 @@ end
 
 function M.init_worker()
   collectgarbage("setpause", 400)
-  leases.forget = routes.forget_leases
+  leases.forget = function()
+    routes.forget_leases()
+    usage.forget()
+  end
   upstreams.init_worker(settings)
   upcall.init_worker(settings)
   ends.init_worker(settings)
@@ -200,8 +204,8 @@ local function question_of(call)
   local trace = var.http_traceparent
   if not trace or not find(trace, "^%x%x%-%x+%-%x+%-%x%x$") or #trace ~= 55 then trace = "" end
   return {
-    form = call.form, endpoint = endpoint, collection = collection, address = call.address, trace = trace,
-    credential = call.presented,
+    form = call.form, endpoint = endpoint, collection = collection, usage = call.usage and 1 or 0,
+    address = call.address, trace = trace, credential = call.presented,
   }
 end
 
@@ -248,7 +252,7 @@ local function identify(call)
     call.key = call.form .. ":" .. call.digest
   end
   local endpoint, collection = scope(call)
-  call.scope = endpoint ~= 0 and "e" .. endpoint or "k" .. collection
+  call.scope = call.usage and usage.SCOPE or endpoint ~= 0 and "e" .. endpoint or "k" .. collection
   return native
 end
 
@@ -375,6 +379,7 @@ local function locate(call)
   call.collection, call.below = routes.collection_of(call.path)
   call.route = routes.find(call.collection, call.method, call.below)
   call.origin = browsers.allowed(call.collection)
+  if not call.collection and call.path == usage.PATH then call.usage, call.route = true, usage.route end
 end
 
 -- Whose call it is, as far as its headers say; false: it was refused.
@@ -410,6 +415,7 @@ local function slow(uri, changes)
   local lease
   lease, answer = lease_for(call, changes)
   if not lease then return answer end
+  if call.usage then return usage.answer(call, lease) end
   return admit(call, lease)
 end
 

@@ -45,7 +45,7 @@ end
 
 local function is_sound(lease)
   return lease.profile > 0 and lease.sequence > 0 and lease.expires > 0 and contract.method_names[lease.method]
-    and lease.bound <= 1 and lease.report_only <= 1 and lease.legacy_headers <= 1
+    and lease.weight > 0 and lease.bound <= 1 and lease.report_only <= 1 and lease.legacy_headers <= 1
 end
 
 -- A lease from its text; nil if that is none.

@@ -1,6 +1,6 @@
 -- Rate limits and quotas, exact in every window on all workers: one counter in shared memory for each
 -- profile and window, and no counter of a window that runs is ever evicted. A limit whose counter
--- cannot be had refuses.
+-- cannot be had refuses. A call counts as much as its endpoint weighs.
 
 local contract = require "contract"
 
@@ -41,7 +41,7 @@ function M.prepare(lease)
     windows[i] = {
       limit = limit, seconds = seconds, dictionary = seconds > KEPT_ABOVE and long or short,
       kept = seconds > KEPT_ABOVE, name = '"rate"', text = "" .. limit,
-      used = before, used_start = start, ends = 0, key = "",
+      used = before, used_start = start, ends = 0, key = "", weight = lease.weight,
     }
   end
   if windows[2] then
@@ -57,36 +57,38 @@ function M.prepare(lease)
   return true
 end
 
--- Count one more; the new total, or nil where there is no room for a counter.
-local function count(dictionary, key, before, ends, now)
-  local total = dictionary:incr(key, 1)
+-- Count so much more; the new total, or nil where there is no room for a counter.
+local function count(dictionary, key, weight, before, ends, now)
+  local total = dictionary:incr(key, weight)
   if total then return total end
   local ok, why = dictionary:safe_add(key, before, ends - now + AFTERLIFE)
   if not ok and why ~= "exists" then return nil end
-  return dictionary:incr(key, 1)
+  return dictionary:incr(key, weight)
 end
 
+-- What a window counts begins with it, or, where it was reset, within it: then by a counter of its own.
 local function enter(window, profile, now)
-  local start = now - now % window.seconds
+  local start, since = now - now % window.seconds, window.used_start
   window.ends = start + window.seconds
-  window.key = "r/" .. profile .. "/" .. window.seconds .. "/" .. start
-  window.before = start == window.used_start and window.used or 0
+  local known = since >= start and since < window.ends
+  window.key = "r/" .. profile .. "/" .. window.seconds .. "/" .. (known and since or start)
+  window.before = known and window.used or 0
 end
 
 -- Count a call in one window; what is left after it, below zero: it is one too many.
 local function take(window, profile, now)
   if window.ends <= now then enter(window, profile, now) end
-  local total = count(window.dictionary, window.key, window.before, window.ends, now)
+  local total = count(window.dictionary, window.key, window.weight, window.before, window.ends, now)
   if window.kept then M.touched[window.key] = window.dictionary end
   return total and window.limit - total
 end
 
 local function give_back(window)
-  window.dictionary:incr(window.key, -1)
+  window.dictionary:incr(window.key, -window.weight)
 end
 
 local function take_quota(lease, now)
-  local total = count(long, lease.quota_key, lease.quota_used, lease.quota_ends, now)
+  local total = count(long, lease.quota_key, lease.weight, lease.quota_used, lease.quota_ends, now)
   M.touched[lease.quota_key] = long
   return total and lease.quota - total
 end
@@ -164,7 +166,7 @@ function M.spend(lease, now)
     end
     lease.quota_left = left
     if left < 0 and lease.report_only == 0 then
-      long:incr(lease.quota_key, -1)
+      long:incr(lease.quota_key, -lease.weight)
       give_back_all(lease)
       look(lease, now)
       return QUOTA_EXCEEDED, lease.quota_ends - now
@@ -202,7 +204,7 @@ function M.described(lease, code)
   if code == RATE_LIMITED then
     local window = lease.window
     for _, each in ipairs(lease.windows or {}) do
-      if each.left == 0 then
+      if each.left < lease.weight then
         window = each
         break
       end
@@ -213,6 +215,33 @@ function M.described(lease, code)
     quota_limit = "" .. lease.quota, quota_end = "" .. lease.quota_ends,
     quota_counted = "" .. (long:get(lease.quota_key) or lease.quota_used),
   }
+end
+
+local function used_of(name, limit, used, ends, now)
+  return {
+    window = name, limit = limit, used = used, remaining = max(0, limit - used), reset = ends - now,
+    resets_at = os.date("!%Y-%m-%dT%H:%M:%SZ", ends),
+  }
+end
+
+-- What is used of every limit, without counting: the windows, shortest first, and the quota.
+function M.usage(lease, now)
+  local list = {}
+  for i, window in ipairs(lease.windows or { lease.window }) do
+    if window.ends <= now then enter(window, lease.profile, now) end
+    local used = window.dictionary:get(window.key) or window.before
+    list[i] = used_of(NAMES[window.seconds], window.limit, used, window.ends, now)
+  end
+  if lease.quota > 0 then
+    list[#list + 1] = used_of("quota", lease.quota, long:get(lease.quota_key) or lease.quota_used, lease.quota_ends,
+      now)
+  end
+  return list
+end
+
+-- What is counted by a counter, given by its key (`contract.LIMIT_KEY`); nil: nothing yet.
+function M.counted(key)
+  return long:get(key) or short:get(key)
 end
 
 -- Make room: entries that ran out are dropped when less than a third is free.

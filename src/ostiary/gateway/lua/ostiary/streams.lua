@@ -129,7 +129,7 @@ local function question_of(key, call, lease)
     address = peer and callers.unmapped(peer) or question.address
   end
   return {
-    form = question.form, endpoint = question.endpoint, collection = question.collection,
+    form = question.form, endpoint = question.endpoint, collection = question.collection, usage = 0,
     credential = question.credential, trace = "", address = address,
   }
 end
