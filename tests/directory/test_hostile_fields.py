@@ -201,7 +201,7 @@ FIELDS: Mapping[str, Field] = {
     "cors_origins": Field(
         hostile("https://app.example.com", "http://[::1]:3000"),
         lambda text: _collection(cors_origins=[text]).cors_origins,
-        lambda text: bool(origins.STORED.fullmatch(text)) and len(text) <= origins.LONGEST,
+        lambda text: bool(origins.ALLOWED.fullmatch(text)) and len(text) <= origins.LONGEST,
     ),
     "path": Field(
         hostile("/orders/{id}", "/a"),

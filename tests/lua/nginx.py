@@ -192,6 +192,7 @@ package.preload["resty.core.request"] = function()
   ]]
   return {}
 end
+package.preload["resty.core.var"] = function() return {} end
 package.preload["ngx.balancer"] = function() return {} end
 """
 

@@ -15,9 +15,12 @@ from ostiary.access.reasons import Reason
 from ostiary.gateway.contract import FORMS, code
 from ostiary.identity import tokens
 from ostiary.identity.extraction import Form, Presented, extract
+from ostiary.identity.places import NONE, Places, gathered, parse_all
 from ostiary.identity.secret import Secret
 
-_CREDENTIALS = Worker(Machine()).require("ostiary.credentials")
+_WORKER = Worker(Machine())
+_CREDENTIALS = _WORKER.require("ostiary.credentials")
+_PLACES = _WORKER.require("ostiary.places")
 _LETTERS = {
     FORMS["token"]: Form.API_TOKEN,
     FORMS["bearer"]: Form.BEARER,
@@ -59,35 +62,92 @@ _VALUE = st.one_of(
         ),
     ).map("".join),
 )
+_NAMES = [
+    "API-TOKEN",
+    "Authorization",
+    "authorization",
+    "Host",
+    "X-API-Key",
+    "apikey",
+    "Sec-WebSocket-Protocol",
+]
+_OFFERED = st.lists(
+    st.sampled_from(["chat", "o.t.abc", "o.t.", "o.t", " o.t.x y", "", "O.T.abc", "o.t.\x80"]),
+    max_size=3,
+).map(",".join)
 _LINES = st.lists(
-    st.tuples(st.sampled_from(["API-TOKEN", "Authorization", "authorization", "Host"]), _VALUE),
+    st.tuples(st.sampled_from(_NAMES), st.one_of(_VALUE, _OFFERED)),
     max_size=3,
 )
+_QUERY = st.lists(
+    st.sampled_from(
+        ["a=1", "key=abc", "key=", "key", "k%65y=%41b", "key=%zz", "key=a%00", "KEY=x", "b", "", "key=a=b+c"]
+    ),
+    max_size=3,
+).map("&".join)  # fmt: skip
+_ALLOWED = [
+    (),
+    ("X-API-Key", "Authorization: ApiKey", "?key"),
+    ("apikey", "Authorization", "Authorization: B", "Sec-WebSocket-Protocol: o.t."),
+]
 
 
-def _read(headers: list[tuple[str, str]]) -> Presented | Reason:
-    """As `walk` counts the lines, and `read` reads the one."""
-    ours = [
-        (name.lower(), value.strip(" \t"))
-        for name, value in headers
-        if name.lower() in {"api-token", "authorization"}
-    ]
-    name, value = ours[-1] if ours else ("", "")
-    form, second = _CREDENTIALS.read(len(ours), value, name == "authorization")
+def _read(
+    headers: list[tuple[str, str]], query: str, allowed: Places, *, leave: bool
+) -> Presented | Reason:
+    """As `walk` counts the lines, `look_beyond` adds to them, and `read` reads the one."""
+    places = _PLACES.compiled(_WORKER.value(allowed.published())) if allowed != NONE else None
+    lines = [(name.lower(), value.strip(" \t")) for name, value in headers]
+    counted = {"api-token"} | set(allowed.headers) | (set() if leave else {"authorization"})
+    ours = [line for line in lines if line[0] in counted]
+    count, (name, value) = len(ours), ours[-1] if ours else ("", "")
+    where: object = {"api-token": 1, "authorization": 2}.get(name, name)
+    if leave and sum(name == "authorization" for name, _ in lines) > 1:
+        count = 2
+    if places is not None:
+        offered = [value for name, value in lines if name == "sec-websocket-protocol"]
+        found = list(_PLACES.in_query(places, f"?{query}" if query else "")[0].values())
+        header = _WORKER.value(offered) if offered else None
+        answer = _PLACES.in_subprotocols(places, header)
+        found += list((answer[0] if isinstance(answer, tuple) else answer).values())
+        if found:
+            count, value, where = count + len(found), found[0], 3
+    form, second = _CREDENTIALS.read(count, value, where, places, leave)
     if form is None:
         return _REASONS[second]
     return Presented(form=_LETTERS[form], credential=Secret(second))
 
 
-@settings(max_examples=400)
-@given(_LINES)
-@example([("API-TOKEN", "a\x00b")])
-@example([("Authorization", "Basic")])
-@example([("Authorization", "Basic ====")])
-@example([("Authorization", "Basic " + _basic("api-token:p\x00w"))])
-@example([("Authorization", "Bearer a,b")])
-def test_a_credential_is_read_as_the_rule_reads_it(headers: list[tuple[str, str]]) -> None:
-    assert _read(headers) == extract(headers)
+@settings(max_examples=800)
+@given(_LINES, _QUERY, st.sampled_from(_ALLOWED), st.booleans())
+@example([("API-TOKEN", "a\x00b")], "", (), False)
+@example([("Authorization", "Basic")], "", (), False)
+@example([("Authorization", "Basic ====")], "", (), False)
+@example([("Authorization", "Basic " + _basic("api-token:p\x00w"))], "", (), False)
+@example([("Authorization", "Bearer a,b")], "", (), False)
+@example([("Authorization", "B")], "", _ALLOWED[2], False)
+def test_a_credential_is_read_as_the_rule_reads_it(
+    headers: list[tuple[str, str]], query: str, allowed: tuple[str, ...], leave: bool
+) -> None:
+    places = gathered(parse_all(allowed))
+    expected = extract(headers, query=query, places=places, leave_authorization=leave)
+    assert _read(headers, query, places, leave=leave) == expected
+
+
+@given(_QUERY, _OFFERED)
+def test_what_a_credential_was_in_is_taken_out(query: str, offered: str) -> None:
+    places = _PLACES.compiled(
+        _WORKER.value(gathered(parse_all(["?key", "Sec-WebSocket-Protocol: o.t."])).published())
+    )
+    values, rest = _PLACES.in_query(places, f"?{query}")
+    kept = [pair for pair in query.split("&") if not pair.startswith(("key", "k%65y"))]
+    assert rest == (
+        f"?{query}" if not list(values.values()) else "?" + "&".join(kept) if kept else ""
+    )
+    found = _PLACES.in_subprotocols(places, offered)
+    others = [word.strip(" ") for word in offered.split(",")]
+    others = [word for word in others if word and not word.startswith("o.t")]
+    assert (found[1] or "") == ", ".join(others)
 
 
 # --- digests and marks, with the OpenSSL that nginx has too ----------------------------------------

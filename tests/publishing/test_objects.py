@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ostiary.access.paths import parse_template
+from ostiary.directory import origins
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import LARGEST, Server, Unpublishable
@@ -32,6 +33,8 @@ def collection(**changes: Any) -> CollectionRow:
         "id": 1, "handle": "orders-v1", "kind": "proxy", "connection": 2,
         "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
         "cors_origins": [],
+        "cors_credentials": False, "cors_exposed_headers": [], "cors_max_age": 600,
+        "leave_authorization": False, "credential_places": None,
     }  # fmt: skip
     return CollectionRow(**(values | changes))
 
@@ -81,6 +84,8 @@ def _plain(value: Any) -> None:
     "handle": JSON, "kind": JSON | st.sampled_from(["proxy", "recipe"]), "cors_origins": JSON,
     "connection": st.none() | st.integers(1), "forward_claims": JSON, "forward_credential": JSON,
     "encoded_slashes": JSON,
+    "cors_credentials": JSON, "cors_exposed_headers": JSON | st.lists(TEXT), "cors_max_age": JSON,
+    "leave_authorization": JSON, "credential_places": JSON | st.lists(TEXT),
 }))  # fmt: skip
 @example({"cors_origins": ["http://a b"]})
 @example({"cors_origins": ["http://\u00a0a"]})
@@ -94,7 +99,7 @@ def test_any_collection_is_built_plainly_or_refused(changes: dict[str, Any]) -> 
         assert str(problem).isascii() or "…" in str(problem)
         return
     assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", value["handle"])
-    assert all(re.fullmatch(r"https?://[a-z0-9_.:\[\]-]+", origin) for origin in value["origins"])
+    assert all(origins.ALLOWED.fullmatch(origin) for origin in value["origins"])
     assert isinstance(value["forward_claims"], bool)
     assert isinstance(value["encoded_slashes"], bool)
 
@@ -170,7 +175,7 @@ def test_any_connection_is_built_plainly_or_refused(
 @example("10.0.0.0/8")
 def test_any_settings_are_built_plainly_or_refused(value: Any) -> None:
     try:
-        check(publishing.settings(value, public_url="https://api.example", configured=True))
+        check(publishing.settings(value, [], public_url="https://api.example", configured=True))
     except Unpublishable:
         return
 

@@ -21,6 +21,7 @@ from ostiary.api.answers import (
 )
 from ostiary.directory import collections, public_urls, set_aside
 from ostiary.directory.models import Collection
+from ostiary.identity import places
 
 router = Router(tags=["API collections"])
 
@@ -45,6 +46,12 @@ class CollectionIn(Strict):
     forward_credential: bool | None = None
     forward_claims: bool | None = None
     encoded_slashes: bool | None = None
+    cors_credentials: bool | None = None
+    cors_exposed_headers: list[str] | None = None
+    cors_max_age: int | None = None
+    leave_authorization: bool | None = None
+    #: A list as in the settings, or `inherited`: the workspace's.
+    credential_places: list[str] | Literal["inherited"] | None = None
 
 
 class CollectionChange(Strict):
@@ -58,6 +65,12 @@ class CollectionChange(Strict):
     forward_credential: bool | None = None
     forward_claims: bool | None = None
     encoded_slashes: bool | None = None
+    cors_credentials: bool | None = None
+    cors_exposed_headers: list[str] | None = None
+    cors_max_age: int | None = None
+    leave_authorization: bool | None = None
+    #: A list as in the settings, or `inherited`: the workspace's.
+    credential_places: list[str] | Literal["inherited"] | None = None
 
 
 class ImportResults(Schema):
@@ -83,6 +96,12 @@ class CollectionOut(Schema):
     forward_claims: bool
     #: Whether `%2F`, `%5C` and `;` may stand within segments of paths.
     encoded_slashes: bool
+    cors_credentials: bool
+    cors_exposed_headers: list[str]
+    cors_max_age: int
+    leave_authorization: bool
+    #: Null: the workspace's.
+    credential_places: list[str] | None
     epoch: int
     created_at: Time
     updated_at: Time
@@ -110,10 +129,16 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "forward_credential": collection.forward_credential,
         "forward_claims": collection.forward_claims,
         "encoded_slashes": collection.encoded_slashes,
+        "cors_credentials": collection.cors_credentials,
+        "cors_exposed_headers": collection.shown_exposed_headers,
+        "cors_max_age": collection.cors_max_age,
+        "leave_authorization": collection.leave_authorization,
+        "credential_places": collection.shown_places,
         "epoch": collection.epoch,
         "created_at": collection.created_at,
         "updated_at": collection.updated_at,
         "gateway_problem": set_aside.reason(set_aside.COLLECTION, collection.pk) or None,
+        "warnings": [places.URL_WARNING] if places.in_urls(collection.shown_places or ()) else [],
     }
 
 
@@ -129,6 +154,11 @@ def _given(payload: CollectionIn | CollectionChange) -> collections.Given:
         forward_credential=payload.forward_credential,
         forward_claims=payload.forward_claims,
         encoded_slashes=payload.encoded_slashes,
+        cors_credentials=payload.cors_credentials,
+        cors_exposed_headers=payload.cors_exposed_headers,
+        cors_max_age=payload.cors_max_age,
+        leave_authorization=payload.leave_authorization,
+        credential_places=payload.credential_places,
     )
 
 
@@ -148,7 +178,8 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
         document=(document.content, document.format) if document else None,
     )
     imported, warnings = added(saved)
-    shown = _shown(imported.collection, public_urls.gateway_url()) | {"warnings": warnings}
+    shown = _shown(imported.collection, public_urls.gateway_url())
+    shown["warnings"] += warnings
     if document is None:
         return shown
     failed = [f"{skip.where}: {skip.reason}" for skip in imported.skipped]
@@ -180,7 +211,9 @@ def change_collection(
     )
     collection, _ = in_force(saved)
     versioned(response, collection)
-    return _shown(collection, public_urls.gateway_url()) | {"warnings": list(saved.warnings)}
+    shown = _shown(collection, public_urls.gateway_url())
+    shown["warnings"] += saved.warnings
+    return shown
 
 
 @router.delete("/api_collections/{int:collection_id}", response={200: Success, **ERRORS})

@@ -9,6 +9,7 @@ from ninja import Router, Schema
 from ostiary.api.answers import ERRORS, Strict, actor, in_force
 from ostiary.directory import workspace
 from ostiary.directory.permission import require_admin
+from ostiary.identity import places
 
 router = Router(tags=["Settings"])
 
@@ -19,6 +20,10 @@ class SettingsIn(Strict):
     console_url: str | None = None
     trusted_proxies: list[str] | None = None
     fetch_hosts: list[str] | None = None
+    #: Where calls may carry their key besides `API-TOKEN`, `Bearer` and `Basic`: `X-API-Key`,
+    #: `Authorization: ApiKey`, `Authorization`, `?api_key` (URLs are logged: a last resort),
+    #: `Sec-WebSocket-Protocol: ostiary.token.`.
+    credential_places: list[str] | None = None
     require_second_factor: bool | None = None
     request_log_days: int | None = None
     request_log_rows: int | None = None
@@ -34,6 +39,7 @@ class SettingsOut(Schema):
     console_url: str
     trusted_proxies: list[str]
     fetch_hosts: list[str]
+    credential_places: list[str]
     require_second_factor: bool
     request_log_days: int
     request_log_rows: int
@@ -45,12 +51,13 @@ class SettingsOut(Schema):
 
 class SettingsData(Schema):
     data: SettingsOut
+    warnings: list[str] = []
 
 
 @router.get("/v2/settings", response={200: SettingsData, **ERRORS})
 def show_settings(request: HttpRequest) -> Any:
     require_admin(actor(request))
-    return {"data": asdict(workspace.read())}
+    return _shown(workspace.read())
 
 
 @router.put("/v2/settings", response={200: SettingsData, **ERRORS})
@@ -58,4 +65,9 @@ def change_settings(request: HttpRequest, payload: SettingsIn) -> Any:
     """Change what is given; empty URLs mean those of the listeners."""
     values = {name: value for name, value in payload.dict().items() if value is not None}
     settings, _ = in_force(workspace.change(by=actor(request), values=values))
-    return {"data": asdict(settings)}
+    return _shown(settings)
+
+
+def _shown(settings: workspace.Workspace) -> dict[str, Any]:
+    warnings = [places.URL_WARNING] if places.in_urls(settings.credential_places) else []
+    return {"data": asdict(settings), "warnings": warnings}

@@ -21,7 +21,7 @@ from ostiary.access.paths import (
 )
 from ostiary.console import live
 from ostiary.console.deleting import by_name
-from ostiary.console.listing import asked, number_of
+from ostiary.console.listing import asked, lines_of, number_of
 from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
@@ -42,6 +42,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Collection, Endpoint
 from ostiary.directory.permission import require
+from ostiary.identity import places
 
 KINDS = {
     Collection.Kind.PROXY: "API proxy collection",
@@ -84,6 +85,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "url": f"{public_urls.gateway_url()}/{collection.handle}",
         "may_change": by.may(Role.EDITOR, collection.project_id),
         "methods": AUTH_METHODS,
+        "url_warning": _url_warning(collection),
     }
     refused = set_aside.reason(set_aside.COLLECTION, collection_id)
     if collection.connection_id is not None:
@@ -191,6 +193,7 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "read": versions.etag(collection),
         "errors": errors,
         "given": request.POST or _typed(collection),
+        "url_warning": _url_warning(collection),
         "connections": connections.connections(by)
         .filter(project=collection.project_id)
         .order_by("name"),
@@ -210,7 +213,26 @@ def _changed(request: HttpRequest, collection: Collection) -> collections.Given:
         forward_credential=request.POST.get("forward_credential") == "1" if proxy else None,
         forward_claims=request.POST.get("forward_claims") == "1" if proxy else None,
         encoded_slashes=request.POST.get("encoded_slashes") == "1",
+        cors_credentials=request.POST.get("cors_credentials") == "1",
+        cors_exposed_headers=request.POST.get("cors_exposed_headers", "").replace(",", " ").split(),
+        cors_max_age=_whole(request.POST.get("cors_max_age")),
+        leave_authorization=request.POST.get("leave_authorization") == "1" if proxy else None,
+        credential_places=(
+            lines_of(request.POST.get("credential_places", ""))
+            if request.POST.get("own_places") == "1"
+            else collections.INHERITED
+        ),
     )
+
+
+def _url_warning(collection: Collection) -> str:
+    return places.URL_WARNING if places.in_urls(collection.shown_places or ()) else ""
+
+
+def _whole(text: str | None) -> object:
+    """A number that was typed, or the text, which is refused; nothing was typed: unchanged."""
+    typed = (text or "").strip()
+    return None if not typed else typed if number_of(typed) is None else number_of(typed)
 
 
 def _typed(collection: Collection) -> Mapping[str, str]:
@@ -223,6 +245,12 @@ def _typed(collection: Collection) -> Mapping[str, str]:
         "forward_credential": "1" if collection.forward_credential else "",
         "forward_claims": "1" if collection.forward_claims else "",
         "encoded_slashes": "1" if collection.encoded_slashes else "",
+        "cors_credentials": "1" if collection.cors_credentials else "",
+        "cors_exposed_headers": "\n".join(collection.shown_exposed_headers),
+        "cors_max_age": str(collection.cors_max_age),
+        "leave_authorization": "1" if collection.leave_authorization else "",
+        "own_places": "" if collection.shown_places is None else "1",
+        "credential_places": "\n".join(collection.shown_places or ()),
     }
 
 

@@ -90,3 +90,8 @@ def asked(
 def number_of(text: str | None) -> int | None:
     """A number as addresses and forms hold it; nothing if it is none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def lines_of(text: str) -> list[str]:
+    """What a field with one entry a line holds."""
+    return [line.strip() for line in text.splitlines() if line.strip()]

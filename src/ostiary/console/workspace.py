@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console import standing
-from ostiary.console.listing import PER_PAGE, Paging, asked, number_of
+from ostiary.console.listing import PER_PAGE, Paging, asked, lines_of, number_of
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
@@ -30,6 +30,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Refused, Stale
 from ostiary.directory.models import AuditEvent
 from ostiary.directory.permission import require_admin
+from ostiary.identity import places
 
 MOST_LINES = 100_000
 #: Orders of the members and of the management tokens.
@@ -300,6 +301,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "console_url": now.console_url,
         "trusted_proxies": "\n".join(now.trusted_proxies),
         "fetch_hosts": "\n".join(now.fetch_hosts),
+        "credential_places": "\n".join(now.credential_places),
         **{name: getattr(now, name) for name in KEPT},
         "require_second_factor": now.require_second_factor,
     }
@@ -324,6 +326,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "errors": errors,
         "kept": kept,
         "read": versions.of_value(now),
+        "url_warning": places.URL_WARNING if places.in_urls(now.credential_places) else "",
     }
     return render(request, "console/settings.html", context, status=400 if errors else 200)
 
@@ -334,6 +337,8 @@ def _settings(request: HttpRequest) -> dict[str, object]:
     }
     for name in ("trusted_proxies", "fetch_hosts"):
         values[name] = request.POST.get(name, "").replace(",", " ").split()
+    if "credential_places" in request.POST:
+        values["credential_places"] = lines_of(request.POST["credential_places"])
     values["require_second_factor"] = request.POST.get("require_second_factor") == "1"
     for name in KEPT:
         if name in request.POST:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
@@ -25,6 +26,7 @@ from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import AccessProfile, Collection, Connection, Project
 from ostiary.directory.permission import project_of, require
+from ostiary.identity import places
 
 _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 #: First segments of paths that the gateway answers itself.
@@ -35,6 +37,14 @@ ENCODED_SLASHES = (
     "Paths of this collection may hold %2F, %5C and ; within a segment, and the API behind it gets them"
     " as they came. It must not take them for separators of its own."
 )
+MOST_EXPOSED = 50
+#: Seconds; browsers remember for two hours or a day at most.
+LONGEST_MAX_AGE = 86_400
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+
+
+#: The collection has no places of its own.
+INHERITED: Final = "inherited"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +61,12 @@ class Given:
     forward_credential: bool | None = None
     forward_claims: bool | None = None
     encoded_slashes: bool | None = None
+    cors_credentials: bool | None = None
+    cors_exposed_headers: object = None
+    cors_max_age: object = None
+    leave_authorization: bool | None = None
+    #: A list, or INHERITED: as the workspace says.
+    credential_places: object = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +204,7 @@ def document(
         operations=operations,
         method=method,
         token_url=f"{gateway}/oauth2/token",
+        leave_authorization=collection.leave_authorization,
     )
 
 
@@ -253,8 +270,55 @@ def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Prob
         collection.forward_claims = given.forward_claims
     if given.encoded_slashes is not None:
         collection.encoded_slashes = given.encoded_slashes
+    _fill_cors(collection, given, problems)
+    _fill_consumers(collection, given, problems)
+
+
+def _fill_cors(collection: Collection, given: Given, problems: fields.Problems) -> None:
     if given.cors_origins is not None:
         collection.cors_origins = _origins(problems, given.cors_origins)
+    if given.cors_credentials is not None:
+        collection.cors_credentials = given.cors_credentials
+    if given.cors_exposed_headers is not None:
+        collection.cors_exposed_headers = _exposed(problems, given.cors_exposed_headers)
+    if given.cors_max_age is not None:
+        collection.cors_max_age = fields.number(
+            problems, "cors_max_age", given.cors_max_age, least=0, most=LONGEST_MAX_AGE, default=600
+        ) or 0  # fmt: skip
+    if not collection.cors_credentials:
+        return
+    if origins.ANY in collection.cors_origins:
+        problems.add(
+            "cors_credentials",
+            "can't be on for every origin (*): any page could act as its visitor",
+        )
+    if origins.OPAQUE in collection.cors_origins:
+        problems.add(
+            "cors_credentials", "can't be on for the origin null: any page can send it"
+        )  # fmt: skip
+
+
+def _fill_consumers(collection: Collection, given: Given, problems: fields.Problems) -> None:
+    if given.credential_places is not None:
+        collection.credential_places = _places(problems, given.credential_places)
+    if given.leave_authorization is not None:
+        collection.leave_authorization = given.leave_authorization
+    if not collection.leave_authorization:
+        return
+    if collection.kind != Collection.Kind.PROXY:
+        problems.add("leave_authorization", "is for proxy collections")
+    if collection.connection is not None and sets_authorization(collection.connection):
+        problems.add(
+            "leave_authorization",
+            "can't be on, since the connection sets Authorization itself; have it authenticate otherwise",
+        )
+
+
+def sets_authorization(connection: Connection) -> bool:
+    """Whether calls of a connection get an Authorization header from us."""
+    if connection.auth_type == Connection.Auth.HEADER:
+        return connection.auth_name.lower() == "authorization"
+    return connection.auth_type in {Connection.Auth.BASIC, Connection.Auth.OAUTH2}
 
 
 def _connection(
@@ -273,6 +337,34 @@ def _connection(
     return connection
 
 
+def _places(problems: fields.Problems, value: object) -> list[str] | None:
+    if value == INHERITED:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        problems.add("credential_places", f"must be a list of at most {places.MOST} places")
+        return []
+    try:
+        return [str(place) for place in places.parse_all(value)]
+    except places.BadPlace as error:
+        problems.add("credential_places", str(error))
+        return []
+
+
+def _exposed(problems: fields.Problems, value: object) -> list[str]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MOST_EXPOSED:
+        problems.add(
+            "cors_exposed_headers", f"must be a list of at most {MOST_EXPOSED} header names"
+        )
+        return []
+    found: dict[str, str] = {}
+    for name in value:
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
+            problems.add("cors_exposed_headers", f"{str(name)[:80]!r} is no name of a header")
+        else:
+            found.setdefault(name.lower(), name)
+    return list(found.values())
+
+
 def _origins(problems: fields.Problems, value: object) -> list[str]:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MOST_ORIGINS:
         problems.add("cors_origins", f"must be a list of at most {MOST_ORIGINS} origins")
@@ -280,7 +372,7 @@ def _origins(problems: fields.Problems, value: object) -> list[str]:
     found: dict[str, None] = {}
     for origin in value:
         try:
-            found[origins.parse(origin if isinstance(origin, str) else "")] = None
+            found[origins.parse_allowed(origin if isinstance(origin, str) else "")] = None
         except origins.BadOrigin as error:
             problems.add("cors_origins", f"{str(origin)[:80]!r} {error}")
     return list(found)
@@ -333,6 +425,11 @@ def _shown(collection: Collection) -> Mapping[str, object]:
         "forward_credential": collection.forward_credential,
         "forward_claims": collection.forward_claims,
         "encoded_slashes": collection.encoded_slashes,
+        "cors_credentials": collection.cors_credentials,
+        "cors_exposed_headers": collection.cors_exposed_headers,
+        "cors_max_age": collection.cors_max_age,
+        "leave_authorization": collection.leave_authorization,
+        "credential_places": collection.credential_places,
     }
 
 

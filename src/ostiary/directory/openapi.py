@@ -318,13 +318,15 @@ def write(
     operations: Iterable[Operation],
     method: AuthMethod = AuthMethod.TOKEN,
     token_url: str = "",
+    leave_authorization: bool = False,
 ) -> dict[str, object]:
     """A collection as an OpenAPI 3.1 document for its consumers.
 
     `method` is how the reader's profile proves itself; for OAuth 2.0 `token_url` is where it gets
-    its access tokens.
+    its access tokens. With `leave_authorization`, Authorization is the upstream's.
     """
-    schemes = _schemes(method, token_url)
+    token = {"type": "apiKey", "in": "header", "name": "API-TOKEN"}
+    schemes = {"apiToken": token} if leave_authorization else _schemes(method, token_url)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": description},

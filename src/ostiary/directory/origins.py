@@ -10,6 +10,11 @@ LONGEST = 300
 STORED = re.compile(
     r"https?://(\[[0-9a-f:.]{2,45}\]|[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?)(:[0-9]{1,5})?"
 )
+#: The same of what may be allowed: an origin, an app's, or a pattern.
+ALLOWED = re.compile(
+    r"\*|null|https?://(\*\.)?(\[[0-9a-f:.]{2,45}\]|[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?)(:[0-9]{1,5})?"
+    r"|(?!https?:)[a-z][a-z0-9+.-]{0,31}://[A-Za-z0-9_]([A-Za-z0-9_.-]{0,200}[A-Za-z0-9_])?(:[0-9]{1,5})?"
+)
 
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(\[(?P<v6>[0-9a-f:.]*)\]|(?P<name>[^\[\]:/?#@\\]+))(:(?P<port>[0-9]{1,5}))?",
@@ -18,6 +23,26 @@ _ORIGIN = re.compile(
 )
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _USUAL_PORTS = {"http": 80, "https": 443}
+
+
+#: Every origin; pages of sandboxes, files and redirects, whose origin says nothing.
+ANY, OPAQUE = "*", "null"
+#: Origins of apps and extensions of browsers, such as capacitor://localhost.
+_APP = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,31})://(?P<host>[A-Za-z0-9_]([A-Za-z0-9_.-]{0,200}[A-Za-z0-9_])?)(:[0-9]{1,5})?",
+    re.ASCII,
+)
+#: Schemes whose pages send another origin.
+_NEVER = {
+    "file": "pages from files send the origin null",
+    "data": "such pages send the origin null",
+    "blob": "such pages send the origin of the page that made them",
+    "about": "such pages send the origin null",
+    "javascript": "it is no origin",
+    "ws": "the origin of a WebSocket is its page's, such as https://app.example.com",
+    "wss": "the origin of a WebSocket is its page's, such as https://app.example.com",
+    "ftp": "such pages send the origin null",
+}
 
 
 class BadOrigin(ValueError):
@@ -45,6 +70,45 @@ def parse(text: str) -> str:
         raise BadOrigin("must have a port from 1 to 65535")
     usual = number == _USUAL_PORTS[scheme]
     return f"{scheme}://{host}" if usual else f"{scheme}://{host}:{number}"
+
+
+def parse_allowed(text: str) -> str:
+    """What may be allowed to call: an origin, `https://*.example.com` for every name below it, an
+    app's (capacitor://localhost), `null`, or `*`. Raises BadOrigin for what no browser sends.
+    """
+    if text in {ANY, OPAQUE}:
+        return text
+    scheme, mark, rest = text.partition("://")
+    if mark and scheme.lower() not in _USUAL_PORTS:
+        return _of_app(text, scheme.lower())
+    if mark and rest.startswith("*."):
+        return _below(scheme, rest.removeprefix("*."))
+    if "*" in text:
+        raise BadOrigin(
+            "may have a star only for the names below one: https://*.example.com, or alone"
+        )
+    return parse(text)
+
+
+def _below(scheme: str, rest: str) -> str:
+    whole = parse(f"{scheme}://{rest}")
+    start, _, host = whole.partition("://")
+    labels = host.partition(":")[0].split(".")
+    if "*" in host or host.startswith("["):
+        raise BadOrigin("may have one star, before a name")
+    if labels[-1].isdigit():
+        raise BadOrigin("can match nothing: there are no names below an address")
+    if len(labels) == 1 and labels != ["localhost"]:
+        raise BadOrigin("would allow everybody's names; write at least https://*.example.com")
+    return f"{start}://*.{host}"
+
+
+def _of_app(text: str, scheme: str) -> str:
+    if why := _NEVER.get(scheme):
+        raise BadOrigin(f"can match nothing: {why}")
+    if len(text) > LONGEST or not _APP.fullmatch(text):
+        raise BadOrigin("is no origin such as https://app.example.com or capacitor://localhost")
+    return scheme + text[len(scheme) :]
 
 
 def _name(text: str) -> str:

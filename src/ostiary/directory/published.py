@@ -38,6 +38,11 @@ class CollectionRow(NamedTuple):
     forward_claims: bool
     encoded_slashes: bool
     cors_origins: object
+    cors_credentials: bool
+    cors_exposed_headers: object
+    cors_max_age: object
+    leave_authorization: bool
+    credential_places: object
 
 
 class EndpointRow(NamedTuple):
@@ -78,11 +83,18 @@ def trusted_proxies() -> object:
     return next(iter(stored), [])
 
 
+def credential_places() -> object:
+    """The stored places of the workspace where calls may carry their credential."""
+    stored = Setting.objects.filter(name="credential_places").values_list("value", flat=True)
+    return next(iter(stored), [])
+
+
 def collection_rows(ids: Several[int]) -> list[CollectionRow]:
     """The collections that there are of `ids`."""
     rows = Collection.objects.filter(pk__in=ids).values_list(
         "pk", "handle", "kind", "connection_id", "forward_credential", "forward_claims",
-        "encoded_slashes", "cors_origins",
+        "encoded_slashes", "cors_origins", "cors_credentials", "cors_exposed_headers", "cors_max_age",
+        "leave_authorization", "credential_places",
     )  # fmt: skip
     return [CollectionRow(*row) for row in rows]
 

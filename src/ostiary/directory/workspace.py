@@ -13,6 +13,7 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Forbidden, Invalid
 from ostiary.directory.models import Setting
+from ostiary.identity import places
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class Workspace:
     trusted_proxies: tuple[str, ...] = ()
     #: Hosts of OpenID providers, or `host:port`, that may be private and speak plain HTTP.
     fetch_hosts: tuple[str, ...] = ()
+    #: Where calls may carry their credential besides API-TOKEN, Bearer and Basic (`identity.places`).
+    credential_places: tuple[str, ...] = ()
     #: Members without a second factor must set one up before they can do anything.
     require_second_factor: bool = False
     request_log_days: int = 30
@@ -157,6 +160,12 @@ def _hosts(value: object) -> tuple[str, ...]:
     return tuple(entry.lower() for entry in value)
 
 
+def _places(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list of at most {places.MOST} places")  # noqa: TRY004 - as its siblings
+    return tuple(str(place) for place in places.parse_all(value))
+
+
 def _number(least: int, most: int, of: str) -> Callable[[object], int]:
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
@@ -178,6 +187,7 @@ _CHECKS = {
     "console_url": _url,
     "trusted_proxies": _networks,
     "fetch_hosts": _hosts,
+    "credential_places": _places,
     "require_second_factor": _flag,
     "request_log_days": _number(1, 3660, "days"),
     "request_log_rows": _number(1000, 100_000_000, "lines"),

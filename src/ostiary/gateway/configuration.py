@@ -55,9 +55,8 @@ NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 49
 #: Set on calls of few kinds only, and empty on the others.
 SELDOM = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
-    "gw_forwarded",
-    "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_exposed", "gw_vary",
-    "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
+    "gw_forwarded", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
+    "gw_vary", "gw_subprotocol", "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
 _SELDOM_HEADERS = {
@@ -232,6 +231,15 @@ def _variables(node: Node) -> Iterator[str]:
     for name in SELDOM:
         value = "-" if name == "gw_details" else ""
         yield f'map "" ${name} {{ default "{value}"; }}'
+    yield "# The subprotocol of a WebSocket whose API selects none."
+    yield "map $upstream_http_sec_websocket_protocol $gw_selected { '' $gw_subprotocol; default ''; }"
+    yield "# Pages are told of the collection's rules, else of the upstream's: two answers would be none."
+    for name, ours, theirs in (
+        ("gw_allowed_origin", "$gw_origin", "origin"),
+        ("gw_allowed_credentials", "$gw_with_credentials", "credentials"),
+    ):
+        upstream = f"$upstream_http_access_control_allow_{theirs}"
+        yield f"map $gw_origin ${name} {{ '' {upstream}; default {ours}; }}"
 
 
 def _path(text: str) -> str:
@@ -316,9 +324,7 @@ def _proxying(facts: Facts) -> Iterator[str]:
     )
     yield "proxy_pass_header Server;"
     yield "proxy_pass_header Date;"
-    yield "proxy_hide_header X-Ostiary-Reason;"
-    yield "# It tells callers to go to ports and protocols of the upstream's host (RFC 7838)."
-    yield "proxy_hide_header Alt-Svc;"
+    yield from _hidden()
     yield "proxy_ssl_server_name on;"
     yield "proxy_ssl_name $gw_name;"
     yield "proxy_ssl_protocols TLSv1.2 TLSv1.3;"
@@ -360,7 +366,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         for name in ("rate", "announced", "limit", "remaining", "reset"):
             yield f'set $gw_{name} "";'
         yield ""
-        yield from _limit_headers()
+        yield from _answer_headers(facts)
         yield ""
         yield "# Admitted calls whose upstream fails, and errors of Lua."
         yield "error_page 500 502 503 504 @failed;"
@@ -385,8 +391,9 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
             yield f"  {_TRANSLATE}"
             yield f"  {_FORWARD}"
             yield from _indented(trust)
+            yield from _indented(_hidden())
             yield from _indented(_browser_headers())
-            yield from _indented(_limit_headers())
+            yield from _indented(_answer_headers(facts))
             yield "}"
         yield ""
         yield "location @failed {"
@@ -426,7 +433,18 @@ def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[st
             yield f'proxy_set_header {name} "";'
 
 
-def _limit_headers() -> Iterator[str]:
+def _hidden() -> Iterator[str]:
+    """The upstream's headers that do not reach the caller."""
+    yield "proxy_hide_header X-Ostiary-Reason;"
+    yield "proxy_hide_header X-Request-Id;"
+    yield "# It tells callers to go to ports and protocols of the upstream's host (RFC 7838)."
+    yield "proxy_hide_header Alt-Svc;"
+
+
+def _answer_headers(facts: Facts) -> Iterator[str]:
+    """What every answer has."""
+    yield f"add_header X-Request-Id {request_id(facts.mark)} always;"
+    yield "add_header X-Upstream-Request-Id $upstream_http_x_request_id always;"
     yield "add_header RateLimit $gw_rate always;"
     yield "add_header RateLimit-Policy $gw_announced always;"
     yield "add_header X-RateLimit-Limit $gw_limit always;"
@@ -435,9 +453,13 @@ def _limit_headers() -> Iterator[str]:
 
 
 def _browser_headers() -> Iterator[str]:
-    yield "add_header Access-Control-Allow-Origin $gw_origin always;"
+    yield "proxy_hide_header Access-Control-Allow-Origin;"
+    yield "proxy_hide_header Access-Control-Allow-Credentials;"
+    yield "add_header Access-Control-Allow-Origin $gw_allowed_origin always;"
+    yield "add_header Access-Control-Allow-Credentials $gw_allowed_credentials always;"
     yield "add_header Access-Control-Expose-Headers $gw_exposed always;"
     yield "add_header Vary $gw_vary always;"
+    yield "add_header Sec-WebSocket-Protocol $gw_selected always;"
 
 
 def _control(node: Node) -> Iterator[str]:

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
-from ostiary.directory import upstream_url
+from ostiary.directory import origins, upstream_url
 from ostiary.directory.models import Collection, Connection
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.directory.upstream_url import UpstreamUrl
 from ostiary.gateway.contract import OBJECTS, PUBLIC_ADDRESSES
+from ostiary.identity import places
 from ostiary.identity.secret import Secret
 
 #: Bytes of the largest object that the gateway takes.
@@ -35,9 +36,7 @@ MOST_SERVERS = 256
 MOST_NETWORKS = 1000
 
 _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_ORIGIN = re.compile(
-    r"https?://(?:[a-z0-9_](?:[a-z0-9_.-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
-)
+_EXPOSED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 #: Headers that frame or route a message, or that the gateway says itself.
 _RESERVED = re.compile(
@@ -83,6 +82,9 @@ def collection(row: CollectionRow) -> str:
         "forward_claims": row.forward_claims is True,
         "encoded_slashes": row.encoded_slashes is True,
         "origins": _origins(row.cors_origins),
+        "browsers": _browsers(row) if row.cors_origins else None,
+        "leave_authorization": row.leave_authorization is True,
+        "places": None if row.credential_places is None else _places(row.credential_places),
     })  # fmt: skip
 
 
@@ -93,10 +95,25 @@ def _origins(value: object) -> list[str]:
         if (
             not isinstance(origin, str)
             or len(origin) > LONGEST_ORIGIN
-            or not _ORIGIN.fullmatch(origin)
+            or not origins.ALLOWED.fullmatch(origin)
         ):
             raise Unpublishable(f"{_shown(origin)} is not an origin such as https://app.example.")
     return value
+
+
+def _browsers(row: CollectionRow) -> Mapping[str, object]:
+    """What pages of allowed origins may do."""
+    exposed, seconds = row.cors_exposed_headers, row.cors_max_age
+    if not isinstance(exposed, list) or len(exposed) > MOST_ORIGINS:
+        raise Unpublishable(f"Its exposed headers are not a list of at most {MOST_ORIGINS} names.")
+    if not all(isinstance(name, str) and _EXPOSED.fullmatch(name) for name in exposed):
+        raise Unpublishable("One of its exposed headers is not a name of a header.")
+    if not isinstance(seconds, int) or not 0 <= seconds <= LONGEST_TIMEOUT:
+        raise Unpublishable(f"Its CORS max age is not 0 to {LONGEST_TIMEOUT} seconds.")
+    credentials = row.cors_credentials is True
+    if credentials and {origins.ANY, origins.OPAQUE} & set(_origins(row.cors_origins)):
+        raise Unpublishable("It lets every origin send credentials.")
+    return {"credentials": credentials, "exposed": exposed, "max_age": seconds}
 
 
 def endpoint(row: EndpointRow) -> str:
@@ -150,7 +167,18 @@ def _template(what: str, value: object) -> Template:
     return template
 
 
-def settings(trusted_proxies: object, *, public_url: str, configured: bool) -> str:
+def _places(value: object) -> Mapping[str, object]:
+    if not isinstance(value, list):
+        raise Unpublishable("The places of credentials are not a list.")
+    try:
+        return places.gathered(places.parse_all(value)).published()
+    except places.BadPlace:
+        raise Unpublishable("One of the places of credentials is not one.") from None
+
+
+def settings(
+    trusted_proxies: object, credential_places: object, *, public_url: str, configured: bool
+) -> str:
     """The text of what of the workspace's settings the gateway needs; raises Unpublishable.
 
     `public_url`: where consumers call; `configured`: the owner has set it, it is not the listener's.
@@ -160,12 +188,13 @@ def settings(trusted_proxies: object, *, public_url: str, configured: bool) -> s
     return _text({
         "trusted": [_network(value) for value in trusted_proxies],
         "public": _public(public_url, configured=configured),
+        "places": _places(credential_places) if credential_places else None,
     })  # fmt: skip
 
 
 def _public(url: str, *, configured: bool) -> Mapping[str, object]:
     """The public address in the parts that upstreams are told; none for one that does not read."""
-    if not _ORIGIN.fullmatch(url):
+    if not origins.STORED.fullmatch(url):
         return {}
     scheme, _, authority = url.partition("://")
     usual = {"http": 80, "https": 443}[scheme]

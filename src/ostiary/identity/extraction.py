@@ -10,8 +10,10 @@ import enum
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from ostiary.access.reasons import Reason
+from ostiary.identity.places import NONE, Places
 from ostiary.identity.secret import Secret
 
 TOKEN_HEADER = "api-token"  # noqa: S105 - a header's name
@@ -22,6 +24,8 @@ _AUTHORIZATION = re.compile(
     r"(?P<scheme>[!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: +(?P<rest>.*))?", re.DOTALL
 )
 _BEARER = re.compile(r"[!-+\--~]+")
+#: A credential without a scheme before it.
+_BARE = re.compile(r"[!-~]+")
 _VISIBLE = re.compile(r"[ -~\x80-\xff]+")
 
 
@@ -39,45 +43,92 @@ class Presented:
     credential: Secret
 
 
-def extract(headers: Iterable[tuple[str, str]]) -> Presented | Reason:
-    """The one credential of a call; `headers` are its lines in order, decoded as Latin-1.
+def extract(
+    headers: Iterable[tuple[str, str]],
+    *,
+    query: str = "",
+    places: Places = NONE,
+    leave_authorization: bool = False,
+) -> Presented | Reason:
+    """The one credential of a call; `headers` are its lines in order, decoded as Latin-1, `query`
+    is the target's without its question mark.
 
     Each line that could hold a credential counts, whatever is in it, and a comma parts an
     Authorization line in two: two of them are CONFLICTING_CREDENTIALS, also when they say the same or one is of a scheme that is not ours.
-    Other schemes and other users are CREDENTIAL_MISSING, as is an empty value; a line in one of our
-    forms that does not read is MALFORMED_CREDENTIAL. A caller is told the same of these two.
+    So do query parameters and subprotocols of `places`. Other schemes and other users are
+    CREDENTIAL_MISSING, as is an empty value; a line in one of our forms that does not read is
+    MALFORMED_CREDENTIAL. A caller is told the same of these two.
+
+    With `leave_authorization`, Authorization is the upstream's; two of it are refused all the same.
     """
-    lines = [
-        (name.lower(), value.strip(" \t"))
-        for name, value in headers
-        if name.lower() in {TOKEN_HEADER, "authorization"}
-    ]
-    if len(lines) > 1:
+    lines = [(name.lower(), value.strip(" \t")) for name, value in headers]
+    authorizations = [value for name, value in lines if name == "authorization"]
+    found: list[tuple[str, str]] = []
+    for name, value in lines:
+        if name == TOKEN_HEADER or name in places.headers:
+            found.append((name, value))
+    if not leave_authorization:
+        found += [("authorization", value) for value in authorizations]
+    found += [("", value) for value in _in_query(query, places)]
+    found += [("", value) for value in _in_subprotocols(lines, places)]
+    if len(found) > 1 or len(authorizations) > 1:
         return Reason.CONFLICTING_CREDENTIALS
-    if not lines:
+    if not found:
         return Reason.CREDENTIAL_MISSING
-    name, value = lines[0]
+    name, value = found[0]
     if name == TOKEN_HEADER:
-        return _presented(Form.API_TOKEN, value)
+        # There is no other header for a signed token.
+        return _presented(Form.BEARER if leave_authorization else Form.API_TOKEN, value)
+    if name != "authorization":
+        return _presented(Form.BEARER, value)
     if "," in value:
         return Reason.CONFLICTING_CREDENTIALS
-    return _authorization(value)
+    return _authorization(value, places)
 
 
-def _authorization(value: str) -> Presented | Reason:
+def _in_query(query: str, places: Places) -> list[str]:
+    """Values of the parameters that are places; a plus is a plus."""
+    if not places.query:
+        return []
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    return [_unescaped(value) for name, _, value in pairs if _unescaped(name) in places.query]
+
+
+def _unescaped(text: str) -> str:
+    return unquote_to_bytes(text.encode("latin-1")).decode("latin-1")
+
+
+def _in_subprotocols(lines: Iterable[tuple[str, str]], places: Places) -> list[str]:
+    offered = [
+        offer.strip(" \t")
+        for name, value in lines
+        if name == "sec-websocket-protocol"
+        for offer in value.split(",")
+    ]
+    return [
+        offer[len(prefix) :]
+        for offer in offered
+        if (prefix := subprotocol_prefix(offer, places)) is not None
+    ]
+
+
+def subprotocol_prefix(offer: str, places: Places) -> str | None:
+    """The prefix by which an offered subprotocol is a credential: the first that fits."""
+    return next((prefix for prefix in places.subprotocols if offer.startswith(prefix)), None)
+
+
+def _authorization(value: str, places: Places) -> Presented | Reason:
     parts = _AUTHORIZATION.fullmatch(value)
-    if parts is None:
-        return Reason.CREDENTIAL_MISSING
-    rest = parts["rest"] or ""
-    match parts["scheme"].lower():
-        case "bearer" if not rest or _BEARER.fullmatch(rest):
-            return _presented(Form.BEARER, rest)
-        case "bearer":
+    scheme, rest = (parts["scheme"].lower(), parts["rest"]) if parts else ("", None)
+    if scheme == "basic":
+        return _basic(rest or "")
+    if scheme == "bearer" or (scheme in places.schemes and rest is not None):
+        if rest and not _BEARER.fullmatch(rest):
             return Reason.MALFORMED_CREDENTIAL
-        case "basic":
-            return _basic(rest)
-        case _:
-            return Reason.CREDENTIAL_MISSING
+        return _presented(Form.BEARER, rest or "")
+    if places.bare and _BARE.fullmatch(value):
+        return _presented(Form.BEARER, value)
+    return Reason.CREDENTIAL_MISSING
 
 
 def _basic(rest: str) -> Presented | Reason:

@@ -652,6 +652,7 @@ def _settings() -> Built:
     try:
         return publishing.settings(
             published.trusted_proxies(),
+            published.credential_places(),
             public_url=public_urls.gateway_url(),
             configured=public_urls.is_configured(),
         )

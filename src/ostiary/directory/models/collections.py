@@ -85,14 +85,24 @@ class Collection(models.Model):
     connection = models.ForeignKey(
         Connection, null=True, on_delete=models.PROTECT, related_name="collections"
     )
-    #: Exact origins a browser may call from; empty: CORS is off.
+    #: Origins a browser may call from, as `origins.parse` writes them; empty: CORS is off.
     cors_origins = models.JSONField(default=list)
+    #: Let pages send cookies and read answers to calls with them.
+    cors_credentials = models.BooleanField(default=False)
+    #: Names of the upstream's headers that pages may read, besides those that always are.
+    cors_exposed_headers = models.JSONField(default=list)
+    #: Seconds that a browser may remember the answer to a preflight.
+    cors_max_age = models.PositiveIntegerField(default=600)
     #: Whether the upstream gets the consumer's credential; the safe default is that it does not.
     forward_credential = models.BooleanField(default=False)
     #: Tell the upstream the verified claims of signed tokens.
     forward_claims = models.BooleanField(default=False)
     #: Let `%2F`, `%5C` and `;` stand within segments of paths; the safe default is that they do not.
     encoded_slashes = models.BooleanField(default=False)
+    #: Authorization goes on to the upstream, and holds no credential of ours.
+    leave_authorization = models.BooleanField(default=False)
+    #: Where calls may carry their credential, as `identity.places` writes it; empty: as the workspace says.
+    credential_places = models.JSONField(null=True, default=None)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -111,6 +121,16 @@ class Collection(models.Model):
     def shown_origins(self) -> list[str]:
         """The CORS origins for people to look at, whatever is stored."""
         return _texts(self.cors_origins)
+
+    @property
+    def shown_exposed_headers(self) -> list[str]:
+        """The exposed headers for people to look at, whatever is stored."""
+        return _texts(self.cors_exposed_headers)
+
+    @property
+    def shown_places(self) -> list[str] | None:
+        """The collection's own places for people to look at; empty: the workspace's."""
+        return None if self.credential_places is None else _texts(self.credential_places)
 
 
 class Endpoint(models.Model):

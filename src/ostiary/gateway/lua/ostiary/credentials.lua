@@ -10,7 +10,7 @@ require "resty.core.request"
 local C = ffi.C
 local band, bor = bit.band, bit.bor
 local byte, find, lower, match, sub = string.byte, string.find, string.lower, string.match, string.sub
-local assert, ipairs = assert, ipairs
+local assert, ipairs, tonumber = assert, ipairs, tonumber
 local text_of = ffi.string
 
 ffi.cdef [[
@@ -27,6 +27,9 @@ local M = {}
 M.MOST_HEADERS = 100
 -- What else the walk noticed.
 M.UPGRADE, M.STRAY, M.STREAM = 1, 2, 4
+-- Where a credential was; also the name of a header that an owner adds, in lower case.
+local HEADER, AUTHORIZATION = 1, 2
+M.HEADER, M.AUTHORIZATION, M.ELSEWHERE = HEADER, AUTHORIZATION, 3
 
 local codes = contract.codes
 local MISSING, CONFLICT, MALFORMED = codes.credential_missing, codes.conflicting_credentials, codes.malformed_credential
@@ -86,31 +89,38 @@ local function is_stray(data, length)
   return C.strncasecmp(data, "x-forwarded-", 12) ~= 0 or length == 12 or not is_usual(data + 12, length - 12)
 end
 
--- Walk the headers: how many could hold a credential, the one that did, whether it was Authorization,
--- and flags. Nothing: there are too many headers.
-function M.walk()
+-- Walk the headers: how many could hold a credential, the one that did, where it was (HEADER, or
+-- AUTHORIZATION, or the name of a header that `places` adds), and flags. With `leave`, Authorization is
+-- the upstream's. Nothing: there are too many headers.
+function M.walk(places, leave)
   local request = get_request()
   local n = C.ngx_http_lua_ffi_req_get_headers_count(request, M.MOST_HEADERS + 1, truncated)
   if n < 0 or n > M.MOST_HEADERS then return nil end
   if n > 0 and C.ngx_http_lua_ffi_req_get_headers(request, buffer, n, 1) ~= 0 then return nil end
-  local count, at, authorization, flags = 0, 0, false, 0
+  local count, at, where, flags, lines = 0, 0, HEADER, 0, 0
+  local lengths = places and places.lengths
   for i = 0, n - 1 do
     local length, data = buffer[i].key.len, buffer[i].key.data
     if length == 9 and C.strncasecmp(data, "api-token", 9) == 0 then
-      count, at = count + 1, i
+      count, at, where = count + 1, i, HEADER
     elseif length == 13 and C.strncasecmp(data, "authorization", 13) == 0 then
-      count, at, authorization = count + 1, i, true
+      lines = lines + 1
+      if not leave then count, at, where = count + 1, i, AUTHORIZATION end
     elseif length == 7 and C.strncasecmp(data, "upgrade", 7) == 0 then
       flags = bor(flags, 1)
     elseif length == 6 and buffer[i].value.len >= 10 and C.strncasecmp(data, "accept", 6) == 0
       and C.strncasecmp(buffer[i].value.data, "text/event", 10) == 0 then
       flags = bor(flags, 4)
+    elseif lengths and lengths[tonumber(length)] and places.headers[lower(text_of(data, length))] then
+      count, at, where = count + 1, i, lower(text_of(data, length))
     elseif length > 7 and is_stray(data, length) then
       flags = bor(flags, 2)
     end
   end
-  if count == 0 then return 0, "", false, flags end
-  return count, text_of(buffer[at].value.data, buffer[at].value.len), authorization, flags
+  -- Of two, nginx would forward the first alone.
+  if leave and lines > 1 then return 2, "", AUTHORIZATION, flags end
+  if count == 0 then return 0, "", HEADER, flags end
+  return count, text_of(buffer[at].value.data, buffer[at].value.len), where, flags
 end
 
 -- Names of the caller's headers that only we, or proxies, may set.
@@ -140,24 +150,28 @@ local function basic(rest)
   return visible(BASIC, sub(decoded, colon + 1))
 end
 
-local function authorized(value)
+local function authorized(value, places)
   local scheme, rest = match(value, "^([!#$%%&'*+.^_`|~%w-]+) +(.*)$")
-  if not scheme then scheme, rest = match(value, "^([!#$%%&'*+.^_`|~%w-]+)$"), "" end
+  if not scheme then scheme = match(value, "^([!#$%%&'*+.^_`|~%w-]+)$") end
   scheme = scheme and lower(scheme)
-  if scheme == "bearer" then
+  if scheme == "basic" then return basic(rest or "") end
+  if scheme == "bearer" or (places and rest and places.schemes[scheme]) then
+    rest = rest or ""
     if rest ~= "" and not find(rest, "^[!-+%-.-~]+$") then return nil, MALFORMED end
     return visible(BEARER, rest)
   end
-  if scheme == "basic" then return basic(rest) end
+  if places and places.bare and find(value, "^[!-~]+$") then return visible(BEARER, value) end
   return nil, MISSING
 end
 
--- Form and credential of a call, or nothing and the code of the refusal; as `walk` says.
-function M.read(count, value, authorization)
-  if count > 1 or (authorization and find(value, ",", 1, true)) then return nil, CONFLICT end
+-- Form and credential of a call, or nothing and the code of the refusal; as `walk` says. What comes in a
+-- place that an owner adds may also be a signed token, as if it were a bearer token; so may API-TOKEN
+-- where there is no other header for it.
+function M.read(count, value, where, places, leave)
+  if count > 1 or (where == AUTHORIZATION and find(value, ",", 1, true)) then return nil, CONFLICT end
   if count == 0 then return nil, MISSING end
-  if authorization then return authorized(value) end
-  return visible(TOKEN, value)
+  if where == AUTHORIZATION then return authorized(value, places) end
+  return visible(where == HEADER and not leave and TOKEN or BEARER, value)
 end
 
 local digest = ffi.new("unsigned char[64]")

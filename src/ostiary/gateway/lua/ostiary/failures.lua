@@ -5,6 +5,7 @@ local browsers = require "ostiary.browsers"
 local calls = require "ostiary.calls"
 local contract = require "contract"
 local refusals = require "ostiary.refusals"
+local routes = require "ostiary.routes"
 local streams = require "ostiary.streams"
 
 local match, sub = string.match, string.sub
@@ -29,8 +30,16 @@ local function failure_of(status)
   return failure
 end
 
-local function answer_with(code, status)
+-- The page that called, also where nobody came to look at its call.
+local function page_of(call)
+  if call and call.page then return call.page end
+  return browsers.allowed(routes.collections[match(var.request_uri or "", "^/([^/?#]*)")])
+end
+
+local function answer_with(call, code, status)
   status = status or contract.reasons[code].status
+  local page = page_of(call)
+  if page then browsers.show(page) end
   if status == 503 then ngx.header["Retry-After"] = 1 end
   return refusals.print(code, status)
 end
@@ -45,13 +54,12 @@ end
 function M.failed()
   local call = as_call(calls.current())
   local failure = call and call.lease and failure_of(ngx.status)
-  if not failure then return answer_with(codes.authority_unavailable, 503) end
-  if streams.was_slow(calls.key()) then return answer_with(codes.malformed_request, 408) end
+  if not failure then return answer_with(call, codes.authority_unavailable, 503) end
+  if streams.was_slow(calls.key()) then return answer_with(call, codes.malformed_request, 408) end
   call.failure = failure.code
   calls.begin(call)
   state:incr(failure.tally, 1, 0)
-  if call.origin then browsers.show(call.origin) end
-  return answer_with(failure.code)
+  return answer_with(call, failure.code)
 end
 
 -- The body of an answer to what is no call; the last part of the internal path is nginx's status.
@@ -64,7 +72,7 @@ function M.malformed()
     call.reason = code
   end
   calls.begin(call)
-  return answer_with(code, status)
+  return answer_with(call, code, status)
 end
 
 return M

@@ -77,9 +77,20 @@ local function tell_recipe(call, lease)
   set("X-Ostiary-Auth-Method", METHOD_NAMES[lease.method])
 end
 
+-- What the caller's own credential is to the upstream: nothing, unless the owner says so.
+local function pass_credential(call, collection)
+  if collection.forward_credential then
+    var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
+    return
+  end
+  if collection.leave then var.gw_authorization = var.http_authorization end
+  if call.named then ngx.req.clear_header(call.named) end
+end
+
 local function ask_for_tunnel(call)
   call.is_stream, call.is_tunnel, call.request_id = true, true, refusals.request_id()
   var.gw_upgrade, var.gw_connection = "websocket", "upgrade"
+  if call.subprotocol then var.gw_subprotocol = call.subprotocol end
 end
 
 -- Only a WebSocket may be asked for: any other protocol would carry calls that nobody decides on.
@@ -106,10 +117,8 @@ end
 function M.forward_any(call, lease, upstream)
   local collection = call.collection
   M.strip(call)
-  if call.origin then browsers.forward(call.origin) end
-  if collection.forward_credential then
-    var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
-  end
+  if call.page then browsers.forward(call.page) else browsers.vary(collection) end
+  pass_credential(call, collection)
   add_credential(upstream)
   var.gw_forwarded = upstreams.forwarded(upstream, call.address)
   local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)

@@ -20,6 +20,7 @@ local forwarding = require "ostiary.forwarding"
 local heads = require "ostiary.heads"
 local leases = require "ostiary.leases"
 local limits = require "ostiary.limits"
+local places = require "ostiary.places"
 local plan = require "ostiary.plan"
 local refusals = require "ostiary.refusals"
 local routes = require "ostiary.routes"
@@ -38,6 +39,7 @@ local addresses, refused, state = ngx.shared.addresses, ngx.shared.refused, ngx.
 local M = {}
 
 local codes = contract.codes
+local HEADER, AUTHORIZATION = credentials.HEADER, credentials.AUTHORIZATION
 local exact = routes.exact
 local forward, tell_limits = forwarding.forward, forwarding.tell_limits
 
@@ -378,7 +380,7 @@ end
 local function locate(call)
   call.collection, call.below = routes.collection_of(call.path)
   call.route = routes.find(call.collection, call.method, call.below)
-  call.origin = browsers.allowed(call.collection)
+  call.page = browsers.allowed(call.collection)
   if not call.collection and call.path == usage.PATH then call.usage, call.route = true, usage.route end
 end
 
@@ -392,24 +394,58 @@ local function read_caller(call)
   return true
 end
 
+-- Credentials that a call carries elsewhere than in a header of its own. They are taken out of it.
+local function look_beyond(call, allowed)
+  local values, query = places.in_query(allowed, call.query)
+  if values[1] then
+    call.query = query
+    places.hide_query()
+  end
+  local header = ngx.req.get_headers(credentials.MOST_HEADERS)["sec-websocket-protocol"]
+  local offered, others, marker = places.in_subprotocols(allowed, header)
+  if offered[1] then
+    ngx.req.set_header("Sec-WebSocket-Protocol", others)
+    call.subprotocol = marker
+    for _, value in ipairs(offered) do values[#values + 1] = value end
+  end
+  return values
+end
+
+-- Form and credential that a call presents, or nothing and why it is refused.
+local function presented_by(call, count, value, where)
+  local allowed = places.of(call.collection)
+  if allowed and allowed.beyond then
+    local values = look_beyond(call, allowed)
+    if values[1] then count, value, where = count + #values, values[1], credentials.ELSEWHERE end
+  end
+  if type(where) == "string" then call.named = where end
+  call.credentials = count
+  return credentials.read(count, value, where, allowed, call.collection and call.collection.leave)
+end
+
 local function slow(uri, changes)
   local call = new_call(uri)
-  local count, value, authorization, flags = credentials.walk()
+  local path, query = form.split(uri)
+  if not path then path, query = routes.split_encoded(uri) end
+  call.path, call.query = path, query
+  if not path then
+    call.page = browsers.allowed(routes.collection_of(match(uri, "^/[^/?#]*") or ""))
+  elseif not is_oauth(path) then
+    locate(call)
+  end
+  local collection = call.collection
+  local count, value, where, flags = credentials.walk(places.of(collection), collection and collection.leave)
   local ok, answer = read_caller(call)
   if not ok then return answer end
   if not count then return refuse(call, codes.malformed_request) end
   call.flags, call.credentials = flags, count
-  local path, query = form.split(uri)
-  if not path then path, query = routes.split_encoded(uri) end
   if not path then return refuse(call, codes.malformed_path) end
-  call.path, call.query = path, query
   if is_oauth(path) then return forward_oauth(call) end
-  locate(call)
-  if call.origin and browsers.is_preflight() then
+  if call.page and browsers.is_preflight() then
     calls.begin(call)
-    return browsers.preflight(call.origin)
+    return browsers.preflight(call.page)
   end
-  local presented, credential = credentials.read(count, value, authorization)
+  local presented, credential = presented_by(call, count, value, where)
   if not presented then return refuse(call, credential) end
   call.form, call.presented = presented, credential
   local lease
@@ -422,9 +458,10 @@ end
 -- --- the fast path ------------------------------------------------------------------------------
 
 -- What a call presents, if that is a token in a form that needs no second look.
-local function quick(count, value, authorization, flags)
+local function quick(count, value, where, flags)
   if count ~= 1 or flags ~= 0 or callers.any then return nil end
-  if not authorization then return value end
+  if where == HEADER then return value end
+  if where ~= AUTHORIZATION then return nil end
   if #value < 8 or byte(value, 7) ~= 0x20 then return nil end
   local scheme = sub(value, 1, 7)
   if scheme ~= "Bearer " and scheme ~= "bearer " then return nil end
@@ -448,11 +485,13 @@ local function decide()
   local collection = route.collection
   local upstream = collection.upstream
   if not upstream or not upstream.simple or not collection.simple then return slow(uri, changes) end
-  local count, value, authorization, flags = credentials.walk()
-  local presented = count and quick(count, value, authorization, flags)
+  local allowed = collection.places or places.default
+  if allowed and allowed.beyond then return slow(uri, changes) end
+  local count, value, where, flags = credentials.walk(allowed)
+  local presented = count and quick(count, value, where, flags)
   if not presented then return slow(uri, changes) end
   local by = route.leases
-  if authorization then by = route.bearers end
+  if where == AUTHORIZATION then by = route.bearers end
   local lease = by and by[presented]
   local now = time()
   if not lease or not lease.profile or not leases.fresh(lease, now, changes) then return slow(uri, changes) end

@@ -7,6 +7,7 @@ local cjson = require "cjson.safe"
 local contract = require "contract"
 local callers = require "ostiary.callers"
 local epochs = require "ostiary.epochs"
+local places = require "ostiary.places"
 local routes = require "ostiary.routes"
 local upstreams = require "ostiary.upstreams"
 
@@ -66,6 +67,7 @@ local SET = {
   [KINDS.settings] = function(object)
     callers.trust(object.trusted)
     routes.set_public(object.public)
+    places.set(object.places)
   end,
 }
 local DROP = {
@@ -75,7 +77,10 @@ local DROP = {
   end,
   [KINDS.collection] = routes.drop_collection,
   [KINDS.endpoint] = routes.drop_endpoint,
-  [KINDS.settings] = function() callers.trust({}) end,
+  [KINDS.settings] = function()
+    places.set(nil)
+    callers.trust({})
+  end,
 }
 
 -- Bring one object into this worker; what it cannot take is dropped from it, and the reason returned.
@@ -100,6 +105,7 @@ local ORDER = { KINDS.settings, KINDS.connection, KINDS.collection, KINDS.endpoi
 local function take_all()
   routes.clear()
   upstreams.clear()
+  places.set(nil)
   callers.trust({})
   local by_kind = {}
   for _, kind in ipairs(ORDER) do by_kind[kind] = {} end

@@ -35,7 +35,7 @@ local function headers(call, code, face, retry)
     header["Allow"] = call.allow
   end
   if retry or face.status == 503 then header["Retry-After"] = retry or 1 end
-  if call.origin then browsers.show(call.origin) end
+  if call.page then browsers.show(call.page) end
 end
 
 -- Answer a call with the face of a reason, and remember why for count and log.

@@ -5,9 +5,11 @@
 -- walking a tree of segments: literal text, then patterns of text and parameters, then a parameter, then
 -- a wildcard.
 
+local browsers = require "ostiary.browsers"
 local contract = require "contract"
 local form = require "ostiary.form"
 local patterns = require "ostiary.patterns"
+local places = require "ostiary.places"
 local upstreams = require "ostiary.upstreams"
 
 local find, gmatch, sub = string.find, string.gmatch, string.sub
@@ -206,6 +208,7 @@ end
 -- Put a published collection in place of what it was; `upstream` finds its connection.
 function M.set_collection(object, upstream)
   assert(type(object.handle) == "string" and type(object.origins) == "table", "its handle does not read")
+  local own_places, for_browsers = places.compiled(object.places), browsers.compiled(object.origins, object.browsers)
   local old = by_id[object.id]
   local routes = {}
   if old then
@@ -217,11 +220,6 @@ function M.set_collection(object, upstream)
       if route.collection_id == object.id then routes[id] = route end
     end
   end
-  local origins
-  for _, origin in ipairs(object.origins) do
-    origins = origins or {}
-    origins[origin] = true
-  end
   local collection = {
     id = object.id,
     handle = object.handle,
@@ -231,12 +229,17 @@ function M.set_collection(object, upstream)
     forward_credential = object.forward_credential,
     forward_claims = object.forward_claims,
     encoded_slashes = object.encoded_slashes,
-    origins = origins,
     tree = new_node(),
+    -- Authorization is the upstream's.
+    leave = object.leave_authorization,
+    -- Instead of the workspace's; nil: those.
+    places = own_places,
+    browsers = for_browsers,
     routes = {},
   }
   collection.host_lines = upstream and upstreams.host_lines(upstream, object.handle)
-  collection.simple = not (origins or object.recipes or object.forward_credential or object.forward_claims)
+  collection.simple = not (for_browsers or object.recipes or object.forward_credential or object.forward_claims
+    or object.leave_authorization)
   by_id[object.id] = collection
   M.collections[object.handle] = collection
   for _, route in pairs(routes) do attach(route) end
