@@ -40,6 +40,7 @@ NUMBERS = {
     "token_invalid": 41,
     "malformed_request": 42,
     "too_many_calls": 43,
+    "ambiguous_credential": 50,
 }
 STATUSES = {
     "malformed_path": 400,
@@ -70,6 +71,7 @@ STATUSES = {
     "rate_limited": 429,
     "quota_exceeded": 429,
     "too_many_calls": 429,
+    "ambiguous_credential": 401,
     "upstream_unavailable": 502,
     "upstream_failed": 502,
     "upstream_missing": 503,

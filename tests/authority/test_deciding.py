@@ -41,6 +41,9 @@ class Nothing:
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
         return ROW
 
+    async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
+        return []
+
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         return 3
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
-from tests.stage import Answer, Stage, Upstream
+from tests.stage import Answer, Stage, Upstream, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -309,7 +309,9 @@ def test_a_profile_key_belongs_to_one_profile(stage: Stage, things: Any) -> None
         "profile_key": first["profile_key"],
     })  # fmt: skip
     assert answer.status == 400
-    assert answer.json["errors"]["profile_key"] == ["belongs to another access profile already"]
+    assert answer.json["errors"]["profile_key"] == [
+        f"belongs to the access profile {first['name']} of this project already"
+    ]
 
 
 def test_a_lease_ends_with_the_token(stage: Stage, things: Any) -> None:
@@ -381,3 +383,122 @@ def test_verified_claims_reach_the_upstream_that_asks(stage: Stage, upstream: Up
     headers["Authorization"] = "Bearer aaaaaaaa.Zm9yZ2Vk.bbbbbbbb"
     assert stage.call(f"/{told['handle']}/things", headers=headers).status == 200
     assert not upstream.seen[-1].header("X-Ostiary-Claims")
+
+
+class Team:
+    """A project with a collection, and an editor's token that sees nothing else."""
+
+    def __init__(self, stage: Stage, upstream: Upstream, name: str) -> None:
+        self.stage = stage
+        self.project = stage.done("POST", "folders", {"name": name})["id"]
+        issued = {"name": name, "role": "editor", "project_ids": [self.project]}
+        self.token = stage.done("POST", "v2/tokens", issued)["data"]["secret"]
+        given = {"name": f"{name} up", "input": {"base_url": upstream.url}}
+        connection = self.done("POST", "connections", given)
+        self.things = self.done(
+            "POST", "api_collections", {"name": name, "proxy_connection_id": connection["id"]}
+        )
+        path = f"api_collections/{self.things['id']}/api_endpoints"
+        self.done("POST", path, {"name": "E", "method": "GET", "path": "/things", "active": True})
+        self.client = self.done("POST", "api_clients", {"name": name})["result"]["id"]
+
+    def ask(self, method: str, path: str, content: object | None = None) -> Answer:
+        return self.stage.api(method, path, content, token=self.token)
+
+    def done(self, method: str, path: str, content: object | None = None) -> Any:
+        answer = self.ask(method, path, content)
+        assert answer.status == 200, answer.json
+        return answer.json
+
+    def a_profile(self, **more: Any) -> Any:
+        given = {
+            "name": "P", "api_client_id": self.client, "auth_type": "jwt", "jwt_method": "hmac",
+            "jwt_secret": SECRET, "api_collection_ids": [self.things["id"]],
+        }  # fmt: skip
+        return self.done("POST", "api_access_profiles", given | more)["result"]
+
+    def call(self, token: str) -> Answer:
+        return call(self.stage, self.things, token)
+
+
+def test_nobody_shuts_out_another_projects_consumers_with_a_key(
+    stage: Stage, upstream: Upstream
+) -> None:
+    ours, theirs = Team(stage, upstream, "Ours"), Team(stage, upstream, "Theirs")
+    issuer = "https://idp.example.com"
+    profile = ours.a_profile()
+    token = jwt.encode(claims(profile, iss=issuer), SECRET, algorithm="HS256")
+    assert ours.call(token).status == 200
+    key = profile["profile_key"]
+    # The very key, another one that all tokens of the issuer carry, and both with our own secret.
+    theirs.a_profile(profile_key=key, jwt_secret="another secret of thirty-two letters")
+    theirs.a_profile(access_profile_claim="iss", profile_key=issuer, name="all of them")
+    stranger = theirs.a_profile(profile_key=key, allowed_issuers=["https://other.example.com"])
+    fresh = jwt.encode(claims(profile, iss=issuer, jti="2"), SECRET, algorithm="HS256")
+    assert (ours.call(token).status, ours.call(fresh).status) == (200, 200)
+    # At their own collection it is whose they verify.
+    assert theirs.call(fresh).status == 200
+    assert stranger["profile_key"] == key
+    # In one project the same is refused when it is saved.
+    answer = ours.ask("POST", "api_access_profiles", {
+        "name": "x", "api_client_id": ours.client, "auth_type": "jwt", "jwt_method": "hmac",
+        "jwt_secret": SECRET, "profile_key": key, "api_collection_ids": [ours.things["id"]],
+    })  # fmt: skip
+    assert list(answer.json["errors"]) == ["profile_key"]
+
+
+def test_one_subject_at_two_issuers_is_two_consumers(stage: Stage, upstream: Upstream) -> None:
+    team = Team(stage, upstream, "Issuers")
+    made = {
+        issuer: team.a_profile(profile_key="one-subject", allowed_issuers=[issuer], name=issuer)
+        for issuer in ("https://a.example.com", "https://b.example.com")
+    }
+    for issuer, profile in made.items():
+        token = jwt.encode(claims(profile, iss=issuer), SECRET, algorithm="HS256")
+        assert team.call(token).status == 200
+        stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+        assert team.call(token).status == 401
+        stage.done("PUT", f"api_access_profiles/{profile['id']}/enable")
+    # Neither may come to fit the other's tokens.
+    last = made["https://b.example.com"]["id"]
+    change = {"allowed_issuers": ["https://a.example.com"]}
+    assert team.ask("PUT", f"api_access_profiles/{last}", change).status == 400
+
+
+def test_a_token_that_fits_two_profiles_is_told_to_both_owners(
+    stage: Stage, upstream: Upstream
+) -> None:
+    team = Team(stage, upstream, "Twice")
+    first = team.a_profile(name="first")
+    second = team.a_profile(name="second", access_profile_claim="team", profile_key="ours")
+    token = jwt.encode(claims(first, team="ours"), SECRET, algorithm="HS256")
+    refused = team.call(token)
+    assert refused.status == 401
+    assert refused.json["reason"] == "unauthorized"
+    request = refused.json["request_id"]
+
+    def explained() -> Any:
+        answer = stage.api("POST", "v2/explain", {"request_id": request}, token=team.token)
+        return answer.json.get("data", {}) if answer.status == 200 else {}
+
+    wait_for(lambda: explained().get("reason") == "ambiguous_credential", what="the trace")
+    told = stage.done("GET", "v2/audit_events?target_kind=profile&per_page=100")["data"]
+    found = {e["target_id"]: e for e in told if e["action"] == "profile.ambiguous"}
+    assert {first["id"], second["id"]} <= set(found)
+    # Of the two, one that is off does not count.
+    stage.done("PUT", f"api_access_profiles/{second['id']}/disable")
+    again = jwt.encode(claims(first, team="ours", jti="2"), SECRET, algorithm="HS256")
+    assert team.call(again).status == 200
+
+
+def test_only_an_editor_of_a_collection_lets_consumers_into_it(
+    stage: Stage, upstream: Upstream
+) -> None:
+    ours, theirs = Team(stage, upstream, "Granting"), Team(stage, upstream, "Reading")
+    issued = {"name": "both", "role": "viewer", "project_ids": [ours.project, theirs.project]}
+    assert stage.done("POST", "v2/tokens", issued)
+    given = {"api_collection_ids": [ours.things["id"]]}
+    profile = theirs.a_profile()
+    answer = theirs.ask("PUT", f"api_access_profiles/{profile['id']}", given)
+    assert answer.status == 400
+    assert "there is no API collection" in answer.json["errors"]["api_collection_ids"][0]

@@ -287,3 +287,41 @@ def test_what_a_call_presented_cannot_be_tried_again(
     assert data["now"] is None
     if reason is Reason.CONFLICTING_CREDENTIALS:
         assert inputs(data, "presented") == {"credentials presented": "2"}
+
+
+def test_nothing_is_told_of_collections_of_other_projects(world: World, log: Log) -> None:
+    """Neither of a made-up call nor of one that was made: their answers are those for no collection."""
+    other = world.api.done("POST", "folders", {"name": "Other"})["id"]
+    theirs = world.api.as_(admin=False, role="editor", project_ids=[other])
+    client = theirs.done("POST", "api_clients", {"name": "C", "project_id": other})["result"]["id"]
+    own = theirs.done("POST", "api_collections", {"name": "Own", "project_id": other})
+    profile = theirs.done(
+        "POST",
+        "api_access_profiles",
+        {
+            "name": "P", "api_client_id": client, "api_collection_ids": [own["id"]],
+            "auth_type": "token",
+        },
+    )["result"]  # fmt: skip
+
+    def told(api: Any, path: str) -> Any:
+        given = {"access_profile_id": profile["id"], "path": path}
+        data = api.done("POST", "v2/explain", given)["data"]
+        for step in data["steps"]:
+            step["inputs"].pop("path", None)
+            step["inputs"].pop("now", None)
+        return data
+
+    assert told(theirs, "/orders-v1/orders") == told(theirs, "/none-such/orders")
+    assert told(world.api, "/orders-v1/orders")["reason"] == "collection_not_granted"
+    for number, reason in (
+        ("B-1", Reason.COLLECTION_NOT_GRANTED),
+        ("B-2", Reason.COLLECTION_NOT_FOUND),
+    ):
+        there = world.collection["id"] if reason is Reason.COLLECTION_NOT_GRANTED else 0
+        log(number, reason=reason, profile_id=profile["id"], collection_id=there)
+    answers = []
+    for number in ("B-1", "B-2"):
+        data = theirs.done("POST", "v2/explain", {"request_id": number})["data"]
+        answers.append(str(data).replace(number, "").replace(str(data["call"]["at"]), ""))
+    assert answers[0] == answers[1]

@@ -63,6 +63,8 @@ def check_presented(facts: Facts) -> Reason | None:
 
 
 def check_known(facts: Facts) -> Reason | None:
+    if facts.fitting:
+        return Reason.AMBIGUOUS_CREDENTIAL
     return None if facts.known else Reason.UNKNOWN_CREDENTIAL
 
 
@@ -217,7 +219,11 @@ def _text(value: object) -> str:
 #: What each check looks at; times are Unix seconds.
 _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
     check_presented: lambda f: {"presented": f.presented, "several": f.several},
-    check_known: lambda f: {"credential": f.known.credential.id if f.known else None},
+    check_known: lambda f: (
+        {"fits profiles": f.fitting}
+        if f.fitting
+        else {"credential": f.known.credential.id if f.known else None}
+    ),
     check_method: lambda f: {"presented as": f.method, "profile": _known(f).profile.method},
     check_proof: lambda f: {"problem": f.problem or None, "good until": f.proved_until},
     check_credential: lambda f: {

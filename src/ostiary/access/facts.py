@@ -93,5 +93,7 @@ class Facts:
     route: Route
     #: Why a signed token proves nothing, for the owner; empty: it does, or none was presented.
     problem: str = ""
+    #: Profiles that a signed token fits alike, where it fits more than one.
+    fitting: tuple[ProfileId, ...] = ()
     #: The proof itself ends then: the token expires, or the key that verified it is asked for again.
     proved_until: int | None = None

@@ -14,6 +14,7 @@ class Reason(enum.StrEnum):
     CONFLICTING_CREDENTIALS = "conflicting_credentials"
     CREDENTIAL_MISSING = "credential_missing"
     UNKNOWN_CREDENTIAL = "unknown_credential"
+    AMBIGUOUS_CREDENTIAL = "ambiguous_credential"
     REVOKED_CREDENTIAL = "revoked_credential"
     EXPIRED_CREDENTIAL = "expired_credential"
     METHOD_MISMATCH = "method_mismatch"
@@ -67,6 +68,7 @@ def _face(reason: Reason) -> tuple[int, str, str]:
         case (
             Reason.CREDENTIAL_MISSING
             | Reason.UNKNOWN_CREDENTIAL
+            | Reason.AMBIGUOUS_CREDENTIAL
             | Reason.MALFORMED_CREDENTIAL
             | Reason.TOKEN_INVALID
             | Reason.REVOKED_CREDENTIAL
@@ -152,6 +154,7 @@ _CODES = {
     Reason.MALFORMED_CREDENTIAL: 40,
     Reason.TOKEN_INVALID: 41,
     Reason.MALFORMED_REQUEST: 42,
+    Reason.AMBIGUOUS_CREDENTIAL: 50,
     Reason.TOO_MANY_CALLS: 43,
 }
 _REASONS = {number: reason for reason, number in _CODES.items()}

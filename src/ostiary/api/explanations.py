@@ -146,8 +146,9 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
 def explain(request: HttpRequest, payload: ExplainIn) -> Any:
     """The ordered checks with what they saw, the verdict, and what the consumer is told.
 
-    A call whose credential is known is shown to whoever sees its access profile; the others are
-    for workspace admins.
+    A call whose credential is known is shown to whoever sees its access profile; one whose token fits
+    several, to whoever sees the collection. The others are for workspace admins. A collection that the
+    reader does not see, and that the profile does not include, is explained as if it did not exist.
     """
     by = actor(request)
     if (payload.request_id is None) == (payload.access_profile_id is None):

@@ -30,6 +30,7 @@ EventType = Literal[
     "credential.refreshed",
     "credential.revoked",
     "credential.expiring",
+    "credential.ambiguous",
     "profile.activated",
     "profile.deactivated",
     "client.activated",

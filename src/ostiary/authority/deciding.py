@@ -69,6 +69,7 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
         method=proved.method,
         problem=str(proved.problem) if proved.problem else "",
         proved_until=proved.until,
+        fitting=tuple(map(ProfileId, proved.fitting)),
         known=known(row, now) if row.credential is not None else None,
         route=Route(
             collection=CollectionId(question.collection) if question.collection else None,

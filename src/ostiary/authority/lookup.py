@@ -23,7 +23,7 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        l.id, l.rate_limit, l.rate_interval, {j[l.more_rates]}, l.quota_limit, l.quota_interval,
        p.addresses_watched, l.watched, l.legacy_headers,
        EXISTS (SELECT 1 FROM directory_accessprofile_collections g
-               WHERE g.accessprofile_id = p.id AND g.collection_id = {p}),
+               WHERE g.accessprofile_id = p.id AND g.collection_id = {p}) AS granted,
        EXISTS (SELECT 1 FROM directory_endpoint e
                LEFT JOIN directory_recipe r ON r.id = e.recipe_id
                WHERE e.id = {p} AND e.collection_id = {p} AND e.active
@@ -31,11 +31,30 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        (SELECT e.weight FROM directory_endpoint e WHERE e.id = {p}),
        {j[p.raised_limits]}, {t[p.raised_until]}, {j[p.limit_resets]}, l.name
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
+"""
+
+#: The credential with a fingerprint, or a row without one.
+BY_FINGERPRINT = """
 LEFT JOIN directory_credential c ON c.fingerprint = {p}
 LEFT JOIN directory_accessprofile p ON p.id = c.profile_id
 LEFT JOIN directory_client k ON k.id = p.client_id
 LEFT JOIN directory_policy l ON l.id = p.policy_id
 """
+
+#: Credentials of the profiles that signed tokens name by a claim and its value: a profile key is not
+#: unique. Those that may call the collection come first, lest others leave no room for them.
+BY_KEY = """
+JOIN directory_credential c ON c.public_id = {p}
+JOIN directory_accessprofile p ON p.id = c.profile_id AND p.custom_claim = {p}
+     AND p.auth_type IN ('jwt', 'oidc')
+JOIN directory_client k ON k.id = p.client_id
+LEFT JOIN directory_policy l ON l.id = p.policy_id
+ORDER BY granted DESC, c.id
+LIMIT {most}
+"""
+
+#: Profiles with one key that a signed token is compared with.
+MOST_NAMED = 32
 
 QUOTA = """
 SELECT calls FROM usage_quotacount
@@ -141,6 +160,9 @@ class Lookup(Protocol):
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
         """Whom a credential belongs to, and whether it may call this collection and endpoint."""
 
+    async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
+        """Whom a signed token may speak for that says `key` in `claim` (empty: its subject)."""
+
     async def quota_used(self, profile: int, interval: str, start: int) -> int: ...
     async def custom_claims(self) -> list[str]: ...
     async def signing_keys(self) -> list[StoredKey]: ...
@@ -170,13 +192,19 @@ class SqliteLookup:
         self._connection.execute("PRAGMA query_only = 1")
         self._connection.execute("PRAGMA mmap_size = 268435456")
         times = _Columns("CAST(strftime('%s', {}) AS INTEGER)")
-        self._statement = STATEMENT.format(t=times, j=_Columns("{}"), p="?")
+        columns = {"t": times, "j": _Columns("{}"), "p": "?", "most": MOST_NAMED}
+        self._statement = (STATEMENT + BY_FINGERPRINT).format_map(columns)
+        self._named = (STATEMENT + BY_KEY).format_map(columns)
         self._quota = QUOTA.format(p="?")
         self._keys = SIGNING_KEYS.format(t=times, j=_Columns("{}"))
 
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
         values = (collection, endpoint, collection, endpoint, fingerprint)
         return Row(*self._connection.execute(self._statement, values).fetchone())
+
+    async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
+        values = (collection, endpoint, collection, key, claim)
+        return [Row(*row) for row in self._connection.execute(self._named, values)]
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = self._connection.execute(self._quota, (profile, interval, start)).fetchone()
@@ -219,7 +247,9 @@ class PostgresqlLookup:
         )
         times = _Columns("CAST(FLOOR(EXTRACT(EPOCH FROM {})) AS BIGINT)")
         texts = _Columns("{}::text")
-        self._statement = STATEMENT.format(t=times, j=texts, p="%s").encode()
+        columns = {"t": times, "j": texts, "p": "%s", "most": MOST_NAMED}
+        self._statement = (STATEMENT + BY_FINGERPRINT).format_map(columns).encode()
+        self._named = (STATEMENT + BY_KEY).format_map(columns).encode()
         self._quota = QUOTA.format(p="%s").encode()
         self._keys = SIGNING_KEYS.format(t=times, j=texts).encode()
 
@@ -229,6 +259,10 @@ class PostgresqlLookup:
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
         values = (collection, endpoint, collection, endpoint, fingerprint)
         return Row(*await self._one(self._statement, values) or ())
+
+    async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
+        values = (collection, endpoint, collection, key, claim)
+        return [Row(*row) for row in await self._all(self._named, values)]
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = await self._one(self._quota, (profile, interval, start))

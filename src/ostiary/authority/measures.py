@@ -114,6 +114,10 @@ class MeasuredLookup:
         with self._times["credential"].time():
             return await self._lookup.find(fingerprint, collection, endpoint)
 
+    async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
+        with self._times["credential"].time():
+            return await self._lookup.named(claim, key, collection, endpoint)
+
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         with self._times["quota"].time():
             return await self._lookup.quota_used(profile, interval, start)

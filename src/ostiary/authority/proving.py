@@ -1,11 +1,14 @@
 """Proving who calls: from the credential of a call to the profile it speaks for.
 
-Tokens of ours and imported ones are looked up. A signed token is read first, to find the one
-profile that it may speak for; only that profile says how the signature is verified.
+Tokens of ours and imported ones are looked up. A signed token is read first, to find the profiles that
+it may speak for; each of them says how the signature is verified. The call is that profile's whose key
+or issuer verifies it, see decision 28.
 """
 
+import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ostiary.access.methods import AuthMethod
 from ostiary.authority.lookup import Lookup, Row
@@ -16,7 +19,7 @@ from ostiary.gateway.contract import BEARER, Question
 from ostiary.identity import access_tokens, signed_tokens, verification
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.signed_tokens import BadToken, ClaimRules, Problem, SignedToken
-from ostiary.identity.tokens import client_fingerprint, fingerprint, key_fingerprint
+from ostiary.identity.tokens import client_fingerprint, fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,17 @@ class Proved:
     until: int | None = None
     #: When what was presented expires by itself, Unix seconds; empty: never.
     ends: int | None = None
+    #: Profiles that the token fits alike, where they are several; `row` has no credential then.
+    fitting: tuple[int, ...] = ()
+
+    @property
+    def verified(self) -> bool:
+        """Whether the profile's key or issuer made the token, whatever else is wrong with it."""
+        return self.problem is None or self.problem.part not in _UNVERIFIED
+
+
+#: Parts of a token whose problems say that somebody else made it, or that nobody knows who did.
+_UNVERIFIED = frozenset({"alg", "kid", "keys", "signature", "iss"})
 
 
 class Prover:
@@ -54,7 +68,7 @@ class Prover:
             return nothing
         if access_tokens.is_ours(token):
             return await self._ours(token, question, now) or nothing
-        return await self._others(token, question, now) or nothing
+        return await self._others(token, question, row, now)
 
     async def _ours(self, token: SignedToken, question: Question, now: int) -> Proved | None:
         """An access token of ours (RFC 9068, section 4)."""
@@ -72,11 +86,21 @@ class Prover:
                 found = Problem(part="jti", expected="a token in force", found="a revoked one")
         return _proved(row, AuthMethod.OAUTH2, found)
 
-    async def _others(self, token: SignedToken, question: Question, now: int) -> Proved | None:
-        """A token that somebody else signed, for a profile with JWT or OpenID Connect."""
-        row = await self._row(token, question)
-        if row is None:
-            return None
+    async def _others(
+        self, token: SignedToken, question: Question, unknown: Row, now: int
+    ) -> Proved:
+        """A token that somebody else signed, for a profile with JWT or OpenID Connect.
+
+        Only profiles that include the collection count, if there are any: so nobody shuts consumers of
+        a collection out who may not grant it.
+        """
+        rows = await self._rows(token, question)
+        rows = [row for row in rows if row.granted] or rows
+        judged = await asyncio.gather(*(self._judged(token, row, now) for row in rows))
+        return _chosen(judged, unknown, now)
+
+    async def _judged(self, token: SignedToken, row: Row, now: int) -> Proved:
+        """What a token proves to one of the profiles that it names."""
         method = AuthMethod(row.auth_type)
         settings = json.loads(row.proof)
         rules = verification.rules_of(settings)
@@ -98,28 +122,57 @@ class Prover:
         found = signed_tokens.judge(token.claims, rules, now)
         return _proved(row, method, found, until)
 
-    async def _row(self, token: SignedToken, question: Question) -> Row | None:
-        """The profile that the token names; nothing if it names none, or two."""
+    async def _rows(self, token: SignedToken, question: Question) -> list[Row]:
+        """The profiles that the token names, each once."""
         named = [
             (name, signed_tokens.named(signed_tokens.claim(token.claims, name)))
             for name in await self._lookup.custom_claims()
         ]
         named.append(("", signed_tokens.subject(token)))
-        found = [
-            await self._lookup.find(
-                key_fingerprint(name, key), question.collection, question.endpoint
-            )
-            for name, key in named
-            if key
-        ]
-        rows = [row for row in found if row.credential is not None]
-        return rows[0] if len(rows) == 1 else None
+        found: dict[int, Row] = {}
+        for name, key in named:
+            if key:
+                rows = await self._lookup.named(name, key, question.collection, question.endpoint)
+                found |= {row.profile: row for row in rows}
+        return list(found.values())
 
     def _signature(self, token: SignedToken, row: Row, settings: dict[str, str]) -> Problem | None:
         secret = ""
         if settings.get("method") == "hmac":
             secret = self._keyring.open(row.sealed_secret, secret_context(row.profile))
         return verification.by_own_key(token, settings, secret)
+
+
+def _chosen(judged: Sequence[Proved], unknown: Row, now: int) -> Proved:
+    """Whose call it is: of the one profile that the token fits best. An inactive one does not count.
+
+    Where it fits several and proves itself to each, it is refused for that; where it proves itself to
+    none of several, it is nobody's.
+    """
+    if not judged:
+        return Proved(row=unknown, method=AuthMethod.TOKEN)
+    good = [each for each in judged if each.problem is None]
+    live = [each for each in good if _alive(each.row, now)]
+    if len(live) > 1:
+        fitting = tuple(sorted(each.row.profile for each in live))
+        sequence = min(each.row.sequence for each in live)
+        row = replace(live[0].row, credential=None, sequence=sequence)
+        return Proved(row=row, method=live[0].method, fitting=fitting)
+    best = live or good or [each for each in judged if each.verified] or list(judged)
+    alive = [each for each in best if _alive(each.row, now)] or best
+    if len(alive) == 1 or alive[0].verified:
+        return min(alive, key=lambda each: each.row.profile)
+    passing = [each for each in alive if each.problem and each.problem.passing]
+    return Proved(
+        row=unknown, method=AuthMethod.TOKEN, problem=passing[0].problem if passing else None
+    )
+
+
+def _alive(row: Row, now: int) -> bool:
+    """Whether a profile can be called with at all: it, its client and its key are in force."""
+    ends = (row.expires_at, row.overlap_until, row.profile_expires_at)
+    in_time = all(end is None or end > now for end in ends)
+    return bool(row.profile_active and row.client_active and in_time and row.revoked_at is None)
 
 
 def _proved(

@@ -40,6 +40,7 @@ class Traces:
                 "sequence": sequence,
                 "profile": known.profile.id if known else 0,
                 "credential": known.credential.id if known else 0,
+                "fitting": facts.fitting,
                 "steps": written(explain(facts)),
             }
         ).encode()

@@ -15,6 +15,7 @@ from ostiary.collector import counts, traces
 from ostiary.collector.counts import Counter, Merged, is_forgotten, minute_of, read_identity
 from ostiary.collector.lines import CALLS, Batch, Reader
 from ostiary.collector.owners import Owners
+from ostiary.directory import notices
 from ostiary.gateway.contract import Pushed, code
 from ostiary.usage import counting, recording
 from ostiary.usage.recording import Baseline, CountKey, LatencyKey, Position, Totals, What
@@ -190,6 +191,9 @@ class Store:
 
     def traces(self, messages: Iterable[bytes]) -> int:
         """Store what the authority saw when it refused; returns how many could be read."""
+        messages = list(messages)
         readable = [trace for message in messages if (trace := traces.read(message)) is not None]
         recording.store_traces(readable)
+        for profiles in {traces.fitting(message) for message in messages} - {frozenset()}:
+            notices.of_ambiguity(profiles)
         return len(readable)

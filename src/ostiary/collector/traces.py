@@ -41,6 +41,14 @@ class Frames:
         self._rest = data[at:]
 
 
+def fitting(message: bytes) -> frozenset[int]:
+    """The profiles that a refused token fits alike, where it fits several."""
+    try:
+        return frozenset(map(int, json.loads(message).get("fitting", ())))
+    except (ValueError, TypeError, AttributeError):
+        return frozenset()
+
+
 def read(message: bytes) -> DecisionTrace | None:
     """A trace as it is stored; nothing if it cannot be read."""
     try:

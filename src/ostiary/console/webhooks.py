@@ -28,6 +28,7 @@ SAID: Mapping[EventType, str] = {
     EventType.CREDENTIAL_REFRESHED: "A credential was refreshed",
     EventType.CREDENTIAL_REVOKED: "A credential was cut off or deleted",
     EventType.CREDENTIAL_EXPIRING: "A credential expires soon",
+    EventType.CREDENTIAL_AMBIGUOUS: "A signed token fits several access profiles",
     EventType.PROFILE_ACTIVATED: "An access profile was switched on",
     EventType.PROFILE_DEACTIVATED: "An access profile was switched off",
     EventType.CLIENT_ACTIVATED: "A client was switched on",

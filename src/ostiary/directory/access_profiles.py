@@ -23,7 +23,7 @@ from ostiary.directory import (
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import NotFound
+from ostiary.directory.errors import Invalid, NotFound
 from ostiary.directory.models import AccessProfile, Collection, Credential, Policy
 from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
@@ -158,11 +158,15 @@ def _changed(
     """Fill in what is given; its collections if given, and an HMAC secret to be sealed."""
     problems = fields.Problems()
     chosen = _fill(by, problems, profile, given)
-    claim = profile.custom_claim
     hmac_secret = proofs.fill(problems, profile, given.proof)
-    if profile.custom_claim != claim:
-        credentials.move_key(profile, problems)
     problems.raise_if_any()
+    if given.proof.given:
+        other = credentials.key_holder(profile, secret=hmac_secret)
+        if other is not None:
+            sentence = (
+                f"with it, tokens would fit the access profile {other.name} of this project too"
+            )
+            raise Invalid({given.proof.given[0]: [sentence]})
     return chosen, hmac_secret
 
 
@@ -248,12 +252,21 @@ def _collections(
         problems.add("api_collection_ids", "must be a list of at most 1000 ids")
         return []
     wanted = set(value)
-    found = {c.pk: c for c in Collection.objects.visible_to(by).filter(pk__in=wanted)}
+    held: dict[int, Collection] = {}
     if profile.pk is not None:
-        found |= {c.pk: c for c in profile.collections.filter(pk__in=wanted)}
+        held = {c.pk: c for c in profile.collections.filter(pk__in=wanted)}
+    seen = {c.pk: c for c in Collection.objects.visible_to(by).filter(pk__in=wanted)}
+    found = seen | held
     missing = sorted(wanted - set(found))
     if missing:
         problems.add("api_collection_ids", f"there is no API collection {missing[0]}")
+    for pk in sorted(set(seen) - set(held)):
+        # To call is more than to read: who may read a collection must not let consumers in.
+        if not by.may(Role.EDITOR, seen[pk].project_id):
+            problems.add(
+                "api_collection_ids",
+                f"granting the API collection {pk} needs the role editor in its project",
+            )
     return list(found.values())
 
 

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import audit, credentials, feed, fields, logo, notices, versions
+from ostiary.directory import audit, credentials, feed, fields, logo, notices, proofs, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
@@ -97,6 +97,7 @@ def change(
             project = project_of(by, project_id)
             require(by, Role.EDITOR, project.pk)
             client.project = project
+            _check_keys(problems, client)
         if logo_file is not None:
             _set_logo(problems, client, logo_file)
         problems.raise_if_any()
@@ -151,6 +152,17 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
             sequence = feed.announce(feed.Kind.PROFILE, profile_id)
         client.delete()
     return Saved(value=None, sequence=sequence)
+
+
+def _check_keys(problems: fields.Problems, client: Client) -> None:
+    """Refuse a move to where signed tokens of the client's consumers fit another profile."""
+    for profile in client.profiles.filter(auth_type__in=[method.value for method in proofs.SIGNED]):
+        profile.client = client
+        other = credentials.key_holder(profile)
+        if other is not None and other.client_id != client.pk:
+            problems.add(
+                "project_id", f"the profile key of {profile.name} belongs to {other.name} there"
+            )
 
 
 def _locked(by: Actor, client_id: int) -> Client:

@@ -1,6 +1,6 @@
 """Credentials: tokens issued, imported, refreshed and cut off. Only digests are stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -78,28 +78,42 @@ def _add_key(profile: AccessProfile, problems: fields.Problems, given: object) -
     key = tokens.issue_profile_key()
     if given is not None:
         key = fields.text(problems, "profile_key", given)
-    fingerprint = tokens.key_fingerprint(profile.custom_claim, key)
-    try:
-        with transaction.atomic():
-            Credential.objects.create(
-                profile=profile,
-                fingerprint=fingerprint,
-                public_id=key,
-                imported=given is not None,
-            )
-    except IntegrityError:
-        problems.add("profile_key", "belongs to another access profile already")
+    other = key_holder(profile, keys=[key])
+    if other is not None:
+        problems.add(
+            "profile_key", f"belongs to the access profile {other.name} of this project already"
+        )
+    Credential.objects.create(
+        profile=profile,
+        fingerprint=tokens.key_fingerprint(profile.pk, key),
+        public_id=key,
+        imported=given is not None,
+    )
 
 
-def move_key(profile: AccessProfile, problems: fields.Problems) -> None:
-    """Let a profile's key be found in the claim that the profile now names."""
-    for credential in Credential.objects.filter(profile=profile, revoked_at=None):
-        credential.fingerprint = tokens.key_fingerprint(profile.custom_claim, credential.public_id)
-        try:
-            with transaction.atomic():
-                credential.save(update_fields=["fingerprint"])
-        except IntegrityError:
-            problems.add("access_profile_claim", "its profile key belongs to another profile there")
+def key_holder(
+    profile: AccessProfile, *, keys: Sequence[str] = (), secret: str = ""
+) -> AccessProfile | None:
+    """Another profile of the project that tokens of the same consumers would fit, if there is one.
+
+    One key may belong to several profiles where key, issuer or audience tell their tokens apart. Of
+    other projects nothing is told: there, whoever grants the collection decides. `keys` are those of
+    a profile that has none yet; `secret` is an HMAC secret that is not sealed yet.
+    """
+    own = keys or list(
+        Credential.objects.filter(profile=profile, revoked_at=None).values_list(
+            "public_id", flat=True
+        )
+    )
+    others = AccessProfile.objects.filter(
+        client__project_id=profile.client.project_id, custom_claim=profile.custom_claim,
+        auth_type=profile.auth_type, credentials__public_id__in=own,
+        credentials__revoked_at=None,
+    ).exclude(pk=profile.pk)  # fmt: skip
+    for other in others.order_by("pk").distinct():
+        if proofs.overlap(profile, other, secret):
+            return other
+    return None
 
 
 def add_issued(profile: AccessProfile, *, expires_at: datetime | None = None) -> Secret:

@@ -15,9 +15,11 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from ostiary.directory.actor import Actor
+from ostiary.directory import audit
+from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.models import (
     AccessProfile,
+    AuditEvent,
     Client,
     Credential,
     Webhook,
@@ -35,6 +37,7 @@ class EventType(enum.StrEnum):
     CREDENTIAL_REFRESHED = "credential.refreshed"
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_EXPIRING = "credential.expiring"
+    CREDENTIAL_AMBIGUOUS = "credential.ambiguous"
     PROFILE_ACTIVATED = "profile.activated"
     PROFILE_DEACTIVATED = "profile.deactivated"
     CLIENT_ACTIVATED = "client.activated"
@@ -107,6 +110,43 @@ def of_client(kind: EventType, client: Client, by: Actor) -> None:
     to = listening(kind, client.project_id)
     if to:
         tell(kind, _client(client) | _by(by), to)
+
+
+def of_ambiguity(profile_ids: Iterable[int]) -> None:
+    """Tell the owners of each profile that signed tokens fit it and others; once a day for each.
+
+    Of a profile in another project its owners are told by an event of their own, and nobody else.
+    """
+    now = timezone.now()
+    found = AccessProfile.objects.filter(pk__in=profile_ids).select_related("client")
+    for profile in found.order_by("pk"):
+        with transaction.atomic():
+            known = AuditEvent.objects.filter(
+                action="profile.ambiguous", target_id=profile.pk, at__gt=now - timedelta(days=1)
+            )
+            if known.exists():
+                continue
+            beside = [
+                other.pk
+                for other in found
+                if other.pk != profile.pk and other.client.project_id == profile.client.project_id
+            ]
+            audit.record(
+                SYSTEM,
+                "profile.ambiguous",
+                target_kind="profile",
+                target_id=profile.pk,
+                target_name=profile.name,
+                project_id=profile.client.project_id,
+                after={"profiles": len(found), "profile_ids_of_project": beside},
+            )
+            to = listening(EventType.CREDENTIAL_AMBIGUOUS, profile.client.project_id)
+            if to:
+                tell(
+                    EventType.CREDENTIAL_AMBIGUOUS,
+                    _profile(profile) | {"profiles": len(found), "profile_ids_of_project": beside},
+                    to,
+                )
 
 
 def of_quota(

@@ -70,6 +70,45 @@ def seal(profile: AccessProfile, secret: str) -> None:
     profile.save(update_fields=["sealed_secret"])
 
 
+def overlap(profile: AccessProfile, other: AccessProfile, secret: str = "") -> bool:
+    """Whether a token can prove itself to both profiles: the same key or provider, issuer and audience.
+
+    `secret` is the first one's HMAC secret, if it is not sealed yet.
+    """
+    one, two = profile.proof, other.proof
+    if any(one.get(name) != two.get(name) for name in ("method", "key")):
+        return False
+    if one.get("method") == "hmac":
+        if (secret or hmac_secret(profile)) != hmac_secret(other):
+            return False
+    elif not one.get("method") and not _same_provider(one, two):
+        return False
+    for name in ("issuers", "audience"):
+        here, there = _named(one.get(name)), _named(two.get(name))
+        if here and there and not here & there:
+            return False
+    return True
+
+
+def _same_provider(one: Mapping[str, object], two: Mapping[str, object]) -> bool:
+    return any(one.get(name) and one.get(name) == two.get(name) for name in ("issuer", "jwks_uri"))
+
+
+def _named(value: object) -> frozenset[object]:
+    """What a rule asks for; empty: it asks for nothing."""
+    if isinstance(value, list):
+        return frozenset(value)
+    return frozenset({value} if value else ())
+
+
+def hmac_secret(profile: AccessProfile) -> str:
+    """A profile's HMAC secret, unsealed; empty: it has none."""
+    if not profile.sealed_secret:
+        return ""
+    ring = KeyRing.load(settings.current().data / "keyring.json")
+    return ring.open(profile.sealed_secret, secret_context(profile.pk))
+
+
 def _fill_key(problems: fields.Problems, proof: dict[str, object], given: Proof) -> str:
     method, key = given.jwt_method, given.jwt_secret
     if method is None:

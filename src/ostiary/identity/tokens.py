@@ -162,11 +162,11 @@ def client_fingerprint(client_id: str) -> bytes:
     return fingerprint(f"oauth2\0{client_id}")
 
 
-def key_fingerprint(claim: str, profile_key: str) -> bytes:
-    """The fingerprint of a profile key, found in `claim` (empty: where tokens say their subject)."""
-    return fingerprint(f"claim\0{claim}\0{profile_key}")
+def key_fingerprint(profile_id: int, profile_key: str) -> bytes:
+    """The fingerprint of a profile key. It is no secret and not looked up by it: others may have it too."""
+    return fingerprint(f"profile\0{profile_id}\0{profile_key}")
 
 
 def issue_profile_key() -> str:
-    """A new profile key; public, and unique all the same."""
+    """A new profile key; public, and nobody else's by chance."""
     return f"ostp_{secrets.token_urlsafe(18)}"

@@ -140,6 +140,18 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
                     "lost."
                 ),
             )
+        case Reason.AMBIGUOUS_CREDENTIAL:
+            return (
+                Stage.KNOWN,
+                (
+                    "The signed token fits several active access profiles that include the collection, so "
+                    "it is not clear whose call it is."
+                ),
+                (
+                    "Give one of the profiles another profile key, claim, issuer or audience, switch one "
+                    "off, or take the collection out of one."
+                ),
+            )
         case Reason.METHOD_MISMATCH:
             return (
                 Stage.METHOD,

@@ -25,6 +25,7 @@ from ostiary.access.facts import (
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import Choice, Template, choose, normalise, parse_template, rewritten
 from ostiary.directory import models, policies
+from ostiary.directory.actor import Actor
 from ostiary.gateway.contract import USAGE_PATH
 
 
@@ -131,11 +132,15 @@ class Called:
         return rewritten(target, template, below) is None
 
 
-def called(row: models.AccessProfile, method: str, path: str) -> Called:
-    """What a call means to a profile, as the gateway finds it."""
+def called(row: models.AccessProfile, method: str, path: str, by: Actor) -> Called:
+    """What a call means to a profile, as the gateway finds it.
+
+    A collection that `by` does not see, and the profile does not include, is not there: a consumer is
+    told the same of both.
+    """
     handle, slash, below = path.removeprefix("/").partition("/")
     collection = models.Collection.objects.filter(handle=handle).first()
-    if collection is None:
+    if collection is None or is_hidden(collection.pk, row, by):
         return Called(route=Route(usage=path == USAGE_PATH))
     rows = {e.pk: e for e in collection.endpoints.select_related("recipe", "collection")}
     routed = [
@@ -154,6 +159,13 @@ def called(row: models.AccessProfile, method: str, path: str) -> Called:
         collection=collection,
         endpoint=rows[choice.endpoint.id] if choice.endpoint else None,
     )
+
+
+def is_hidden(collection_id: int, row: models.AccessProfile | None, by: Actor) -> bool:
+    """Whether `by` may not know that a collection exists."""
+    if by.sees_all or models.Collection.objects.visible_to(by).filter(pk=collection_id).exists():
+        return False
+    return row is None or not row.collections.filter(pk=collection_id).exists()
 
 
 def _route(

@@ -51,7 +51,7 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
     path = facts.normal(raw)
     if path is None:
         return _malformed(profile, raw)
-    called = facts.called(profile, method, path)
+    called = facts.called(profile, method, path, by)
     now = int(datetime.now(UTC).timestamp())
     proof = pasted.judged(profile, token, now) if token else None
     found = decided(profile, called.route, address, path=path, proof=proof)

@@ -38,14 +38,22 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
         .first()
     )
     reason = by_code(call.reason) if call.reason else None
+    hidden = reason is Reason.COLLECTION_NOT_GRANTED and facts.is_hidden(
+        call.collection_id, profile, by
+    )
+    if hidden:
+        # To its reader the collection does not exist, as it does not to the consumer.
+        reason, call.collection_id, call.endpoint_id = Reason.COLLECTION_NOT_FOUND, 0, 0
     would = by_code(call.would) if call.would else None
     trace = _trace(call)
     changes = _changes(by, call, profile, _since(call, trace))
-    again = _again(call, profile) if profile and _depends_on_directory(reason) else None
+    again = _again(call, profile, by) if profile and _depends_on_directory(reason) else None
     if not (reason or would or changes) and again and again.would in door.OF_ADDRESSES:
         # Lines of admitted calls do not say it; nothing it rests on is another one since.
         would = again.would
     decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
+    if hidden:
+        decided.pop(Stage.COLLECTION, None)
     meant = reason
     if reason in door.OF_PATHS:
         # The authority is told what was found, not what lies beside it: that is looked up here.
@@ -57,7 +65,7 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
             failing=_failing(call, reason, traced=bool(decided)),
             reason=reason,
             watched={door.meaning(would).stage: would} if would else {},
-            inputs=lambda stage: _inputs(stage, call, profile),
+            inputs=lambda stage: _inputs(stage, call, profile, by),
         ),
         reason=reason,
         would=would,
@@ -88,9 +96,14 @@ def _logged(by: Actor, request_id: str) -> LoggedCall:
 
 
 def _sees(by: Actor, call: LoggedCall) -> bool:
-    """A call is its profile's; one that nobody is known to have made is the admins'."""
+    """A call is its profile's; one that nobody is known to have made is the admins'.
+
+    One whose token fits several profiles is also for those who see the collection.
+    """
     if by.admin:
         return True
+    if not call.profile_id and call.reason == refusal(Reason.AMBIGUOUS_CREDENTIAL).code:
+        return models.Collection.objects.visible_to(by).filter(pk=call.collection_id).exists()
     visible = models.AccessProfile.objects.visible_to(by)
     return bool(call.profile_id) and visible.filter(pk=call.profile_id).exists()
 
@@ -153,7 +166,7 @@ def _what(call: LoggedCall, reason: Reason | None) -> str:
 
 
 def _inputs(
-    stage: Stage, call: LoggedCall, profile: models.AccessProfile | None
+    stage: Stage, call: LoggedCall, profile: models.AccessProfile | None, by: Actor
 ) -> Mapping[str, str]:
     """What log and directory know of a stage."""
     match stage:
@@ -171,16 +184,18 @@ def _inputs(
             collection = models.Collection.objects.filter(pk=call.collection_id).first()
             return {"collection": collection.name} if collection else {}
         case Stage.ENDPOINT:
-            return _endpoint(call, profile)
+            return _endpoint(call, profile, by)
         case Stage.QUOTA | Stage.RATE:
             return _limit(stage, call, profile)
         case Stage.ANSWER:
-            return _answer(call)
+            return _answer(call, by)
         case _:
             return {}
 
 
-def _endpoint(call: LoggedCall, profile: models.AccessProfile | None) -> Mapping[str, str]:
+def _endpoint(
+    call: LoggedCall, profile: models.AccessProfile | None, by: Actor
+) -> Mapping[str, str]:
     """The endpoint; where none was found, what lies at that path now."""
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
     if endpoint is not None:
@@ -188,7 +203,7 @@ def _endpoint(call: LoggedCall, profile: models.AccessProfile | None) -> Mapping
     path = facts.normal(str(call.details.get("path", "")))
     if profile is None or path is None:
         return {}
-    route = facts.called(profile, call.method, path).route
+    route = facts.called(profile, call.method, path, by).route
     return {
         "path": path,
         "method": call.method,
@@ -262,25 +277,28 @@ def _limit(
     return consumption.shown(counted, stage) or {"limit": "none now"}
 
 
-def _answer(call: LoggedCall) -> Mapping[str, str]:
+def _answer(call: LoggedCall, by: Actor) -> Mapping[str, str]:
     shown = {
         "status": str(call.status) if call.status > 0 else "none was sent",
         "milliseconds": f"{call.latency_ms:,}",
     }
     collection = (
-        models.Collection.objects.select_related("connection").filter(pk=call.collection_id).first()
+        models.Collection.objects.visible_to(by)
+        .select_related("connection")
+        .filter(pk=call.collection_id)
+        .first()
     )
     if collection is not None and collection.connection is not None:
         shown["connection"] = collection.connection.name
     return shown
 
 
-def _again(call: LoggedCall, profile: models.AccessProfile) -> Explanation | None:
+def _again(call: LoggedCall, profile: models.AccessProfile, by: Actor) -> Explanation | None:
     """The same call now, as far as the log says what it was; nothing: it does not say enough."""
     path = facts.normal(str(call.details.get("path", "")))
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).select_related("recipe").first()
     if path is not None:
-        route = facts.called(profile, call.method, path).route
+        route = facts.called(profile, call.method, path, by).route
     elif endpoint is not None:
         there = facts.is_there(endpoint)
         route = Route(

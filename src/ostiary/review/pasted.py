@@ -7,14 +7,11 @@ holds it. A provider's keys are the authority's: of OpenID Connect, the signatur
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ostiary import settings
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import models, proofs
 from ostiary.directory.errors import Invalid
 from ostiary.identity import signed_tokens, verification
-from ostiary.identity.sealing import KeyRing
 from ostiary.identity.signed_tokens import BadToken, Problem, SignedToken
-from ostiary.identity.tokens import key_fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +38,15 @@ def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
     except BadToken as error:
         raise Invalid({"token": [f"cannot be read: {error}"]}) from None
     named = _named(token, profile)
-    found = _credentials(token)
-    own = [credential for credential in found if credential.profile_id == profile.pk]
-    if len(found) != 1 or not own:
-        fits = {0: "no access profile", 1: "another access profile"}
-        told = fits.get(len(found), f"{len(found)} access profiles, and is refused for it")
-        return Pasted(credential=None, named=named | {"the token fits": told})
+    own = _credential(profile, token)
+    if own is None:
+        return Pasted(credential=None, named=named)
     problem = _signature(profile, token)
     judgement = signed_tokens.judge(token.claims, verification.rules_of(profile.proof), now)
     if problem is None and isinstance(judgement, Problem):
         problem = judgement
     return Pasted(
-        credential=own[0],
+        credential=own,
         problem=str(problem or ""),
         until=None if isinstance(judgement, Problem) else judgement,
         signed=AuthMethod(profile.auth_type) is AuthMethod.JWT,
@@ -60,26 +54,24 @@ def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
     )
 
 
-def _credentials(token: SignedToken) -> list[models.Credential]:
-    """Every credential that the token names, as the authority finds them."""
-    claims = models.AccessProfile.objects.exclude(custom_claim="").order_by()
-    keys = [
-        (name, signed_tokens.named(signed_tokens.claim(token.claims, name)))
-        for name in claims.values_list("custom_claim", flat=True).distinct()
-    ]
-    keys.append(("", signed_tokens.subject(token)))
-    fingerprints = [key_fingerprint(name, key) for name, key in keys if key]
-    return list(models.Credential.objects.filter(fingerprint__in=fingerprints))
+def _credential(profile: models.AccessProfile, token: SignedToken) -> models.Credential | None:
+    """The profile's credential that the token names. Whom else it names is not told: they may be others'."""
+    key = _key(profile, token)
+    found = models.Credential.objects.filter(profile=profile, public_id=key)
+    return found.order_by("-pk").first() if key else None
+
+
+def _key(profile: models.AccessProfile, token: SignedToken) -> str:
+    """What the token says where the profile's key is looked for; empty: nothing."""
+    claim = profile.custom_claim
+    if not claim:
+        return signed_tokens.subject(token)
+    return signed_tokens.named(signed_tokens.claim(token.claims, claim))
 
 
 def _named(token: SignedToken, profile: models.AccessProfile) -> dict[str, str]:
     """What names a profile in the token, beside what would name this one."""
-    claim = profile.custom_claim
-    said = (
-        signed_tokens.named(signed_tokens.claim(token.claims, claim))
-        if claim
-        else signed_tokens.subject(token)
-    )
+    claim, said = profile.custom_claim, _key(profile, token)
     newest = models.Credential.objects.filter(profile=profile).order_by("-pk").first()
     return {
         "looked for in": claim or f"{', '.join(signed_tokens.SUBJECTS)}, kid of the header",
@@ -91,8 +83,4 @@ def _named(token: SignedToken, profile: models.AccessProfile) -> dict[str, str]:
 def _signature(profile: models.AccessProfile, token: SignedToken) -> Problem | None:
     if AuthMethod(profile.auth_type) is AuthMethod.OIDC:
         return None
-    secret = ""
-    if profile.sealed_secret:
-        ring = KeyRing.load(settings.current().data / "keyring.json")
-        secret = ring.open(profile.sealed_secret, proofs.secret_context(profile.pk))
-    return verification.by_own_key(token, profile.proof, secret)
+    return verification.by_own_key(token, profile.proof, proofs.hmac_secret(profile))
