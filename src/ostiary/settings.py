@@ -6,6 +6,7 @@ Knows no Django and no part. A wrong value is one sentence that says what to do;
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -59,6 +60,15 @@ class Settings:
     gateway_bind: Bind
     control_bind: Bind
     certificate: Path | None
+    #: The gateway's listener takes connections with a line of the PROXY protocol alone.
+    proxy_protocol: bool
+    #: The certificate of the control port, with its key unless that has a file of its own.
+    console_certificate: Path | None
+    console_key: Path | None
+    #: The console as browsers reach it, an origin; empty: as the workspace's settings say.
+    console_url: str
+    #: Seconds for which browsers ask for the console over https alone; 0: they are not told to.
+    console_hsts_seconds: int
     secure_cookies: bool
     #: How the parts log: `json`, `text`, or empty for text on a terminal and JSON elsewhere.
     log_format: str
@@ -94,6 +104,12 @@ class Settings:
             upcalls_per_project=self.upcalls_per_project,
             leases_per_profile=self.leases_per_profile,
         )
+
+    @property
+    def console_key_file(self) -> Path:
+        """The file with the key of the console's certificate."""
+        key = self.console_key or self.console_certificate
+        return key if key is not None else Path()
 
     @property
     def run(self) -> Path:
@@ -172,6 +188,8 @@ class _Number:
 
 
 NUMBERS: Mapping[str, _Number] = {
+    # Two years, which is what lists of browsers ask for.
+    "OSTIARY_CONSOLE_HSTS_SECONDS": _Number(default=0, least=0, most=63_072_000),
     "OSTIARY_KEY_SET_SECONDS": _Number(default=300, most=10_000_000),
     "OSTIARY_LOG_RATE": _Number(default=1000, most=10_000_000),
     "OSTIARY_GATEWAY_WORKERS": _Number(default=2, most=64),
@@ -208,6 +226,27 @@ def _choice(name: str, text: str) -> str:
     return text
 
 
+_ORIGIN = re.compile(
+    r"(https?)://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?/?"
+)
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
+def _origin(name: str, text: str) -> str:
+    """An origin in the form that browsers send; empty stays empty."""
+    if not text:
+        return ""
+    match = _ORIGIN.fullmatch(text.lower())
+    port = match[4] or "" if match else ""
+    if match is None or (port and not 0 < int(port[1:]) <= 65535):
+        raise SettingsError(
+            f"{name} must be an http or https URL without path, such as https://ostiary.example.com,"
+            f" not {text[:100]!r}."
+        )
+    port = f":{int(port[1:])}" if port else ""
+    return f"{match[1]}://{match[2]}{'' if port == _USUAL_PORTS[match[1]] else port}"
+
+
 #: Where an OTLP receiver takes traces (OTLP/HTTP specification).
 TRACES_PATH = "/v1/traces"
 
@@ -234,6 +273,10 @@ NAMES = frozenset({
     "OSTIARY_GATEWAY_BIND",
     "OSTIARY_CONTROL_BIND",
     "OSTIARY_CERTIFICATE",
+    "OSTIARY_PROXY_PROTOCOL",
+    "OSTIARY_CONSOLE_CERTIFICATE",
+    "OSTIARY_CONSOLE_KEY",
+    "OSTIARY_CONSOLE_URL",
     "OSTIARY_SECURE_COOKIES",
     "OSTIARY_LOG_FORMAT",
     "OSTIARY_OTLP_ENDPOINT",
@@ -254,6 +297,10 @@ def load(environ: Mapping[str, str]) -> Settings:
     data = Path(value.get("OSTIARY_DATA", "ostiary-data")).absolute()
     recipes = value.get("OSTIARY_RECIPES")
     certificate = value.get("OSTIARY_CERTIFICATE")
+    console_certificate = value.get("OSTIARY_CONSOLE_CERTIFICATE")
+    console_key = value.get("OSTIARY_CONSOLE_KEY")
+    if console_key and not console_certificate:
+        raise SettingsError("OSTIARY_CONSOLE_KEY needs OSTIARY_CONSOLE_CERTIFICATE; set both.")
     url = value.get("OSTIARY_DATABASE_URL")
     if url is not None:
         parse_database(url)
@@ -268,6 +315,11 @@ def load(environ: Mapping[str, str]) -> Settings:
             value.get("OSTIARY_CONTROL_BIND", "127.0.0.1:8000"), "OSTIARY_CONTROL_BIND"
         ),
         certificate=Path(certificate).absolute() if certificate else None,
+        proxy_protocol=_flag("OSTIARY_PROXY_PROTOCOL", value.get("OSTIARY_PROXY_PROTOCOL", "0")),
+        console_certificate=Path(console_certificate).absolute() if console_certificate else None,
+        console_key=Path(console_key).absolute() if console_key else None,
+        console_url=_origin("OSTIARY_CONSOLE_URL", value.get("OSTIARY_CONSOLE_URL", "")),
+        console_hsts_seconds=_number("OSTIARY_CONSOLE_HSTS_SECONDS", value),
         secure_cookies=_flag("OSTIARY_SECURE_COOKIES", value.get("OSTIARY_SECURE_COOKIES", "0")),
         key_set_seconds=_number("OSTIARY_KEY_SET_SECONDS", value),
         log_rate=_number("OSTIARY_LOG_RATE", value),

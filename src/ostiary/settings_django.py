@@ -34,6 +34,7 @@ MIDDLEWARE = [
     "ostiary.console.security.Headers",
     "ostiary.api.fallback.JsonErrors",
     "ostiary.console.callers.TrustedProxies",
+    "ostiary.console.public_address.PublicAddress",
     "ostiary.console.signed_out.WholePages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -107,10 +108,11 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_MAX_AGE = 300
 LOGIN_URL = "/sign-in"
-CSRF_FAILURE_VIEW = "ostiary.console.signed_out.other_sign_in"
+CSRF_FAILURE_VIEW = "ostiary.console.wrong_address.refused_form"
 # Cookies are per host, not per port: two of us side by side must not sign each other out.
 SESSION_COOKIE_NAME = f"ostiary_session_{_current.control_bind[1]}"
 CSRF_COOKIE_NAME = f"ostiary_csrf_{_current.control_bind[1]}"
+# The public URL decides for each answer, see `ostiary.console.public_address`.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _current.secure_cookies
 SESSION_ENGINE = "ostiary.console.sessions"
 SESSION_COOKIE_AGE = 12 * 3600

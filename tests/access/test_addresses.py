@@ -10,8 +10,10 @@ from ostiary.access.addresses import (
     MOST_ENTRIES,
     Network,
     contains,
+    hops,
     nearest,
     parse_address,
+    parse_hop,
     parse_list,
 )
 
@@ -316,3 +318,32 @@ def test_the_nearest_range_would_hold_the_address_if_it_were_so_much_wider(
         for net in apart
         if net.prefixlen > shared
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        pytest.param("203.0.113.7", "203.0.113.7", id="ipv4"),
+        pytest.param("203.0.113.7:51234", "203.0.113.7", id="ipv4-with-port"),
+        pytest.param("2001:db8::7", "2001:db8::7", id="ipv6"),
+        pytest.param("[2001:db8::7]", "2001:db8::7", id="in-brackets"),
+        pytest.param("[2001:db8::7]:443", "2001:db8::7", id="in-brackets-with-port"),
+        pytest.param("[::ffff:203.0.113.7]:443", "203.0.113.7", id="mapped-with-port"),
+        pytest.param("203.0.113.7:", None, id="no-port-after-colon"),
+        pytest.param("203.0.113.7:123456", None, id="no-port-number"),
+        pytest.param("300.0.0.1:80", None, id="no-address-before-port"),
+        pytest.param("[203.0.113.7]:443", None, id="ipv4-in-brackets"),
+        pytest.param("[]:443", None, id="empty-brackets"),
+        pytest.param("[2001:db8::7]:443 ", None, id="blank-at-the-end"),
+        pytest.param("[2001:db8::g]", None, id="no-address-in-brackets"),
+        pytest.param("unknown", None, id="unknown"),
+        pytest.param("", None, id="empty"),
+    ],
+)
+def test_an_entry_of_a_proxy_may_have_brackets_and_a_port(text: str, address: str | None) -> None:
+    assert parse_hop(text) == (None if address is None else ip_address(address))
+
+
+def test_empty_entries_of_a_proxy_are_nothing() -> None:
+    assert hops(" 1.1.1.1 ,, \t,2.2.2.2:80") == ["1.1.1.1", "2.2.2.2:80"]
+    assert hops("") == hops(" , ") == []

@@ -29,6 +29,7 @@ class Case:
 
     host: str = "127.0.0.1"
     tls: bool = False
+    proxy_protocol: bool = False
     version: tuple[int, int, int] = NGINX_1_22
     blocks: Mapping[str, str] = field(default_factory=dict)
     authorities: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class Case:
             host=self.host,
             port=port,
             certificate=root / "gateway.pem" if self.tls else None,
+            proxy_protocol=self.proxy_protocol,
             workers=self.workers,
             lease_megabytes=self.lease_megabytes,
             upcalls_per_address=self.upcalls_per_address,
@@ -74,6 +76,7 @@ CASES = {
     "any-address": Case(host="::"),
     "tls-nginx-1.22": Case(host="192.0.2.7", tls=True),
     "tls-nginx-1.26": Case(host="192.0.2.7", tls=True, version=NGINX_1_26),
+    "proxy-protocol": Case(host="192.0.2.7", tls=True, proxy_protocol=True),
     "own-blocks-and-authorities": Case(
         blocks={"c1": "192.0.2.10:8080", "c3": "[2001:db8::3]:80", "c12": "10.0.0.12:3000"},
         authorities=("1f0c7a52d93be846", "a2b4c6d8e0f21357"),

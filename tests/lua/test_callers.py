@@ -2,13 +2,21 @@
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.lua.nginx import Machine, Worker
 
-from ostiary.access.addresses import Address, contains, parse_address, parse_list
+from ostiary.access.addresses import (
+    Address,
+    contains,
+    hops,
+    parse_address,
+    parse_hop,
+    parse_list,
+)
 
 _WORKER = Worker(Machine())
 _CALLERS = _WORKER.require("ostiary.callers")
@@ -46,7 +54,18 @@ _ODD = st.one_of(
             "",
             "unknown",
             "10.0.0.1:80",
+            "203.0.113.7:51234",
+            "203.0.113.7:",
+            "203.0.113.7:123456",
+            "203.0.113.7:80:80",
             "[::1]",
+            "[2001:db8:8000::1]:443",
+            "[2001:db8:8000::1]x",
+            "[2001:db8:8000::1]:",
+            "[203.0.113.7]:443",
+            "[::ffff:203.0.113.7]:443",
+            "[]:443",
+            "[[::1]]",
             "[2001:db8::1]:443",
             "10.0.0.01",
             "10.1",
@@ -90,11 +109,11 @@ def _expected(peer: str, lines: Sequence[str], trusted: Sequence[str]) -> Addres
     assert address is not None
     if not lines or not contains(networks, address):
         return address
-    hops = [hop.strip(" \t") for line in lines for hop in line.split(",")]
-    if len(hops) > _MOST_HOPS:
+    heard = hops(",".join(lines))
+    if len(heard) > _MOST_HOPS:
         return None
-    for hop in reversed(hops):
-        said = parse_address(hop)
+    for hop in reversed(heard):
+        said = parse_hop(hop)
         if said is None:
             return None
         address = said
@@ -163,3 +182,55 @@ def test_ceilings_count_an_ipv6_network_as_one_caller(address: str, host: int) -
 @given(_V4, _V4)
 def test_ceilings_count_an_ipv4_address_as_one_caller(one: str, other: str) -> None:
     assert (_CALLERS.group(one) == _CALLERS.group(other)) == (one == other)
+
+
+_LINE = "203.0.113.9"
+
+
+def _by_line(peer: str, line: str, header: str | None, trusted: Sequence[str]) -> tuple[Any, ...]:
+    """What Lua says on a listener of the PROXY protocol: address, header, what was not read, line."""
+    _CALLERS.read_lines(True)  # noqa: FBT003
+    try:
+        _CALLERS.trust(_WORKER.value(list(trusted)))
+        ngx = _WORKER.lua.globals().ngx
+        ngx.headers = _WORKER.table({"x-forwarded-for": header} if header else {})
+        ngx.var.proxy_protocol_addr = line
+        answer = _CALLERS.address(peer)
+        return answer if isinstance(answer, tuple) else (answer, None, None, None)
+    finally:
+        _CALLERS.read_lines(False)  # noqa: FBT003
+
+
+@pytest.mark.parametrize(
+    ("peer", "line", "header", "told"),
+    [
+        pytest.param("10.0.0.1", _LINE, None, (_LINE, None, None, _LINE), id="of a trusted proxy"),
+        pytest.param("11.0.0.1", _LINE, None, (None, None, "line", _LINE), id="of anybody else"),
+        pytest.param("10.0.0.1", "", None, ("10.0.0.1",), id="a proxy's own call"),
+        pytest.param("11.0.0.1", "", None, ("11.0.0.1",), id="anybody's own call"),
+        pytest.param(
+            "10.0.0.1", "10.0.0.2", "203.0.113.5:80, ", ("203.0.113.5", "203.0.113.5:80"),
+            id="a proxy behind a proxy",
+        ),
+        pytest.param("10.0.0.1", _LINE, "1.1.1.1", (_LINE, None, None, _LINE), id="a caller's header"),
+        pytest.param("10.0.0.1", "unix:", None, (None, None, "unix:", "unix:"), id="no address"),
+    ],
+)  # fmt: skip
+def test_a_line_of_the_proxy_protocol_counts_from_trusted_proxies_alone(
+    peer: str, line: str, header: str | None, told: tuple[Any, ...]
+) -> None:
+    assert _by_line(peer, line, header, _TRUSTED)[: len(told)] == told
+
+
+@pytest.mark.parametrize("trusted", [(), ("192.0.2.128/25",)])
+def test_a_line_counts_of_nobody_where_nobody_is_trusted(trusted: tuple[str, ...]) -> None:
+    assert _by_line("10.0.0.1", _LINE, None, trusted)[:3] == (None, None, "line")
+
+
+@pytest.mark.parametrize("entry", ["unknown", "203.0.113.7:", "[203.0.113.7]:80", "_hidden"])
+def test_an_entry_that_is_no_address_is_named(entry: str) -> None:
+    _CALLERS.trust(_WORKER.value(list(_TRUSTED)))
+    headers = {"x-forwarded-for": f"1.1.1.1, {entry}, 10.0.0.2"}
+    _WORKER.lua.globals().ngx.headers = _WORKER.table(headers)
+    address, _, unread = _CALLERS.address("10.0.0.1")
+    assert (address, unread) == (None, entry)

@@ -99,6 +99,27 @@ def parse_address(text: str) -> Address | None:
     return address
 
 
+#: An address with a port behind it, as Azure's and other proxies write it into X-Forwarded-For.
+_WITH_PORT = re.compile(r"(?:([0-9.]+)|\[([^\[\]]*)\]):[0-9]{1,5}|\[([^\[\]]*)\]", re.ASCII)
+
+
+def hops(forwarded: str) -> list[str]:
+    """The entries of X-Forwarded-For; empty ones are nothing (RFC 9110, section 5.6.1.2)."""
+    return [hop for entry in forwarded.split(",") if (hop := entry.strip(" \t"))]
+
+
+def parse_hop(text: str) -> Address | None:
+    """The address of an entry of X-Forwarded-For, which may have brackets, and a port behind it."""
+    match = _WITH_PORT.fullmatch(text)
+    if match is None:
+        return parse_address(text)
+    inner = match[2] or match[3]
+    if inner is None:
+        return parse_address(match[1] or "")
+    # Between brackets stands an IPv6 address (RFC 3986, section 3.2.2).
+    return parse_address(inner) if ":" in inner else None
+
+
 def contains(networks: Iterable[Network], address: Address) -> bool:
     """Whether any of `networks` holds `address`; versions never mix."""
     return any(address.version == net.version and address in net for net in networks)

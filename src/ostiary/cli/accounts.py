@@ -44,7 +44,9 @@ def _link(settings: Settings, email: str) -> str:
 
     members = import_module("ostiary.directory.members")
     secret = members.issue_link(email=email, by=SYSTEM)
-    console = workspace.read().console_url or addresses.read(settings).console
+    running = addresses.read(settings)
+    console = settings.console_url or running.public_console or workspace.read().console_url
+    console = console or running.console
     # After the `#`: it never reaches a server's log.
     return f"{console}/sign-in/link#{secret.reveal()}"
 

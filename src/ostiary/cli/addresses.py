@@ -15,6 +15,8 @@ class Addresses:
 
     console: str
     gateway: str
+    #: What the environment says the console's public URL is; empty if it says nothing.
+    public_console: str = ""
 
 
 def of(settings: Settings) -> Addresses:
@@ -23,7 +25,12 @@ def of(settings: Settings) -> Addresses:
     # Passkeys work at `localhost` and fail at 127.0.0.1.
     console = ("localhost" if host in {"127.0.0.1", "::1"} else host, port)
     scheme = "http" if settings.certificate is None else "https"
-    return Addresses(console=_url("http", console), gateway=_url(scheme, settings.gateway_bind))
+    console_scheme = "http" if settings.console_certificate is None else "https"
+    return Addresses(
+        console=_url(console_scheme, console),
+        gateway=_url(scheme, settings.gateway_bind),
+        public_console=settings.console_url,
+    )
 
 
 def _url(scheme: str, bind: Bind) -> str:

@@ -5,8 +5,10 @@ application.
 """
 
 import asyncio
+import ipaddress
 import resource
-from typing import Any, ClassVar
+from collections import defaultdict
+from typing import Any, ClassVar, Protocol
 
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -22,6 +24,9 @@ FAREWELL_SECONDS = 0.5
 MOST = 4096
 #: Of the files that may be open, this share may be connections; the rest are the database's, logs'.
 SHARE = 0.75
+#: The share of the connections that one address may have. A proxy in front has one address for all its
+#: callers, and is never near it.
+ADDRESS_SHARE = 0.25
 
 TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -30,8 +35,18 @@ _CUT = Counter(
     "Connections that were closed before a whole request had come.",
     ("why",),
 )
-for _why in ("head", "body", "room"):
+for _why in ("handshake", "head", "body", "room", "address"):
     _CUT.labels(_why)
+
+
+class Guest(Protocol):
+    """A connection, or what stands for it until it is one."""
+
+    #: Whose it is; empty on a Unix socket.
+    address: str
+
+    def cut(self) -> None:
+        """End it at once, to make room for another one."""
 
 
 class Room:
@@ -39,31 +54,72 @@ class Room:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: set[Bounded] = set()
-        #: Longest waiting first.
-        self._waiting: dict[Bounded, None] = {}
+        self._most_of_one = max(1, int(most * ADDRESS_SHARE))
+        #: Every connection, with what its address counts as.
+        self._open: dict[Guest, str] = {}
+        self._by_address: dict[str, int] = defaultdict(int)
+        #: Longest waiting first: all of them, and those of each address.
+        self._waiting: dict[Guest, None] = {}
+        self._waiting_of: dict[str, dict[Guest, None]] = defaultdict(dict)
 
-    def enter(self, connection: "Bounded") -> None:
-        """Take a new connection in; the one that has waited longest makes room for it."""
-        self._open.add(connection)
-        self._waiting[connection] = None
-        if len(self._open) > self._most:
-            oldest = next(iter(self._waiting))
-            self.leave(oldest)
-            oldest.cut()
+    def enter(self, guest: Guest) -> None:
+        """Take a new connection in; the one that has waited longest makes room for it.
 
-    def leave(self, connection: "Bounded") -> None:
-        self._open.discard(connection)
-        self._waiting.pop(connection, None)
+        Where its address has its share already, one of the same address does.
+        """
+        whose = group(guest.address)
+        self._open[guest] = whose
+        self._by_address[whose] += 1
+        self.wait(guest)
+        if whose and self._by_address[whose] > self._most_of_one:
+            self._cut(next(iter(self._waiting_of[whose])), "address")
+        elif len(self._open) > self._most:
+            self._cut(next(iter(self._waiting)), "room")
 
-    def wait(self, connection: "Bounded") -> None:
+    def _cut(self, guest: Guest, why: str) -> None:
+        self.leave(guest)
+        _CUT.labels(why).inc()
+        guest.cut()
+
+    def leave(self, guest: Guest) -> None:
+        self.work(guest)
+        whose = self._open.pop(guest, None)
+        if whose is None:
+            return
+        self._by_address[whose] -= 1
+        if not self._by_address[whose]:
+            del self._by_address[whose]
+            self._waiting_of.pop(whose, None)
+
+    def wait(self, guest: Guest) -> None:
         """It waits for a request, or for the rest of one."""
-        if connection in self._open:
-            self._waiting.setdefault(connection)
+        if guest in self._open:
+            self._waiting.setdefault(guest)
+            self._waiting_of[self._open[guest]].setdefault(guest)
 
-    def work(self, connection: "Bounded") -> None:
+    def work(self, guest: Guest) -> None:
         """Its request is being answered."""
-        self._waiting.pop(connection, None)
+        if guest in self._open:
+            self._waiting.pop(guest, None)
+            self._waiting_of[self._open[guest]].pop(guest, None)
+
+
+def group(address: str) -> str:
+    """What an address is counted as: IPv6 by its /64, which one caller commonly has whole."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def count_late_handshake() -> None:
+    """A caller began no TLS connection in time, or did not end its handshake."""
+    _CUT.labels("handshake").inc()
 
 
 def room_for_files() -> int:
@@ -91,10 +147,17 @@ class Bounded(HttpToolsProtocol):
         self._awaited = ""
         self._heard = False
         self._last = False
+        self.address = ""
+        #: What stood for it in the room during its TLS handshake.
+        self.greeting: Guest | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._await("head", HEAD_SECONDS)
+        if self.greeting is not None:
+            self.room.leave(self.greeting)
         self.room.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -129,7 +192,6 @@ class Bounded(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Make room for another connection."""
-        _CUT.labels("room").inc()
         self.transport.abort()
 
     def _look(self, *, came: bool) -> None:

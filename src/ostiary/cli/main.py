@@ -72,6 +72,15 @@ def explain(arguments: argparse.Namespace, settings: Settings) -> None:
     sys.stdout.write(f"{explain.explained(settings, request_id=arguments.id)}\n")
 
 
+def doctor(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli import doctor
+
+    findings = doctor.examined(settings)
+    sys.stdout.write(doctor.shown(findings, as_json=arguments.json))
+    if doctor.is_ill(findings):
+        raise SystemExit(FAILED)
+
+
 def print_secret(text: str) -> None:
     """Standard output holds the one thing that was asked for."""
     sys.stdout.write(f"{text}\n")
@@ -113,6 +122,8 @@ def parser() -> Parser:
     role = _command(commands, "recipes", run_role, "run the recipe runner alone")
     _recipes_options(role)
     _command(commands, "restart", restart, "restart what runs, without refusing a call")
+    examining = _command(commands, "doctor", doctor, "check the set-up and say what to correct")
+    examining.add_argument("--json", action="store_true", help="print a list of objects")
     _account_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
@@ -197,12 +208,22 @@ def _text(value: Bind | None) -> str | None:
     return None if value is None else bind_text(value)
 
 
+def _wrong_settings(error: SettingsError, *, as_json: bool) -> int:
+    """What the doctor says where nothing else can be checked."""
+    from ostiary.cli import doctor
+
+    sys.stdout.write(doctor.shown([doctor.wrong_settings(error)], as_json=as_json))
+    return FAILED
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     arguments = parser().parse_args(argv)
     try:
         settings = effective(arguments)
     except SettingsError as error:
+        if arguments.command == "doctor":
+            return _wrong_settings(error, as_json=arguments.json)
         sys.stderr.write(f"ostiary: {error}\n")
         return WRONG_USE
     try:

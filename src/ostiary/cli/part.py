@@ -56,6 +56,7 @@ def _node(settings: Settings) -> "Node":
         host=host,
         port=port,
         certificate=settings.certificate,
+        proxy_protocol=settings.proxy_protocol,
         log_rate=settings.log_rate,
         workers=settings.gateway_workers,
         lease_megabytes=settings.lease_megabytes,
@@ -136,7 +137,8 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     opening.set_up_django()
     from ostiary import settings_django
     from ostiary.authority.client import SocketConfirmer
-    from ostiary.cli.serving import Alive, serve
+    from ostiary.cli import certificate
+    from ostiary.cli.serving import Alive, OnlyTls, serve
     from ostiary.directory import enforcement, gateway_check, set_aside
     from ostiary.gateway.launch import CertificateChecker
     from ostiary.gateway.publisher_client import PublisherClient
@@ -150,7 +152,10 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
         application = import_module("ostiary.console.asgi").application
         # Else the first request imports every page and call, for seconds, in the event loop.
         import_module(settings_django.ROOT_URLCONF)
-        serve(Alive(application), sock=inherited("control"), ready=ready)
+        own = certificate.of(settings)
+        if own is not None:
+            application = OnlyTls(application)
+        serve(Alive(application), sock=inherited("control"), ready=ready, certificate=own)
 
 
 def run_demo(_: Settings, ready: Callable[[], None]) -> None:

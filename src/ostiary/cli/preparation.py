@@ -143,6 +143,16 @@ def _check_release() -> None:
         )
 
 
+def missing_migrations() -> int:
+    """How many migrations of this release the database lacks; raises Failure if it is a newer one's."""
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
+
+    _check_release()
+    loader = MigrationLoader(connection)
+    return len(set(loader.disk_migrations) - set(loader.applied_migrations or {}))
+
+
 def _migrate() -> None:
     from django.core.management import call_command
     from django.db import connection
@@ -170,7 +180,7 @@ def _make_demo(settings: Settings, port: int) -> str:
     shown: str = demo.create(
         upstream=f"http://127.0.0.1:{port}",
         recipes=settings.recipes,
-        console=at.console,
+        console=at.public_console or at.console,
         gateway=at.gateway,
     )
     return shown

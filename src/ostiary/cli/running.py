@@ -12,7 +12,16 @@ from typing import NoReturn, TextIO
 
 from ostiary import logs
 from ostiary import settings as environment
-from ostiary.cli import addresses, folder, opening, parts, preparation, status, supervisor
+from ostiary.cli import (
+    addresses,
+    certificate,
+    folder,
+    opening,
+    parts,
+    preparation,
+    status,
+    supervisor,
+)
 from ostiary.cli.failure import Failure
 from ostiary.cli.processes import ForkServer
 from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
@@ -89,6 +98,9 @@ def _prepared(role: str, settings: Settings, demo_port: int | None) -> str:
     has in its own files, and it refuses what nobody can decide until the database is back.
     """
     gateway = "gateway" in parts.ROLES[role]
+    if "control" in parts.ROLES[role]:
+        # A wrong file is said before anything has started.
+        certificate.of(settings)
     try:
         return preparation.run(gateway=gateway, demo_port=demo_port)
     except preparation.DatabaseAway as failure:

@@ -18,15 +18,16 @@ UNASKED = frozenset({"healthz", "readyz", "metrics"})
 def caller(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
     """The first address from the right that is no trusted proxy's; `forwarded` as the header has it.
 
-    What stands left of it was written by whoever wants to be somebody else.
+    What stands left of it was written by whoever wants to be somebody else. An entry that is no
+    address ends the list: the proxy that wrote it is the caller.
     """
     networks = addresses.parse_list(trusted).networks
-    heard = forwarded.split(",")
+    heard = addresses.hops(forwarded)
     while heard:
         address = addresses.parse_address(peer)
         if address is None or not addresses.contains(networks, address):
             break
-        said = addresses.parse_address(heard.pop().strip())
+        said = addresses.parse_hop(heard.pop())
         if said is None:
             break
         peer = str(said)
@@ -48,5 +49,5 @@ class TrustedProxies:
         match, forwarded = request.resolver_match, request.headers.get("X-Forwarded-For")
         if not forwarded or (match is not None and match.url_name in UNASKED):
             return
-        peer = str(request.META.get("REMOTE_ADDR", ""))
+        peer = request.META["ostiary.peer"] = str(request.META.get("REMOTE_ADDR", ""))
         request.META["REMOTE_ADDR"] = caller(peer, forwarded, workspace.read().trusted_proxies)

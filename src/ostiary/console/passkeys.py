@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from ostiary.console import standing
 from ostiary.console.standing import member_of
-from ostiary.directory import second_factors, workspace
+from ostiary.directory import public_urls, second_factors
 from ostiary.directory.models import Member, SecondFactor
 from ostiary.directory.models.sign_in import PASSKEY, TOTP
 from ostiary.identity import passkeys
@@ -28,7 +28,8 @@ _PORTS = {"http": 80, "https": 443}
 
 def site_of(request: HttpRequest) -> Site:
     """The console as browsers see it: by the workspace's setting, else as it was asked."""
-    url = urlsplit(workspace.read().console_url or f"{request.scheme}://{request.get_host()}")
+    configured = public_urls.configured_console_url()
+    url = urlsplit(configured or f"{request.scheme}://{request.get_host()}")
     host = (url.hostname or "").lower()
     shown = f"[{host}]" if ":" in host else host
     try:

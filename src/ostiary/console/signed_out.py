@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec
 from urllib.parse import urlencode, urlsplit
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 
 P = ParamSpec("P")
@@ -50,14 +50,3 @@ class WholePages:
         if "HX-Request" not in request.headers or response.status_code != 302:
             return response
         return HttpResponse(status=204, headers={"HX-Redirect": response.headers["Location"]})
-
-
-def other_sign_in(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form from before somebody signed in anew, or from elsewhere: it changes nothing."""
-    context = {
-        "title": "Nothing was saved",
-        "text": "That form is older than your sign-in, so it was not taken. Go back to it and"
-        " send it again: what you typed is filled in, but for secrets.",
-        "back": page_of(request),
-    }
-    return render(request, "console/problem.html", context, status=403)

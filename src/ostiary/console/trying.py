@@ -112,7 +112,11 @@ def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, obje
 
 def _listener() -> calling.Listener:
     current = settings.current()
-    return calling.Listener(bind=current.gateway_bind, certificate=current.certificate)
+    return calling.Listener(
+        bind=current.gateway_bind,
+        certificate=current.certificate,
+        proxy_protocol=current.proxy_protocol,
+    )
 
 
 def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:

@@ -6,6 +6,7 @@ from ostiary.api.application import api
 from ostiary.console import (
     account,
     advice,
+    arrival,
     clients,
     collections,
     connections,
@@ -32,6 +33,7 @@ from ostiary.console import (
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.home, name="home"),
     path("healthz", health.healthz, name="healthz"),
+    path("doctor", arrival.show, name="doctor"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
     path("sign-in", sign_in.with_password, name="sign-in"),

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary import settings as environment
 from ostiary.console import standing
 from ostiary.console.listing import PER_PAGE, Paging, asked, lines_of, number_of
 from ostiary.console.saving import STALE, first_time, in_force
@@ -327,6 +328,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "kept": kept,
         "read": versions.of_value(now),
         "url_warning": places.URL_WARNING if places.in_urls(now.credential_places) else "",
+        "fixed_console_url": environment.current().console_url,
     }
     return render(request, "console/settings.html", context, status=400 if errors else 200)
 

@@ -8,7 +8,18 @@ from ostiary.settings import Bind
 def gateway_url() -> str:
     """Where consumers call, without a trailing slash."""
     scheme = "https" if settings.current().certificate else "http"
-    return workspace.read().gateway_url or _listener(scheme, settings.current().gateway_bind)
+    local = "localhost" if scheme == "http" else "127.0.0.1"
+    return workspace.read().gateway_url or _listener(
+        scheme, settings.current().gateway_bind, local=local
+    )
+
+
+def configured_console_url() -> str:
+    """The console's public URL as somebody has set it; empty: nobody has.
+
+    The environment's word goes first: a wrong one in the database could keep everybody out.
+    """
+    return settings.current().console_url or workspace.read().console_url
 
 
 def is_configured() -> bool:
@@ -18,11 +29,12 @@ def is_configured() -> bool:
 
 def console_url() -> str:
     """Where owners sign in; `localhost`, since passkeys do not work at an address."""
-    return workspace.read().console_url or _listener("http", settings.current().control_bind)
+    scheme = "https" if settings.current().console_certificate else "http"
+    return configured_console_url() or _listener(scheme, settings.current().control_bind)
 
 
-def _listener(scheme: str, bind: Bind) -> str:
+def _listener(scheme: str, bind: Bind, *, local: str = "localhost") -> str:
     host, port = bind
     if host in {"127.0.0.1", "0.0.0.0", "::", "::1"}:  # noqa: S104 - compared, not bound
-        host = "localhost" if scheme == "http" else "127.0.0.1"
+        host = local
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

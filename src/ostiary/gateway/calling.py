@@ -8,6 +8,7 @@ import ssl
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -27,6 +28,8 @@ class Listener:
 
     bind: Bind
     certificate: Path | None
+    #: It takes connections with a line of the PROXY protocol alone.
+    proxy_protocol: bool = False
 
     @property
     def host(self) -> str:
@@ -70,7 +73,9 @@ def call(listener: Listener, asked: Asked, *, seconds: float) -> Answer:
     began = time.monotonic()
     try:
         with (
-            httpx.Client(verify=_trusted(listener), trust_env=False, timeout=timeout) as client,
+            httpx.Client(
+                transport=_transport(listener), trust_env=False, timeout=timeout
+            ) as client,
             client.stream(
                 asked.method,
                 listener.url,
@@ -95,6 +100,27 @@ def call(listener: Listener, asked: Asked, *, seconds: float) -> Answer:
         raise NoAnswer(f"There was no answer within {seconds:.0f} seconds.") from None
     except httpx.HTTPError:
         raise NoAnswer(f"The gateway does not answer at {listener.url}.") from None
+
+
+class _Lined:
+    """A network of httpx that begins each connection with the line of a proxy that calls for itself."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def connect_tcp(self, *place: Any, **options: Any) -> Any:
+        stream = self._network.connect_tcp(*place, **options)
+        stream.write(b"PROXY UNKNOWN\r\n")
+        return stream
+
+
+def _transport(listener: Listener) -> httpx.HTTPTransport:
+    transport = httpx.HTTPTransport(verify=_trusted(listener), trust_env=False)
+    if listener.proxy_protocol:
+        # httpx has no option for it.
+        pool: Any = transport._pool  # noqa: SLF001
+        pool._network_backend = _Lined(pool._network_backend)  # noqa: SLF001
+    return transport
 
 
 def _read(response: httpx.Response, deadline: float) -> tuple[bytes, bool]:

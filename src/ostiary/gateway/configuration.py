@@ -274,6 +274,8 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield f"  heads_per_address = {max(1, node.heads_per_address // node.workers)},"
     yield f"  connections = {connections(node, facts) * node.workers},"
     yield f"  log_rate = {node.log_rate},"
+    if node.proxy_protocol:
+        yield "  proxy_protocol = true,"
     yield f"  tls_blocks = {TLS_BLOCKS},"
     blocks = ", ".join(f"[{_quoted(name)}] = {_quoted(at)}" for name, at in facts.blocks.items())
     yield f"  rendered = {{ {blocks} }},"
@@ -337,11 +339,12 @@ def _listen(node: Node, facts: Facts) -> Iterator[str]:
     host = f"[{node.host}]" if ":" in node.host else node.host
     only = " ipv6only=off" if node.host == "::" else ""
     at = f"{host}:{node.port}"
+    line = " proxy_protocol" if node.proxy_protocol else ""
     if node.certificate is None:
-        yield f"listen {at} default_server backlog=4096{only};"
+        yield f"listen {at} default_server{line} backlog=4096{only};"
         return
     h2_word = " http2" if facts.version < (1, 25, 1) else ""
-    yield f"listen {at} default_server ssl{h2_word} backlog=4096{only};"
+    yield f"listen {at} default_server ssl{h2_word}{line} backlog=4096{only};"
     if not h2_word:
         yield "http2 on;"
     yield f"ssl_certificate {_quoted(node.certificate)};"

@@ -21,6 +21,8 @@ class Node:
     host: str
     port: int
     certificate: Path | None = None
+    #: Connections begin with a line of the PROXY protocol.
+    proxy_protocol: bool = False
     workers: int = 2
     #: Shared memory for leases; some 300 bytes each.
     lease_megabytes: int = 256

@@ -206,8 +206,8 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
         case Reason.ADDRESS_UNPARSABLE:
             return (
                 Stage.CALLER,
-                "What a trusted proxy said of the caller's address is no address.",
-                "Look at what the proxy writes to X-Forwarded-For.",
+                "What a proxy said of the caller's address isn't an address, or the proxy isn't trusted.",
+                "Correct what the proxy writes to X-Forwarded-For, or list it under trusted proxies.",
             )
         case Reason.ADDRESS_DENIED:
             return (

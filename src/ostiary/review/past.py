@@ -214,16 +214,28 @@ def _endpoint(
 
 def _caller(call: LoggedCall) -> Mapping[str, str]:
     """The address, and how it came about."""
-    forwarded = call.details.get("forwarded")
+    forwarded, line = call.details.get("forwarded"), call.details.get("line")
     address = {"address": call.address or "none"}
-    if not forwarded:
+    if not forwarded and not line:
         return address | {"taken from": "the peer of the connection"}
-    return address | {
-        "taken from": "X-Forwarded-For, from the right as far as the addresses are trusted",
-        "peer": str(call.details.get("peer") or "none"),
-        "X-Forwarded-For": str(forwarded),
-        "trusted proxies now": ", ".join(workspace.read().trusted_proxies) or "none",
-    }
+    told = {"peer": str(call.details.get("peer") or "none")}
+    if line:
+        told["PROXY protocol"] = str(line)
+    if forwarded:
+        told["X-Forwarded-For"] = str(forwarded)
+    if unread := call.details.get("unread"):
+        told["not understood"] = (
+            "the peer is no trusted proxy, so its line of the PROXY protocol does not count"
+            if unread == "line"
+            else str(unread)
+        )
+    taken = (
+        "X-Forwarded-For, from the right as far as the addresses are trusted"
+        if forwarded
+        else "the line of the PROXY protocol"
+    )
+    trusted = ", ".join(workspace.read().trusted_proxies) or "none"
+    return address | {"taken from": taken, **told, "trusted proxies now": trusted}
 
 
 def _credential(call: LoggedCall) -> Mapping[str, str]:

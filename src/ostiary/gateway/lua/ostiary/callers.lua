@@ -23,7 +23,10 @@ local bytes, buffer = ffi.new("unsigned char[16]"), ffi.new("char[46]")
 
 -- Networks of trusted proxies: { bytes = 4 or 16 numbers, prefix = bits }
 local trusted = {}
+-- Whether a call's address may be another than its peer's.
 M.any = false
+-- Whether connections begin with a line of the PROXY protocol.
+local lines = false
 
 local function unmapped(text)
   return match(text, "^::ffff:(%d+%.%d+%.%d+%.%d+)$") or text
@@ -73,7 +76,13 @@ function M.trust(list)
   local networks = {}
   for _, text in ipairs(list) do networks[#networks + 1] = network(text) end
   trusted = networks
-  M.any = networks[1] ~= nil
+  M.any = lines or networks[1] ~= nil
+end
+
+-- Connections of this gateway's listener begin with a line of the PROXY protocol, or do not.
+function M.read_lines(on)
+  lines = on
+  M.any = on or trusted[1] ~= nil
 end
 
 local function holds(net, numbers)
@@ -100,34 +109,86 @@ function M.is_trusted_peer(address)
   return numbers and is_trusted(numbers) or false
 end
 
+-- The entries of X-Forwarded-For; empty ones are nothing (RFC 9110, section 5.6.1.2).
 local function hops_of(values)
   local hops = {}
   if type(values) ~= "table" then values = { values } end
   for _, value in ipairs(values) do
     for hop in gmatch(value .. ",", "([^,]*),") do
-      hops[#hops + 1] = #hop > LONGEST_HOP and "?" or match(hop, "^%s*(.-)%s*$")
+      hop = #hop > LONGEST_HOP and "?" or match(hop, "^[ \t]*(.-)[ \t]*$")
+      if hop ~= "" then hops[#hops + 1] = hop end
     end
   end
   return hops
 end
 
--- The caller's address, and, where a proxy spoke for it, what was said; nil: it does not read.
-function M.address(peer)
-  peer = unmapped(peer)
-  local numbers = M.any and parsed(peer)
-  if not numbers or not is_trusted(numbers) then return peer end
-  local values = ngx.req.get_headers(100)["x-forwarded-for"]
-  if not values then return peer end
-  local hops = hops_of(values)
-  local said = sub(gsub(concat(hops, ","), "[^%w.:,]", "_"), 1, 400)
+-- An entry without what may stand around its address: brackets, and a port behind it.
+local function bare(hop)
+  local inner, rest = match(hop, "^%[([^%[%]]*)%](.*)$")
+  if inner then
+    if not find(inner, ":", 1, true) or not (rest == "" or find(rest, "^:%d%d?%d?%d?%d?$")) then return nil end
+    return inner
+  end
+  return match(hop, "^([%d.]+):%d%d?%d?%d?%d?$") or hop
+end
+
+-- The bytes of an entry's address; nil: it is none.
+local function parsed_hop(hop)
+  hop = bare(hop)
+  if not hop or find(hop, "[^%x:.]") then return nil end
+  return parsed(hop)
+end
+
+-- What was heard of the caller, for the log: no character that could part a line.
+local function shown(text)
+  return sub(gsub(text, "[^%w.:,%[%]]", "_"), 1, 400)
+end
+
+-- The address that a trusted peer's hops lead to, and what was said; nil: an entry is no address, and
+-- what that entry is.
+local function walk(peer, hops)
+  local said = shown(concat(hops, ","))
   local address = peer
   for i = #hops, 1, -1 do
-    numbers = #hops <= MOST_HOPS and not find(hops[i], "[^%x:.]") and parsed(hops[i]) or nil
-    if not numbers then return nil, said end
+    local numbers = #hops <= MOST_HOPS and parsed_hop(hops[i]) or nil
+    if not numbers then return nil, said, #hops > MOST_HOPS and "more than 64 entries" or shown(hops[i]) end
     address = spelled(numbers)
     if not is_trusted(numbers) then break end
   end
   return address, said
+end
+
+-- The caller's address, and, where a proxy spoke for it, what was said; nil: it does not read, and why.
+local function by_header(peer)
+  local numbers = parsed(peer)
+  if not numbers or not is_trusted(numbers) then return peer end
+  local values = ngx.req.get_headers(100)["x-forwarded-for"]
+  if not values then return peer end
+  local hops = hops_of(values)
+  if not hops[1] then return peer end
+  return walk(peer, hops)
+end
+
+-- The same where the connection began with a line of the PROXY protocol. A line that names nobody (of a
+-- proxy's own call) claims nothing; one that does is believed of trusted proxies alone.
+local function by_line(peer, line)
+  if line == "" then return by_header(peer) end
+  local numbers = parsed(peer)
+  if not numbers or not is_trusted(numbers) then return nil, nil, "line" end
+  numbers = parsed(line)
+  if not numbers then return nil, nil, shown(line) end
+  return by_header(spelled(numbers))
+end
+
+-- The caller's address; what X-Forwarded-For said, if that counted; what of it was no address (then the
+-- first is nil: "line" is a line of the PROXY protocol that is not to be believed); and that line's address.
+function M.address(peer)
+  peer = unmapped(peer)
+  if not M.any then return peer end
+  if not lines then return by_header(peer) end
+  local line = ngx.var.proxy_protocol_addr or ""
+  local address, said, unread = by_line(peer, line)
+  return address, said, unread, line ~= "" and shown(line) or nil
 end
 
 -- What ceilings count an address as: IPv6 by its /64, which one caller commonly has whole.

@@ -70,6 +70,7 @@ end
 function M.init(options)
   settings = options
   refusals.mark = options.mark
+  callers.read_lines(options.proxy_protocol == true)
   shared_start()
   state:set("connections_limit", options.connections)
   epochs.init()
@@ -386,9 +387,9 @@ end
 
 -- Whose call it is, as far as its headers say; false: it was refused.
 local function read_caller(call)
-  local address, said = callers.address(call.peer)
-  call.said = said
-  if not address then return false, refuse(call, codes.address_unparsable) end
+  local address, said, unread, line = callers.address(call.peer)
+  call.said, call.line = said, line
+  if not address then return false, refuse(call, codes.address_unparsable, { unread = unread }) end
   call.address = address
   if address ~= call.peer then var.gw_caller = address end
   return true

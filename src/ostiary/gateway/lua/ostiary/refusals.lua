@@ -57,8 +57,8 @@ function M.details(call)
   local details = call.details or {}
   if call.reason and call.shown_path then details.path = call.shown_path:sub(1, 1000) end
   if call.trace and call.trace ~= 0 then details.trace = "" .. call.trace end
-  if call.said then
-    details.peer, details.forwarded = call.peer, call.said
+  if call.said or call.line then
+    details.peer, details.forwarded, details.line = call.peer, call.said, call.line
   end
   if call.credentials and call.credentials > 1 then details.credentials = "" .. call.credentials end
   if next(details) == nil then return "-" end

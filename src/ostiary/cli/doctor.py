@@ -1,0 +1,74 @@
+"""`ostiary doctor`: everything that is commonly set up wrongly, checked in one go, before or beside `up`."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+
+from ostiary.cli import machine_checks, opening, public_checks
+from ostiary.cli.failure import Failure
+from ostiary.cli.finding import Finding, State, ok, problem, skipped
+from ostiary.settings import Settings, SettingsError
+
+Check = Callable[[Settings], Iterable[Finding]]
+
+#: In the order in which one depends on another.
+CHECKS: Sequence[tuple[str, Check]] = (
+    ("data folder", machine_checks.data_folder),
+    ("disk space", machine_checks.disk_space),
+    ("clock", machine_checks.clock),
+    ("ports", machine_checks.ports),
+    ("nginx", machine_checks.nginx),
+    ("console certificate", machine_checks.console_certificate),
+    ("gateway certificate", machine_checks.gateway_certificate),
+    ("name servers", machine_checks.name_servers),
+)
+#: These need the directory.
+DIRECTORY_CHECKS: Sequence[tuple[str, Check]] = (
+    ("database", machine_checks.database),
+    ("console URL", public_checks.console),
+    ("gateway URL", public_checks.gateway),
+    ("parts", machine_checks.parts),
+)
+
+
+def examined(settings: Settings) -> list[Finding]:
+    """Every check, each with at least one finding."""
+    findings = [ok("settings", "Every OSTIARY_… setting has a name and a value that fit.")]
+    for name, check in CHECKS:
+        findings += _tried(name, check, settings)
+    if not (settings.data / opening.KEY_RING).exists():
+        said = "There is no directory in the data folder yet."
+        return findings + [skipped(name, said) for name, _ in DIRECTORY_CHECKS]
+    try:
+        opening.set_up_django()
+    except Failure as failure:
+        return [*findings, problem("database", str(failure), "Restore keyring.json from a backup.")]
+    for name, check in DIRECTORY_CHECKS:
+        findings += _tried(name, check, settings)
+    return findings
+
+
+def _tried(name: str, check: Check, settings: Settings) -> list[Finding]:
+    try:
+        with opening.sentences():
+            return list(check(settings))
+    except Failure as failure:
+        return [problem(name, str(failure), "")]
+
+
+def wrong_settings(error: SettingsError) -> Finding:
+    return problem("settings", str(error), "Nothing else is checked before that is right.")
+
+
+def is_ill(findings: Iterable[Finding]) -> bool:
+    return any(each.state is State.PROBLEM for each in findings)
+
+
+def shown(findings: Sequence[Finding], *, as_json: bool) -> str:
+    """One line a finding, or a list of objects."""
+    if as_json:
+        return json.dumps([asdict(each) for each in findings], indent=2) + "\n"
+    return "".join(
+        f"{each.state:<8} {each.check}: {each.said}{f' {each.todo}' if each.todo else ''}\n"
+        for each in findings
+    )
