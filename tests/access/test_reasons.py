@@ -41,6 +41,7 @@ NUMBERS = {
     "malformed_request": 42,
     "too_many_calls": 43,
     "ambiguous_credential": 50,
+    "loop_detected": 51,
 }
 STATUSES = {
     "malformed_path": 400,
@@ -72,6 +73,7 @@ STATUSES = {
     "quota_exceeded": 429,
     "too_many_calls": 429,
     "ambiguous_credential": 401,
+    "loop_detected": 508,
     "upstream_unavailable": 502,
     "upstream_failed": 502,
     "upstream_missing": 503,

@@ -58,6 +58,7 @@ class Case:
     def facts(self, root: Path) -> Facts:
         return Facts(
             mark="65920080",
+            loop="ostiary-0f1e2d3c4b5a6978",
             version=self.version,
             modules=Path("/usr/lib/nginx/modules"),
             lua=root / "lua",

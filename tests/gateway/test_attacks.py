@@ -1,10 +1,14 @@
 """What an attacker tries at the door, from outside: real nginx, real authority, real upstream."""
 
 import hashlib
+import re
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from tests.stage import Stage, Upstream, raw
+from tests.stage import Stage, Upstream, ask, raw
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -133,3 +137,101 @@ def test_a_header_name_that_could_be_taken_for_another_does_not_reach_the_upstre
         seen = upstream.seen[-1]
         assert not seen.header(name)
         assert seen.header("X-Ostiary-Client") != ["9"]
+
+
+class Relay:
+    """A proxy behind the gateway that sends every call back to it, as it came."""
+
+    def __init__(self, gateway: int) -> None:
+        self.passed = 0
+        relay = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None: ...
+
+            def do_GET(self) -> None:  # noqa: N802
+                relay.passed += 1
+                kept = {"api-token", "cdn-loop"}
+                lines = {k: v for k, v in self.headers.items() if k.lower() in kept}
+                answer = ask(gateway, "GET", self.path, headers=lines)
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def test_a_call_that_comes_back_is_refused_at_its_second_pass(stage: Stage) -> None:
+    relay = Relay(stage.gateway)
+    url = f"http://127.0.0.1:{relay.server.server_address[1]}/loop-v1"
+    connection = stage.done("POST", "connections", {"name": "Loop", "input": {"base_url": url}})
+    collection = stage.done(
+        "POST",
+        "api_collections",
+        {
+            "name": "Loop", "handle": "loop-v1", "proxy_connection_id": connection["id"],
+            "forward_credential": True,
+        },
+    )  # fmt: skip
+    stage.an_endpoint(collection, "GET /things")
+    token = stage.a_profile(collection)["secret"]
+    # The first call of each way: without a lease, and by the fast path.
+    for passes in (1, 2):
+        answer = stage.call("/loop-v1/things", token)
+        assert (answer.status, answer.json["reason"]) == (508, "loop_detected")
+        assert relay.passed == passes
+    relay.server.shutdown()
+    relay.server.server_close()
+
+
+def test_a_chain_of_two_workspaces_works_and_is_told_on(
+    stage: Stage, upstream: Upstream, things: Any, token: str
+) -> None:
+    def told(*lines: str) -> tuple[int, list[str]]:
+        upstream.seen.clear()
+        answer = _sent(stage, token, *lines)
+        assert answer.startswith(b"HTTP/1.1 ")
+        seen = (
+            [v for k, v in upstream.seen[-1].headers if k.lower() == "cdn-loop"]
+            if upstream.seen
+            else []
+        )
+        return int(answer.split()[1]), seen
+
+    status, (own,) = told()
+    assert status == 200
+    assert re.fullmatch(r"ostiary-[0-9a-f]{16}", own)
+    other = "ostiary-0123456789abcdef"
+    assert told(f"CDN-Loop: {other}") == (200, [f"{other}, {own}"])
+    assert told("CDN-Loop: a; x=1", f"CDN-Loop: {other}") == (200, [f"a; x=1, {other}, {own}"])
+    assert told(f"CDN-Loop: {own}x, x{own}") == (200, [f"{own}x, x{own}, {own}"])
+    for line in (own, f"a, {own}", f"{own};n=1, b", f" {own} ,b"):
+        assert told(f"CDN-Loop: {line}") == (508, []), line
+    assert told("CDN-Loop: a", f"CDN-Loop: {own}") == (508, [])
+
+
+def test_a_name_of_this_machine_does_not_lead_back_to_our_own_ports(stage: Stage) -> None:
+    """By what it resolves to: whatever name it is, and whatever address of this machine."""
+    for number, host in enumerate((socket.gethostname(), "localhost.localdomain", "127.9.8.7")):
+        for port in (stage.gateway, stage.control):
+            given = {"base_url": f"http://{host}:{port}/x"}
+            name = f"Back {number} {port}"
+            answer = stage.api("POST", "connections", {"name": name, "input": given})
+            if answer.status == 400:
+                assert "own ports" in str(answer.json)
+                continue
+            collection = stage.done(
+                "POST",
+                "api_collections",
+                {
+                    "name": name,
+                    "proxy_connection_id": answer.json["id"],
+                    "forward_credential": True,
+                },
+            )
+            stage.an_endpoint(collection, "GET /things")
+            secret = stage.a_profile(collection)["secret"]
+            assert stage.call(f"/{collection['handle']}/things", secret).status in {502, 503}

@@ -11,6 +11,7 @@ from typing import assert_never
 
 class Reason(enum.StrEnum):
     MALFORMED_PATH = "malformed_path"
+    LOOP_DETECTED = "loop_detected"
     CONFLICTING_CREDENTIALS = "conflicting_credentials"
     CREDENTIAL_MISSING = "credential_missing"
     UNKNOWN_CREDENTIAL = "unknown_credential"
@@ -63,6 +64,8 @@ def _face(reason: Reason) -> tuple[int, str, str]:
             return 400, "malformed_path", "The path of this call is not accepted."
         case Reason.MALFORMED_REQUEST:
             return 400, "malformed_request", "This call is not well-formed."
+        case Reason.LOOP_DETECTED:
+            return 508, "loop_detected", "This call has come through this gateway before."
         case Reason.CONFLICTING_CREDENTIALS:
             return 400, "conflicting_credentials", "A call must present exactly one credential."
         case (
@@ -155,6 +158,7 @@ _CODES = {
     Reason.TOKEN_INVALID: 41,
     Reason.MALFORMED_REQUEST: 42,
     Reason.AMBIGUOUS_CREDENTIAL: 50,
+    Reason.LOOP_DETECTED: 51,
     Reason.TOO_MANY_CALLS: 43,
 }
 _REASONS = {number: reason for reason, number in _CODES.items()}

@@ -55,7 +55,7 @@ NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 49
 #: Set on calls of few kinds only, and empty on the others.
 SELDOM = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
-    "gw_forwarded", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
+    "gw_forwarded", "gw_loop", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
     "gw_vary", "gw_subprotocol", "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
@@ -77,6 +77,8 @@ class Facts:
 
     #: Tells this start's request ids from those of others.
     mark: str
+    #: What this workspace's gateways are called where calls tell whom they have passed (RFC 8586).
+    loop: str
     #: nginx's version: major, minor, patch.
     version: tuple[int, int, int]
     modules: Path
@@ -256,6 +258,7 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield f"local key = assert(io.open({_quoted(folder / 'issue.key')}, 'rb'))"
     yield 'require("ostiary.gateway").init({'
     yield f"  mark = {_quoted(facts.mark)},"
+    yield f"  loop = {_quoted(facts.loop)},"
     yield f"  objects = {_quoted(folder / 'published.jsonl')},"
     yield f"  upcall_socket = {_quoted(node.run / 'upcall.sock')},"
     yield f"  counts_socket = {_quoted(node.run / 'counts.sock')},"
@@ -427,6 +430,8 @@ def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[st
     yield "proxy_set_header X-Ostiary-Client $gw_client;"
     yield "proxy_set_header X-Ostiary-Profile $gw_profile;"
     yield f"proxy_set_header X-Ostiary-Request-Id {request_id(facts.mark)};"
+    # Calls that have passed other gateways are of the other kinds.
+    yield f"proxy_set_header CDN-Loop {'$gw_loop' if any_kind else facts.loop};"
     # Calls of trusted proxies are of the other kinds.
     yield f"proxy_set_header X-Forwarded-For {'$gw_address' if any_kind else _peer(node)};"
     for name, variable in _SELDOM_HEADERS.items():

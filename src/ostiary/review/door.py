@@ -107,6 +107,15 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
                     "framing, and the request line."
                 ),
             )
+        case Reason.LOOP_DETECTED:
+            return (
+                Stage.REQUEST,
+                (
+                    "The call has come through this workspace's gateway before (header CDN-Loop): an upstream, or "
+                    "a proxy behind it, sends it back to the gateway."
+                ),
+                "Point the connection at the API itself, or end the loop in the proxy behind it.",
+            )
         case Reason.CONFLICTING_CREDENTIALS:
             return (
                 Stage.PRESENTED,

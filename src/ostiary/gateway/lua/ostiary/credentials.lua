@@ -26,7 +26,7 @@ local M = {}
 -- A call with more headers than this is refused.
 M.MOST_HEADERS = 100
 -- What else the walk noticed.
-M.UPGRADE, M.STRAY, M.STREAM = 1, 2, 4
+M.UPGRADE, M.STRAY, M.STREAM, M.LOOP = 1, 2, 4, 8
 -- Where a credential was; also the name of a header that an owner adds, in lower case.
 local HEADER, AUTHORIZATION = 1, 2
 M.HEADER, M.AUTHORIZATION, M.ELSEWHERE = HEADER, AUTHORIZATION, 3
@@ -111,6 +111,8 @@ function M.walk(places, leave)
     elseif length == 6 and buffer[i].value.len >= 10 and C.strncasecmp(data, "accept", 6) == 0
       and C.strncasecmp(buffer[i].value.data, "text/event", 10) == 0 then
       flags = bor(flags, 4)
+    elseif length == 8 and C.strncasecmp(data, "cdn-loop", 8) == 0 then
+      flags = bor(flags, 8)
     elseif lengths and lengths[tonumber(length)] and places.headers[lower(text_of(data, length))] then
       count, at, where = count + 1, i, lower(text_of(data, length))
     elseif length > 7 and is_stray(data, length) then

@@ -6,6 +6,7 @@ local calls = require "ostiary.calls"
 local contract = require "contract"
 local credentials = require "ostiary.credentials"
 local limits = require "ostiary.limits"
+local loops = require "ostiary.loops"
 local refusals = require "ostiary.refusals"
 local upstreams = require "ostiary.upstreams"
 
@@ -120,6 +121,7 @@ function M.forward_any(call, lease, upstream)
   if call.page then browsers.forward(call.page) else browsers.vary(collection) end
   pass_credential(call, collection)
   add_credential(upstream)
+  if not collection.recipes then var.gw_loop = loops.told(call) end
   var.gw_forwarded = upstreams.forwarded(upstream, call.address)
   local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)
   if signed then var.gw_claims = claims_of(call) end

@@ -20,6 +20,7 @@ local forwarding = require "ostiary.forwarding"
 local heads = require "ostiary.heads"
 local leases = require "ostiary.leases"
 local limits = require "ostiary.limits"
+local loops = require "ostiary.loops"
 local places = require "ostiary.places"
 local plan = require "ostiary.plan"
 local refusals = require "ostiary.refusals"
@@ -71,6 +72,7 @@ function M.init(options)
   settings = options
   refusals.mark = options.mark
   callers.read_lines(options.proxy_protocol == true)
+  loops.start(options.loop)
   shared_start()
   state:set("connections_limit", options.connections)
   epochs.init()
@@ -441,6 +443,7 @@ local function slow(uri, changes)
   if not count then return refuse(call, codes.malformed_request) end
   call.flags, call.credentials = flags, count
   if not path then return refuse(call, codes.malformed_path) end
+  if bit.band(flags, credentials.LOOP) ~= 0 and loops.passed() then return refuse(call, codes.loop_detected) end
   if is_oauth(path) then return forward_oauth(call) end
   if call.page and browsers.is_preflight() then
     calls.begin(call)
