@@ -52,7 +52,8 @@ def connection(**changes: Any) -> ConnectionRow:
         "id": 1, "base_urls": ["https://api.example"], "auth_type": "none", "auth_name": "",
         "auth_secret": "", "token_url": "", "scope": "", "verify_tls": True, "ca_pem": "",
         "timeout_seconds": 30, "health_path": "", "public_address": "x_forwarded",
-        "translate_urls": True,
+        "translate_urls": True, "stream_timeout_seconds": 3600, "balancing": "round_robin",
+        "weights": [], "retries": None, "retry_writes": False,
     }  # fmt: skip
     return ConnectionRow(**(values | changes))
 
@@ -161,7 +162,7 @@ def test_any_connection_is_built_plainly_or_refused(
             assert secret not in str(problem)
         return
     assert STRICT.fullmatch(upstream.health_path)
-    assert value["servers"] == [{"address": "10.0.0.1", "port": 443, "down": True}]
+    assert value["servers"] == [{"address": "10.0.0.1", "port": 443, "down": True, "weight": 1}]
     if value["header"] is not None:
         assert value["header"]["name"].lower() not in {"host", "connection", "content-length"}
     if value["query"]:

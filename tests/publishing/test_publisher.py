@@ -37,10 +37,11 @@ def test_everything_that_there_is_is_published_at_a_start(gateway: StandIn, star
     assert confirmed(running)
     running.wait_compared()
     assert gateway.object(f"u{connection.pk}") == {
-        "id": connection.pk, "servers": [{"address": "10.0.0.1", "port": 8080, "down": False}],
+        "id": connection.pk, "servers": [{"address": "10.0.0.1", "port": 8080, "down": False, "weight": 1}],
         "tls": None, "host": "10.0.0.1:8080", "base": "/v1", "query": "", "timeout": 30,
         "header": {"name": "X-Key", "value": "s3cret"},
-        "told": "x_forwarded", "translate": True, "authorities": [],
+        "told": "x_forwarded", "translate": True, "authorities": [], "stream_timeout": 3600,
+        "balancing": "round_robin", "retries": 0, "retry_writes": False,
     }  # fmt: skip
     assert gateway.object(f"k{collection.pk}") == {
         "id": collection.pk, "handle": collection.handle, "connection": connection.pk,

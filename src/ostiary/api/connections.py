@@ -31,7 +31,8 @@ class InputIn(Strict):
 
     `token_url` and `scope` go with `oauth2_client_credentials`. `public_address`: how the upstream is told
     the address that consumers call: `x_forwarded`, `forwarded` (RFC 7239), `host`, or `none`.
-    `translate_urls`: whether URLs and cookies in its answers come back with that address.
+    `weights`: one number for each base URL, or none. `retries`: how often a call that failed is tried again;
+    null: twice where there are several servers. `translate_urls`: whether URLs and cookies in its answers come back with that address.
     """
 
     base_url: str | list[str]
@@ -44,6 +45,11 @@ class InputIn(Strict):
     ca_pem: str = ""
     timeout_seconds: int = 30
     health_path: str = ""
+    stream_timeout_seconds: int = 3600
+    balancing: str = "round_robin"
+    weights: list[int] = []
+    retries: int | None = None
+    retry_writes: bool = False
     public_address: str = "x_forwarded"
     translate_urls: bool = True
 
@@ -65,6 +71,11 @@ class InputOut(Schema):
     ca_pem: str
     timeout_seconds: int
     health_path: str
+    stream_timeout_seconds: int
+    balancing: str
+    weights: list[int]
+    retries: int | None
+    retry_writes: bool
     public_address: str
     translate_urls: bool
 
@@ -98,6 +109,11 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
             "ca_pem": connection.ca_pem,
             "timeout_seconds": connection.timeout_seconds,
             "health_path": connection.health_path,
+            "stream_timeout_seconds": connection.stream_timeout_seconds,
+            "balancing": connection.balancing,
+            "weights": connection.weights,
+            "retries": connection.retries,
+            "retry_writes": connection.retry_writes,
             "public_address": connection.public_address,
             "translate_urls": connection.translate_urls,
         },
@@ -121,6 +137,11 @@ def _given(payload: ConnectionIn) -> connections.Input:
         ca_pem=given.ca_pem,
         timeout_seconds=given.timeout_seconds,
         health_path=given.health_path,
+        stream_timeout_seconds=given.stream_timeout_seconds,
+        balancing=given.balancing,
+        weights=given.weights,
+        retries=given.retries,
+        retry_writes=given.retry_writes,
         public_address=given.public_address,
         translate_urls=given.translate_urls,
     )

@@ -28,6 +28,11 @@ AUTH = {
     Connection.Auth.OAUTH2: "OAuth 2.0: a token for client id and secret",
 }
 
+#: How calls are spread over several servers.
+BALANCING = {
+    Connection.Balancing.ROUND_ROBIN: "In turn, by weight",
+    Connection.Balancing.LEAST_CONNECTIONS: "Fewest open calls for its weight",
+}
 #: How an upstream can be told the address that consumers call.
 PUBLIC_ADDRESS = {
     Connection.PublicAddress.X_FORWARDED: "X-Forwarded-Proto, -Host, -Port and -Prefix",
@@ -78,6 +83,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
     given = request.POST or {
         "verify_tls": "1",
         "timeout_seconds": "30",
+        "stream_timeout_seconds": "3600",
         "public_address": Connection.PublicAddress.X_FORWARDED,
         "translate_urls": "1",
     }
@@ -116,6 +122,11 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         "ca_pem": connection.ca_pem,
         "timeout_seconds": str(connection.timeout_seconds),
         "health_path": connection.health_path,
+        "stream_timeout_seconds": str(connection.stream_timeout_seconds),
+        "balancing": connection.balancing,
+        "weights": " ".join(map(str, connection.weights)),
+        "retries": "" if connection.retries is None else str(connection.retries),
+        "retry_writes": "1" if connection.retry_writes else "",
         "public_address": connection.public_address,
         "translate_urls": "1" if connection.translate_urls else "",
     }
@@ -153,8 +164,14 @@ def _read(text: str) -> dict[str, object]:
     return {"text": text[:200], "url": url}
 
 
+def _number(request: HttpRequest, name: str) -> object:
+    """A number of a form, or the text that is none, for the use case to refuse."""
+    text = request.POST.get(name, "")
+    number = number_of(text)
+    return text if number is None else number
+
+
 def _given(request: HttpRequest) -> connections.Input:
-    timeout = request.POST.get("timeout_seconds", "")
     return connections.Input(
         base_urls=request.POST.get("base_url", "").split(),
         auth_type=request.POST.get("auth_type", ""),
@@ -164,8 +181,16 @@ def _given(request: HttpRequest) -> connections.Input:
         scope=request.POST.get("scope", ""),
         verify_tls=request.POST.get("verify_tls") == "1",
         ca_pem=request.POST.get("ca_pem", ""),
-        timeout_seconds=timeout if number_of(timeout) is None else number_of(timeout),
+        timeout_seconds=_number(request, "timeout_seconds"),
         health_path=request.POST.get("health_path", ""),
+        stream_timeout_seconds=_number(request, "stream_timeout_seconds"),
+        balancing=request.POST.get("balancing", ""),
+        weights=[
+            text if number_of(text) is None else number_of(text)
+            for text in request.POST.get("weights", "").split()
+        ],
+        retries=_number(request, "retries") if request.POST.get("retries") else None,
+        retry_writes=request.POST.get("retry_writes") == "1",
         public_address=request.POST.get("public_address", ""),
         translate_urls=request.POST.get("translate_urls") == "1",
     )
@@ -192,6 +217,7 @@ def _form(
         "given": given,
         "errors": errors,
         "auth": AUTH,
+        "balancings": BALANCING,
         "public_addresses": PUBLIC_ADDRESS,
         "projects": projects.projects(by).order_by("name"),
         "home": setup.home().pk,

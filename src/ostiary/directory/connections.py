@@ -30,6 +30,9 @@ from ostiary.identity.sealing import KeyRing
 
 MOST_URLS = 20
 TIMEOUTS = (1, 240)
+STREAM_TIMEOUTS = (1, 86_400)
+LARGEST_WEIGHT = 100
+MOST_RETRIES = 5
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 #: Headers that frame or route a message, or that the gateway says: not for a connection to set.
 _RESERVED = re.compile(
@@ -53,6 +56,11 @@ class Input:
     timeout_seconds: object = 30
     health_path: object = ""
     public_address: object = "x_forwarded"
+    stream_timeout_seconds: object = 3600
+    balancing: object = "round_robin"
+    weights: object = ()
+    retries: object = None
+    retry_writes: bool = False
     translate_urls: bool = True
 
 
@@ -175,7 +183,43 @@ def _fill(connection: Connection, name: object, given: Input, trusted: tuple[str
         fields.choice(problems, "public_address", given.public_address, told) or "none"
     )
     connection.translate_urls = given.translate_urls
+    _fill_servers(problems, connection, given)
     problems.raise_if_any()
+
+
+def _fill_servers(problems: fields.Problems, connection: Connection, given: Input) -> None:
+    least, most = STREAM_TIMEOUTS
+    connection.stream_timeout_seconds = (
+        fields.number(
+            problems, "stream_timeout_seconds", given.stream_timeout_seconds,
+            least=least, most=most, default=3600,
+        ) or 3600
+    )  # fmt: skip
+    kinds = [kind.value for kind in Connection.Balancing]
+    connection.balancing = (
+        fields.choice(problems, "balancing", given.balancing, kinds)
+        or Connection.Balancing.ROUND_ROBIN
+    )
+    connection.weights = _weights(problems, given.weights, len(connection.base_urls))
+    connection.retries = fields.number(
+        problems, "retries", given.retries, least=0, most=MOST_RETRIES, default=None
+    )
+    connection.retry_writes = given.retry_writes
+
+
+def _weights(problems: fields.Problems, value: object, urls: int) -> list[int]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        problems.add("weights", "must be a list of numbers")
+        return []
+    if not value:
+        return []
+    if not all(type(each) is int and 1 <= each <= LARGEST_WEIGHT for each in value):
+        problems.add("weights", f"must be whole numbers from 1 to {LARGEST_WEIGHT}")
+        return []
+    if urls and len(value) != urls:
+        problems.add("weights", "must be one number for each base URL")
+        return []
+    return list(value)
 
 
 def _urls(problems: fields.Problems, value: object) -> list[str]:
@@ -304,6 +348,11 @@ def _shown(connection: Connection) -> Mapping[str, object]:
         "verify_tls": connection.verify_tls,
         "timeout_seconds": connection.timeout_seconds,
         "health_path": connection.health_path,
+        "stream_timeout_seconds": connection.stream_timeout_seconds,
+        "balancing": connection.balancing,
+        "weights": connection.weights,
+        "retries": connection.retries,
+        "retry_writes": connection.retry_writes,
         "public_address": connection.public_address,
         "translate_urls": connection.translate_urls,
     }

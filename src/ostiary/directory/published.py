@@ -75,6 +75,11 @@ class ConnectionRow(NamedTuple):
     health_path: object
     public_address: object
     translate_urls: bool
+    stream_timeout_seconds: object
+    balancing: object
+    weights: object
+    retries: object
+    retry_writes: bool
 
 
 def trusted_proxies() -> object:
@@ -113,7 +118,8 @@ def connection_rows(ids: Several[int]) -> list[ConnectionRow]:
     rows = Connection.objects.filter(pk__in=ids).values_list(
         "pk", "base_urls", "auth_type", "auth_name", "auth_secret", "token_url", "scope",
         "verify_tls", "ca_pem", "timeout_seconds", "health_path", "public_address",
-        "translate_urls",
+        "translate_urls", "stream_timeout_seconds", "balancing", "weights", "retries",
+        "retry_writes",
     )  # fmt: skip
     return [ConnectionRow(*row) for row in rows]
 

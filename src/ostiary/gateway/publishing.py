@@ -34,6 +34,10 @@ MOST_URLS = 20
 #: Addresses of one connection, the first ones: a name may have hundreds.
 MOST_SERVERS = 256
 MOST_NETWORKS = 1000
+LARGEST_WEIGHT = 100
+MOST_RETRIES = 5
+#: Of a connection with several servers that does not say.
+USUAL_RETRIES = 2
 
 _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _EXPOSED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -232,6 +236,7 @@ class Server:
     port: int
     #: The name that has the address; the address itself where the URL has no name.
     host: str
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +251,15 @@ class Upstream:
     timeout_seconds: int
     #: Path of the health check below the servers; empty: a TCP connect.
     health_path: str
+    #: Seconds of silence that a tunnel or an event stream may have.
+    stream_timeout: int
+    balancing: str
+    #: Of each URL, how many calls it gets beside the others.
+    weights: tuple[int, ...]
+    #: How often a call that failed is tried again.
+    retries: int | None
+    #: Whether PUT and DELETE are tried again though the upstream may have got them.
+    retry_writes: bool
     #: How the upstream is told its public address, see contract.PUBLIC_ADDRESSES.
     told: str
     #: Whether URLs and cookies in its answers are translated to the public address.
@@ -310,9 +324,38 @@ def upstream(row: ConnectionRow) -> Upstream:
         ca_pem=pem,
         timeout_seconds=_seconds(row.timeout_seconds, least=1),
         health_path=_health_path(row.health_path, urls[0].base_path),
+        stream_timeout=_seconds(row.stream_timeout_seconds, least=1),
+        balancing=_balancing(row.balancing),
+        weights=_weights(row.weights, len(urls)),
+        retries=_retries(row.retries),
+        retry_writes=row.retry_writes is True,
         told=_told(row.public_address),
         translate=row.translate_urls is not False,
     )
+
+
+def _balancing(value: object) -> str:
+    if value not in Connection.Balancing.values:
+        raise Unpublishable("How its calls are spread is not known.")
+    return str(value)
+
+
+def _weights(value: object, urls: int) -> tuple[int, ...]:
+    if value == []:
+        return (1,) * urls
+    if (
+        not isinstance(value, list)
+        or len(value) != urls
+        or not all(type(each) is int and 1 <= each <= LARGEST_WEIGHT for each in value)
+    ):
+        raise Unpublishable("Its weights are not one number for each base URL.")
+    return tuple(value)
+
+
+def _retries(value: object) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value <= MOST_RETRIES):
+        raise Unpublishable(f"Its retries are not 0 to {MOST_RETRIES}.")
+    return value
 
 
 def _told(value: object) -> str:
@@ -402,6 +445,8 @@ def connection(
 ) -> str:
     """The text of a connection; `down`: addresses and ports that failed their health check."""
     value = added.value.reveal()
+    servers = list(servers)
+    usual = USUAL_RETRIES if len(servers) > 1 else 0
     return _text({
         "id": upstream.id,
         "servers": [
@@ -409,6 +454,7 @@ def connection(
                 "address": server.address,
                 "port": server.port,
                 "down": (server.address, server.port) in down,
+                "weight": server.weight,
             }
             for server in servers
         ],
@@ -420,6 +466,10 @@ def connection(
         "header": {"name": added.header, "value": value} if added.header else None,
         "query": f"{added.query}={value}" if added.query else "",
         "timeout": upstream.timeout_seconds,
+        "stream_timeout": upstream.stream_timeout,
+        "balancing": upstream.balancing,
+        "retries": usual if upstream.retries is None else upstream.retries,
+        "retry_writes": upstream.retry_writes,
         "told": upstream.told,
         "translate": upstream.translate,
         "authorities": sorted({url.host_header for url in upstream.urls[1:]}),

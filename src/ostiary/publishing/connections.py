@@ -151,7 +151,7 @@ class Connections:
 
     def _servers(self, upstream: Upstream) -> list[Server]:
         servers: dict[tuple[str, int], Server] = {}
-        for url in upstream.urls:
+        for url, weight in zip(upstream.urls, upstream.weights, strict=True):
             status = self.names.status(url.host)
             if not url.is_ip and status.refused and not status.addresses:
                 raise Unpublishable(f"{url.host}: {status.reason}")
@@ -161,7 +161,7 @@ class Connections:
                         f"{url.host} leads to {address}, port {url.port}, "
                         "which is one of Ostiary's own ports."
                     )
-                server = Server(address=address, port=url.port, host=url.host)
+                server = Server(address=address, port=url.port, host=url.host, weight=weight)
                 servers.setdefault((address, url.port), server)
         return list(servers.values())[:MOST_SERVERS]
 

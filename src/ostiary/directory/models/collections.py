@@ -24,6 +24,10 @@ class Connection(models.Model):
         BASIC = "basic"
         OAUTH2 = "oauth2_client_credentials"
 
+    class Balancing(models.TextChoices):
+        ROUND_ROBIN = "round_robin"
+        LEAST_CONNECTIONS = "least_connections"
+
     class PublicAddress(models.TextChoices):
         NONE = "none"
         X_FORWARDED = "x_forwarded"
@@ -47,6 +51,17 @@ class Connection(models.Model):
     timeout_seconds = models.PositiveIntegerField(default=30)
     #: Path asked by health checks; empty: a TCP connect.
     health_path = models.CharField(max_length=512, blank=True, default="")
+    #: Seconds of silence that a WebSocket or an event stream may have.
+    stream_timeout_seconds = models.PositiveIntegerField(default=3600)
+    balancing = models.CharField(
+        max_length=20, choices=Balancing.choices, default=Balancing.ROUND_ROBIN
+    )
+    #: One number for each base URL; empty: all are alike.
+    weights = models.JSONField(default=list)
+    #: How often a call that failed is tried again; empty: twice where there are several servers.
+    retries = models.PositiveSmallIntegerField(null=True)
+    #: Whether PUT and DELETE are tried again though the upstream may have got them.
+    retry_writes = models.BooleanField(default=False)
     #: How the upstream is told the address that consumers call.
     public_address = models.CharField(
         max_length=16, choices=PublicAddress.choices, default=PublicAddress.X_FORWARDED

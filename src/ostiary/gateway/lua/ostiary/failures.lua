@@ -22,9 +22,10 @@ local FAILURES = {
 }
 
 -- Why an admitted call has no answer of its upstream's.
-local function failure_of(status)
+local function failure_of(call)
+  local status = call.tried or ngx.status
   local failure = FAILURES[status]
-  if status == 502 and not tonumber(match(var.upstream_connect_time or "", "[%d.]+$")) then
+  if status == 502 and not call.tried and not tonumber(match(var.upstream_connect_time or "", "[%d.]+$")) then
     return FAILURES[503]
   end
   return failure
@@ -53,7 +54,7 @@ end
 -- The body of an answer to a call that nginx could not bring to its end.
 function M.failed()
   local call = as_call(calls.current())
-  local failure = call and call.lease and failure_of(ngx.status)
+  local failure = call and call.lease and failure_of(call)
   if not failure then return answer_with(call, codes.authority_unavailable, 503) end
   if streams.was_slow(calls.key()) then return answer_with(call, codes.malformed_request, 408) end
   call.failure = failure.code

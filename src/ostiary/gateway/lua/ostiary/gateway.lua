@@ -529,6 +529,7 @@ function M.log()
   if call == nil then return end
   streams.ended(key)
   if call.is_call and call.crowds then leave_crowd(call) end
+  if call.is_call and call.server then upstreams.ended(call) end
   local status = ngx.status
   if call.is_oauth and status == 401 then bad_call(call) end
   return ends.finish(call, status, tallies)

@@ -18,10 +18,11 @@ local M = {}
 -- Seconds that a server which failed is not chosen while there is another.
 local PENALTY = 10
 local CONNECT_SECONDS = 5
--- Seconds of silence that a tunnel or an event stream may have.
-local STREAM_SECONDS = 3600
 local DEFAULT_TIMEOUT = 30
-local MOST_TRIES = 3
+-- Methods that may be sent again though the upstream may have got them, always and where the owner says so
+-- (RFC 9110, section 9.2.2).
+local SAFE = { GET = true, HEAD = true, OPTIONS = true }
+local REPEATABLE = { PUT = true, DELETE = true }
 
 local rendered, tls_blocks = {}, 0
 -- Name, verification and trust → number of the block that serves it, in this worker.
@@ -64,7 +65,10 @@ end
 local function servers_of(object)
   local servers = {}
   for i, server in ipairs(object.servers) do
-    servers[i] = { address = bracketed(server.address), port = server.port, down = server.down, failed = 0 }
+    servers[i] = {
+      address = bracketed(server.address), port = server.port, down = server.down, failed = 0,
+      weight = server.weight or 1, due = 0, open = 0,
+    }
   end
   return servers
 end
@@ -111,13 +115,18 @@ function M.set(object)
     dynamic = tls and tls_block(tls) or "dynamic",
     servers = servers_of(object),
     turn = 0,
+    stream_timeout = object.stream_timeout or 3600,
+    fewest = object.balancing == "least_connections",
+    retries = object.retries or 0,
+    retries_writes = object.retry_writes,
     told = object.told or TOLD.none,
     translates = object.translate,
   }
   if upstream.translates then upstream.own, upstream.hosts = own_names(object) end
   upstream.missing = upstream.servers[1] == nil
-  upstream.several = upstream.servers[2] ~= nil
-  if own and object.timeout ~= DEFAULT_TIMEOUT then upstream.block = upstream.dynamic end
+  -- Calls that are more than their lease: their server, or that they were tried before, is remembered.
+  upstream.several = upstream.servers[2] ~= nil or upstream.retries > 0
+  if own and (object.timeout ~= DEFAULT_TIMEOUT or upstream.retries > 0) then upstream.block = upstream.dynamic end
   -- Nothing is added to the call, and no location of its own is needed.
   upstream.simple = not (object.header or upstream.query or upstream.location or upstream.missing
     or upstream.told == TOLD.forwarded)
@@ -159,23 +168,78 @@ function M.forwarded(upstream, address)
   return "for=" .. address .. ';host="' .. public.authority .. '";proto=' .. public.scheme
 end
 
--- The next server in turn that is not down and did not fail of late; else the next in turn.
+-- Whether a server is not down and did not fail of late.
+local function is_good(server, moment)
+  return not server.down and server.failed <= moment
+end
+
+-- By weights in turn: each server is due by its weight, and the one that is due most goes and waits.
+local function most_due(servers, moment)
+  local best, total = nil, 0
+  for _, server in ipairs(servers) do
+    if not moment or is_good(server, moment) then
+      server.due, total = server.due + server.weight, total + server.weight
+      if not best or server.due > best.due then best = server end
+    end
+  end
+  if best then best.due = best.due - total end
+  return best
+end
+
+-- The server with the fewest open calls of this worker for its weight; among equals, the next in turn.
+local function least_busy(upstream, moment)
+  local servers, count = upstream.servers, #upstream.servers
+  upstream.turn = upstream.turn % count + 1
+  local best
+  for i = 0, count - 1 do
+    local server = servers[(upstream.turn + i - 1) % count + 1]
+    local better = not best or server.open * best.weight < best.open * server.weight
+    if better and is_good(server, moment) then best = server end
+  end
+  return best
+end
+
+-- If no server is good, all of them are tried.
 local function choose(upstream, moment)
   local servers = upstream.servers
-  local count = #servers
-  if count == 1 then return servers[1] end
-  for _ = 1, count do
-    upstream.turn = upstream.turn % count + 1
-    local server = servers[upstream.turn]
-    if not server.down and server.failed <= moment then return server end
-  end
-  upstream.turn = upstream.turn % count + 1
-  return servers[upstream.turn]
+  if not servers[2] then return servers[1] end
+  local server
+  if upstream.fewest then server = least_busy(upstream, moment) else server = most_due(servers, moment) end
+  return server or most_due(servers)
+end
+
+local function leave(call)
+  local server = call.server
+  if server then server.open, call.server = server.open - 1, nil end
+end
+
+-- A call of several servers is over.
+M.ended = leave
+
+local function take(call, server)
+  call.server, server.open = server, server.open + 1
 end
 
 local function timeout_of(call, route, upstream)
-  if call.is_call and call.is_stream then return STREAM_SECONDS end
+  if call.is_call and call.is_stream then return upstream.stream_timeout end
   return route.timeout or upstream.timeout
+end
+
+-- Whether the try that failed had a connection, so that the upstream may have got the call. nginx ends this
+-- variable with a colon while the next try has no server yet.
+local function was_sent()
+  return match(ngx.var.upstream_connect_time or "", "([%d.-]+) : $") ~= "-"
+end
+
+-- nginx does not send POST and PATCH again once they were sent, nor a call whose body it does not have any more.
+local function may_try_again(upstream)
+  local method = ngx.req.get_method()
+  return SAFE[method] or (upstream.retries_writes and REPEATABLE[method]) or not was_sent()
+end
+
+local function tries_of(upstream)
+  local others = #upstream.servers - 1
+  return others > 0 and min(upstream.retries, others) or upstream.retries
 end
 
 -- Name the server of a call: for the blocks that have none.
@@ -185,13 +249,22 @@ function M.balance()
   local upstream = route and (call.upstream or route.collection and route.collection.upstream)
   if not upstream or not upstream.servers or not upstream.servers[1] then return ngx.exit(503) end
   local moment = now()
-  if get_last_failure() then
-    if call.server then call.server.failed = moment + PENALTY end
-  elseif upstream.servers[2] then
-    set_more_tries(min(#upstream.servers, MOST_TRIES) - 1)
+  local failure, status = get_last_failure()
+  if failure then
+    if call.server then
+      call.server.failed = moment + PENALTY
+      leave(call)
+    end
+    if not may_try_again(upstream) then
+      -- nginx answers 500 to whatever a balancer exits with.
+      call.tried = status == 504 and 504 or 502
+      return ngx.exit(502)
+    end
+  elseif upstream.retries > 0 and upstream.several then
+    set_more_tries(tries_of(upstream))
   end
   local server = choose(upstream, moment)
-  if upstream.servers[2] then call.server = server end
+  if upstream.several and call.is_call then take(call, server) end
   local seconds = timeout_of(call, route, upstream)
   if seconds ~= DEFAULT_TIMEOUT then set_timeouts(CONNECT_SECONDS, seconds, seconds) end
   local ok, why = set_current_peer(server.address, tonumber(server.port))
