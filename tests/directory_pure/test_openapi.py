@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import METHODS, parse_template
+from ostiary.access.paths import ENDPOINT_METHODS, METHODS, parse_template
 from ostiary.directory import openapi
 from ostiary.directory.openapi import BadDocument, Document, Noted, Operation, Skipped, read, write
 
@@ -71,7 +71,10 @@ def test_each_method_that_is_passed_on_is_taken(method: str) -> None:
 @pytest.mark.parametrize(
     ("path", "item", "where", "reason"),
     [
-        ("/a/{x}.json", {"get": {}}, "GET /a/{x}.json", "a parameter must be a whole segment"),
+        ("/a/*", {"get": {}}, "GET /a/*", "write {name} for one segment"),
+        ("/a/:id", {"get": {}}, "GET /a/:id", "write {id} for a parameter"),
+        ("/a/{b+}/c", {"get": {}}, "GET /a/{b+}/c", "write {b...} for the rest"),
+        ("/a/{x}{y}", {"get": {}}, "GET /a/{x}{y}", "nothing between them"),
         ("/a//b", {"get": {}}, "GET /a//b", "empty segment"),
         ("/a?x=1", {"get": {}}, "GET /a?x=1", "without a query"),
         ("/a#x", {"get": {}}, "GET /a#x", "without a query or fragment"),
@@ -147,6 +150,89 @@ def test_servers_of_a_path_are_noted_and_their_operations_taken() -> None:
     assert document.notes == (Noted(where="/a", note=note), Noted(where="PUT /b", note=note))
 
 
+def test_operations_of_any_method_and_greedy_ends_are_taken() -> None:
+    paths = {
+        "/{proxy+}": {
+            "x-amazon-apigateway-any-method": {"summary": "all"},
+            "options": {},
+            "parameters": [{"name": "proxy", "in": "path"}],
+        },
+        "/v1/{+name}": {"get": {}},
+        "/v2/{*rest}": {"get": {}},
+        "/v3/{**rest}": {"get": {}},
+        "/v4/{rest*}": {"get": {}},
+    }
+    document = both({"openapi": "3.0.1", "paths": paths})
+    assert [(o.method, o.path) for o in document.operations] == [
+        ("ANY", "/{proxy...}"),
+        ("OPTIONS", "/{proxy...}"),
+        ("GET", "/v1/{name...}"),
+        ("GET", "/v2/{rest...}"),
+        ("GET", "/v3/{rest...}"),
+        ("GET", "/v4/{rest...}"),
+    ]
+    assert document.operations[0].name == "all"
+    assert document.skipped == ()
+    note = "{proxy+} is taken as {proxy...}, the rest of the path"
+    assert document.notes[0] == Noted(where="ANY /{proxy+}", note=note)
+    assert len(document.notes) == 6
+
+
+def test_parameters_are_found_through_references() -> None:
+    rest = {"name": "p", "in": "path", "required": True, "x-ostiary-wildcard": True}
+    paths = {"/f/{p}": {"parameters": [{"$ref": "#/components/parameters/rest"}], "get": {}}}
+    document = both(
+        {"openapi": "3.0.0", "paths": paths, "components": {"parameters": {"rest": rest}}}
+    )
+    assert [o.path for o in document.operations] == ["/f/{p...}"]
+
+
+@pytest.mark.parametrize(
+    ("more", "url", "problem"),
+    [
+        ({"host": "h.example", "basePath": "/v2/", "schemes": ["http", "https"]}, "https://h.example/v2", ""),
+        ({"host": "h.example:81", "basePath": "/", "schemes": ["http"]}, "http://h.example:81", ""),
+        ({"host": "h.example"}, "https://h.example", ""),
+        ({"basePath": "/v2"}, None, "names no host"),
+        ({"host": "{env}.example"}, None, "variable that has no default"),
+    ],
+)  # fmt: skip
+def test_swagger_is_read(more: dict[str, object], url: str | None, problem: str) -> None:
+    paths = {
+        "/pets/{id}": {
+            "get": {"summary": "A pet", "responses": {"200": {}}},
+            "parameters": [{"$ref": "#/parameters/id"}],
+        },
+        "/shared": {"$ref": "#/x-shared"},
+    }
+    shared = {"put": {"operationId": "put"}}
+    document = both({"swagger": "2.0", "paths": paths, "x-shared": shared, **more})
+    assert [(o.method, o.path, o.name) for o in document.operations] == [
+        ("GET", "/pets/{id}", "A pet"),
+        ("PUT", "/shared", "put"),
+    ]
+    assert document.server_url == url
+    assert problem in document.server_problem
+    assert bool(document.server_problem) == (url is None)
+
+
+@pytest.mark.parametrize(
+    ("servers", "problem"),
+    [
+        (None, "names no server"),
+        ([{"url": "/v1"}], "without a scheme and host: '/v1'"),
+        ([{"url": "//h/v1"}], "without a scheme and host"),
+        ([{"url": "https://{region}.a.b"}], "variable that has no default"),
+        ([{"url": "wss://a.b"}], "not http or https"),
+        ([{"url": "http://["}], "does not read"),
+        ([{"url": "/v1"}, {"url": "https://a.b"}], ""),
+    ],
+)
+def test_why_there_is_no_server_is_said(servers: object, problem: str) -> None:
+    said = both({"openapi": "3.0.0", "servers": servers}).server_problem
+    assert (problem in said) if problem else said == ""
+
+
 @pytest.mark.parametrize(
     ("servers", "url"),
     [
@@ -185,8 +271,9 @@ def test_the_upstream_is_the_first_absolute_server(servers: object, url: str | N
         pytest.param("[]", "json", "no object", id="a list"),
         pytest.param("- a", "yaml", "no object", id="a list in YAML"),
         pytest.param("openapi: 3.0.0\n---\nopenapi: 3.0.0", "yaml", "more than one", id="two"),
-        pytest.param('{"swagger": "2.0"}', "json", "Swagger 2.0", id="Swagger"),
-        pytest.param("swagger: 2.0\nopenapi: 3.0.0", "yaml", "Swagger 2.0", id="both"),
+        pytest.param('{"swagger": "3.0"}', "json", "not swagger: 2.0 alone", id="Swagger 3"),
+        pytest.param("swagger: 2.0\nopenapi: 3.0.0", "yaml", "2.0 alone", id="both"),
+        pytest.param("swaggerVersion: 1.2", "yaml", "Swagger 1; convert", id="Swagger 1"),
         pytest.param("{}", "json", "does not say openapi", id="no version"),
         pytest.param('{"openapi": "3.2.0"}', "json", "3.0 or 3.1", id="3.2"),
         pytest.param('{"openapi": "3.10"}', "json", "3.0 or 3.1", id="3.10"),
@@ -202,8 +289,8 @@ def test_the_upstream_is_the_first_absolute_server(servers: object, url: str | N
         pytest.param("[" * 200_000, "json", "nested too deep", id="deep JSON"),
         pytest.param("[" * 200_000, "yaml", "nested too deep", id="deep YAML"),
         pytest.param("- " * 200_000, "yaml", "nested too deep", id="deep blocks"),
-        pytest.param(" " * (openapi.LARGEST + 1), "json", "larger than 5 MB", id="too large"),
-        pytest.param("ä" * (openapi.LARGEST // 2 + 1), "json", "larger than 5 MB", id="bytes"),
+        pytest.param(" " * (openapi.LARGEST + 1), "json", "larger than 50 MB", id="too large"),
+        pytest.param("ä" * (openapi.LARGEST // 2 + 1), "json", "larger than 50 MB", id="bytes"),
     ],
 )
 def test_what_is_no_document_is_refused_with_one_sentence(
@@ -327,7 +414,7 @@ def test_any_tree_is_read_or_refused(paths: object, info: object, servers: objec
     except BadDocument:
         return
     for operation in document.operations:
-        assert operation.method in METHODS
+        assert operation.method in ENDPOINT_METHODS
         assert parse_template(operation.path).text == operation.path
         assert 0 < len(operation.name) <= 255
     for value in (document.title, document.version, document.description):
@@ -418,17 +505,46 @@ def test_paths_of_one_shape_are_one_path_item() -> None:
     assert made["paths"]["/a/{x}"]["put"]["parameters"][0]["name"] == "x"
 
 
+def test_any_and_the_rest_of_a_path_go_out_so_that_others_read_them_and_come_back() -> None:
+    made = an_export(
+        Operation(name="every", method="ANY", path="/files/{path...}"),
+        Operation(name="one", method="PUT", path="/files/{rest...}"),
+        Operation(name="plain", method="GET", path="/things/{id}"),
+        Operation(name="deep", method="GET", path="/things/{path...}"),
+    )
+    assert list(made["paths"]) == ["/files/{path}", "/things/{id}", "/things/{path...}"]
+    files = made["paths"]["/files/{path}"]
+    assert {"get", "put", "post", "patch", "delete"} < set(files)
+    assert files["get"]["summary"] == "every"
+    assert files["put"]["summary"] == "one"
+    assert [p["name"] for p in files["get"]["parameters"]] == ["path"]
+    assert [p["name"] for p in made["paths"]["/things/{path...}"]["get"]["parameters"]] == [
+        "path..."
+    ]
+    back = both(made)
+    assert back.skipped == back.notes == ()
+    assert {(o.method, o.path, o.name) for o in back.operations} == {
+        ("ANY", "/files/{path...}", "every"),
+        ("PUT", "/files/{path...}", "one"),
+        ("GET", "/things/{id}", "plain"),
+        ("GET", "/things/{path...}", "deep"),
+    }
+
+
 SEGMENTS = st.one_of(
     st.from_regex(r"[a-z0-9~_-]{1,5}", fullmatch=True),
     st.from_regex(r"\{[a-z]{1,3}\}", fullmatch=True),
+    st.from_regex(r"\{[a-z]{1,3}\}(\.json|:merge|-x)", fullmatch=True),
 )
 OPERATIONS = st.lists(
     st.builds(
         Operation,
         name=st.from_regex(r"[A-Za-zäß0-9]{1,9}( [a-z]{1,5})?", fullmatch=True),
-        method=st.sampled_from(METHODS),
-        path=st.lists(SEGMENTS, min_size=1, max_size=4, unique=True).map(
-            lambda parts: "/" + "/".join(parts)
+        method=st.sampled_from(ENDPOINT_METHODS),
+        path=st.builds(
+            lambda parts, rest: "/" + "/".join([*parts, *rest]),
+            st.lists(SEGMENTS, min_size=1, max_size=4, unique_by=lambda s: s.partition("}")[0]),
+            st.sampled_from([[], [], ["{rest...}"]]),
         ),
         description=st.from_regex(r"([a-z]{1,9}\n?[a-z]{1,9})?", fullmatch=True),
     ),

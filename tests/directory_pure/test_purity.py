@@ -6,7 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["certificates", "logo", "openapi", "origins", "upstream_url"])
+@pytest.mark.parametrize(
+    "module", ["certificates", "documents", "logo", "openapi", "origins", "upstream_url"]
+)
 def test_a_pure_module_imports_no_django(module: str) -> None:
     code = f"import sys, ostiary.directory.{module}; sys.exit('django' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

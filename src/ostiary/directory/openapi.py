@@ -1,6 +1,6 @@
 """OpenAPI documents in and out: what can become an endpoint, and what a collection looks like.
 
-Reads OpenAPI 3.0 and 3.1 in JSON or YAML. Pure; knows no table.
+Reads OpenAPI 3.0 and 3.1 and Swagger 2.0 in JSON or YAML. Pure; knows no table.
 """
 
 import json
@@ -14,18 +14,42 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import METHODS, BadTemplate, Template, parse_template
+from ostiary.access.paths import (
+    ANY,
+    METHODS,
+    BadTemplate,
+    Template,
+    allowed,
+    is_wildcard,
+    parse_template,
+)
 
-LARGEST = 5 * 1024 * 1024
+LARGEST_MEGABYTES = 50
+LARGEST = LARGEST_MEGABYTES * 1024 * 1024
+TOO_LARGE = f"The document is larger than {LARGEST_MEGABYTES} MB."
 MOST_ENDPOINTS = 5000
 #: Entries of path items. References can make a small document say much, all of it in the report.
 MOST_ENTRIES = 20_000
 #: Nothing that people write is nested so deep, and readers slow down with the square of it.
 DEEPEST = 100
+#: Parameters of an operation, or of a path item, that are looked at.
+MOST_PARAMETERS = 100
 #: References that refer to references.
 MOST_HOPS = 10
 
 _VERSION = re.compile(r"3\.[01](\.[0-9A-Za-z.+-]*)?")
+#: What makes a document large and is never looked at: it is thrown away while the document is read.
+_DROPPED = frozenset(
+    {"responses", "requestBody", "requestBodies", "content", "examples", "schemas", "definitions"}
+    | {"properties", "callbacks", "securitySchemes"}
+)
+#: Amazon's mark of an operation that takes every method.
+_ANY = "x-amazon-apigateway-any-method"
+#: Marks of ours: an operation that stands in the place of one with ANY, and a parameter that takes the
+#: rest of the path.
+_OF_ANY, _WILDCARD = "x-ostiary-any", "x-ostiary-wildcard"
+#: How others write the rest of a path at its end: Amazon, URI templates (RFC 6570), Azure.
+_GREEDY = re.compile(r"\{(?:([A-Za-z_]\w*)[+*]|[+*]([A-Za-z_]\w*)|\*{2}([A-Za-z_]\w*))\}\Z")
 #: What a path item holds besides operations (OpenAPI 3.1, section 4.8.9).
 _NO_OPERATION = frozenset({"$ref", "summary", "description", "servers", "parameters"})
 _LOADER = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
@@ -64,6 +88,8 @@ class Document:
     description: str
     #: The first absolute `servers` URL, its variables at their defaults.
     server_url: str | None
+    #: Why there is none, if there is none: a sentence without a subject.
+    server_problem: str
     operations: tuple[Operation, ...]
     skipped: tuple[Skipped, ...]
     notes: tuple[Noted, ...] = ()
@@ -72,16 +98,18 @@ class Document:
 def read(content: str, form: str) -> Document:
     """Read a document; `form` is `json` or `yaml`. Raises BadDocument."""
     if len(content.encode(errors="replace")) > LARGEST:
-        raise BadDocument("The document is larger than 5 MB.")
+        raise BadDocument(TOO_LARGE)
     tree = _tree(content.removeprefix("\ufeff"), form)
     _check_version(tree)
     info = _mapping(tree.get("info"))
     found = tuple(_entries(tree))
+    server_url, server_problem = _swagger_server(tree) if "swagger" in tree else _server(tree)
     return Document(
         title=_line(info.get("title"), 255),
         version=_line(info.get("version"), 32),
         description=_text(info.get("description"), 4000),
-        server_url=_server(tree.get("servers")),
+        server_url=server_url,
+        server_problem=server_problem,
         operations=tuple(entry for entry in found if isinstance(entry, Operation)),
         skipped=tuple(entry for entry in found if isinstance(entry, Skipped)),
         notes=tuple(entry for entry in found if isinstance(entry, Noted)),
@@ -90,10 +118,14 @@ def read(content: str, form: str) -> Document:
 
 def _check_version(tree: Mapping[str, object]) -> None:
     if "swagger" in tree:
-        raise BadDocument("This is a Swagger 2.0 document; convert it to OpenAPI 3 first.")
-    version = tree.get("openapi")
-    if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise BadDocument("The document does not say openapi: 3.0 or 3.1.")
+        if tree["swagger"] != "2.0" or "openapi" in tree:
+            raise BadDocument("The document says swagger, and not swagger: 2.0 alone.")
+    elif "swaggerVersion" in tree:
+        raise BadDocument("The document is Swagger 1; convert it to OpenAPI 3 first.")
+    else:
+        version = tree.get("openapi")
+        if not isinstance(version, str) or not _VERSION.fullmatch(version):
+            raise BadDocument("The document does not say openapi: 3.0 or 3.1, or swagger: 2.0.")
     if tree.get("paths") not in (None, "") and not isinstance(tree.get("paths"), dict):
         raise BadDocument("The document's paths are no object.")
 
@@ -174,7 +206,7 @@ def _object(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
             raise BadDocument("The document has a key that is no text.")
         if key in made:
             raise BadDocument(f"The document has {_line(key, 80)!r} twice in one object.")
-        made[key] = value
+        made[key] = None if key in _DROPPED and isinstance(value, dict | list) else value
     return made
 
 
@@ -194,16 +226,44 @@ def _line(value: object, longest: int) -> str:
     return _text(" ".join(value.split()), longest) if isinstance(value, str) else ""
 
 
-def _server(servers: object) -> str | None:
+def _server(tree: Mapping[str, object]) -> tuple[str | None, str]:
+    """The first server that calls can go to, or why there is none."""
+    servers, problem = tree.get("servers"), ""
     for server in servers if isinstance(servers, list) else ():
         url = _with_defaults(_mapping(server))
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            continue
-        if parts.scheme in {"http", "https"} and parts.netloc and "{" not in url:
-            return url
-    return None
+        said = _no_server(url)
+        if not said:
+            return url, ""
+        problem = problem or said
+    return None, problem or "names no server"
+
+
+def _no_server(url: str) -> str:
+    """Why a URL is no server, or nothing."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"has a server URL that does not read: {_line(url, 100)!r}"
+    if "{" in url:
+        return f"has a server URL with a variable that has no default: {_line(url, 100)!r}"
+    if not parts.netloc or not parts.scheme:
+        return f"has a server URL without a scheme and host: {_line(url, 100)!r}"
+    if parts.scheme not in {"http", "https"}:
+        return f"has a server URL that is not http or https: {_line(url, 100)!r}"
+    return ""
+
+
+def _swagger_server(tree: Mapping[str, object]) -> tuple[str | None, str]:
+    """The server of a Swagger 2.0 document; https, if it may be chosen."""
+    host, base = _line(tree.get("host"), 300), _line(tree.get("basePath"), 1000)
+    if not host:
+        return None, "names no host"
+    schemes = tree.get("schemes")
+    offered = [s for s in schemes if isinstance(s, str)] if isinstance(schemes, list) else []
+    scheme = "http" if offered and "https" not in offered else "https"
+    url = f"{scheme}://{host}{base.rstrip('/')}"
+    said = _no_server(url)
+    return (None, said) if said else (url, "")
 
 
 def _with_defaults(server: Mapping[str, object]) -> str:
@@ -219,7 +279,7 @@ def _with_defaults(server: Mapping[str, object]) -> str:
 
 def _entries(tree: Mapping[str, object]) -> Iterator[Operation | Skipped | Noted]:
     """What each path item gives, in the document's order."""
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], str] = {}
     budget = MOST_ENTRIES
     for path, given in _mapping(tree.get("paths")).items():
         if path.startswith("x-"):
@@ -233,7 +293,7 @@ def _entries(tree: Mapping[str, object]) -> Iterator[Operation | Skipped | Noted
         if budget < 0:
             raise BadDocument(f"The document has more than {MOST_ENTRIES} operations.")
         if not isinstance(item, str):
-            yield from _item(path, item, seen)
+            yield from _item(tree, path, item, seen)
 
 
 def _resolved(tree: Mapping[str, object], item: object) -> Mapping[str, object] | str:
@@ -266,33 +326,71 @@ def _pointed(tree: Mapping[str, object], reference: str) -> object:
 
 
 def _item(
-    path: str, item: Mapping[str, object], seen: set[tuple[str, str]]
+    tree: Mapping[str, object],
+    path: str,
+    item: Mapping[str, object],
+    seen: dict[tuple[str, str], str],
 ) -> Iterator[Operation | Skipped | Noted]:
     if item.get("servers"):
         yield Noted(where=_line(path, 200), note="its own servers are not used")
     for key, operation in item.items():
-        if key in _NO_OPERATION or key.startswith("x-"):
+        if key in _NO_OPERATION or (key.startswith("x-") and key != _ANY):
             continue
-        where = _line(f"{key.upper()} {path}", 200)
-        read = _operation(path, key.upper(), operation)
+        if _ANY in item and _mapping(operation).get(_OF_ANY):
+            continue
+        method = ANY if key == _ANY else key.upper()
+        where = _line(f"{method} {path}", 200)
+        taken_path, note = _with_wildcard(path, _parameters(tree, item, operation))
+        read = _operation(taken_path, method, operation, anything=key == _ANY)
         if isinstance(read, str):
             yield Skipped(where=where, reason=read)
             continue
         template, taken = read
-        if (taken.method, template.shape) in seen:
-            yield Skipped(where=where, reason="another operation has the same method and path")
+        if (other := seen.get((taken.method, template.shape))) is not None:
+            reason = f"another operation has the same method and path: {other}"
+            yield Skipped(where=where, reason=reason)
         elif len(seen) >= MOST_ENDPOINTS:
             yield Skipped(where=where, reason=f"more than {MOST_ENDPOINTS} endpoints")
         else:
-            seen.add((taken.method, template.shape))
+            seen[taken.method, template.shape] = where
             yield taken
+            if note:
+                yield Noted(where=where, note=note)
             if _mapping(operation).get("servers"):
                 yield Noted(where=where, note="its own servers are not used")
 
 
-def _operation(path: str, method: str, operation: object) -> tuple[Template, Operation] | str:
+def _parameters(
+    tree: Mapping[str, object], item: Mapping[str, object], operation: object
+) -> Iterator[Mapping[str, object]]:
+    """The parameters of an operation and of its path item, with their references followed."""
+    for given in (_mapping(operation).get("parameters"), item.get("parameters")):
+        for parameter in given[:MOST_PARAMETERS] if isinstance(given, list) else ():
+            found = _resolved(tree, parameter)
+            if not isinstance(found, str):
+                yield found
+
+
+def _with_wildcard(path: str, parameters: Iterable[Mapping[str, object]]) -> tuple[str, str]:
+    """A path whose end takes the rest, in our spelling, and what to say of it."""
+    start, slash, last = path.rpartition("/")
+    if greedy := _GREEDY.fullmatch(last):
+        token = f"{{{greedy[1] or greedy[2] or greedy[3]}...}}"
+        return f"{start}{slash}{token}", f"{last} is taken as {token}, the rest of the path"
+    for parameter in parameters:
+        name = parameter.get("name")
+        if not isinstance(name, str) or name.endswith("...") or last != f"{{{name}}}":
+            continue
+        if parameter.get(_WILDCARD):
+            return f"{start}{slash}{{{name}...}}", ""
+    return path, ""
+
+
+def _operation(
+    path: str, method: str, operation: object, *, anything: bool
+) -> tuple[Template, Operation] | str:
     """An operation as an endpoint, or why it cannot be one."""
-    if method not in METHODS:
+    if method not in METHODS and not anything:
         return "TRACE is not passed on" if method == "TRACE" else "is no method that is passed on"
     if not isinstance(operation, dict):
         return "is no object"
@@ -356,15 +454,42 @@ def _paths(operations: Iterable[Operation]) -> dict[str, dict[str, object]]:
     """Path items. Paths that differ in parameters' names alone are one (section 4.8.8)."""
     paths: dict[str, dict[str, object]] = {}
     templates: dict[str, Template] = {}
-    for operation in operations:
-        template = parse_template(operation.path)
-        template = templates.setdefault(template.shape, template)
-        item = paths.setdefault(template.text, {})
-        item[operation.method.lower()] = _entry(operation, template)
+    several = [(each, parse_template(each.path)) for each in operations]
+    for _, template in several:
+        templates.setdefault(template.shape, template)
+    for operation, own in several:
+        template = templates[own.shape]
+        path = _path(template, templates)
+        key = _ANY if operation.method == ANY else operation.method.lower()
+        paths.setdefault(path, {})[key] = _entry(operation, template, path)
+    for item in paths.values():
+        _spell_out(item)
     return paths
 
 
-def _entry(operation: Operation, template: Template) -> dict[str, object]:
+def _path(template: Template, templates: Mapping[str, Template]) -> str:
+    """A template as a path of a document: there a parameter at the end may stand for the rest.
+
+    Where there is a parameter alone in that place too, the wildcard keeps its own spelling.
+    """
+    if not template.has_wildcard:
+        return template.text
+    plain = template.text.removesuffix("...}") + "}"
+    return template.text if parse_template(plain).shape in templates else plain
+
+
+def _spell_out(item: dict[str, object]) -> None:
+    """Name each method for readers who do not know the mark of any method."""
+    entry = item.get(_ANY)
+    if not isinstance(entry, dict):
+        return
+    named = allowed(key.upper() for key in item)
+    for method in METHODS:
+        if method not in named and method not in {"HEAD", "OPTIONS"}:
+            item[method.lower()] = entry | {_OF_ANY: True}
+
+
+def _entry(operation: Operation, template: Template, path: str) -> dict[str, object]:
     entry: dict[str, object] = {
         "summary": operation.name,
         "responses": {"default": {"description": "The answer of the API"}},
@@ -372,8 +497,19 @@ def _entry(operation: Operation, template: Template) -> dict[str, object]:
     if operation.description:
         entry["description"] = operation.description
     if template.parameters:
-        entry["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in template.parameters
-        ]
+        written = parse_template(path).tokens
+        entry["parameters"] = [*map(_parameter, template.tokens, written)]
     return entry
+
+
+def _parameter(token: str, written: str) -> dict[str, object]:
+    """A parameter that is `token` here and `written` in the document's path."""
+    about: dict[str, object] = {
+        "name": written[1:-1],
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+    }
+    if is_wildcard(token):
+        about |= {"description": "The rest of the path; it may hold slashes.", _WILDCARD: True}
+    return about
