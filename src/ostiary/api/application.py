@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -37,17 +38,35 @@ from ostiary.api import (
     workspace,
 )
 from ostiary.api.rendering import Renderer
-from ostiary.directory import errors
+from ostiary.directory import errors, openapi
 from ostiary.directory.management_tokens import authenticate
 
 log = logging.getLogger(__name__)
+
+
+#: Bytes of a call that imports a document: in JSON, the text of one grows.
+LARGEST_IMPORT = 2 * openapi.LARGEST
+IMPORT_PATH = "/api/api_collections"
+
+
+def _take_import(request: HttpRequest) -> None:
+    """Read the body of a call that may import a document: it may be larger than others."""
+    if request.method != "POST" or request.path != IMPORT_PATH:
+        return
+    body = request.read(LARGEST_IMPORT + 1)
+    if len(body) > LARGEST_IMPORT:
+        raise RequestDataTooBig
+    request._body = body  # noqa: SLF001 - Django has one bound for all
 
 
 class ManagementToken(HttpBearer):
     """`Authorization: Bearer` with a management token (RFC 6750, section 2.1)."""
 
     def authenticate(self, request: HttpRequest, token: str) -> object | None:
-        return authenticate(token, str(request.META.get("REMOTE_ADDR", "")))
+        actor = authenticate(token, str(request.META.get("REMOTE_ADDR", "")))
+        if actor is not None:
+            _take_import(request)
+        return actor
 
 
 api = NinjaAPI(
@@ -174,7 +193,13 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @_handles(RequestDataTooBig)
 def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    return _answer(request, 413, message="The body of this call is too large")
+    largest = (
+        LARGEST_IMPORT
+        if request.path == IMPORT_PATH
+        else django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    )
+    megabytes = largest // 1024**2
+    return _answer(request, 413, message=f"The body of this call is larger than {megabytes} MB")
 
 
 @_handles(Exception)

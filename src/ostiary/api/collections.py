@@ -27,8 +27,11 @@ router = Router(tags=["API collections"])
 
 
 class DocumentIn(Strict):
+    """OpenAPI 3.0 or 3.1, or Swagger 2.0; at most 50 MB. `active`: its endpoints are so at once."""
+
     content: str
     format: Literal["json", "yaml"]
+    active: bool = False
 
 
 class CollectionIn(Strict):
@@ -78,6 +81,20 @@ class ImportResults(Schema):
     total_endpoints: int
     failed_endpoints: int
     failed_actions: list[str]
+    #: What was taken, but not in all that the document says of it.
+    notes: list[str] = []
+
+
+class ImportReportOut(Schema):
+    """What became of the document that a collection was made from."""
+
+    total_endpoints: int
+    failed_endpoints: int
+    #: The first 2,000.
+    failed_actions: list[str]
+    notes: list[str]
+    warnings: list[str]
+    created_at: Time
 
 
 class CollectionOut(Schema):
@@ -176,6 +193,7 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
         given=_given(payload),
         project_id=payload.project_id,
         document=(document.content, document.format) if document else None,
+        active=document is not None and document.active,
     )
     imported, warnings = added(saved)
     shown = _shown(imported.collection, public_urls.gateway_url())
@@ -184,12 +202,38 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
         return shown
     failed = [f"{skip.where}: {skip.reason}" for skip in imported.skipped]
     results = {
-        "success": not failed,
+        "success": not failed and imported.taken > 0,
         "total_endpoints": imported.taken + len(failed),
         "failed_endpoints": len(failed),
         "failed_actions": failed,
+        "notes": [f"{each.where}: {each.note}" for each in imported.notes],
     }
-    return shown | {"message": "Import completed successfully", "import_results": results}
+    return shown | {"message": imported.message, "import_results": results}
+
+
+@router.get(
+    "/api_collections/{int:collection_id}/import_report",
+    response={200: ImportReportOut, **ERRORS},
+)
+def show_import_report(request: HttpRequest, collection_id: int) -> Any:
+    """What was not taken of the document that the collection was made from, until it is dismissed."""
+    report = collections.import_report(actor(request), collection_id)
+    return {
+        "total_endpoints": report.taken + report.left_out,
+        "failed_endpoints": report.left_out,
+        "failed_actions": [f"{where}: {reason}" for where, reason in report.skipped],
+        "notes": [f"{where}: {note}" for where, note in report.notes],
+        "warnings": report.warnings,
+        "created_at": report.created_at,
+    }
+
+
+@router.delete(
+    "/api_collections/{int:collection_id}/import_report", response={200: Success, **ERRORS}
+)
+def dismiss_import_report(request: HttpRequest, collection_id: int) -> Any:
+    collections.dismiss_import_report(by=actor(request), collection_id=collection_id)
+    return {"success": True}
 
 
 @router.get("/api_collections/{int:collection_id}", response={200: CollectionOut, **ERRORS})

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
+    Id,
     IdOrNone,
     Paging,
     Strict,
@@ -24,6 +25,9 @@ from ostiary.directory import collections, endpoints, public_urls, set_aside
 from ostiary.directory.models import Endpoint
 
 router = Router(tags=["API endpoints"])
+
+#: Endpoints that one call switches, if it names them.
+MOST_CHOSEN = 5000
 
 
 class EndpointIn(Strict):
@@ -185,3 +189,45 @@ def enable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
 def disable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
     in_force(endpoints.switch(by=actor(request), endpoint_id=endpoint_id, active=False))
     return {"success": True}
+
+
+class Chosen(Strict):
+    """Endpoints of a collection; without `endpoint_ids`, all of them."""
+
+    endpoint_ids: list[Id] | None = Field(None, max_length=MOST_CHOSEN)
+
+
+class Switched(Success):
+    """How many endpoints were not so before."""
+
+    switched: int
+
+
+def _switch_all(request: HttpRequest, collection_id: int, chosen: Chosen, *, active: bool) -> Any:
+    count, _ = in_force(
+        endpoints.switch_all(
+            by=actor(request),
+            collection_id=collection_id,
+            active=active,
+            endpoint_ids=chosen.endpoint_ids,
+        )
+    )
+    return {"success": True, "switched": count}
+
+
+@router.put(
+    "/api_collections/{int:collection_id}/api_endpoints/enable",
+    response={200: Switched, **ERRORS},
+)
+def enable_endpoints(request: HttpRequest, collection_id: int, payload: Chosen) -> Any:
+    """Enable all endpoints of a collection at once, or those that are named."""
+    return _switch_all(request, collection_id, payload, active=True)
+
+
+@router.put(
+    "/api_collections/{int:collection_id}/api_endpoints/disable",
+    response={200: Switched, **ERRORS},
+)
+def disable_endpoints(request: HttpRequest, collection_id: int, payload: Chosen) -> Any:
+    """Disable all endpoints of a collection at once, or those that are named."""
+    return _switch_all(request, collection_id, payload, active=False)

@@ -40,7 +40,7 @@ from ostiary.directory import (
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
-from ostiary.directory.models import Collection, Endpoint
+from ostiary.directory.models import Collection, Endpoint, ImportReport
 from ostiary.directory.permission import require
 from ostiary.identity import places
 
@@ -86,6 +86,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "may_change": by.may(Role.EDITOR, collection.project_id),
         "methods": AUTH_METHODS,
         "url_warning": _url_warning(collection),
+        "report": ImportReport.objects.filter(collection=collection).first(),
     }
     refused = set_aside.reason(set_aside.COLLECTION, collection_id)
     if collection.connection_id is not None:
@@ -111,6 +112,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         "kinds": KINDS.items(),
         "projects": projects.projects(by).order_by("name"),
         "home": setup.home().pk,
+        "largest": openapi.LARGEST_MEGABYTES,
         "connections": connections.connections(by).order_by("name"),
     }
     return render(request, "console/collection_form.html", context, status=400 if errors else 200)
@@ -136,15 +138,22 @@ def _create(request: HttpRequest, by: Actor) -> HttpResponse:
         kind=kind,
         connection_id=connection_id,
     )
-    saved = collections.create(by=by, given=given, project_id=project_id, document=document)
+    active = request.POST.get("active") == "1"
+    saved = collections.create(
+        by=by, given=given, project_id=project_id, document=document, active=active
+    )
     made_of = saved.value
     if in_force(request, saved):
         told = f"The API collection {made_of.collection.name} was made."
-        if document is not None:
-            told += f" {made_of.taken} endpoints were taken from the document; they are inactive."
+        if made_of.taken:
+            state = "active" if active else "inactive"
+            told += f" {made_of.taken:,} endpoints were taken from the document; they are {state}."
         messages.success(request, told)
-    for skipped in made_of.skipped:
-        messages.warning(request, f"Not taken: {skipped.where}: {skipped.reason}")
+    if made_of.skipped:
+        many = f"{len(made_of.skipped):,} of the document's operations were not taken"
+        messages.warning(request, f"{many}: the report below says why.")
+    for warning in saved.warnings:
+        messages.warning(request, warning)
     return redirect("collection", made_of.collection.pk)
 
 
@@ -153,14 +162,16 @@ def _document(request: HttpRequest) -> tuple[str, str] | None:
     upload = request.FILES.get("openapi_file")
     if upload is not None:
         try:
-            content = upload.read(openapi.LARGEST + 1).decode("utf-8")
+            if (upload.size or 0) > openapi.LARGEST:
+                raise openapi.BadDocument(openapi.TOO_LARGE)
+            content = upload.read().decode("utf-8")
         except UnicodeDecodeError:
             raise openapi.BadDocument("The document is not UTF-8 text.") from None
     else:
         content = request.POST.get("openapi_spec", "").strip()
     if not content:
         return None
-    return content, "json" if content.lstrip().startswith("{") else "yaml"
+    return content, "json" if content[:1000].lstrip("\ufeff \t\r\n").startswith("{") else "yaml"
 
 
 @page
@@ -432,6 +443,31 @@ def switch_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpRe
             state = "active" if active else "inactive: calls are answered 404"
             messages.success(request, f"{endpoint.method} {endpoint.path} is {state}.")
     return redirect("collection", endpoint.collection_id)
+
+
+@page
+@require_POST
+def switch_endpoints(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    """Activate or deactivate all endpoints of a collection."""
+    active = request.POST.get("active") == "1"
+    try:
+        saved = endpoints.switch_all(by=by, collection_id=collection_id, active=active)
+    except Invalid as error:
+        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+    else:
+        if in_force(request, saved):
+            state = "active" if active else "inactive: calls are answered 404"
+            many = "1 endpoint is" if saved.value == 1 else f"{saved.value:,} endpoints are"
+            messages.success(request, f"{many} now {state}.")
+    return redirect("collection", collection_id)
+
+
+@page
+@require_POST
+def dismiss_report(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    collections.dismiss_import_report(by=by, collection_id=collection_id)
+    messages.success(request, "The report of the import was deleted.")
+    return redirect("collection", collection_id)
 
 
 @page

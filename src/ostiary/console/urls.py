@@ -93,6 +93,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         collections.new_endpoint,
         name="new-endpoint",
     ),
+    path(
+        "collections/<int:collection_id>/endpoints/active",
+        collections.switch_endpoints,
+        name="switch-endpoints",
+    ),
+    path(
+        "collections/<int:collection_id>/report/delete",
+        collections.dismiss_report,
+        name="dismiss-report",
+    ),
     path("collections/<int:collection_id>/delete", collections.delete, name="delete-collection"),
     path("endpoints/<int:endpoint_id>/active", collections.switch_endpoint, name="switch-endpoint"),
     path("endpoints/<int:endpoint_id>/delete", collections.delete_endpoint, name="delete-endpoint"),

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from django.db import IntegrityError, transaction
@@ -13,9 +13,11 @@ from ostiary.access.methods import AuthMethod
 from ostiary.directory import (
     audit,
     connections,
+    documents,
     endpoints,
     feed,
     fields,
+    imports,
     openapi,
     origins,
     public_urls,
@@ -24,7 +26,8 @@ from ostiary.directory import (
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
-from ostiary.directory.models import AccessProfile, Collection, Connection, Project
+from ostiary.directory.imports import Imported
+from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
 from ostiary.directory.permission import project_of, require
 from ostiary.identity import places
 
@@ -69,15 +72,6 @@ class Given:
     credential_places: object = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """A new collection, and what of an OpenAPI document became its endpoints."""
-
-    collection: Collection
-    taken: int = 0
-    skipped: Sequence[openapi.Skipped] = field(default_factory=tuple)
-
-
 def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
     """Which collections of these profiles `by` may see: a profile may span projects."""
     ids = {collection.pk for profile in profiles for collection in profile.collections.all()}
@@ -120,8 +114,12 @@ def create(
     given: Given,
     project_id: int | None,
     document: tuple[str, str] | None = None,
+    active: bool = False,
 ) -> Saved[Imported]:
-    """Make a collection, from an OpenAPI document (content, form) if one is given."""
+    """Make a collection, from an OpenAPI document (content, form) if one is given.
+
+    `active`: whether the document's endpoints may be called at once.
+    """
     project = project_of(by, project_id)
     require(by, Role.EDITOR, project.pk)
     read = _document(document)
@@ -133,19 +131,44 @@ def create(
         collection.handle = _free_handle(collection.name, collection.version)
     problems.raise_if_any()
     with transaction.atomic():
+        problem = ""
         if read is not None and collection.connection is None:
-            collection.connection = _connection_for(by, project, collection.name, read)
+            collection.connection, problem = _connection_for(by, project, collection.name, read)
         _save(collection)
         _record(by, "create", collection)
-        for operation in read.operations if read else ():
-            endpoints.add_imported(collection, operation)
+        imported = Imported(collection=collection)
+        if read is not None:
+            imported = _take(collection, read, problem, active=active)
         sequence = announce(collection)
-    taken = len(read.operations) if read else 0
-    skipped = read.skipped if read else ()
-    imported = Imported(collection=collection, taken=taken, skipped=skipped)
-    return Saved(
-        value=imported, sequence=sequence, adds=True, warnings=_warnings(given, collection)
+    said = (*imported.warnings, *_warnings(given, collection))
+    return Saved(value=imported, sequence=sequence, adds=True, warnings=said)
+
+
+def _take(
+    collection: Collection, read: openapi.Document, problem: str, *, active: bool
+) -> Imported:
+    """Make a document's endpoints, and keep the report of it."""
+    endpoints.add_imported(collection, read.operations, active=active)
+    imported = Imported(
+        collection=collection,
+        taken=len(read.operations),
+        skipped=read.skipped,
+        notes=read.notes,
+        warnings=imports.warnings(read, no_connection=problem),
     )
+    imports.keep(imported)
+    return imported
+
+
+def import_report(by: Actor, collection_id: int) -> ImportReport:
+    """What became of the import that made a collection; raises NotFound."""
+    return imports.report(find(by, collection_id))
+
+
+def dismiss_import_report(*, by: Actor, collection_id: int) -> None:
+    """Delete the report of a collection's import; raises NotFound, Forbidden."""
+    with transaction.atomic():
+        imports.dismiss(by=by, collection=locked(by, collection_id))
 
 
 def change(
@@ -231,7 +254,7 @@ def _document(document: tuple[str, str] | None) -> openapi.Document | None:
     if document is None:
         return None
     try:
-        return openapi.read(*document)
+        return documents.read(*document)
     except openapi.BadDocument as error:
         raise Invalid({"openapi_spec": [str(error)]}) from None
 
@@ -380,17 +403,19 @@ def _origins(problems: fields.Problems, value: object) -> list[str]:
 
 def _connection_for(
     by: Actor, project: Project, name: str, read: openapi.Document
-) -> Connection | None:
-    """A connection to the document's first absolute server, if it can be had."""
+) -> tuple[Connection | None, str]:
+    """A connection to the document's first absolute server, or why there is none."""
     if read.server_url is None:
-        return None
+        return None, f"The document {read.server_problem}."
     taken = set(Connection.objects.filter(project=project).values_list("name", flat=True))
     free = next(n for n in (name, *(f"{name} {i}" for i in range(2, 10_000))) if n not in taken)
     try:
         given = connections.Input(base_urls=read.server_url)
-        return connections.create(by=by, name=free, project_id=project.pk, given=given).value
-    except Invalid:
-        return None
+        made = connections.create(by=by, name=free, project_id=project.pk, given=given)
+    except Invalid as error:
+        said = "; ".join(sentence for each in error.errors.values() for sentence in each)
+        return None, f"No connection was made to {read.server_url}: it {said}."
+    return made.value, ""
 
 
 def _free_handle(name: str, version: str) -> str:

@@ -1,10 +1,11 @@
 """Endpoints: one method, or any, and path template in a collection, and where its calls go."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
 from ostiary.directory import audit, feed, fields, openapi, policies, versions
@@ -107,10 +108,53 @@ def delete(*, by: Actor, endpoint_id: int, if_match: str | None = None) -> Saved
     return Saved(value=None, sequence=sequence)
 
 
-def add_imported(collection: Collection, operation: openapi.Operation) -> Endpoint:
-    """Add an operation of a document, inactive, in the caller's transaction."""
+def switch_all(
+    *, by: Actor, collection_id: int, active: bool, endpoint_ids: Sequence[int] | None = None
+) -> Saved[int]:
+    """Enable or disable all endpoints of a collection, or these; how many were switched.
+
+    Raises NotFound for one that is not in it, and switches none then.
+    """
+    with transaction.atomic():
+        visible = Collection.objects.visible_to(by)
+        collection = visible.select_for_update().filter(pk=collection_id).first()
+        if collection is None:
+            raise NotFound("API collection")
+        require(by, Role.EDITOR, collection.project_id)
+        found = collection.endpoints.select_related("collection", "recipe").order_by("pk")
+        if endpoint_ids is not None:
+            found = found.filter(pk__in=endpoint_ids)
+            if found.count() != len(set(endpoint_ids)):
+                raise NotFound("API endpoint")
+        switched = list(found.exclude(active=active))
+        for endpoint in switched:
+            before = _shown(endpoint)
+            endpoint.active = active
+            if active:
+                _require_running(endpoint)
+            _record(by, "enable" if active else "disable", endpoint, before=before)
+        ids = [endpoint.pk for endpoint in switched]
+        Endpoint.objects.filter(pk__in=ids).update(active=active, updated_at=timezone.now())
+        if not ids:
+            return Saved(value=0, sequence=0)
+        sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
+        Collection.objects.filter(pk=collection.pk).update(epoch=sequence)
+    return Saved(value=len(ids), sequence=sequence)
+
+
+def add_imported(
+    collection: Collection, operations: Iterable[openapi.Operation], *, active: bool
+) -> None:
+    """Add the operations of a document, in the caller's transaction."""
+    Endpoint.objects.bulk_create(
+        [_imported(collection, operation, active=active) for operation in operations],
+        batch_size=500,
+    )
+
+
+def _imported(collection: Collection, operation: openapi.Operation, *, active: bool) -> Endpoint:
     template = parse_template(operation.path)
-    return Endpoint.objects.create(
+    return Endpoint(
         collection=collection,
         name=operation.name,
         method=operation.method,
@@ -118,6 +162,7 @@ def add_imported(collection: Collection, operation: openapi.Operation) -> Endpoi
         shape=template.shape,
         target_path=template.text,
         description=operation.description,
+        active=active,
     )
 
 

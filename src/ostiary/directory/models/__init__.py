@@ -1,7 +1,7 @@
 """What the owner manages, as tables. Rules live in the use cases beside this package."""
 
 from ostiary.directory.models.clients import AccessProfile, Client, Credential
-from ostiary.directory.models.collections import Collection, Connection, Endpoint
+from ostiary.directory.models.collections import Collection, Connection, Endpoint, ImportReport
 from ostiary.directory.models.history import AuditEvent, Change, GatewayNode, IdempotentAnswer
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
@@ -30,6 +30,7 @@ __all__ = [
     "Folder",
     "GatewayNode",
     "IdempotentAnswer",
+    "ImportReport",
     "ManagementToken",
     "Member",
     "MemberSession",

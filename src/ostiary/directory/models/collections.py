@@ -183,3 +183,19 @@ class Endpoint(models.Model):
                 fields=["collection", "method", "shape"], name="endpoint_in_collection"
             )
         ]
+
+
+class ImportReport(models.Model):
+    """What was taken from the document that a collection was made from, and what was not."""
+
+    collection = models.OneToOneField(
+        Collection, on_delete=models.CASCADE, related_name="import_report"
+    )
+    taken = models.PositiveIntegerField()
+    left_out = models.PositiveIntegerField()
+    #: Pairs of a place in the document and a reason; the first ones, if there are many.
+    skipped = models.JSONField(default=list)
+    #: Pairs of a place and a note: taken, but not in all that the document says.
+    notes = models.JSONField(default=list)
+    warnings = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)

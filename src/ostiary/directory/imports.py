@@ -1,0 +1,83 @@
+"""What became of an import: what was taken from a document, what was not, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ostiary.directory import audit, openapi
+from ostiary.directory.actor import Actor
+from ostiary.directory.errors import NotFound
+from ostiary.directory.models import Collection, ImportReport
+
+#: Entries of a report that are kept; the answer of the API that imported has all of them.
+MOST_KEPT = 2000
+NOTHING_THERE = "No endpoint was made: the document has no operations."
+NOTHING_TAKEN = "No endpoint was made: none of the document's operations could be taken."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A new collection, and what of an OpenAPI document became its endpoints."""
+
+    collection: Collection
+    taken: int = 0
+    skipped: Sequence[openapi.Skipped] = ()
+    notes: Sequence[openapi.Noted] = ()
+    #: Sentences: why no call can be served yet.
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """The outcome in one sentence; the usual one only if there is nothing more to say."""
+        if not self.taken:
+            return "Nothing was imported"
+        if self.skipped:
+            many = self.taken + len(self.skipped)
+            return f"{self.taken} of {many} endpoints were imported; the others could not be taken"
+        if self.warnings:
+            return f"Imported ({self.taken}), but calls can't be served yet"
+        return "Import completed successfully"
+
+
+def warnings(read: openapi.Document, *, no_connection: str) -> tuple[str, ...]:
+    """What is to be said at once of a document; `no_connection`: why calls have nowhere to go."""
+    said = []
+    if not read.operations:
+        said.append(NOTHING_TAKEN if read.skipped else NOTHING_THERE)
+    if no_connection:
+        said.append(
+            f"{no_connection} Every call is answered 503 until the collection has a connection."
+        )
+    return tuple(said)
+
+
+def keep(imported: Imported) -> None:
+    """Keep a report with its collection, in the caller's transaction."""
+    ImportReport.objects.create(
+        collection=imported.collection,
+        taken=imported.taken,
+        left_out=len(imported.skipped),
+        skipped=[[each.where, each.reason] for each in imported.skipped[:MOST_KEPT]],
+        notes=[[each.where, each.note] for each in imported.notes[:MOST_KEPT]],
+        warnings=list(imported.warnings),
+    )
+
+
+def report(collection: Collection) -> ImportReport:
+    """The report of a collection's import; raises NotFound."""
+    found = ImportReport.objects.filter(collection=collection).first()
+    if found is None:
+        raise NotFound("import report")
+    return found
+
+
+def dismiss(*, by: Actor, collection: Collection) -> None:
+    """Delete the report of a collection that the caller has locked; raises NotFound."""
+    report(collection).delete()
+    audit.record(
+        by,
+        "collection.dismiss_import_report",
+        target_kind="collection",
+        target_id=collection.pk,
+        target_name=collection.name,
+        project_id=collection.project_id,
+    )
