@@ -22,6 +22,7 @@ from ostiary.access.paths import (
     normalise,
     parse_template,
     rewritten,
+    stored_template,
     taken_by,
 )
 
@@ -323,6 +324,15 @@ def test_what_is_a_pattern_elsewhere_is_refused_with_the_right_spelling(
 ) -> None:
     with pytest.raises(BadTemplate, match=re.escape(right)):
         parse_template(text)
+
+
+def test_what_is_stored_already_stays_text() -> None:
+    for text in ("/files/*", "/:id", "/a*"):
+        template = stored_template(text)
+        assert (template.text, template.parameters) == (text, ())
+        assert template.matches(text[1:].split("/"))
+    with pytest.raises(BadTemplate):
+        stored_template("/a//b")
 
 
 @pytest.mark.parametrize(

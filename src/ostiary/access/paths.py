@@ -217,7 +217,18 @@ def _in_escape(given: str, at: int) -> bool:
 
 
 def parse_template(text: str) -> Template:
-    """Read a path template such as `/orders/{id}`; raises BadTemplate."""
+    """Read a path template that somebody wrote, such as `/orders/{id}`; raises BadTemplate."""
+    template = stored_template(text)
+    for part in text.strip().removeprefix("/").split("/"):
+        _check_foreign(part)
+    return template
+
+
+def stored_template(text: str) -> Template:
+    """Read a path template from the directory; raises BadTemplate.
+
+    Earlier releases took as text what is refused now for looking like a pattern. It stays text.
+    """
     text = text.strip()
     if not text:
         raise BadTemplate("can't be blank")
@@ -270,16 +281,11 @@ def _template_segment(part: str) -> str:
     if any("{" in literal or "}" in literal for literal in literals):
         raise BadTemplate("has a brace without its other half; write a parameter as {name}")
     if not names:
-        if found := _COLON_NAME.match(part):
-            raise BadTemplate(f"has {found[0]!r}: write {{{found[1]}}} for a parameter")
-        _check_foreign(part)
         return _literal_segment(part)
     if len(part) > len(names[0]) + 2 and any(name.endswith("...") for name in names):
         raise BadTemplate("has a wildcard beside other text; it must be the whole last segment")
     if not all(literals[1:-1]):
         raise BadTemplate("has two parameters with nothing between them")
-    for literal in literals:
-        _check_foreign(literal)
     tokens = (f"{{{name}}}" for name in names)
     texts = [_literal(literal, part) for literal in literals]
     return texts[0] + "".join(
@@ -287,8 +293,15 @@ def _template_segment(part: str) -> str:
     )
 
 
-def _check_foreign(text: str) -> None:
+def _check_foreign(part: str) -> None:
     """Refuse what other systems take for a pattern: here it would be that text and nothing else."""
+    if found := _COLON_NAME.match(part):
+        raise BadTemplate(f"has {found[0]!r}: write {{{found[1]}}} for a parameter")
+    for text in _BRACES.split(part)[::2]:
+        _check_text(text)
+
+
+def _check_text(text: str) -> None:
     if found := _POINTED_NAME.search(text):
         raise BadTemplate(f"has {found[0]!r}: write {{{found[1]}}} for a parameter")
     if "<" in text or ">" in text:

@@ -17,6 +17,7 @@ from ostiary.access.paths import (
     Template,
     may_meet,
     parse_template,
+    stored_template,
     taken_by,
 )
 from ostiary.console import live
@@ -412,7 +413,7 @@ def _near(
     twin, rivals = "", []
     others = collection.endpoints.exclude(pk=own or 0)
     for path, theirs in others.values_list("path", "method")[: openapi.MOST_ENDPOINTS]:
-        other = parse_template(path)
+        other = stored_template(path)
         if other.shape == template.shape and theirs == method:
             twin = path
         elif {method, theirs} & {ANY, *taken_by(method)} and may_meet(other, template):

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from ostiary import settings
-from ostiary.access.paths import ANY, METHODS, is_wildcard, parse_template
+from ostiary.access.paths import ANY, METHODS, is_wildcard, stored_template
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
@@ -102,7 +102,7 @@ def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, obje
         "given": given,
         "parameters": [
             (name, given.get(f"path-{name}", ""))
-            for name in parse_template(endpoint.path).parameters
+            for name in stored_template(endpoint.path).parameters
         ],
         "methods": METHODS if endpoint.method == ANY else (),
         "has_body": endpoint.method in {"POST", "PUT", "PATCH", "DELETE", ANY},
@@ -161,7 +161,7 @@ def _seconds(endpoint: Endpoint) -> int:
 
 
 def _target(problems: fields.Problems, endpoint: Endpoint, given: QueryDict) -> str:
-    template = parse_template(endpoint.path)
+    template = stored_template(endpoint.path)
     values = {}
     for token, name in zip(template.tokens, template.parameters, strict=True):
         value = given.get(f"path-{name}", "")

@@ -7,7 +7,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
+from ostiary.access.paths import (
+    ENDPOINT_METHODS,
+    BadTemplate,
+    Template,
+    parse_template,
+    stored_template,
+)
 from ostiary.directory import audit, feed, fields, openapi, policies, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
@@ -260,7 +266,7 @@ def _fill_target(problems: fields.Problems, endpoint: Endpoint, given: Given) ->
     if given.target_path is not None:
         target = _template(problems, "target_path", given.target_path)
         endpoint.target_path = target.text
-        unknown = set(target.tokens) - set(parse_template(endpoint.path or "/x").tokens)
+        unknown = set(target.tokens) - set(stored_template(endpoint.path or "/x").tokens)
         if unknown:
             problems.add("target_path", f"{', '.join(sorted(unknown))} is not in the path")
 

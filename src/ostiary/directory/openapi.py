@@ -22,6 +22,7 @@ from ostiary.access.paths import (
     allowed,
     is_wildcard,
     parse_template,
+    stored_template,
 )
 
 LARGEST_MEGABYTES = 50
@@ -454,7 +455,7 @@ def _paths(operations: Iterable[Operation]) -> dict[str, dict[str, object]]:
     """Path items. Paths that differ in parameters' names alone are one (section 4.8.8)."""
     paths: dict[str, dict[str, object]] = {}
     templates: dict[str, Template] = {}
-    several = [(each, parse_template(each.path)) for each in operations]
+    several = [(each, stored_template(each.path)) for each in operations]
     for _, template in several:
         templates.setdefault(template.shape, template)
     for operation, own in several:
@@ -475,7 +476,7 @@ def _path(template: Template, templates: Mapping[str, Template]) -> str:
     if not template.has_wildcard:
         return template.text
     plain = template.text.removesuffix("...}") + "}"
-    return template.text if parse_template(plain).shape in templates else plain
+    return template.text if stored_template(plain).shape in templates else plain
 
 
 def _spell_out(item: dict[str, object]) -> None:
@@ -497,7 +498,7 @@ def _entry(operation: Operation, template: Template, path: str) -> dict[str, obj
     if operation.description:
         entry["description"] = operation.description
     if template.parameters:
-        written = parse_template(path).tokens
+        written = stored_template(path).tokens
         entry["parameters"] = [*map(_parameter, template.tokens, written)]
     return entry
 

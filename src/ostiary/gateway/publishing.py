@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, parse_template
+from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, stored_template
 from ostiary.directory import origins, upstream_url
 from ostiary.directory.models import Collection, Connection
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
@@ -163,7 +163,7 @@ def _template(what: str, value: object) -> Template:
     if not isinstance(value, str) or len(value) > LONGEST_PATH:
         raise Unpublishable(f"Its {what} is not a text of at most {LONGEST_PATH} characters.")
     try:
-        template = parse_template(value)
+        template = stored_template(value)
     except BadTemplate as error:
         raise Unpublishable(f"Its {what} {error}.") from None
     if template.text != value:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from ostiary.access.paths import parse_template
+from ostiary.access.paths import stored_template
 
 
 class BadInput(ValueError):
@@ -34,7 +34,7 @@ def merged(
 
 
 def _of_path(template: str, path: str) -> dict[str, str]:
-    own = parse_template(_below(template))
+    own = stored_template(_below(template))
     values = own.values(_below(path)[1:].split("/")) or ()
     return {name: unquote(value) for name, value in zip(own.parameters, values, strict=False)}
 

@@ -23,7 +23,7 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import Choice, Template, choose, normalise, parse_template, rewritten
+from ostiary.access.paths import Choice, Template, choose, normalise, rewritten, stored_template
 from ostiary.directory import models, policies
 from ostiary.directory.actor import Actor
 from ostiary.gateway.contract import USAGE_PATH
@@ -128,7 +128,7 @@ class Called:
         if endpoint is None or endpoint.target_path in {"", endpoint.path}:
             return False
         below = path[len(endpoint.collection.handle) + 1 :]
-        target, template = parse_template(endpoint.target_path), parse_template(endpoint.path)
+        target, template = stored_template(endpoint.target_path), stored_template(endpoint.path)
         return rewritten(target, template, below) is None
 
 
@@ -147,7 +147,7 @@ def called(row: models.AccessProfile, method: str, path: str, by: Actor) -> Call
         RoutedEndpoint(
             id=e.pk,
             method=e.method,
-            template=parse_template(e.path),
+            template=stored_template(e.path),
             active=is_there(e),
         )
         for e in rows.values()
