@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("directory", "0015_consumers"),
+        ("directory", "0016_upstream_servers"),
     ]
 
     operations = [
