@@ -23,14 +23,14 @@ function M.tell_limits(lease, now)
   var.gw_announced = lease.announced
   if lease.legacy_headers == 1 and lease.window then
     var.gw_limit = lease.window.text
-    var.gw_remaining = lease.rate_left
-    var.gw_reset = lease.window.ends - now
+    var.gw_remaining = limits.whole(lease.rate_left)
+    var.gw_reset = limits.whole(lease.window.ends - now)
   end
 end
 
 -- Let a call go to its upstream: what names it is set last of all.
 function M.forward(lease, upstream, host_lines, target)
-  var.gw_client, var.gw_profile = lease.client, lease.profile
+  var.gw_client, var.gw_profile = lease.client_text, lease.profile_text
   var.gw_host = host_lines
   var.gw_target = target
   if upstream.scheme ~= "http" then
