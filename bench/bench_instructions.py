@@ -1,12 +1,15 @@
 """Instructions in user space per call: the gateway with everything promised, beside bare servers.
 
-Callgrind counts, from after a warm-up, over one keep-alive connection with a path that varies. What
+    bench_instructions.py [tls]
+
+With `tls` only what TLS and HTTP/2 cost, beside bare nginx. Callgrind counts, from after a warm-up, over one keep-alive connection with a path that varies. What
 the same server uses at rest in that time is taken off. It repeats within a few per cent on any
 machine, however busy, which times do not.
 """
 
 import functools
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -19,12 +22,13 @@ from bench.stand import Callgrind, Server, bare_haproxy, bare_nginx, calls, fold
 WARM_UP, ROUND, ROUNDS, REST_SECONDS = 2000, 500, 5, 3
 
 
-def per_call(grind: Callgrind, server: Server, made: Path) -> float:
+def per_call(grind: Callgrind, server: Server, made: Path, *, http2: bool) -> float:
     """Instructions of one call, the median of several rounds."""
+    send = functools.partial(calls, http2=http2)
     uris = made / "uris"
     base = server.url.rsplit("/", 1)[0]
     uris.write_text("".join(f"{base}/{n * 7919 % 100_000}\n" for n in range(ROUND)))
-    if calls(WARM_UP, uris, *server.headers) != WARM_UP:
+    if send(WARM_UP, uris, *server.headers) != WARM_UP:
         raise RuntimeError(f"{server.name} does not answer every call")
     grind.zero(server.pid)
     time.sleep(REST_SECONDS)
@@ -33,18 +37,20 @@ def per_call(grind: Callgrind, server: Server, made: Path) -> float:
     for _ in range(ROUNDS):
         grind.zero(server.pid)
         began = time.monotonic()
-        if calls(ROUND, uris, *server.headers) != ROUND:
+        if send(ROUND, uris, *server.headers) != ROUND:
             raise RuntimeError(f"{server.name} does not answer every call")
         elapsed = time.monotonic() - began
         rounds.append((grind.count(server.pid) - rest * elapsed) / ROUND)
     return statistics.median(rounds)
 
 
-def measured(start: Callable[[Callgrind], AbstractContextManager[Server]]) -> float:
+def measured(
+    start: Callable[[Callgrind], AbstractContextManager[Server]], *, http2: bool = False
+) -> float:
     with folder() as made:
         grind = Callgrind(made)
         with start(grind) as server:
-            return per_call(grind, server, made)
+            return per_call(grind, server, made, http2=http2)
 
 
 #: Above this rate one of 16 calls has a log line: nearly all of them, or none.
@@ -60,18 +66,48 @@ OURS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 def main() -> None:
     with upstream() as server:
-        bare = measured(lambda grind: bare_haproxy(server, around=grind.around))
-        print(f"bare HAProxy: {bare:,.0f} instructions per call", flush=True)
+        if sys.argv[1:] != ["tls"]:
+            plain(server)
+        tls(server)
 
-        def nginx(grind: Callgrind) -> AbstractContextManager[Server]:
-            return bare_nginx(server, around=grind.around, alone=True)
 
-        other = measured(nginx)
-        print(f"bare nginx: {other:,.0f}, {other / bare:.2f} times bare HAProxy", flush=True)
-        for name, options in OURS:
-            start = functools.partial(_gateway, server, options)
-            ours = measured(start)
-            print(f"{name}: {ours:,.0f}, {ours / bare:.2f} times bare HAProxy", flush=True)
+def plain(server: int) -> None:
+    bare = measured(lambda grind: bare_haproxy(server, around=grind.around))
+    print(f"bare HAProxy: {bare:,.0f} instructions per call", flush=True)
+    other = measured(functools.partial(_bare_nginx, server, tls=False))
+    print(f"bare nginx: {other:,.0f}, {other / bare:.2f} times bare HAProxy", flush=True)
+    for name, options in OURS:
+        ours = measured(functools.partial(_gateway, server, options))
+        print(f"{name}: {ours:,.0f}, {ours / bare:.2f} times bare HAProxy", flush=True)
+
+
+def tls(server: int) -> None:
+    """A call by protocol, and what TLS and HTTP/2 add to it, beside bare nginx."""
+    bare, ours = [], []
+    for name, encrypted, http2 in (
+        ("HTTP/1.1", False, False),
+        ("HTTP/1.1, TLS", True, False),
+        ("HTTP/2, TLS", True, True),
+    ):
+        bare.append(measured(functools.partial(_bare_nginx, server, tls=encrypted), http2=http2))
+        options = {"log_rate": SAMPLED, "tls": encrypted}
+        ours.append(measured(functools.partial(_gateway, server, options), http2=http2))
+        print(
+            f"{name}: bare nginx {bare[-1]:,.0f}, ours {ours[-1]:,.0f},"
+            f" {ours[-1] / bare[-1]:.2f} times",
+            flush=True,
+        )
+    for name, after, before in (
+        ("TLS adds to HTTP/1.1", 1, 0),
+        ("TLS and HTTP/2 add to HTTP/1.1", 2, 0),
+        ("HTTP/2 adds to HTTP/1.1 with TLS", 2, 1),
+    ):
+        theirs, mine = bare[after] - bare[before], ours[after] - ours[before]
+        print(f"{name}: bare nginx {theirs:,.0f}, ours {mine:,.0f}, {mine / theirs:.2f} times")
+
+
+def _bare_nginx(upstream: int, grind: Callgrind, *, tls: bool) -> AbstractContextManager[Server]:
+    return bare_nginx(upstream, around=grind.around, alone=True, tls=tls)
 
 
 def _gateway(

@@ -296,9 +296,10 @@ def h2load(
     )
 
 
-def calls(count: int, uris: Path, *headers: str) -> int:
+def calls(count: int, uris: Path, *headers: str, http2: bool = False) -> int:
     """Send so many calls one after the other; how many were answered with 2xx."""
-    return h2load("--h1", "-n", str(count), "-c", "1", "-i", str(uris), headers=headers).good
+    protocol = () if http2 else ("--h1",)
+    return h2load(*protocol, "-n", str(count), "-c", "1", "-i", str(uris), headers=headers).good
 
 
 def at_rate(

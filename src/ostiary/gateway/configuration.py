@@ -22,6 +22,9 @@ UPCALLS = 400
 #: Open file descriptors besides connections: logs, sockets, libraries.
 SPARE_FILES = 128
 
+#: What nginx reads of an answer at first, in bytes; answers.lua knows it too.
+HEAD_BYTES = 16 * 1024
+
 #: Headers of a caller that do not reach the upstream: other systems' words for who calls, from where,
 #: by which path or method. Whole families of names go besides these, see lua/ostiary/credentials.lua.
 STRIPPED = (
@@ -67,7 +70,7 @@ _SELDOM_HEADERS = {
     "X-Ostiary-Claims": "$gw_claims",
     "Forwarded": "$gw_forwarded",
 }
-_TRANSLATE = 'header_filter_by_lua_block { require("ostiary.gateway").translate() }'
+_HEAD = 'header_filter_by_lua_block { require("ostiary.gateway").head() }'
 _FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
 
 
@@ -279,6 +282,9 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield f"  log_rate = {node.log_rate},"
     if node.proxy_protocol:
         yield "  proxy_protocol = true,"
+    if node.certificate:
+        # HTTP/2 comes with TLS alone.
+        yield f"  head_bytes = {HEAD_BYTES},"
     yield f"  tls_blocks = {TLS_BLOCKS},"
     blocks = ", ".join(f"[{_quoted(name)}] = {_quoted(at)}" for name, at in facts.blocks.items())
     yield f"  rendered = {{ {blocks} }},"
@@ -314,7 +320,7 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield "proxy_headers_hash_bucket_size 128;"
     yield "proxy_request_buffering off;"
     yield "proxy_buffering off;"
-    yield "proxy_buffer_size 16k;"
+    yield f"proxy_buffer_size {HEAD_BYTES};"
     yield "proxy_buffers 4 16k;"
     yield "proxy_max_temp_file_size 0;"
     yield "proxy_connect_timeout 5s;"
@@ -386,7 +392,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Every call. Most are forwarded from here, the others from one of the locations below."
         yield "location / {"
         yield '  access_by_lua_block { require("ostiary.gateway").access() }'
-        yield f"  {_TRANSLATE}"
+        yield f"  {_HEAD}"
         yield f"  {_FORWARD}"
         yield from _indented(_request_headers(node, facts, any_kind=False))
         yield "}"
@@ -394,7 +400,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Calls to which something is added, by what is trusted of their upstreams."
         for name, trust in _trusts(facts):
             yield f"location {name} {{"
-            yield f"  {_TRANSLATE}"
+            yield f"  {_HEAD}"
             yield f"  {_FORWARD}"
             yield from _indented(trust)
             yield from _indented(_hidden())

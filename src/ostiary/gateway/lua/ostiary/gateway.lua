@@ -6,6 +6,7 @@
 -- `access` is the fast path, and its form is dictated by LuaJIT: no loop but one over headers, no
 -- pattern of Lua's, so that it stays one trace. Whatever it does not know goes to `slow`.
 
+local answers = require "ostiary.answers"
 local browsers = require "ostiary.browsers"
 local callers = require "ostiary.callers"
 local calls = require "ostiary.calls"
@@ -76,6 +77,7 @@ function M.init(options)
   shared_start()
   state:set("connections_limit", options.connections)
   epochs.init()
+  if options.head_bytes then answers.init(options.head_bytes) end
   plan.init(options.objects)
 end
 
@@ -519,7 +521,12 @@ end
 -- The access phase of every call. An error in it is nginx's 500, and nothing is forwarded.
 M.access = decide
 M.failed, M.malformed = failures.failed, failures.malformed
-M.translate = translation.translate
+
+-- The head of an answer that an upstream may have given, before it is sent.
+function M.head()
+  answers.join()
+  translation.translate()
+end
 
 -- --- the end of a call --------------------------------------------------------------------------------
 
