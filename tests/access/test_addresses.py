@@ -1,6 +1,6 @@
 """Address lists mean what their owner typed, or are refused; and matching agrees with arithmetic."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from ostiary.access.addresses import (
     MOST_ENTRIES,
+    MOST_NAMED,
+    NamedList,
     Network,
     contains,
     hops,
     nearest,
+    pack,
     parse_address,
     parse_hop,
     parse_list,
@@ -31,6 +34,10 @@ from ostiary.access.addresses import (
         pytest.param("::ffff:c000:201", "192.0.2.1/32", 1, id="mapped-in-hex"),
         pytest.param("::ffff:192.0.2.9/120", "192.0.2.0/24", 256, id="mapped-range"),
         pytest.param("::ffff:0:0/96", "0.0.0.0/0", 2**32, id="all-mapped"),
+        pytest.param("10.1.2.3/255.0.0.0", "10.0.0.0/8", 2**24, id="netmask"),
+        pytest.param("10.1.2.3/255.255.255.255", "10.1.2.3/32", 1, id="netmask-of-one"),
+        pytest.param("10.0.0.0/0.0.0.0", "0.0.0.0/0", 2**32, id="netmask-of-all"),
+        pytest.param("192.0.2.1 # office, 2nd floor", "192.0.2.1/32", 1, id="comment"),
         pytest.param("::/0", "::/0", 2**128, id="every-ipv6"),
         pytest.param("9.9.9.9/0", "0.0.0.0/0", 2**32, id="every-ipv4"),
     ],
@@ -54,7 +61,12 @@ def test_an_entry_means_its_network(text: str, network: str, count: int) -> None
         pytest.param("2001:db8::/129", "at most 128", id="ipv6-prefix-too-long"),
         pytest.param("10.0.0.0/", "number from 0 to 32", id="no-prefix"),
         pytest.param("10.0.0.0/1000", "number from 0 to 32", id="prefix-of-four-digits"),
-        pytest.param("10.0.0.0/255.0.0.0", "number from 0 to 32", id="netmask"),
+        pytest.param("10.0.0.0/0.255.255.255", "is no netmask", id="wildcard-mask"),
+        pytest.param("10.0.0.0/255.0.255.0", "is no netmask", id="mask-with-a-gap"),
+        pytest.param("10.0.0.0/255.0.0", "no IPv4 or IPv6 address", id="half-a-mask"),
+        pytest.param("2001:db8::/255.0.0.0", "number from 0 to 128", id="netmask-of-ipv6"),
+        pytest.param("10.0.0.1 # \x07", "must be printable", id="control-character-in-a-comment"),
+        pytest.param("# office", "holds comments", id="comment-alone"),
         pytest.param("10.0.0.0/8/8", "number from 0 to 32", id="two-prefixes"),
         pytest.param("fe80::1%eth0", "zone ids", id="zone"),
         pytest.param("10.0.0.1%1", "zone ids", id="ipv4-zone"),
@@ -347,3 +359,63 @@ def test_an_entry_of_a_proxy_may_have_brackets_and_a_port(text: str, address: st
 def test_empty_entries_of_a_proxy_are_nothing() -> None:
     assert hops(" 1.1.1.1 ,, \t,2.2.2.2:80") == ["1.1.1.1", "2.2.2.2:80"]
     assert hops("") == hops(" , ") == []
+
+
+def test_comments_and_lines_of_comments_are_no_entries() -> None:
+    text = "# offices\n192.0.2.1, 192.0.2.2 # Berlin, Paris\n\n 198.51.100.0/255.255.255.0 # VPN"
+    assert [entry.text for entry in parse_list(text).entries] == [
+        "192.0.2.1", "192.0.2.2 # Berlin, Paris", "198.51.100.0/255.255.255.0 # VPN",
+    ]  # fmt: skip
+
+
+_SHARED = st.lists(
+    st.one_of(
+        st.tuples(st.integers(0, 2**10).map(lambda n: n << 20), st.integers(8, 32)).map(
+            lambda pair: IPv4Network(pair, strict=False)
+        ),
+        st.tuples(st.integers(0, 2**10).map(lambda n: n << 110), st.integers(8, 128)).map(
+            lambda pair: IPv6Network(pair, strict=False)
+        ),
+    ),
+    max_size=30,
+)
+_CALLERS = st.one_of(
+    st.integers(0, 2**30).map(IPv4Address), st.integers(0, 2**120).map(IPv6Address)
+)
+
+
+@given(networks=_SHARED, address=_CALLERS, data=st.data())
+def test_a_named_list_holds_what_its_networks_hold(
+    networks: list[IPv4Network | IPv6Network],
+    address: IPv4Address | IPv6Address,
+    data: st.DataObject,
+) -> None:
+    named = NamedList(id=1, name="N", packed=pack(networks))
+    if networks:
+        within = data.draw(st.sampled_from(networks))
+        offset = data.draw(st.integers(0, within.num_addresses - 1))
+        address = data.draw(st.sampled_from([address, within[offset]]))
+    assert (address in named) == contains(networks, address)
+    near = nearest(networks, address) if not contains(networks, address) else None
+    if near is not None:
+        found = named.nearest(address)
+        assert found is not None
+        # Of several that share as many bits, it may be another one.
+        shared = near.network.prefixlen - near.missed
+        assert found.network.prefixlen - found.missed == shared
+
+
+@pytest.mark.parametrize(
+    "packed", ["c0000201", "c0000201/33", "c00002/24", "c000020g/24", "c0000201/x"]
+)
+def test_a_stored_list_that_does_not_read_is_none(packed: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        NamedList(id=1, name="N", packed=packed)
+
+
+def test_a_named_list_takes_twenty_thousand_entries() -> None:
+    text = "\n".join(f"10.{n // 256}.{n % 256}.0/24 # {n}" for n in range(MOST_NAMED))
+    parsed = parse_list(text, most=MOST_NAMED)
+    assert not parsed.problems
+    assert len(NamedList(id=1, name="N", packed=pack(parsed.networks))) == MOST_NAMED
+    assert parse_list(text).problems == ("has 20,000 entries; at most 1,000 fit",)

@@ -47,6 +47,12 @@ class Nothing:
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         return 3
 
+    async def list_version(self, list_id: int) -> int | None:
+        return None
+
+    async def address_list(self, list_id: int) -> tuple[int, str, str] | None:
+        return None
+
     async def custom_claims(self) -> list[str]:
         return []
 

@@ -1,12 +1,15 @@
 """Lists of addresses that may or may not call: read from what owners type, and matched.
 
-An entry is an IPv4 or IPv6 address or CIDR range. Host bits are accepted and mean the network that
+An entry is an IPv4 or IPv6 address or CIDR range, whose length may be a netmask, with a comment after
+`#` if it has one. Host bits are accepted and mean the network that
 contains them; an IPv4-mapped IPv6 address is its IPv4 address. What could be read in two ways is
 refused: leading zeros, zone ids, ports, names.
 """
 
 import ipaddress
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +17,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MOST_ENTRIES = 1000
+#: The same of a list that profiles share.
+MOST_NAMED = 20_000
+LONGEST_COMMENT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +58,17 @@ class _BadEntry(ValueError):
     pass
 
 
-def parse_list(value: str | Iterable[str]) -> AddressList:
+def parse_list(value: str | Iterable[str], *, most: int = MOST_ENTRIES) -> AddressList:
     """Read a list: text with commas or one entry a line, or the entries themselves.
 
     Whoever enforces a list must look at `problems` first: what is left of a half-read list may be
     empty, and an empty list is everybody.
     """
     texts = _split(value) if isinstance(value, str) else [text.strip() for text in value]
-    if len(texts) > MOST_ENTRIES:
-        return AddressList(problems=(f"has {len(texts):,} entries; at most {MOST_ENTRIES:,} fit",))
+    if len(texts) > most:
+        return AddressList(problems=(f"has {len(texts):,} entries; at most {most:,} fit",))
+    if not texts and isinstance(value, str) and value.strip():
+        return AddressList(problems=("holds comments, and no address",))
     entries: list[Entry] = []
     problems: list[str] = []
     for number, text in enumerate(texts, start=1):
@@ -75,13 +83,17 @@ def _split(text: str) -> list[str]:
     """The entries of a text. Blank lines and a comma at the end of a line are nothing.
 
     Any other comma without an entry is kept as an empty one, to be refused: a list that holds
-    commas alone would otherwise be empty, and let everybody in.
+    commas alone would otherwise be empty, and let everybody in. A comment belongs to the last entry
+    of its line; in a line of its own it is nothing.
     """
     texts: list[str] = []
     for line in re.split(r"\r\n|\n|\r", text):
-        parts = [part.strip() for part in line.split(",")]
+        listed, _, comment = (part.strip() for part in line.partition("#"))
+        parts = [part.strip() for part in listed.split(",")]
         if not parts[-1] and (len(parts) == 1 or parts[-2]):
             parts.pop()
+        if parts and comment:
+            parts[-1] = f"{parts[-1]} # {comment}"
         texts += parts
     return texts
 
@@ -152,8 +164,73 @@ def _shared(network: Network, address: Address) -> int:
     return network.max_prefixlen - difference.bit_length()
 
 
+class NamedList:
+    """A list that profiles share, of up to MOST_NAMED networks, in which an address is found by bisection."""
+
+    __slots__ = ("_lengths", "_starts", "id", "name", "packed")
+
+    def __init__(self, *, id: int, name: str, packed: str) -> None:
+        """`packed` is what `pack` makes; raises ValueError for anything else."""
+        self.id, self.name, self.packed = id, name, packed
+        self._starts: dict[int, list[int] | array[int]] = {4: array("L"), 6: []}
+        self._lengths = {4: array("B"), 6: array("B")}
+        for word in packed.split():
+            start, _, length = word.partition("/")
+            version = {8: 4, 32: 6}[len(start)] if len(start) in {8, 32} else 0
+            if not version or int(length) > (32 if version == 4 else 128):
+                raise ValueError("a list of addresses does not read")
+            self._starts[version].append(int(start, 16))
+            self._lengths[version].append(int(length))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NamedList) and (self.id, self.name, self.packed) == (
+            other.id, other.name, other.packed,
+        )  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.packed))
+
+    def __str__(self) -> str:
+        return f"{self.name} ({len(self):,} ranges)"
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lengths.values()))
+
+    def __contains__(self, address: Address) -> bool:
+        return any(address in network for network in self._beside(address)[:1])
+
+    def nearest(self, address: Address) -> Near | None:
+        """As `nearest` has it: the networks beside an address share most bits with it."""
+        return nearest(self._beside(address), address)
+
+    def _beside(self, address: Address) -> list[Network]:
+        """The network that begins last at or before an address, and the following one."""
+        starts, lengths = self._starts[address.version], self._lengths[address.version]
+        place = bisect_right(starts, int(address))
+        make = ipaddress.IPv4Network if address.version == 4 else ipaddress.IPv6Network
+        return [
+            make((starts[at], lengths[at])) for at in (place - 1, place) if 0 <= at < len(starts)
+        ]
+
+
+def pack(networks: Iterable[Network]) -> str:
+    """Networks as a `NamedList` reads them: sorted, and without those that another one holds."""
+    words: list[str] = []
+    last: Network | None = None
+    for network in sorted(networks, key=lambda each: _position(each, 0)):
+        if last is not None and _holds(last, network):
+            continue
+        last = network
+        digits = 8 if network.version == 4 else 32
+        words.append(f"{int(network.network_address):0{digits}x}/{network.prefixlen}")
+    return " ".join(words)
+
+
 def _entry(text: str) -> Entry:
-    network, notes = _network(text)
+    listed, _, comment = text.partition("#")
+    if len(comment) > LONGEST_COMMENT or not comment.strip().isprintable():
+        raise _BadEntry(f"its comment must be printable, of at most {LONGEST_COMMENT} characters")
+    network, notes = _network(listed.strip())
     warnings: tuple[str, ...] = ()
     if network.prefixlen == 0:
         warnings = (f"{text} is every IPv{network.version} address",)
@@ -201,6 +278,8 @@ def _network(text: str) -> tuple[Network, tuple[str, ...]]:
     host, slash, prefix = text.partition("/")
     address = _address(host)
     bits = address.max_prefixlen
+    if slash and "." in prefix and address.version == 4:
+        prefix = str(_mask_length(prefix))
     if slash and not (prefix.isascii() and prefix.isdigit() and len(prefix) <= 3):
         raise _BadEntry(f"the part after the slash must be a number from 0 to {bits}")
     if slash and len(prefix) > 1 and prefix.startswith("0"):
@@ -213,6 +292,15 @@ def _network(text: str) -> tuple[Network, tuple[str, ...]]:
     if network.network_address != address:
         notes += (f"means {network} ({network.num_addresses:,} addresses)",)
     return network, notes
+
+
+def _mask_length(text: str) -> int:
+    """The length of a netmask such as 255.255.0.0."""
+    mask = int(_address(text))
+    length = mask.bit_count()
+    if mask != (2**32 - 1) ^ (2 ** (32 - length) - 1):
+        raise _BadEntry(f"{text} is no netmask, whose ones all come first")
+    return length
 
 
 def _unmapped(address: Address, length: int) -> tuple[Address, int, tuple[str, ...]]:

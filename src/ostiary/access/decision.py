@@ -4,8 +4,8 @@ import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ostiary.access.addresses import contains, nearest
-from ostiary.access.facts import Facts, Known
+from ostiary.access.addresses import Address, NamedList, Near, Network, contains, nearest
+from ostiary.access.facts import Facts, Known, Profile
 from ostiary.access.reasons import Reason
 
 #: A decision is good for this many seconds at most, then it is taken again.
@@ -104,16 +104,26 @@ def check_address(facts: Facts) -> Reason | None:
 
 
 def _address(facts: Facts) -> Reason | None:
-    profile = _known(facts).profile
-    if not profile.denied and not profile.allowed:
+    return refused_address(_known(facts).profile, facts.address)
+
+
+def refused_address(profile: Profile, address: Address | None) -> Reason | None:
+    """Why a profile's lists refuse an address, whether or not they are only watched."""
+    if not profile.has_lists:
         return None
-    if facts.address is None:
+    if address is None:
         return Reason.ADDRESS_UNPARSABLE
-    if contains(profile.denied, facts.address):
+    if _listed(address, profile.denied, profile.denied_lists):
         return Reason.ADDRESS_DENIED
-    if profile.allowed and not contains(profile.allowed, facts.address):
+    if not (profile.allowed or profile.allowed_lists):
+        return None
+    if not _listed(address, profile.allowed, profile.allowed_lists):
         return Reason.ADDRESS_NOT_ALLOWED
     return None
+
+
+def _listed(address: Address, own: tuple[Network, ...], shared: tuple[NamedList, ...]) -> bool:
+    return contains(own, address) or any(address in each for each in shared)
 
 
 def check_collection(facts: Facts) -> Reason | None:
@@ -163,7 +173,7 @@ def decide(facts: Facts) -> Verdict:
     return Allow(
         known=known,
         until=_until(facts, known),
-        address_bound=bool(profile.allowed or profile.denied),
+        address_bound=profile.has_lists,
         would=_would(check_address, facts),
     )
 
@@ -243,6 +253,7 @@ _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
         "address": f.address,
         "denied": _known(f).profile.denied,
         "allowed": _known(f).profile.allowed,
+        **_shared_lists(_known(f).profile),
         "nearest allowed": _nearest(f),
         "only watched": _known(f).profile.addresses_watched,
     },
@@ -266,13 +277,27 @@ _INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
 }
 
 
-def _nearest(facts: Facts) -> str | None:
+def nearest_allowed(profile: Profile, address: Address | None) -> Near | None:
     """The allowed range that comes nearest to an address that is in none."""
-    allowed = _known(facts).profile.allowed
-    if facts.address is None or contains(allowed, facts.address):
+    if address is None or _listed(address, profile.allowed, profile.allowed_lists):
         return None
-    found = nearest(allowed, facts.address)
+    each_nearest = (
+        nearest(profile.allowed, address),
+        *(each.nearest(address) for each in profile.allowed_lists),
+    )
+    found = [each for each in each_nearest if each is not None]
+    return min(found, key=lambda each: each.missed) if found else None
+
+
+def _nearest(facts: Facts) -> str | None:
+    found = nearest_allowed(_known(facts).profile, facts.address)
     return str(found) if found else None
+
+
+def _shared_lists(profile: Profile) -> Mapping[str, object]:
+    """The lists that a profile shares with others, where it has any."""
+    named = {"denied lists": profile.denied_lists, "allowed lists": profile.allowed_lists}
+    return {name: lists for name, lists in named.items() if lists}
 
 
 def _known(facts: Facts) -> Known:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
-from ostiary.access.addresses import Address, Network
+from ostiary.access.addresses import Address, NamedList, Network
 from ostiary.access.limits import Quota, RateLimit
 from ostiary.access.methods import AuthMethod
 
@@ -34,6 +34,9 @@ class Profile:
     expires_at: int | None = None
     allowed: tuple[Network, ...] = ()  # empty: any address
     denied: tuple[Network, ...] = ()
+    #: Lists that profiles share, beside the profile's own.
+    allowed_lists: tuple[NamedList, ...] = ()
+    denied_lists: tuple[NamedList, ...] = ()
     #: The lists refuse nobody; whom they would refuse is counted and logged.
     addresses_watched: bool = False
     #: One for each interval at most, the shortest first; all of them count.
@@ -47,6 +50,11 @@ class Profile:
     limits_watched: bool = False
     #: When the policy was given to it.
     policy_since: int = 0
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether the decision depends on the caller's address."""
+        return bool(self.allowed or self.denied or self.allowed_lists or self.denied_lists)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

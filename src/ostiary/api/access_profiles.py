@@ -58,6 +58,8 @@ class ProfileIn(ProofIn):
     api_policy_id: IdOrNone | None = None
     ip_allow_list: list[str] | None = None
     ip_deny_list: list[str] | None = None
+    ip_allow_list_ids: list[Id] | None = None
+    ip_deny_list_ids: list[Id] | None = None
     ip_watch_only: bool | None = None
     expires_at: datetime | None = None
     token: str | None = None
@@ -74,6 +76,8 @@ class ProfileChange(ProofIn):
     api_policy_id: IdOrNone | None = None
     ip_allow_list: list[str] | None = None
     ip_deny_list: list[str] | None = None
+    ip_allow_list_ids: list[Id] | None = None
+    ip_deny_list_ids: list[Id] | None = None
     ip_watch_only: bool | None = None
     expires_at: datetime | None = None
 
@@ -93,6 +97,8 @@ class ProfileOut(Schema):
     api_policy_id: int | None
     ip_allow_list: list[str]
     ip_deny_list: list[str]
+    ip_allow_list_ids: list[int]
+    ip_deny_list_ids: list[int]
     ip_watch_only: bool
     token_prefix: str | None
     oauth_client_id: str | None
@@ -185,6 +191,8 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
         "api_policy_id": profile.policy_id,
         "ip_allow_list": profile.allow_list,
         "ip_deny_list": profile.deny_list,
+        "ip_allow_list_ids": [each.pk for each in profile.allowed_lists.all()],
+        "ip_deny_list_ids": [each.pk for each in profile.denied_lists.all()],
         "ip_watch_only": profile.addresses_watched,
         "token_prefix": newest.prefix or None if newest else None,
         "oauth_client_id": newest.public_id if newest and method == AuthMethod.OAUTH2 else None,
@@ -206,6 +214,8 @@ def given_of(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
         policy_id=payload.api_policy_id,
         allow_list=payload.ip_allow_list,
         deny_list=payload.ip_deny_list,
+        allowed_lists=payload.ip_allow_list_ids,
+        denied_lists=payload.ip_deny_list_ids,
         addresses_watched=payload.ip_watch_only,
         active=payload.active,
         expires_at=payload.expires_at,

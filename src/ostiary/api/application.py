@@ -16,6 +16,7 @@ from ninja.security import HttpBearer
 from ostiary import __version__
 from ostiary.api import (
     access_profiles,
+    address_lists,
     advice,
     audit_events,
     clients,
@@ -95,6 +96,7 @@ for prefix, module in (
     ("", clients),
     ("", access_profiles),
     ("", profile_limits),
+    ("", address_lists),
     ("", audit_events),
     ("", policies),
     ("", members),

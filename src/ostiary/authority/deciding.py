@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ostiary.access import limits
-from ostiary.access.addresses import Network, parse_address, parse_list
+from ostiary.access.addresses import NamedList, Network, parse_address, parse_list
 from ostiary.access.decision import Allow, Deny, decide
 from ostiary.access.facts import (
     Client,
@@ -26,6 +26,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.lookup import Lookup, Row
+from ostiary.authority.named_lists import NamedLists
 from ostiary.authority.proving import Proved, Prover
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import METHOD_NUMBERS, Lease, Question, Refusal, code
@@ -37,14 +38,20 @@ PASSING_SECONDS = 2
 
 
 async def answer(
-    question: Question, prover: Prover, lookup: Lookup, traces: Traces, gate: Gate, now: int
+    question: Question,
+    prover: Prover,
+    lookup: Lookup,
+    traces: Traces,
+    gate: Gate,
+    now: int,
+    named: NamedLists | None = None,
 ) -> Lease | Refusal:
     """Decide about a call without a lease; `now` is Unix seconds. Raises ceilings.Busy."""
     proved = await prover.prove(question, now)
     if proved.row.credential is not None and proved.problem is None:
         # Only what is proved counts: a forged token must not use up its profile's share.
         gate.enter(profile=proved.row.profile, project=proved.row.project)
-    gathered = facts(question, proved, now)
+    gathered = facts(question, proved, now, await (named or NamedLists(lookup)).of(proved.row))
     verdict = decide(gathered)
     match verdict:
         case Allow():
@@ -59,7 +66,11 @@ def overloaded() -> Refusal:
     return Refusal(profile=0, bound=0, sequence=0, expires=0, code=code(Reason.OVERLOADED), trace=0)
 
 
-def facts(question: Question, proved: Proved, now: int) -> Facts:
+#: The address lists that allow and that deny, of those that profiles share.
+Lists = tuple[tuple[NamedList, ...], tuple[NamedList, ...]]
+
+
+def facts(question: Question, proved: Proved, now: int, lists: Lists = ((), ())) -> Facts:
     """The facts of a decision, from a question and what the directory says."""
     row = proved.row
     return Facts(
@@ -70,7 +81,7 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
         problem=str(proved.problem) if proved.problem else "",
         proved_until=proved.until,
         fitting=tuple(map(ProfileId, proved.fitting)),
-        known=known(row, now) if row.credential is not None else None,
+        known=known(row, now, lists) if row.credential is not None else None,
         route=Route(
             collection=CollectionId(question.collection) if question.collection else None,
             granted=bool(row.granted),
@@ -82,7 +93,7 @@ def facts(question: Question, proved: Proved, now: int) -> Facts:
     )
 
 
-def known(row: Row, now: int) -> Known:
+def known(row: Row, now: int, lists: Lists = ((), ())) -> Known:
     """The credential of a row that has one, with its profile and client, at `now` (Unix seconds)."""
     terms = _terms_of(row, now)
     return Known(
@@ -99,6 +110,8 @@ def known(row: Row, now: int) -> Known:
             expires_at=row.profile_expires_at,
             allowed=networks(row.allow_list),
             denied=networks(row.deny_list),
+            allowed_lists=lists[0],
+            denied_lists=lists[1],
             addresses_watched=bool(row.addresses_watched),
             rates=terms.rates,
             quota=terms.quota,
@@ -256,6 +269,9 @@ async def _lease(
         ends=_ends(verdict.known, proved),
         method=METHOD_NUMBERS[profile.method],
         bound=int(verdict.address_bound),
+        address_lists=",".join(
+            str(each.id) for each in (*profile.allowed_lists, *profile.denied_lists)
+        ),
         would=code(verdict.would) if verdict.would else 0,
         report_only=int(profile.limits_watched),
         legacy_headers=int(bool(row.legacy_headers)),
@@ -285,7 +301,7 @@ def _ends(known: Known, proved: Proved) -> int:
 
 def _refused(verdict: Deny, proved: Proved, trace: int, now: int) -> Refusal:
     known = verdict.known
-    lists = known is not None and (known.profile.allowed or known.profile.denied)
+    lists = known is not None and known.profile.has_lists
     # An address is one of many: holding a refusal of each would let one caller fill the memory.
     held = verdict.reason not in {Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED}
     passing = proved.problem is not None and proved.problem.passing

@@ -35,6 +35,7 @@ _EPOCHS = {
     Kind.POLICY.value: EPOCHS["policy"],
     Kind.COLLECTION.value: EPOCHS["collection"],
     Kind.ENDPOINT.value: EPOCHS["endpoint"],
+    Kind.ADDRESS_LIST.value: EPOCHS["address_list"],
 }
 
 

@@ -29,7 +29,11 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
                WHERE e.id = {p} AND e.collection_id = {p} AND e.active
                AND (e.recipe_id IS NULL OR (r.started AND r.present))),
        (SELECT e.weight FROM directory_endpoint e WHERE e.id = {p}),
-       {j[p.raised_limits]}, {t[p.raised_until]}, {j[p.limit_resets]}, l.name
+       {j[p.raised_limits]}, {t[p.raised_until]}, {j[p.limit_resets]}, l.name,
+       (SELECT {g[n.addresslist_id]} FROM directory_accessprofile_allowed_lists n
+        WHERE n.accessprofile_id = p.id),
+       (SELECT {g[n.addresslist_id]} FROM directory_accessprofile_denied_lists n
+        WHERE n.accessprofile_id = p.id)
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
 """
 
@@ -61,6 +65,10 @@ SELECT calls FROM usage_quotacount
 WHERE profile_id = {p} AND "interval" = {p} AND period_start = {p}
 """
 
+
+#: A list that profiles share: which version it is, and its content.
+LIST_VERSION = "SELECT epoch FROM directory_addresslist WHERE id = {p}"
+LIST = "SELECT epoch, name, packed FROM directory_addresslist WHERE id = {p}"
 
 #: Every custom claim's name, by one index look-up for each.
 CLAIMS = """
@@ -152,6 +160,9 @@ class Row:
     raised_until: int | None = None
     limit_resets: str | None = None
     policy_name: str | None = None
+    #: Ids of address lists that profiles share, parted by commas.
+    allowed_lists: str | None = None
+    denied_lists: str | None = None
 
 
 class Lookup(Protocol):
@@ -164,6 +175,12 @@ class Lookup(Protocol):
         """Whom a signed token may speak for that says `key` in `claim` (empty: its subject)."""
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int: ...
+    async def list_version(self, list_id: int) -> int | None:
+        """The epoch of an address list; None: there is none."""
+
+    async def address_list(self, list_id: int) -> tuple[int, str, str] | None:
+        """Epoch, name and packed networks of an address list; None: there is none."""
+
     async def custom_claims(self) -> list[str]: ...
     async def signing_keys(self) -> list[StoredKey]: ...
     async def token_revoked(self, fingerprint: bytes) -> bool: ...
@@ -192,7 +209,8 @@ class SqliteLookup:
         self._connection.execute("PRAGMA query_only = 1")
         self._connection.execute("PRAGMA mmap_size = 268435456")
         times = _Columns("CAST(strftime('%s', {}) AS INTEGER)")
-        columns = {"t": times, "j": _Columns("{}"), "p": "?", "most": MOST_NAMED}
+        ids = _Columns("group_concat({})")
+        columns = {"t": times, "j": _Columns("{}"), "g": ids, "p": "?", "most": MOST_NAMED}
         self._statement = (STATEMENT + BY_FINGERPRINT).format_map(columns)
         self._named = (STATEMENT + BY_KEY).format_map(columns)
         self._quota = QUOTA.format(p="?")
@@ -203,12 +221,20 @@ class SqliteLookup:
         return Row(*self._connection.execute(self._statement, values).fetchone())
 
     async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
-        values = (collection, endpoint, collection, key, claim)
+        values = (collection, endpoint, collection, endpoint, key, claim)
         return [Row(*row) for row in self._connection.execute(self._named, values)]
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = self._connection.execute(self._quota, (profile, interval, start)).fetchone()
         return int(row[0]) if row else 0
+
+    async def list_version(self, list_id: int) -> int | None:
+        row = self._connection.execute(LIST_VERSION.format(p="?"), (list_id,)).fetchone()
+        return int(row[0]) if row else None
+
+    async def address_list(self, list_id: int) -> tuple[int, str, str] | None:
+        row = self._connection.execute(LIST.format(p="?"), (list_id,)).fetchone()
+        return (int(row[0]), row[1], row[2]) if row else None
 
     async def custom_claims(self) -> list[str]:
         return [row[0] for row in self._connection.execute(CLAIMS)]
@@ -247,7 +273,8 @@ class PostgresqlLookup:
         )
         times = _Columns("CAST(FLOOR(EXTRACT(EPOCH FROM {})) AS BIGINT)")
         texts = _Columns("{}::text")
-        columns = {"t": times, "j": texts, "p": "%s", "most": MOST_NAMED}
+        ids = _Columns("string_agg({}::text, ',')")
+        columns = {"t": times, "j": texts, "g": ids, "p": "%s", "most": MOST_NAMED}
         self._statement = (STATEMENT + BY_FINGERPRINT).format_map(columns).encode()
         self._named = (STATEMENT + BY_KEY).format_map(columns).encode()
         self._quota = QUOTA.format(p="%s").encode()
@@ -261,12 +288,20 @@ class PostgresqlLookup:
         return Row(*await self._one(self._statement, values) or ())
 
     async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
-        values = (collection, endpoint, collection, key, claim)
+        values = (collection, endpoint, collection, endpoint, key, claim)
         return [Row(*row) for row in await self._all(self._named, values)]
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         row = await self._one(self._quota, (profile, interval, start))
         return int(row[0]) if row else 0
+
+    async def list_version(self, list_id: int) -> int | None:
+        row = await self._one(LIST_VERSION.format(p="%s").encode(), (list_id,))
+        return int(row[0]) if row else None
+
+    async def address_list(self, list_id: int) -> tuple[int, str, str] | None:
+        row = await self._one(LIST.format(p="%s").encode(), (list_id,))
+        return (int(row[0]), row[1], row[2]) if row else None
 
     async def custom_claims(self) -> list[str]:
         return [row[0] for row in await self._all(CLAIMS.encode())]

@@ -107,7 +107,7 @@ class MeasuredLookup:
         self._lookup = lookup
         self._times = {
             name: _LOOKUP_SECONDS.labels(name)
-            for name in ("credential", "quota", "claims", "signing_keys", "revoked")
+            for name in ("credential", "quota", "claims", "signing_keys", "revoked", "address_list")
         }
 
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
@@ -121,6 +121,14 @@ class MeasuredLookup:
     async def quota_used(self, profile: int, interval: str, start: int) -> int:
         with self._times["quota"].time():
             return await self._lookup.quota_used(profile, interval, start)
+
+    async def list_version(self, list_id: int) -> int | None:
+        with self._times["address_list"].time():
+            return await self._lookup.list_version(list_id)
+
+    async def address_list(self, list_id: int) -> tuple[int, str, str] | None:
+        with self._times["address_list"].time():
+            return await self._lookup.address_list(list_id)
 
     async def custom_claims(self) -> list[str]:
         with self._times["claims"].time():

@@ -22,6 +22,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason
 from ostiary.authority import deciding
 from ostiary.authority.lookup import Lookup, Row
+from ostiary.authority.named_lists import NamedLists
 from ostiary.authority.signing import SigningKeys
 from ostiary.identity import access_tokens, signed_tokens
 from ostiary.identity.signed_tokens import BadToken, SignedToken
@@ -79,6 +80,7 @@ class OAuth:
     ) -> None:
         self._lookup, self._signing = lookup, signing
         self._issuer, self._revoke = issuer, revoke
+        self._named = NamedLists(lookup)
         self._posts = {
             "/oauth2/token": self._token,
             "/oauth2/introspect": self._introspect,
@@ -129,7 +131,7 @@ class OAuth:
         if asked.parameters.get("scope"):
             raise Refused("invalid_scope", "no scope is known here")
         now = int(time.time())
-        self._check(asked, row, now)
+        await self._check(asked, row, now)
         key = await self._signing.signing()
         if key is None:
             return Told(status=503, content={"error": "temporarily_unavailable"})
@@ -143,14 +145,14 @@ class OAuth:
             },
         )
 
-    def _check(self, asked: Asked, row: Row, now: int) -> None:
+    async def _check(self, asked: Asked, row: Row, now: int) -> None:
         """Everything that a call would be asked about who calls, and from where."""
         facts = Facts(
             now=now,
             address=parse_address(asked.address),
             presented=True,
             method=AuthMethod.OAUTH2,
-            known=deciding.known(row, now),
+            known=deciding.known(row, now, await self._named.of(row)),
             route=Route(),
         )
         reasons = (
@@ -179,7 +181,7 @@ class OAuth:
         """RFC 7662: a client learns of its own tokens, and of no others."""
         client_id, row = await self._client(asked)
         now = int(time.time())
-        self._check(asked, row, now)
+        await self._check(asked, row, now)
         token = await self._own(asked, client_id)
         alive = (
             token is not None

@@ -15,6 +15,7 @@ from ostiary.authority import measures
 from ostiary.authority.ceilings import Busy, Gate
 from ostiary.authority.deciding import answer, overloaded
 from ostiary.authority.lookup import Lookup
+from ostiary.authority.named_lists import NamedLists
 from ostiary.authority.proving import Prover
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import BadQuestion, read_question, write_answer
@@ -31,6 +32,7 @@ class Upcalls:
     def __init__(self, lookup: Lookup, prover: Prover, traces: Traces, gate: Gate) -> None:
         self._lookup, self._prover = lookup, prover
         self._traces, self._gate = traces, gate
+        self._named = NamedLists(lookup)
 
     async def answer(self, body: bytes) -> bytes | None:
         """The answer to a question; nothing where there is none."""
@@ -43,7 +45,13 @@ class Upcalls:
         with tracing.span("decide", headers) as span:
             try:
                 verdict = await answer(
-                    question, self._prover, self._lookup, self._traces, self._gate, int(time.time())
+                    question,
+                    self._prover,
+                    self._lookup,
+                    self._traces,
+                    self._gate,
+                    int(time.time()),
+                    self._named,
                 )
             except Busy:
                 verdict = overloaded()

@@ -24,6 +24,7 @@ from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
     access_profiles,
+    address_lists,
     clients,
     collections,
     credentials,
@@ -34,7 +35,7 @@ from ostiary.directory import (
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
-from ostiary.directory.models import AccessProfile, Client, Collection, Policy
+from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Policy
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
 from ostiary.review import preview
@@ -79,6 +80,22 @@ class Form:
         return [int(text) for text in self.data.getlist("collections") if text.isdecimal()]
 
     @property
+    def allowed_lists(self) -> list[int]:
+        return self._ids("allowed_lists")
+
+    @property
+    def denied_lists(self) -> list[int]:
+        return self._ids("denied_lists")
+
+    def _ids(self, name: str) -> list[int]:
+        return [int(text) for text in self.data.getlist(name) if text.isdecimal()]
+
+    @property
+    def shows_lists(self) -> bool:
+        """Whether the form had boxes for address lists; if not, a profile's lists stay."""
+        return self.data.get("lists_shown") == "1"
+
+    @property
     def fields(self) -> list[tuple[str, str]]:
         """Every field, to be carried through the confirmation."""
         carried = [
@@ -97,6 +114,8 @@ class Form:
             policy_id=int(policy) if policy.isdecimal() else 0,
             allow_list=self.data.get("allowed_ips", ""),
             deny_list=self.data.get("denied_ips", ""),
+            allowed_lists=self.allowed_lists if self.shows_lists else None,
+            denied_lists=self.denied_lists if self.shows_lists else None,
             addresses_watched=self.data.get("addresses_watched") == "1",
             proof=self.proof(),
         )
@@ -155,12 +174,14 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
             )
         except Invalid as error:
             errors = _problems(error)
-    context = {"client": client, "form": form, "errors": errors, **_choices(by)}
+    context = {"client": client, "form": form, "errors": errors, **_choices(by, client)}
     return render(request, "console/profile_form.html", context, status=400 if errors else 200)
 
 
-def _choices(by: Actor) -> dict[str, Any]:
+def _choices(by: Actor, client: Client) -> dict[str, Any]:
+    lists = address_lists.address_lists(by).filter(project_id=client.project_id)
     return {
+        "address_lists": lists,
         "collections": collections.collections(by).order_by("name"),
         "policies": policies.policies().order_by("name"),
         "methods": METHODS,
@@ -188,9 +209,16 @@ def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> 
         "policy": policies.find(given.policy_id) if given.policy_id else None,
         "allowed": addresses.parse_list(str(given.allow_list)).entries,
         "denied": addresses.parse_list(str(given.deny_list)).entries,
+        "allowed_named": _named(by, client, form.allowed_lists),
+        "denied_named": _named(by, client, form.denied_lists),
         "watched": given.addresses_watched,
         "warnings": warnings,
     }
+
+
+def _named(by: Actor, client: Client, ids: list[int]) -> list[AddressList]:
+    lists = address_lists.address_lists(by).filter(project_id=client.project_id, pk__in=ids)
+    return list(lists)
 
 
 def _create(request: HttpRequest, by: Actor, client: Client, form: Form) -> HttpResponse:
@@ -290,7 +318,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "read": (not errors and form.data.get("read")) or versions.etag(profile),
         "form": form,
         "errors": errors,
-        **_choices(by),
+        **_choices(by, profile.client),
     }
     return render(request, "console/profile_form.html", context, status=400 if errors else 200)
 
@@ -334,6 +362,9 @@ def _typed(profile: AccessProfile) -> QueryDict:
     data["policy"] = str(profile.policy_id or "")
     data["allowed_ips"] = "\n".join(profile.allow_list)
     data["denied_ips"] = "\n".join(profile.deny_list)
+    data["lists_shown"] = "1"
+    data.setlist("allowed_lists", [str(each.pk) for each in profile.allowed_lists.all()])
+    data.setlist("denied_lists", [str(each.pk) for each in profile.denied_lists.all()])
     data["addresses_watched"] = "1" if profile.addresses_watched else ""
     for name, value in proofs.shown(profile).items():
         data[name] = "\n".join(value) if isinstance(value, list) else str(value or "")

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from ostiary.api.application import api
 from ostiary.console import (
     account,
+    address_lists,
     advice,
     arrival,
     clients,
@@ -65,6 +66,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/part", usage.part, name="usage-part"),
     path("logs", logs.listing, name="logs"),
     path("logs/<str:request_id>", logs.show, name="log"),
+    path("address-lists", address_lists.listing, name="address-lists"),
+    path("address-lists/new", address_lists.new, name="new-address-list"),
+    path("address-lists/<int:list_id>", address_lists.edit, name="edit-address-list"),
+    path("address-lists/<int:list_id>/delete", address_lists.delete, name="delete-address-list"),
     path("profiles/<int:profile_id>", profiles.show, name="profile"),
     path("clients/<int:client_id>/profiles/new", profiles.new, name="new-profile"),
     path("profiles/<int:profile_id>/edit", profiles.edit, name="edit-profile"),

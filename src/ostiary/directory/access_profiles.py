@@ -12,6 +12,7 @@ from django.utils import timezone
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import (
+    address_lists,
     audit,
     clients,
     credentials,
@@ -24,7 +25,7 @@ from ostiary.directory import (
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, NotFound
-from ostiary.directory.models import AccessProfile, Collection, Credential, Policy
+from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential, Policy
 from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
 
@@ -40,7 +41,10 @@ class Given:
     policy_id: int | None = None
     allow_list: object = None
     deny_list: object = None
-    #: Whether the two lists are only watched: nobody is refused by them.
+    #: Ids of lists that profiles of the project share, beside the two.
+    allowed_lists: object = None
+    denied_lists: object = None
+    #: Whether the lists are only watched: nobody is refused by them.
     addresses_watched: bool | None = None
     active: bool | None = None
     expires_at: datetime | None = None
@@ -51,8 +55,12 @@ def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]
     found = AccessProfile.objects.visible_to(by).order_by("pk")
     if client_id is not None:
         found = found.filter(client_id=client_id)
+    named = AddressList.objects.order_by("pk").defer("text", "packed")
     lasting = Prefetch("credentials", queryset=Credential.objects.filter(trial=False))
-    return found.select_related("client", "policy").prefetch_related("collections", lasting)
+    found = found.select_related("client", "policy").prefetch_related("collections", lasting)
+    return found.prefetch_related(
+        Prefetch("allowed_lists", queryset=named), Prefetch("denied_lists", queryset=named)
+    )
 
 
 def named(by: Actor) -> QuerySet[AccessProfile]:
@@ -96,7 +104,7 @@ def create(
     problems = fields.Problems()
     with transaction.atomic():
         profile.save()
-        profile.collections.set(chosen)
+        chosen.set_on(profile)
         if hmac_secret:
             proofs.seal(profile, hmac_secret)
         secret = credentials.add_first(
@@ -118,8 +126,8 @@ def check(*, by: Actor, client_id: int, auth_type: object, given: Given) -> tupl
 
 def _drafted(
     by: Actor, client_id: int, auth_type: object, given: Given
-) -> tuple[AccessProfile, list[Collection], str]:
-    """A profile that fits and is not saved yet, its collections, and an HMAC secret to be sealed."""
+) -> tuple[AccessProfile, "_Chosen", str]:
+    """A profile that fits and is not saved yet, what it will have, and an HMAC secret to be sealed."""
     client = clients.find(by, client_id)
     require(by, Role.EDITOR, client.project_id)
     profile = AccessProfile(client=client, active_since=timezone.now())
@@ -130,7 +138,7 @@ def _drafted(
     chosen = _fill(by, problems, profile, given)
     hmac_secret = proofs.fill(problems, profile, given.proof) if profile.auth_type else ""
     problems.raise_if_any()
-    return profile, chosen or [], hmac_secret
+    return profile, chosen, hmac_secret
 
 
 def change(
@@ -145,17 +153,14 @@ def change(
         profile.save()
         if hmac_secret:
             proofs.seal(profile, hmac_secret)
-        if chosen is not None:
-            profile.collections.set(chosen)
+        chosen.set_on(profile)
         _tell_switched(by, profile, active)
         sequence = _announced(by, "change", profile, before=before)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))
 
 
-def _changed(
-    by: Actor, profile: AccessProfile, given: Given
-) -> tuple[list[Collection] | None, str]:
-    """Fill in what is given; its collections if given, and an HMAC secret to be sealed."""
+def _changed(by: Actor, profile: AccessProfile, given: Given) -> tuple["_Chosen", str]:
+    """Fill in what is given; what it will have, and an HMAC secret to be sealed."""
     problems = fields.Problems()
     chosen = _fill(by, problems, profile, given)
     hmac_secret = proofs.fill(problems, profile, given.proof)
@@ -172,10 +177,12 @@ def _changed(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A profile as a change would leave it; `collections` is empty if they stay."""
+    """A profile as a change would leave it; what stays is empty."""
 
     profile: AccessProfile
     collections: frozenset[int] | None
+    allowed_lists: tuple[int, ...] | None
+    denied_lists: tuple[int, ...] | None
     warnings: tuple[str, ...]
 
 
@@ -185,8 +192,43 @@ def draft(*, by: Actor, profile_id: int, given: Given) -> Draft:
         profile = credentials.locked_profile(by, profile_id)
         chosen, _ = _changed(by, profile, given)
         transaction.set_rollback(True)
-    collections = None if chosen is None else frozenset(c.pk for c in chosen)
-    return Draft(profile=profile, collections=collections, warnings=_warnings(profile))
+    collections = chosen.collections
+    return Draft(
+        profile=profile,
+        collections=None if collections is None else frozenset(c.pk for c in collections),
+        allowed_lists=_ids(chosen.allowed_lists),
+        denied_lists=_ids(chosen.denied_lists),
+        warnings=_warnings(profile),
+    )
+
+
+def _ids(lists: list[AddressList] | None) -> tuple[int, ...] | None:
+    return None if lists is None else tuple(each.pk for each in lists)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What a profile will have of what others have too; empty: that stays."""
+
+    collections: list[Collection] | None = None
+    allowed_lists: list[AddressList] | None = None
+    denied_lists: list[AddressList] | None = None
+
+    def set_on(self, profile: AccessProfile) -> None:
+        """Give it to a profile, in the caller's transaction; raises Invalid."""
+        if self.collections is not None:
+            profile.collections.set(self.collections)
+        for name, manager, lists in (
+            ("ip_allow_list_ids", profile.allowed_lists, self.allowed_lists),
+            ("ip_deny_list_ids", profile.denied_lists, self.denied_lists),
+        ):
+            if lists is None:
+                continue
+            # One that is being deleted must not leave a profile that is open to every address.
+            wanted = AddressList.objects.select_for_update().filter(pk__in=_ids(lists) or ())
+            if len(wanted.values_list("pk", flat=True)) < len(lists):
+                raise Invalid({name: ["one of the address lists was deleted meanwhile"]})
+            manager.set(lists)
 
 
 def switch(*, by: Actor, profile_id: int, active: bool) -> Saved[AccessProfile]:
@@ -215,9 +257,7 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
     return Saved(value=None, sequence=sequence)
 
 
-def _fill(
-    by: Actor, problems: fields.Problems, profile: AccessProfile, given: Given
-) -> list[Collection] | None:
+def _fill(by: Actor, problems: fields.Problems, profile: AccessProfile, given: Given) -> _Chosen:
     new = profile.pk is None
     if given.name is not None or new:
         profile.name = fields.text(problems, "name", given.name)
@@ -238,7 +278,19 @@ def _fill(
         profile.active = given.active
     if given.expires_at is not None:
         profile.expires_at = fields.moment(problems, "expires_at", given.expires_at)
-    return chosen
+    return _Chosen(
+        collections=chosen,
+        allowed_lists=_lists(problems, profile, "ip_allow_list_ids", given.allowed_lists),
+        denied_lists=_lists(problems, profile, "ip_deny_list_ids", given.denied_lists),
+    )
+
+
+def _lists(
+    problems: fields.Problems, profile: AccessProfile, field: str, value: object
+) -> list[AddressList] | None:
+    if value is None:
+        return None
+    return address_lists.chosen(problems, field, value, profile.client.project_id)
 
 
 def _collections(
@@ -296,6 +348,16 @@ def _addresses(problems: fields.Problems, field: str, value: object) -> list[str
     return [entry.text for entry in parsed.entries]
 
 
+def has_lists(profile: AccessProfile) -> bool:
+    """Whether its decisions depend on the caller's address."""
+    return bool(
+        profile.allow_list
+        or profile.deny_list
+        or profile.allowed_lists.all()
+        or profile.denied_lists.all()
+    )
+
+
 def _warnings(profile: AccessProfile) -> tuple[str, ...]:
     lists = (profile.allow_list, profile.deny_list)
     found = tuple(warning for each in lists for warning in addresses.parse_list(each).warnings)
@@ -311,6 +373,8 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         "policy_id": profile.policy_id,
         "allow_list": json.loads(json.dumps(profile.allow_list)),
         "deny_list": json.loads(json.dumps(profile.deny_list)),
+        "allowed_lists": sorted(profile.allowed_lists.values_list("pk", flat=True)),
+        "denied_lists": sorted(profile.denied_lists.values_list("pk", flat=True)),
         "addresses_watched": profile.addresses_watched,
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
         **proofs.shown(profile),

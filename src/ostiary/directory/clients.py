@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory import audit, credentials, feed, fields, logo, notices, proofs, versions
@@ -96,6 +96,7 @@ def change(
         if project_id is not None and project_id != client.project_id:
             project = project_of(by, project_id)
             require(by, Role.EDITOR, project.pk)
+            _refuse_shared_lists(problems, client)
             client.project = project
             _check_keys(problems, client)
         if logo_file is not None:
@@ -163,6 +164,15 @@ def _check_keys(problems: fields.Problems, client: Client) -> None:
             problems.add(
                 "project_id", f"the profile key of {profile.name} belongs to {other.name} there"
             )
+
+
+def _refuse_shared_lists(problems: fields.Problems, client: Client) -> None:
+    """Address lists belong to a project: a client's profiles cannot use those of the one it leaves."""
+    using = client.profiles.filter(Q(allowed_lists__isnull=False) | Q(denied_lists__isnull=False))
+    profile = using.order_by("pk").first()
+    if profile is not None:
+        sentence = f"can't be changed while {profile.name} uses an address list of the present one"
+        problems.add("project_id", sentence)
 
 
 def _locked(by: Actor, client_id: int) -> Client:

@@ -27,6 +27,7 @@ class Kind(enum.StrEnum):
     POLICY = "policy"
     RECIPE = "recipe"
     SETTINGS = "settings"
+    ADDRESS_LIST = "address_list"
 
 
 def announce(kind: Kind, object_id: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.db import models, transaction
 
 from ostiary.directory import (
+    address_lists,
     audit,
     clients,
     collections,
@@ -18,6 +19,7 @@ from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import CannotDestroy, NotFound
 from ostiary.directory.models import (
     AccessProfile,
+    AddressList,
     Client,
     Collection,
     Connection,
@@ -38,6 +40,7 @@ _HELD: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
         profile__client__project_id=pk, trial=False, revoked_at=None
     ),
     "api_collections": lambda pk: Collection.objects.filter(project_id=pk),
+    "address_lists": lambda pk: AddressList.objects.filter(project_id=pk),
     "connections": lambda pk: Connection.objects.filter(project_id=pk),
     "webhooks": lambda pk: Webhook.objects.filter(project_id=pk),
     "properties": lambda pk: Property.objects.filter(project_id=pk),
@@ -114,6 +117,7 @@ def _empty(by: Actor, project: Project) -> int:
     deletions: tuple[tuple[str, Deletion], ...] = (
         ("clients", lambda pk: clients.delete(by=by, client_id=pk)),
         ("api_collections", lambda pk: collections.delete(by=by, collection_id=pk)),
+        ("address_lists", lambda pk: address_lists.delete(by=by, list_id=pk)),
         ("connections", lambda pk: connections.delete(by=by, connection_id=pk)),
         ("webhooks", lambda pk: webhooks.delete(by=by, webhook_id=pk)),
     )

@@ -62,6 +62,8 @@ class Lease:
     method: int
     #: 1: good only for the address that called.
     bound: int
+    #: Ids of the address lists that the decision rests on, parted by commas; empty: none.
+    address_lists: str = ""
     #: Code of the reason for which report-only address lists would have refused; 0: none.
     would: int
     #: 1: the limits are counted, and refuse nothing.
@@ -160,7 +162,10 @@ USAGE_PATH = "/usage"
 # --- epochs (authority.follower, lua/control.lua) --------------------------------------------------
 
 #: First letter of an epoch's key by what it belongs to; the object's id follows.
-EPOCHS = {"profile": "p", "client": "c", "policy": "l", "collection": "k", "endpoint": "e"}
+EPOCHS = {
+    "profile": "p", "client": "c", "policy": "l", "collection": "k", "endpoint": "e",
+    "address_list": "a",
+}  # fmt: skip
 
 # --- published objects (publishing, lua/routes.lua, lua/upstreams.lua) -----------------------------
 

@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
 
-from ostiary.access.addresses import contains, parse_address
+from ostiary.access import decision
+from ostiary.access.addresses import parse_address
 from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason, refusal
 from ostiary.directory import access_profiles, models
@@ -199,7 +200,7 @@ def _never_rotated(by: Actor, _: _Seen) -> Iterator[Advice]:
 def _open(_: Actor, seen: _Seen) -> Iterator[Advice]:
     for profile in seen.profiles:
         found = _few(seen, profile)
-        if not profile.allow_list and found:
+        if not profile.allow_list and not profile.allowed_lists.exists() and found:
             yield Advice(
                 kind=Kind.OPEN,
                 profile=profile,
@@ -211,7 +212,7 @@ def _open(_: Actor, seen: _Seen) -> Iterator[Advice]:
 def _wide(_: Actor, seen: _Seen) -> Iterator[Advice]:
     for profile in seen.profiles:
         found = _few(seen, profile)
-        if not profile.allow_list or not found:
+        if not profile.allow_list or profile.allowed_lists.exists() or not found:
             continue
         held = sum(net.num_addresses for net in facts.networks(tuple(profile.allow_list)))
         if held > MUCH_LARGER * len(found):
@@ -280,7 +281,7 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
     watched = _profiles(by).filter(addresses_watched=True, updated_at__lt=since)
     for profile in watched[:MOST_OF_A_KIND]:
         own = calls.filter(profile_id=profile.pk)
-        lists = profile.allow_list or profile.deny_list
+        lists = access_profiles.has_lists(profile)
         if lists and own.exists() and not _refuses(profile, own):
             yield Advice(
                 kind=Kind.ENFORCEABLE,
@@ -304,15 +305,11 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
 
 def _refuses(profile: models.AccessProfile, calls: QuerySet[LoggedCall]) -> bool:
     """Whether a profile's lists would refuse one of the addresses that it called from."""
-    allowed = facts.networks(tuple(profile.allow_list))
-    denied = facts.networks(tuple(profile.deny_list))
-    for text in calls.values_list("address", flat=True).distinct()[:MOST_LINES]:
-        address = parse_address(text)
-        if address is None or contains(denied, address):
-            return True
-        if allowed and not contains(allowed, address):
-            return True
-    return False
+    seen = facts.profile(profile)
+    return any(
+        decision.refused_address(seen, parse_address(text)) is not None
+        for text in calls.values_list("address", flat=True).distinct()[:MOST_LINES]
+    )
 
 
 LIMITS = (Reason.RATE_LIMITED, Reason.QUOTA_EXCEEDED)

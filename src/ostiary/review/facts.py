@@ -4,12 +4,13 @@ The authority reads the same at run time by statements of its own; a test holds 
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 from ostiary.access import limits
-from ostiary.access.addresses import Network, parse_list
+from ostiary.access.addresses import NamedList, Network, parse_list
 from ostiary.access.facts import (
     Client,
     ClientId,
@@ -52,8 +53,35 @@ def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
     return parsed.networks
 
 
-def profile(row: models.AccessProfile, at: int | None = None) -> Profile:
-    """A profile as decisions see it at `at` (Unix seconds; now); `row` need not be saved."""
+def named_lists(ids: Iterable[int]) -> tuple[NamedList, ...]:
+    """Lists that profiles share, by their ids."""
+    rows = models.AddressList.objects.filter(pk__in=list(ids)).order_by("pk")
+    return tuple(
+        NamedList(id=pk, name=name, packed=packed)
+        for pk, name, packed in rows.values_list("pk", "name", "packed")
+    )
+
+
+def list_ids(row: models.AccessProfile) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids of the lists that a saved profile shares with others: that allow, and that deny."""
+    if row.pk is None:
+        return (), ()
+    return (
+        tuple(each.pk for each in row.allowed_lists.all()),
+        tuple(each.pk for each in row.denied_lists.all()),
+    )
+
+
+def profile(
+    row: models.AccessProfile,
+    at: int | None = None,
+    lists: tuple[Iterable[int], Iterable[int]] | None = None,
+) -> Profile:
+    """A profile as decisions see it at `at` (Unix seconds; now); `row` need not be saved.
+
+    `lists`: ids of the lists that allow and that deny, in place of those that it has.
+    """
+    allowed, denied = list_ids(row) if lists is None else lists
     policy, now = row.policy, int(time.time()) if at is None else at
     until = seconds(row.raised_until)
     is_raised = until is not None and until > now
@@ -67,6 +95,8 @@ def profile(row: models.AccessProfile, at: int | None = None) -> Profile:
         expires_at=seconds(row.expires_at),
         allowed=networks(tuple(row.allow_list)),
         denied=networks(tuple(row.deny_list)),
+        allowed_lists=named_lists(allowed) if allowed else (),
+        denied_lists=named_lists(denied) if denied else (),
         addresses_watched=row.addresses_watched,
         rates=rates_,
         quota=quota_,

@@ -40,7 +40,7 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
     method = fields.choice(problems, "method", made_up.method, METHODS)
     raw = fields.text(problems, "path", made_up.path, maximum=LONGEST_PATH)
     # Where no list asks for it, it does not matter.
-    asked = bool(profile.allow_list or profile.deny_list)
+    asked = access_profiles.has_lists(profile)
     token = fields.text(problems, "token", made_up.token, maximum=LONGEST, required=False)
     text = fields.text(problems, "ip", made_up.address, maximum=45, required=asked)
     address = parse_address(text)

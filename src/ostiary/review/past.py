@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 from django.db.models import Q
 
-from ostiary.access import addresses, traces
+from ostiary.access import addresses, decision, traces
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
 from ostiary.access.reasons import Reason, by_code, refusal
-from ostiary.directory import audit, models, workspace
+from ostiary.directory import access_profiles, audit, models, workspace
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import NotFound
 from ostiary.identity.tokens import masked
@@ -251,19 +251,18 @@ def _credential(call: LoggedCall) -> Mapping[str, str]:
 
 def _address(call: LoggedCall, profile: models.AccessProfile | None) -> Mapping[str, str]:
     """The lists as they are now: what they were is kept in traces alone."""
-    if profile is None or not (profile.allow_list or profile.deny_list):
+    if profile is None or not access_profiles.has_lists(profile):
         return {}
+    seen = facts.profile(profile)
+    denied = [*profile.deny_list, *map(str, seen.denied_lists)]
+    allowed = [*profile.allow_list, *map(str, seen.allowed_lists)]
     shown = {
         "address": call.address or "none",
-        "denied now": _list(profile.deny_list),
-        "allowed now": _list(profile.allow_list),
+        "denied now": _list(denied),
+        "allowed now": _list(allowed),
     }
-    address = addresses.parse_address(call.address)
-    allowed = facts.networks(tuple(profile.allow_list))
-    if address is not None and not addresses.contains(allowed, address):
-        near = addresses.nearest(allowed, address)
-        shown |= {"nearest allowed now": str(near)} if near else {}
-    return shown
+    near = decision.nearest_allowed(seen, addresses.parse_address(call.address))
+    return shown | ({"nearest allowed now": str(near)} if near else {})
 
 
 def _list(entries: list[str]) -> str:

@@ -146,9 +146,15 @@ def of_profile(
     row = access_profiles.find(by, profile_id)
     drafted = access_profiles.draft(by=by, profile_id=profile_id, given=given)
     held = frozenset(row.collections.values_list("pk", flat=True))
-    before = Terms(profile=facts.profile(row), collections=held)
+    before, stays = Terms(profile=facts.profile(row), collections=held), facts.list_ids(row)
     after = Terms(
-        profile=facts.profile(drafted.profile),
+        profile=facts.profile(
+            drafted.profile,
+            lists=(
+                stays[0] if drafted.allowed_lists is None else drafted.allowed_lists,
+                stays[1] if drafted.denied_lists is None else drafted.denied_lists,
+            ),
+        ),
         collections=held if drafted.collections is None else drafted.collections,
     )
     sides: Both = {row.pk: (row, before, after)}

@@ -1,5 +1,6 @@
 """What the owner manages, as tables. Rules live in the use cases beside this package."""
 
+from ostiary.directory.models.address_lists import AddressList
 from ostiary.directory.models.clients import AccessProfile, Client, Credential
 from ostiary.directory.models.collections import Collection, Connection, Endpoint, ImportReport
 from ostiary.directory.models.history import AuditEvent, Change, GatewayNode, IdempotentAnswer
@@ -20,6 +21,7 @@ from ostiary.directory.models.webhooks import Webhook, WebhookDelivery, WebhookE
 
 __all__ = [
     "AccessProfile",
+    "AddressList",
     "AuditEvent",
     "Change",
     "Client",

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 
 from ostiary.access.methods import AuthMethod
+from ostiary.directory.models.address_lists import AddressList
 from ostiary.directory.models.collections import Collection
 from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Project
@@ -54,6 +55,9 @@ class AccessProfile(models.Model):
     #: Entries as the owner wrote them, each one valid; empty: every address.
     allow_list = models.JSONField(default=list)
     deny_list = models.JSONField(default=list)
+    #: Lists that profiles of the project share, beside these.
+    allowed_lists = models.ManyToManyField(AddressList, related_name="allowing")
+    denied_lists = models.ManyToManyField(AddressList, related_name="denying")
     #: The lists refuse nobody: whom they would refuse is counted and logged.
     addresses_watched = models.BooleanField(default=False)
     #: How signed tokens are verified, see `directory.proofs`; empty for the other methods.

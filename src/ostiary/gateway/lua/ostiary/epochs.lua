@@ -66,14 +66,25 @@ function M.write(list, sequence)
   return full
 end
 
+local A = contract.epochs.address_list
+
 local function of(letter, id)
   return id ~= 0 and epochs:get(letter .. id) or 0
+end
+
+-- Whether none of the address lists that a lease rests on changed since its decision.
+local function lists_hold(lists, sequence)
+  for i = 1, #lists do
+    if sequence < of(A, lists[i]) then return false end
+  end
+  return true
 end
 
 -- Whether nothing that `lease` rests on changed since its decision.
 function M.holds(lease)
   local sequence, floor = lease.sequence, epochs:get(FLOOR)
   if not floor or sequence < floor then return false end
+  if lease.lists and not lists_hold(lease.lists, sequence) then return false end
   return sequence >= max(
     of(P, lease.profile), of(C, lease.client), of(L, lease.policy), of(K, lease.collection), of(E, lease.endpoint)
   )

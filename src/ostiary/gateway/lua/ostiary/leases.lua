@@ -48,11 +48,24 @@ local function is_sound(lease)
     and lease.weight > 0 and lease.bound <= 1 and lease.report_only <= 1 and lease.legacy_headers <= 1
 end
 
+-- The ids of a lease's address lists, or nil; second: whether they read.
+local function lists_of(lease)
+  local text = lease.address_lists
+  if text == "" then return nil, true end
+  if not find("," .. text, "^[%d,]+$") then return nil, false end
+  local lists = {}
+  for id in gmatch(text, "%d+") do lists[#lists + 1] = tonumber(id) end
+  return lists, lists[1] ~= nil
+end
+
 -- A lease from its text; nil if that is none.
 function M.read(text)
   if sub(text, 1, 2) ~= LEASE_MARK then return nil end
   local lease = fields(text, FIELDS, TEXTS)
   if not lease or not is_sound(lease) or not limits.prepare(lease) then return nil end
+  local lists, reads = lists_of(lease)
+  if not reads then return nil end
+  lease.lists = lists
   local tail = lease.profile .. "/" .. lease.client .. "/" .. lease.collection .. "/" .. lease.endpoint
     .. "/" .. lease.credential .. "/"
   lease.count_tail = tail

@@ -236,7 +236,10 @@ end
 local function note_stream(key, lease)
   if streams[key] then return end
   local names = { ALL }
-  for name, letter in pairs(contract.epochs) do names[#names + 1] = letter .. lease[name] end
+  for name, letter in pairs(contract.epochs) do
+    if lease[name] then names[#names + 1] = letter .. lease[name] end
+  end
+  for _, id in ipairs(lease.lists or {}) do names[#names + 1] = contract.epochs.address_list .. id end
   streams[key] = names
   add(names, 1)
 end

@@ -1,0 +1,152 @@
+"""`/api/v2/address_lists`: named lists of addresses, which profiles of a project share."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from ostiary.api.answers import (
+    ERRORS,
+    Id,
+    Paging,
+    Revocation,
+    Strict,
+    Success,
+    Time,
+    actor,
+    added,
+    if_match,
+    in_force,
+    page,
+    versioned,
+)
+from ostiary.directory import address_lists
+from ostiary.directory.models import AddressList
+
+router = Router(tags=["Address lists"])
+
+
+class AddressListIn(Strict):
+    """`entries`: addresses and CIDR ranges, each with a comment after `#` if you want; one text with an
+    entry a line, or a list of them, 20,000 at most.
+    """
+
+    name: str
+    entries: str | list[str]
+    description: str | None = None
+    project_id: Id | None = None
+
+
+class AddressListChange(Strict):
+    name: str | None = None
+    entries: str | list[str] | None = None
+    description: str | None = None
+
+
+class AddressListOut(Schema):
+    id: int
+    name: str
+    description: str
+    project_id: int
+    entry_count: int
+    epoch: int
+    created_at: Time
+    updated_at: Time
+
+
+class AddressListWhole(AddressListOut):
+    """With its entries as they were typed, and the profiles that use it."""
+
+    entries: str
+    api_access_profile_ids: list[int]
+    warnings: list[str] = []
+    revocation: Revocation | None = None
+
+
+class AddressListData(Schema):
+    data: AddressListWhole
+
+
+class AddressListPage(Schema):
+    data: list[AddressListOut]
+    count: int
+    page: int
+    per_page: int
+
+
+class AddressListQuery(Paging):
+    project_id: int | None = Field(None, ge=1, le=2**31 - 1)
+
+
+def _shown(found: AddressList) -> dict[str, Any]:
+    return {
+        "id": found.pk,
+        "name": found.name,
+        "description": found.description,
+        "project_id": found.project_id,
+        "entry_count": found.entries,
+        "epoch": found.epoch,
+        "created_at": found.created_at,
+        "updated_at": found.updated_at,
+    }
+
+
+def _whole(request: HttpRequest, found: AddressList) -> dict[str, Any]:
+    used = address_lists.users(actor(request), found.pk).values_list("pk", flat=True)
+    return _shown(found) | {"entries": found.text, "api_access_profile_ids": list(used)}
+
+
+@router.get("/v2/address_lists", response={200: AddressListPage, **ERRORS})
+def list_address_lists(request: HttpRequest, query: Query[AddressListQuery]) -> Any:
+    found = address_lists.address_lists(actor(request))
+    if query.project_id is not None:
+        found = found.filter(project_id=query.project_id)
+    return {
+        "data": [_shown(each) for each in page(found, query)],
+        "count": found.count(),
+        "page": query.page,
+        "per_page": query.per_page,
+    }
+
+
+@router.post("/v2/address_lists", response={200: AddressListData, **ERRORS})
+def create_address_list(request: HttpRequest, payload: AddressListIn) -> Any:
+    given = address_lists.Given(
+        name=payload.name, description=payload.description, text=payload.entries
+    )
+    made, warnings = added(
+        address_lists.create(by=actor(request), given=given, project_id=payload.project_id)
+    )
+    return {"data": _whole(request, made) | {"warnings": warnings}}
+
+
+@router.get("/v2/address_lists/{int:list_id}", response={200: AddressListData, **ERRORS})
+def show_address_list(request: HttpRequest, list_id: int, response: HttpResponse) -> Any:
+    found = address_lists.find(actor(request), list_id)
+    versioned(response, found)
+    return {"data": _whole(request, found)}
+
+
+@router.put("/v2/address_lists/{int:list_id}", response={200: AddressListData, **ERRORS})
+def change_address_list(
+    request: HttpRequest, list_id: int, payload: AddressListChange, response: HttpResponse
+) -> Any:
+    """Change what is given: when this answers, it is in force for every profile that uses the list."""
+    given = address_lists.Given(
+        name=payload.name, description=payload.description, text=payload.entries
+    )
+    saved = address_lists.change(
+        by=actor(request), list_id=list_id, given=given, if_match=if_match(request)
+    )
+    found, receipt = in_force(saved)
+    versioned(response, found)
+    told = {"warnings": list(saved.warnings), "revocation": receipt}
+    return {"data": _whole(request, found) | told}
+
+
+@router.delete("/v2/address_lists/{int:list_id}", response={200: Success, **ERRORS})
+def delete_address_list(request: HttpRequest, list_id: int) -> Any:
+    """Delete a list that no profile uses."""
+    in_force(address_lists.delete(by=actor(request), list_id=list_id, if_match=if_match(request)))
+    return {"success": True}

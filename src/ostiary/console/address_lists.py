@@ -1,0 +1,138 @@
+"""Address lists, which profiles of a project share: listed with their users, made, changed, deleted."""
+
+from collections.abc import Mapping
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from ostiary.console.deleting import by_name
+from ostiary.console.listing import asked, number_of
+from ostiary.console.saving import STALE, in_force
+from ostiary.console.viewer import page
+from ostiary.directory import address_lists, projects, versions
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.enforcement import Saved
+from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.models import AddressList
+
+#: Profiles that are named beside a list; that there are more is said.
+MOST_NAMED = 5
+
+
+@page
+@require_safe
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    wanted = asked(request)
+    found = address_lists.address_lists(by).select_related("project")
+    if wanted.search:
+        found = found.filter(name__icontains=wanted.search)
+    if wanted.project_id is not None:
+        found = found.filter(project_id=wanted.project_id)
+    paging = wanted.paging(found.count())
+    rows = []
+    for each in wanted.sliced(found, paging):
+        some = list(address_lists.users(by, each.pk)[: MOST_NAMED + 1])
+        rows.append({"list": each, "used": some[:MOST_NAMED], "more": len(some) > MOST_NAMED})
+    context = {
+        "rows": rows,
+        "projects": projects.projects(by).order_by("name"),
+        "asked": wanted,
+        "may_add": by.may_somewhere(Role.EDITOR),
+        "changeable": {p.pk for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)},
+        "paging": paging,
+        "nouns": "address list,address lists",
+    }
+    return render(request, "console/address_lists.html", context)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest, by: Actor) -> HttpResponse:
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = address_lists.create(
+                by=by, given=_given(request), project_id=number_of(request.POST.get("project"))
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            return _saved(request, saved, "made")
+    return _form(request, by, None, request.POST, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
+    found = address_lists.find(by, list_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        try:
+            saved = address_lists.change(
+                by=by, list_id=list_id, given=_given(request), if_match=request.POST.get("read")
+            )
+        except Invalid as error:
+            errors = error.errors
+        except Stale:
+            errors = STALE
+            found = address_lists.find(by, list_id)
+        else:
+            return _saved(request, saved, "changed")
+    given = request.POST or {
+        "name": found.name,
+        "description": found.description,
+        "entries": found.text,
+    }
+    return _form(request, by, found, given, errors)
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
+    found = address_lists.find(by, list_id)
+    return by_name(
+        request,
+        lambda: address_lists.delete(by=by, list_id=list_id),
+        what="address list",
+        name=found.name,
+        consequence="It can be deleted when no access profile uses it.",
+        back=reverse("address-lists"),
+        after=reverse("address-lists"),
+    )
+
+
+def _given(request: HttpRequest) -> address_lists.Given:
+    return address_lists.Given(
+        name=request.POST.get("name", ""),
+        description=request.POST.get("description", ""),
+        text=request.POST.get("entries", ""),
+    )
+
+
+def _saved(request: HttpRequest, saved: Saved[AddressList], done: str) -> HttpResponse:
+    if in_force(request, saved):
+        messages.success(request, f"The address list {saved.value.name} was {done}.")
+    for warning in saved.warnings:
+        messages.warning(request, f"{warning}.")
+    return redirect("address-lists")
+
+
+def _form(
+    request: HttpRequest,
+    by: Actor,
+    found: AddressList | None,
+    given: Mapping[str, str],
+    errors: Mapping[str, list[str]],
+) -> HttpResponse:
+    context = {
+        "list": found,
+        "read": versions.etag(found) if found else "",
+        "given": given,
+        "errors": errors,
+        "projects": [p for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)],
+        "used": address_lists.users(by, found.pk)[:100] if found else (),
+    }
+    return render(request, "console/address_list_form.html", context, status=400 if errors else 200)
