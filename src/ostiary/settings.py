@@ -78,6 +78,7 @@ class Settings:
     key_set_seconds: int
     #: Calls a second of a gateway up to which each has a log line.
     log_rate: int
+    cache_megabytes: int
     #: Worker processes of the gateway.
     gateway_workers: int
     #: Memory for leases, in megabytes; the oldest ones leave when it is full.
@@ -192,6 +193,7 @@ NUMBERS: Mapping[str, _Number] = {
     "OSTIARY_CONSOLE_HSTS_SECONDS": _Number(default=0, least=0, most=63_072_000),
     "OSTIARY_KEY_SET_SECONDS": _Number(default=300, most=10_000_000),
     "OSTIARY_LOG_RATE": _Number(default=1000, most=10_000_000),
+    "OSTIARY_CACHE_MEGABYTES": _Number(default=256, most=1_000_000),
     "OSTIARY_GATEWAY_WORKERS": _Number(default=2, most=64),
     # Below 16 MB a few thousand callers would push each other out all the time.
     "OSTIARY_LEASE_MEGABYTES": _Number(default=256, least=16, most=65_536),
@@ -323,6 +325,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         secure_cookies=_flag("OSTIARY_SECURE_COOKIES", value.get("OSTIARY_SECURE_COOKIES", "0")),
         key_set_seconds=_number("OSTIARY_KEY_SET_SECONDS", value),
         log_rate=_number("OSTIARY_LOG_RATE", value),
+        cache_megabytes=_number("OSTIARY_CACHE_MEGABYTES", value),
         gateway_workers=_number("OSTIARY_GATEWAY_WORKERS", value),
         lease_megabytes=_number("OSTIARY_LEASE_MEGABYTES", value),
         upcalls_per_address=_number("OSTIARY_UPCALLS_PER_ADDRESS", value),

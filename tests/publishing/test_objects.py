@@ -35,6 +35,7 @@ def collection(**changes: Any) -> CollectionRow:
         "cors_origins": [],
         "cors_credentials": False, "cors_exposed_headers": [], "cors_max_age": 600,
         "leave_authorization": False, "credential_places": None,
+        "cache_seconds": 0, "cache_shared": False, "cache_generation": 0,
     }  # fmt: skip
     return CollectionRow(**(values | changes))
 
@@ -43,6 +44,7 @@ def endpoint(**changes: Any) -> EndpointRow:
     values: dict[str, Any] = {
         "id": 1, "collection": 1, "kind": "proxy", "method": "GET", "path": "/orders/{id}",
         "target_path": "", "timeout_seconds": None, "recipe": None, "validate": True,
+        "cache_seconds": None,
     }  # fmt: skip
     return EndpointRow(**(values | changes))
 
@@ -158,7 +160,7 @@ def test_any_connection_is_built_plainly_or_refused(
         down = frozenset({("10.0.0.1", 443)})
         value = check(publishing.connection(upstream, servers=servers, down=down, added=added))
     except Unpublishable as problem:
-        if len(secret) > 8:
+        if len(secret) > 8 and secret not in str(changes):
             assert secret not in str(problem)
         return
     assert STRICT.fullmatch(upstream.health_path)

@@ -55,6 +55,10 @@ class CollectionIn(Strict):
     leave_authorization: bool | None = None
     #: A list as in the settings, or `inherited`: the workspace's.
     credential_places: list[str] | Literal["inherited"] | None = None
+    #: Seconds that answers to GET are kept at most; 0: they are not.
+    cache_seconds: int | None = None
+    #: Whether they are given to other profiles as well.
+    cache_shared: bool | None = None
 
 
 class CollectionChange(Strict):
@@ -74,6 +78,10 @@ class CollectionChange(Strict):
     leave_authorization: bool | None = None
     #: A list as in the settings, or `inherited`: the workspace's.
     credential_places: list[str] | Literal["inherited"] | None = None
+    #: Seconds that answers to GET are kept at most; 0: they are not.
+    cache_seconds: int | None = None
+    #: Whether they are given to other profiles as well.
+    cache_shared: bool | None = None
 
 
 class ImportResults(Schema):
@@ -119,6 +127,8 @@ class CollectionOut(Schema):
     leave_authorization: bool
     #: Null: the workspace's.
     credential_places: list[str] | None
+    cache_seconds: int
+    cache_shared: bool
     epoch: int
     created_at: Time
     updated_at: Time
@@ -151,6 +161,8 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "cors_max_age": collection.cors_max_age,
         "leave_authorization": collection.leave_authorization,
         "credential_places": collection.shown_places,
+        "cache_seconds": collection.cache_seconds,
+        "cache_shared": collection.cache_shared,
         "epoch": collection.epoch,
         "created_at": collection.created_at,
         "updated_at": collection.updated_at,
@@ -176,6 +188,8 @@ def _given(payload: CollectionIn | CollectionChange) -> collections.Given:
         cors_max_age=payload.cors_max_age,
         leave_authorization=payload.leave_authorization,
         credential_places=payload.credential_places,
+        cache_seconds=payload.cache_seconds,
+        cache_shared=payload.cache_shared,
     )
 
 
@@ -276,3 +290,9 @@ def delete_collection(request: HttpRequest, collection_id: int) -> Any:
 def show_document(request: HttpRequest, collection_id: int) -> Any:
     """The collection as an OpenAPI 3.1 document, with the gateway's URL; active endpoints only."""
     return collections.document(actor(request), collection_id)
+
+
+@router.post("/api_collections/{int:collection_id}/purge_cache", response={200: Success, **ERRORS})
+def purge_cache(request: HttpRequest, collection_id: int) -> Any:
+    in_force(collections.purge_cache(by=actor(request), collection_id=collection_id))
+    return {"success": True}

@@ -1,6 +1,6 @@
 """`/api/api_endpoints`: methods and paths of collections."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
@@ -46,6 +46,8 @@ class EndpointIn(Strict):
     target_path: str | None = None
     timeout_seconds: int | None = None
     weight: int | None = None
+    #: Seconds that answers are kept; 0: not; `inherited`: as the collection says.
+    cache_seconds: int | Literal["inherited"] | None = None
     validate_request: bool | None = None
 
 
@@ -59,6 +61,8 @@ class EndpointChange(Strict):
     target_path: str | None = None
     timeout_seconds: int | None = None
     weight: int | None = None
+    #: Seconds that answers are kept; 0: not; `inherited`: as the collection says.
+    cache_seconds: int | Literal["inherited"] | None = None
     validate_request: bool | None = None
 
 
@@ -78,6 +82,8 @@ class EndpointOut(Schema):
     target_path: str | None
     timeout_seconds: int | None
     weight: int
+    #: Null: as the collection says.
+    cache_seconds: int | None
     validate_request: bool
     created_at: Time
     updated_at: Time
@@ -108,6 +114,7 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
         "target_path": endpoint.target_path or None,
         "timeout_seconds": endpoint.timeout_seconds,
         "weight": endpoint.weight,
+        "cache_seconds": endpoint.cache_seconds,
         "validate_request": endpoint.validate_request,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
@@ -126,6 +133,7 @@ def _given(payload: EndpointIn | EndpointChange) -> endpoints.Given:
         target_path=payload.target_path,
         timeout_seconds=payload.timeout_seconds,
         weight=payload.weight,
+        cache_seconds=payload.cache_seconds,
         validate_request=payload.validate_request,
     )
 

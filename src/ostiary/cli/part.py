@@ -58,6 +58,7 @@ def _node(settings: Settings) -> "Node":
         certificate=settings.certificate,
         proxy_protocol=settings.proxy_protocol,
         log_rate=settings.log_rate,
+        cache_megabytes=settings.cache_megabytes,
         workers=settings.gateway_workers,
         lease_megabytes=settings.lease_megabytes,
         upcalls_per_address=settings.upcalls_per_address,

@@ -214,6 +214,15 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     return render(request, "console/collection_edit.html", context, status=status)
 
 
+@page
+@require_POST
+def purge_cache(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    saved = collections.purge_cache(by=by, collection_id=collection_id)
+    if in_force(request, saved):
+        messages.success(request, f"The kept answers of {saved.value.name} were purged.")
+    return redirect("collection", collection_id)
+
+
 def _changed(request: HttpRequest, collection: Collection) -> collections.Given:
     proxy = collection.kind == Collection.Kind.PROXY
     return collections.Given(
@@ -229,6 +238,8 @@ def _changed(request: HttpRequest, collection: Collection) -> collections.Given:
         cors_exposed_headers=request.POST.get("cors_exposed_headers", "").replace(",", " ").split(),
         cors_max_age=_whole(request.POST.get("cors_max_age")),
         leave_authorization=request.POST.get("leave_authorization") == "1" if proxy else None,
+        cache_seconds=_whole(request.POST.get("cache_seconds")) if proxy else None,
+        cache_shared=request.POST.get("cache_shared") == "1" if proxy else None,
         credential_places=(
             lines_of(request.POST.get("credential_places", ""))
             if request.POST.get("own_places") == "1"
@@ -261,6 +272,8 @@ def _typed(collection: Collection) -> Mapping[str, str]:
         "cors_exposed_headers": "\n".join(collection.shown_exposed_headers),
         "cors_max_age": str(collection.cors_max_age),
         "leave_authorization": "1" if collection.leave_authorization else "",
+        "cache_seconds": str(collection.cache_seconds),
+        "cache_shared": "1" if collection.cache_shared else "",
         "own_places": "" if collection.shown_places is None else "1",
         "credential_places": "\n".join(collection.shown_places or ()),
     }
@@ -334,10 +347,16 @@ def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResp
         "recipe": str(endpoint.recipe_id or ""),
         "timeout_seconds": str(endpoint.timeout_seconds or ""),
         "weight": str(endpoint.weight),
+        "cache_seconds": "" if endpoint.cache_seconds is None else str(endpoint.cache_seconds),
         "validate_request": "1" if endpoint.validate_request else "",
         "description": endpoint.description,
     }
     return _endpoint_form(request, endpoint.collection, endpoint, given, errors)
+
+
+def _cache_seconds(request: HttpRequest) -> object:
+    typed = _whole(request.POST.get("cache_seconds"))
+    return endpoints.INHERITED if typed is None else typed
 
 
 def _endpoint(
@@ -359,6 +378,7 @@ def _endpoint(
         else None,
         timeout_seconds=(number_of(timeout) or timeout) if timeout else endpoints.INHERITED,
         weight=int(weight) if number_of(weight) is not None else weight,
+        cache_seconds=_cache_seconds(request) if proxy else None,
         validate_request=None if proxy else request.POST.get("validate_request") == "1",
     )
 

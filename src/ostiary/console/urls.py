@@ -108,6 +108,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         collections.dismiss_report,
         name="dismiss-report",
     ),
+    path(
+        "collections/<int:collection_id>/purge-cache",
+        collections.purge_cache,
+        name="purge-cache",
+    ),
     path("collections/<int:collection_id>/delete", collections.delete, name="delete-collection"),
     path("endpoints/<int:endpoint_id>/active", collections.switch_endpoint, name="switch-endpoint"),
     path("endpoints/<int:endpoint_id>/delete", collections.delete_endpoint, name="delete-endpoint"),

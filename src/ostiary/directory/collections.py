@@ -70,6 +70,8 @@ class Given:
     leave_authorization: bool | None = None
     #: A list, or INHERITED: as the workspace says.
     credential_places: object = None
+    cache_seconds: object = None
+    cache_shared: bool | None = None
 
 
 def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
@@ -190,6 +192,17 @@ def change(
     return Saved(value=collection, sequence=sequence, warnings=_warnings(given, collection))
 
 
+def purge_cache(*, by: Actor, collection_id: int) -> Saved[Collection]:
+    """Forget every kept answer of a collection."""
+    with transaction.atomic():
+        collection = locked(by, collection_id)
+        collection.cache_generation += 1
+        collection.save(update_fields=["cache_generation"])
+        _record(by, "purge_cache", collection)
+        sequence = announce(collection)
+    return Saved(value=collection, sequence=sequence)
+
+
 def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Saved[None]:
     """Delete a collection that no access profile includes; raises InUse."""
     with transaction.atomic():
@@ -293,6 +306,14 @@ def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Prob
         collection.forward_claims = given.forward_claims
     if given.encoded_slashes is not None:
         collection.encoded_slashes = given.encoded_slashes
+    if given.cache_seconds is not None:
+        collection.cache_seconds = fields.number(
+            problems, "cache_seconds", given.cache_seconds, least=0, most=endpoints.LONGEST_CACHED, default=0
+        ) or 0  # fmt: skip
+        if collection.cache_seconds and collection.kind == Collection.Kind.RECIPE:
+            problems.add("cache_seconds", "answers of recipes can't be kept")
+    if given.cache_shared is not None:
+        collection.cache_shared = given.cache_shared
     _fill_cors(collection, given, problems)
     _fill_consumers(collection, given, problems)
 
@@ -455,6 +476,8 @@ def _shown(collection: Collection) -> Mapping[str, object]:
         "cors_max_age": collection.cors_max_age,
         "leave_authorization": collection.leave_authorization,
         "credential_places": collection.credential_places,
+        "cache_seconds": collection.cache_seconds,
+        "cache_shared": collection.cache_shared,
     }
 
 

@@ -24,6 +24,8 @@ from ostiary.directory.permission import require
 TIMEOUTS = (1, 240)
 #: What a call may count in limits; 0: nothing.
 WEIGHTS = (0, 10_000)
+#: Seconds that answers may be kept.
+LONGEST_CACHED = 3600
 #: What to give for a timeout to have none of its own any more.
 INHERITED = "inherited"
 
@@ -41,6 +43,8 @@ class Given:
     target_path: object = None
     timeout_seconds: object = None
     weight: object = None
+    #: A number, or INHERITED: as the collection says.
+    cache_seconds: object = None
     validate_request: bool | None = None
 
 
@@ -234,6 +238,15 @@ def _fill(endpoint: Endpoint, given: Given) -> None:
         endpoint.timeout_seconds = fields.number(
             problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=None
         )
+    if given.cache_seconds == INHERITED:
+        endpoint.cache_seconds = None
+    elif given.cache_seconds is not None:
+        endpoint.cache_seconds = fields.number(
+            problems, "cache_seconds", given.cache_seconds,
+            least=0, most=LONGEST_CACHED, default=None,
+        )  # fmt: skip
+        if endpoint.cache_seconds and endpoint.collection.kind == Collection.Kind.RECIPE:
+            problems.add("cache_seconds", "answers of recipes can't be kept")
     if given.weight is not None:
         least, most = WEIGHTS
         endpoint.weight = (
@@ -295,6 +308,7 @@ def _shown(endpoint: Endpoint) -> Mapping[str, object]:
         "recipe_id": endpoint.recipe_id,
         "timeout_seconds": endpoint.timeout_seconds,
         "weight": endpoint.weight,
+        "cache_seconds": endpoint.cache_seconds,
         "description": endpoint.description,
     }
 

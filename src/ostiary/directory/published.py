@@ -43,6 +43,9 @@ class CollectionRow(NamedTuple):
     cors_max_age: object
     leave_authorization: bool
     credential_places: object
+    cache_seconds: object
+    cache_shared: bool
+    cache_generation: object
 
 
 class EndpointRow(NamedTuple):
@@ -57,6 +60,7 @@ class EndpointRow(NamedTuple):
     timeout_seconds: object
     recipe: object
     validate: bool
+    cache_seconds: object
 
 
 class ConnectionRow(NamedTuple):
@@ -99,7 +103,7 @@ def collection_rows(ids: Several[int]) -> list[CollectionRow]:
     rows = Collection.objects.filter(pk__in=ids).values_list(
         "pk", "handle", "kind", "connection_id", "forward_credential", "forward_claims",
         "encoded_slashes", "cors_origins", "cors_credentials", "cors_exposed_headers", "cors_max_age",
-        "leave_authorization", "credential_places",
+        "leave_authorization", "credential_places", "cache_seconds", "cache_shared", "cache_generation",
     )  # fmt: skip
     return [CollectionRow(*row) for row in rows]
 
@@ -108,7 +112,7 @@ def endpoint_rows(ids: Several[int]) -> list[EndpointRow]:
     """The endpoints of `ids` that may be called: active ones whose recipe, if any, runs."""
     rows = _callable_endpoints().filter(pk__in=ids).values_list(
         "pk", "collection_id", "collection__kind", "method", "path", "target_path",
-        "timeout_seconds", "recipe__name", "validate_request",
+        "timeout_seconds", "recipe__name", "validate_request", "cache_seconds",
     )  # fmt: skip
     return [EndpointRow(*row) for row in rows]
 

@@ -58,7 +58,7 @@ NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 49
 #: Set on calls of few kinds only, and empty on the others.
 SELDOM = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
-    "gw_forwarded", "gw_loop", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
+    "gw_forwarded", "gw_cache_key", "gw_loop", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
     "gw_vary", "gw_subprotocol", "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
@@ -70,6 +70,13 @@ _SELDOM_HEADERS = {
     "X-Ostiary-Claims": "$gw_claims",
     "Forwarded": "$gw_forwarded",
 }
+#: Bytes of kept answers' keys: some 8,000 for each megabyte.
+_CACHE_KEYS_MEGABYTES = 8
+#: What caches say of an answer (RFC 9211), by nginx's word for it.
+_CACHE_STATUS = {
+    "HIT": "hit", "MISS": "fwd=uri-miss", "EXPIRED": "fwd=stale", "BYPASS": "fwd=bypass",
+    "REVALIDATED": "fwd=stale", "STALE": "hit", "UPDATING": "hit",
+}  # fmt: skip
 _HEAD = 'header_filter_by_lua_block { require("ostiary.gateway").head() }'
 _FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
 
@@ -176,6 +183,7 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
         _variables(node),
         _upstreams(node, facts),
         _proxying(facts),
+        _caching(node),
         _public(node, facts),
         _control(node),
     )
@@ -344,6 +352,30 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield f"proxy_ssl_trusted_certificate {_quoted(facts.system_authorities)};"
 
 
+def _caching(node: Node) -> Iterator[str]:
+    yield "# Answers that are kept, of calls for which Lua names a key."
+    yield (
+        f"proxy_cache_path {_quoted(node.run / 'gateway' / 'answers')} levels=1:2 use_temp_path=off"
+        f" keys_zone=answers:{_CACHE_KEYS_MEGABYTES}m max_size={node.cache_megabytes}m inactive=1h;"
+    )
+    yield "# Only what says how long it is, up to 10 MB: the disk must not fill with one answer."
+    yield r'map $upstream_http_content_length $gw_unkept { default 1; "~^\d{1,7}$" ""; }'
+    words = " ".join(f'{word} "Ostiary; {said}";' for word, said in _CACHE_STATUS.items())
+    yield f'map $upstream_cache_status $gw_cache_status {{ default ""; {words} }}'
+
+
+def _kept() -> Iterator[str]:
+    """What a location is that keeps answers and gives them again."""
+    yield "proxy_buffering on;"
+    yield "proxy_cache answers;"
+    yield "proxy_cache_key $gw_cache_key;"
+    yield "proxy_cache_methods GET;"
+    yield "# The key changes after the seconds that the owner chose."
+    yield "proxy_cache_valid 200 203 301 308 1h;"
+    yield "proxy_no_cache $gw_unkept;"
+    yield "add_header Cache-Status $gw_cache_status always;"
+
+
 def _listen(node: Node, facts: Facts) -> Iterator[str]:
     host = f"[{node.host}]" if ":" in node.host else node.host
     only = " ipv6only=off" if node.host == "::" else ""
@@ -399,14 +431,15 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield ""
         yield "# Calls to which something is added, by what is trusted of their upstreams."
         for name, trust in _trusts(facts):
-            yield f"location {name} {{"
-            yield f"  {_HEAD}"
-            yield f"  {_FORWARD}"
-            yield from _indented(trust)
-            yield from _indented(_hidden())
-            yield from _indented(_browser_headers())
-            yield from _indented(_answer_headers(facts))
-            yield "}"
+            for suffix, more in (("", ()), ("_cached", tuple(_kept()))):
+                yield f"location {name}{suffix} {{"
+                yield f"  {_HEAD}"
+                yield f"  {_FORWARD}"
+                yield from _indented((*trust, *more))
+                yield from _indented(_hidden())
+                yield from _indented(_browser_headers())
+                yield from _indented(_answer_headers(facts))
+                yield "}"
         yield ""
         yield "location @failed {"
         yield '  content_by_lua_block { require("ostiary.gateway").failed() }'

@@ -37,6 +37,8 @@ class Node:
     heads_per_address: int = 256
     #: Calls a second up to which each has a log line.
     log_rate: int = 1000
+    #: Room on the disk for answers that are kept.
+    cache_megabytes: int = 256
 
     @property
     def control_socket(self) -> Path:

@@ -35,6 +35,7 @@ MOST_URLS = 20
 MOST_SERVERS = 256
 MOST_NETWORKS = 1000
 LARGEST_WEIGHT = 100
+LONGEST_CACHED = 3600
 MOST_RETRIES = 5
 #: Of a connection with several servers that does not say.
 USUAL_RETRIES = 2
@@ -89,7 +90,16 @@ def collection(row: CollectionRow) -> str:
         "browsers": _browsers(row) if row.cors_origins else None,
         "leave_authorization": row.leave_authorization is True,
         "places": None if row.credential_places is None else _places(row.credential_places),
+        "cache": 0 if recipes else _cached(row.cache_seconds),
+        "cache_shared": row.cache_shared is True,
+        "cache_generation": row.cache_generation if type(row.cache_generation) is int else 0,
     })  # fmt: skip
+
+
+def _cached(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= LONGEST_CACHED:
+        raise Unpublishable(f"Its answers are not kept for 0 to {LONGEST_CACHED} seconds.")
+    return value
 
 
 def _origins(value: object) -> list[str]:
@@ -140,6 +150,7 @@ def endpoint(row: EndpointRow) -> str:
         "target": "" if target.text == path.text else target.text,
         "timeout": timeout,
         "recipe": _recipe(row, timeout),
+        "cache": None if row.cache_seconds is None else _cached(row.cache_seconds),
     })  # fmt: skip
 
 

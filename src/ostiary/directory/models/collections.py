@@ -112,6 +112,12 @@ class Collection(models.Model):
     forward_credential = models.BooleanField(default=False)
     #: Tell the upstream the verified claims of signed tokens.
     forward_claims = models.BooleanField(default=False)
+    #: Seconds that answers to GET are kept at most; 0: they are not.
+    cache_seconds = models.PositiveIntegerField(default=0)
+    #: Whether a kept answer is given to other profiles than the one that asked.
+    cache_shared = models.BooleanField(default=False)
+    #: Raised by a purge: answers kept under another number are not found any more.
+    cache_generation = models.PositiveIntegerField(default=0)
     #: Let `%2F`, `%5C` and `;` stand within segments of paths; the safe default is that they do not.
     encoded_slashes = models.BooleanField(default=False)
     #: Authorization goes on to the upstream, and holds no credential of ours.
@@ -131,6 +137,11 @@ class Collection(models.Model):
                 name="recipe_collection_without_connection",
             )
         ]
+
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether answers of some of its endpoints are kept."""
+        return self.cache_seconds > 0 or self.endpoints.filter(cache_seconds__gt=0).exists()
 
     @property
     def shown_origins(self) -> list[str]:
@@ -168,6 +179,8 @@ class Endpoint(models.Model):
     weight = models.PositiveIntegerField(default=1)
     #: Seconds; empty: the connection's, or 30 for a recipe.
     timeout_seconds = models.PositiveIntegerField(null=True)
+    #: Seconds that answers are kept; 0: not, empty: as the collection says.
+    cache_seconds = models.PositiveIntegerField(null=True)
     #: Whether a recipe's input is checked against its schema before it runs.
     validate_request = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -6,7 +6,7 @@ local refusals = require "ostiary.refusals"
 
 local time, var = ngx.time, ngx.var
 local get_method = ngx.req.get_method
-local concat, tonumber = table.concat, tonumber
+local concat, lower, tonumber = table.concat, string.lower, tonumber
 
 local M = {}
 
@@ -125,6 +125,10 @@ local function finish_call(call, status, tallies)
   if call.is_tunnel then
     if not call.opened and status == SWITCHED then M.opened(call, tonumber(var.request_time)) end
     call.details = { tunnel = "ended" }
+  end
+  if call.cached then
+    call.details = call.details or {}
+    call.details.cache = lower(var.upstream_cache_status or "none")
   end
   local reason = call.reason or failure_of(call)
   write(subject_of(ids_of(call), reason, weight, call.method or "-"), refusals.details(call))

@@ -2,6 +2,7 @@
 -- all the variable that names it. Until then `$gw_up` names an upstream that is down.
 
 local browsers = require "ostiary.browsers"
+local caching = require "ostiary.caching"
 local calls = require "ostiary.calls"
 local contract = require "contract"
 local credentials = require "ostiary.credentials"
@@ -134,8 +135,10 @@ function M.forward_any(call, lease, upstream)
   if call.is_stream or call.route.timeout then
     upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
   end
+  call.cached = collection.caches and caching.find(call, lease, upstream, target)
   M.forward(lease, upstream, collection.host_lines, target)
-  return ngx.exec(upstream.location or "@any")
+  local location = upstream.location or "@any"
+  return ngx.exec(call.cached and location .. caching.SUFFIX or location)
 end
 
 return M

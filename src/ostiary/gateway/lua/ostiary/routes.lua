@@ -190,10 +190,12 @@ function M.set_endpoint(object)
     target = object.target ~= "" and patterns.compile_target(object.path, object.target) or nil,
     timeout = object.timeout > 0 and object.timeout or nil,
     recipe = object.recipe,
+    -- Seconds that answers are kept; nil: as the collection says.
+    cache = object.cache,
     leases = {},
   }
   -- Nothing but the path below the collection goes to the upstream.
-  route.simple = not route.target and not route.timeout and not route.recipe
+  route.simple = not route.target and not route.timeout and not route.recipe and not route.cache
   endpoints[object.id] = route
   attach(route)
 end
@@ -235,11 +237,16 @@ function M.set_collection(object, upstream)
     -- Instead of the workspace's; nil: those.
     places = own_places,
     browsers = for_browsers,
+    -- Whether any of its calls may have a kept answer, for how many seconds, and whose.
+    caches = object.connection ~= 0,
+    cache = object.cache,
+    cache_shared = object.cache_shared,
+    cache_generation = object.cache_generation or 0,
     routes = {},
   }
   collection.host_lines = upstream and upstreams.host_lines(upstream, object.handle)
   collection.simple = not (for_browsers or object.recipes or object.forward_credential or object.forward_claims
-    or object.leave_authorization)
+    or object.leave_authorization or (object.cache or 0) > 0)
   by_id[object.id] = collection
   M.collections[object.handle] = collection
   for _, route in pairs(routes) do attach(route) end

@@ -1,0 +1,43 @@
+-- Answers that are kept: which calls may get one, and under which key.
+--
+-- nginx keeps them, and decides by the answer (RFC 9111): `Cache-Control`, `Expires`, `Set-Cookie`, `Vary`. A call is
+-- admitted and counted before its answer is looked for. An answer belongs to one profile unless the
+-- owner says otherwise, and always to what the upstream was told of the caller's credential and claims.
+
+local concat, floor, md5 = table.concat, math.floor, ngx.md5
+local time, var = ngx.time, ngx.var
+
+local M = {}
+
+-- What follows the name of a location that is the same but for keeping answers.
+M.SUFFIX = "_cached"
+
+-- What the upstream learns of a caller beside its profile.
+local function caller_of(call)
+  local presented = call.collection.forward_credential and call.presented or ""
+  return md5(concat({ var.gw_authorization or "", var.gw_api_token or "", var.gw_claims or "", presented }, "\n"))
+end
+
+-- The seconds that the endpoint's answers are kept at most, or nil for a call that always asks.
+local function seconds_for(call)
+  local route = call.route
+  local seconds = route.cache or call.collection.cache or 0
+  if seconds == 0 or call.method ~= "GET" or call.is_stream or var.http_cookie then return nil end
+  return seconds
+end
+
+-- Name the place of a call's answer; false: it has none. Once in so many seconds, at another moment for each
+-- target, the name changes: so no answer is older, whatever the upstream says of it.
+function M.find(call, lease, upstream, target)
+  local seconds = seconds_for(call)
+  if not seconds then return false end
+  local collection = call.collection
+  local span = floor((time() + ngx.crc32_short(target) % seconds) / seconds)
+  var.gw_cache_key = concat({
+    collection.cache_generation, call.route.id, collection.cache_shared and "all" or lease.profile, caller_of(call),
+    upstream.id, seconds, span, upstream.host, target,
+  }, " ")
+  return true
+end
+
+return M
