@@ -54,6 +54,8 @@ def _tried(name: str, check: Check, settings: Settings) -> list[Finding]:
             return list(check(settings))
     except Failure as failure:
         return [problem(name, str(failure), "")]
+    except OSError as error:
+        return [problem(name, f"It cannot be checked: {error}.", "")]
 
 
 def wrong_settings(error: SettingsError) -> Finding:

@@ -69,12 +69,12 @@ def _asked(url: str, headers: Mapping[str, str], context: ssl.SSLContext, distru
         httpx.Client(verify=context, trust_env=False, timeout=SECONDS) as client,
         client.stream("GET", url, headers=dict(headers)) as answer,
     ):
+        own = str(answer.extensions["network_stream"].get_extra_info("client_addr")[0])
         body = b""
         for part in answer.iter_bytes():
             body += part
             if len(body) > LARGEST:
                 break
-        own = str(answer.extensions["network_stream"].get_extra_info("client_addr")[0])
         return Reached(status=answer.status_code, body=body, own=own, distrust=distrust)
 
 

@@ -341,6 +341,8 @@ def _proxying(facts: Facts) -> Iterator[str]:
         "proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate"
         " X-Accel-Buffering X-Accel-Charset;"
     )
+    yield "# Another nginx in front may follow this one: a stream asks it not to hold back."
+    yield "proxy_pass_header X-Accel-Buffering;"
     yield "proxy_pass_header Server;"
     yield "proxy_pass_header Date;"
     yield from _hidden()
