@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -14,7 +15,10 @@ from hypothesis.stateful import (
 )
 from tests.api.conftest import Api
 
-from ostiary.directory.models import AuditEvent, Connection, Credential
+from ostiary.directory import access_profiles, clients, members
+from ostiary.directory.actor import SYSTEM
+from ostiary.directory.errors import Invalid
+from ostiary.directory.models import AuditEvent, Connection, Credential, Endpoint, Member, Recipe
 
 
 def a_project(api: Api, name: str = "Team") -> int:
@@ -232,3 +236,126 @@ def test_no_sequence_of_calls_widens_a_token(api: Api) -> None:
             max_examples=15, stateful_step_count=20, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def a_recipe_endpoint(api: Api, project: int, recipe: int, handle: str) -> tuple[int, Any]:
+    collection = api.done(
+        "POST",
+        "api_collections",
+        {"name": handle, "project_id": project, "kind": "recipe"},
+    )
+    content = {"name": "E", "method": "GET", "path": "/e", "flow_id": recipe}
+    return api("POST", f"api_collections/{collection['id']}/api_endpoints", content)
+
+
+def test_a_recipe_of_one_project_is_not_there_for_another(api: Api) -> None:
+    mine, other = a_project(api, "A"), a_project(api, "B")
+    ours = api.as_(admin=False, role="editor", project_ids=[mine])
+    theirs = api.as_(admin=False, role="owner", project_ids=[other])
+    recipe = Recipe.objects.create(name="total")
+    path = f"recipes/{recipe.pk}"
+    # A new one is for all to run, and for admins to switch.
+    for editor in (ours, theirs):
+        assert editor.done("GET", path)["shared"] is True
+        assert editor("PUT", f"{path}/stop")[0] == 403
+        assert editor("PUT", path, {"project_id": mine})[0] == 403
+    assert a_recipe_endpoint(theirs, other, recipe.pk, "theirs")[0] == 200
+    status, answer = api("PUT", path, {"project_id": mine})
+    assert (status, answer["message"]) == (
+        409, "The recipe is run by 1 endpoint of other projects",
+    )  # fmt: skip
+    Endpoint.objects.all().delete()
+    changed = api.done("PUT", path, {"project_id": mine})
+    assert (changed["project_id"], changed["shared"]) == (mine, False)
+    assert api("PUT", path, {"project_id": mine, "shared": True})[0] == 400
+    for method, suffix in (("GET", ""), ("PUT", "/stop"), ("PUT", "/start")):
+        assert theirs(method, f"{path}{suffix}")[0] == 404
+    assert theirs.done("GET", "recipes") == []
+    assert theirs.done("GET", "users/me")["recipes_count"] == 0
+    unknown = a_recipe_endpoint(theirs, other, 999_999, "one")
+    assert a_recipe_endpoint(theirs, other, recipe.pk, "two") == unknown
+    assert unknown[0] == 400
+    assert ours("PUT", f"{path}/stop")[0] == 200
+    assert ours("PUT", f"{path}/start")[0] == 200
+    assert a_recipe_endpoint(ours, mine, recipe.pk, "ours")[0] == 200
+    event = AuditEvent.objects.filter(action="recipe.stop").get()
+    assert event.project_id == mine
+    # What a project leaves behind is not shared with the others.
+    assert api("DELETE", f"projects/{mine}?force=true")[0] == 200
+    left = api.done("GET", path)
+    assert (left["project_id"], left["shared"]) == (None, False)
+    assert theirs("GET", path)[0] == 404
+
+
+def test_a_policy_of_one_project_is_not_there_for_another(api: Api) -> None:
+    mine, other = a_project(api, "A"), a_project(api, "B")
+    ours = api.as_(admin=False, role="editor", project_ids=[mine])
+    theirs = api.as_(admin=False, role="owner", project_ids=[other])
+    viewer = api.as_(admin=False, role="viewer", project_ids=[mine])
+    limits = {"rate_limit": {"limit": 5, "interval": "minute"}}
+    common = api.done("POST", "v2/api_policies", {"name": "P", **limits})["data"]
+    given = {"name": "P", "project_id": mine, **limits}
+    own = ours.done("POST", "v2/api_policies", given)["data"]
+    assert (own["project_id"], common["project_id"]) == (mine, None)
+    assert ours("POST", "v2/api_policies", given)[1]["errors"] == {
+        "name": ["has already been taken"]
+    }
+    # Names are free in each project, and none says what another has.
+    assert theirs("POST", "v2/api_policies", given)[0] == 404
+    assert theirs("POST", "v2/api_policies", {**given, "project_id": other})[0] == 200
+    assert ours("POST", "v2/api_policies", {"name": "Q"})[0] == 403
+    assert viewer("POST", "v2/api_policies", {**given, "name": "Q"})[0] == 403
+    path = f"v2/api_policies/{own['id']}"
+    assert [policy["id"] for policy in ours.done("GET", "v2/api_policies")["data"]] == [
+        common["id"], own["id"]
+    ]  # fmt: skip
+    assert viewer("GET", path)[0] == 200
+    changed = {"name": "P", "rate_limit": {"limit": 9, "interval": "minute"}}
+    for method in ("GET", "PUT", "DELETE"):
+        content = changed if method == "PUT" else None
+        assert theirs(method, path, content)[0] == 404
+        assert ours(method, f"v2/api_policies/{common['id']}", content)[0] == (
+            200 if method == "GET" else 403
+        )
+    assert viewer("PUT", path, changed)[0] == 403
+    assert ours.done("PUT", path, changed)["data"]["rate_limit"]["limit"] == 9
+    assert ours("PUT", path, {**changed, "project_id": other})[0] == 400
+    profile = {
+        "name": "P", "auth_type": "token",
+        "api_collection_ids": [filled(api, mine)["collection"]["id"]],
+    }  # fmt: skip
+    client = ours.done("POST", "api_clients", {"name": "C", "project_id": mine})["result"]["id"]
+    profile |= {"api_client_id": client, "api_policy_id": own["id"]}
+    assert ours("POST", "api_access_profiles", profile)[0] == 200
+    elsewhere = theirs.done("POST", "api_clients", {"name": "C"})["result"]["id"]
+    own_collection = theirs.done("POST", "api_collections", {"name": "Theirs"})["id"]
+    profile |= {"api_client_id": elsewhere, "api_collection_ids": [own_collection]}
+    unknown = theirs("POST", "api_access_profiles", {**profile, "api_policy_id": 999_999})
+    assert theirs("POST", "api_access_profiles", profile) == unknown
+    assert unknown[0] == 400
+    # Limits that hold in a project do not vanish with a move.
+    status, answer = api("PUT", f"api_clients/{client}", {"project_id": other})
+    assert (status, list(answer["errors"])) == (400, ["project_id"])
+    gone = api.done("DELETE", f"projects/{mine}?force=true")
+    assert gone["deleted"]["policies"] == 1
+
+
+def test_who_may_read_a_collection_may_not_let_consumers_into_it(api: Api) -> None:
+    mine, other = a_project(api, "A"), a_project(api, "B")
+    collection = filled(api, mine)["collection"]
+    member = members.create(by=SYSTEM, email="m@example.com")
+    members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="viewer")
+    members.set_role(by=SYSTEM, member_id=member.pk, project_id=other, role="owner")
+    by = members.actor_of(member, "")
+    client = clients.create(by=by, name="C", project_id=other)
+    given = access_profiles.Given(name="P", collection_ids=[collection["id"]])
+    with pytest.raises(Invalid) as refused:
+        access_profiles.create(by=by, client_id=client.pk, auth_type="token", given=given)
+    assert "needs the role editor" in refused.value.errors["api_collection_ids"][0]
+    members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="editor")
+    by = members.actor_of(Member.objects.get(pk=member.pk), "")
+    made, _ = access_profiles.create(by=by, client_id=client.pk, auth_type="token", given=given)
+    # What was granted stays, and may be saved again, without the role.
+    members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="viewer")
+    by = members.actor_of(Member.objects.get(pk=member.pk), "")
+    access_profiles.change(by=by, profile_id=made.value.pk, given=given)

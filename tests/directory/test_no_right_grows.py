@@ -30,6 +30,7 @@ from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.errors import Forbidden, Invalid, NotFound, Refused
 from ostiary.directory.models import (
     AuditEvent,
+    Folder,
     ManagementToken,
     Member,
     MemberSession,
@@ -425,3 +426,21 @@ def test_a_demoted_members_tokens_sessions_and_links_end() -> None:
     members.change(by=SYSTEM, member_id=second.pk, admin=False)
     with pytest.raises(Forbidden):
         management_tokens.create(by=by, name="late")
+
+
+def test_a_projects_deletion_counts_everything_that_goes_with_it() -> None:
+    """A new kind of asset must not vanish unsaid: each model with a project is named, or known to stay."""
+    said = {
+        "clients", "api_collections", "connections", "webhooks", "properties", "folders", "policies",
+        "address_lists",
+    }  # fmt: skip
+    #: Who has a role, and the tokens: these are in the audit log by themselves. Recipes stay.
+    apart = {"memberships", "management_tokens", "recipes"}
+    related = {
+        relation.get_accessor_name()
+        for relation in [*Folder._meta.related_objects, *Project._meta.related_objects]
+        if relation.field.name in {"project", "projects"}
+    }
+    named = {"collections" if kind == "api_collections" else kind for kind in said}
+    assert related == named | apart
+    assert said <= set(project_deletion.KINDS)

@@ -39,6 +39,16 @@ old.get_model("directory", "Collection").objects.create(
 old.get_model("directory", "Policy").objects.create(
     name="Ten", rate_limit=10, rate_interval="minute")
 
+# Recipes that one project runs, that two run, and that nobody does.
+other = old.get_model("directory", "Folder").objects.get(name="Another")
+for name, owners in (("one", [project]), ("two", [project, other]), ("none", [])):
+    recipe = old.get_model("directory", "Recipe").objects.create(name=name)
+    for number, owner in enumerate(owners):
+        made = old.get_model("directory", "Collection").objects.create(
+            project_id=owner.pk, name=name, handle=f"{name}-{number}", version="1", kind="recipe")
+        old.get_model("directory", "Endpoint").objects.create(
+            collection=made, name="E", method="GET", path="/e", shape="/e", recipe=recipe)
+
 # Tokens with a role: with a project, made for all of them, and what may have widened into that.
 tokens, events = old.get_model("directory", "ManagementToken"), old.get_model("directory", "AuditEvent")
 members = old.get_model("directory", "Member")
@@ -72,14 +82,18 @@ assert found.allow_list == ["10.0.0.0/8"]
 credential = found.credentials.get()
 assert bytes(credential.fingerprint) == b"x" * 32
 assert (credential.public_id, bytes(credential.secret_fingerprint)) == ("", b"")
-assert Collection.objects.get().forward_claims is False
+assert Collection.objects.get(handle="t-v1").forward_claims is False
 assert SigningKey.objects.count() == 0
 policy = Policy.objects.get()
 assert (policy.rate_limit, policy.rate_interval, policy.more_rates) == (10, "minute", [])
 # Consumers may read the older headers of what exists; what is made anew has them by choice.
 assert policy.legacy_headers is True
 assert Policy.objects.create(name="New").legacy_headers is False
-from ostiary.directory.models import Project
+from ostiary.directory.models import Project, Recipe
+home = Project.objects.get(home=True).pk
+assert set(Recipe.objects.values_list("name", "project_id", "shared")) == {
+    ("one", home, False), ("two", None, True), ("none", None, True)}
+assert Policy.objects.get(name="Ten").project_id is None
 assert list(Project.objects.filter(home=True).values_list("name", flat=True)) == ["Home"]
 from ostiary.directory.models import AuditEvent, ManagementToken
 found = {t.name: (t.everywhere, t.revoked_at is not None) for t in ManagementToken.objects.all()}

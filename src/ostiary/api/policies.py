@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
+    Id,
     Paging,
     Strict,
     Success,
@@ -20,6 +21,7 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.directory import policies
+from ostiary.directory.errors import Invalid
 from ostiary.directory.models import Policy
 
 router = Router(tags=["Policies"])
@@ -49,6 +51,9 @@ class PolicyIn(Strict):
     """
 
     name: str
+    #: Said when it is made: the policy is for the project's profiles, and its editors change it. Without
+    #: it, the policy is the workspace's own, and for admins to change.
+    project_id: Id | None = None
     description: str = ""
     rate_limit: RateLimit | None = None
     rate_limits: list[RateLimit] | None = Field(None, max_length=4)
@@ -60,6 +65,7 @@ class PolicyIn(Strict):
 class PolicyOut(Schema):
     id: int
     name: str
+    project_id: int | None
     description: str
     rate_limit: RateLimit | None
     rate_limits: list[RateLimit]
@@ -95,6 +101,7 @@ def _shown(policy: Policy) -> dict[str, Any]:
     return {
         "id": policy.pk,
         "name": policy.name,
+        "project_id": policy.project_id,
         "description": policy.description,
         "rate_limit": rates[0] if rates else None,
         "rate_limits": rates,
@@ -122,9 +129,14 @@ def limits_of(payload: PolicyIn) -> dict[str, Any]:
     }
 
 
+def _check_project(policy: Policy, payload: PolicyIn) -> None:
+    if payload.project_id not in {None, policy.project_id}:
+        raise Invalid({"project_id": ["can't be changed"]})
+
+
 @router.get("/v2/api_policies", response={200: PolicyPage, **ERRORS})
 def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
-    found = policies.policies()
+    found = policies.policies(actor(request))
     return {
         "data": [_shown(policy) for policy in page(found, paging)],
         "count": found.count(),
@@ -135,13 +147,15 @@ def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
 def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
-    policy, warnings = added(policies.create(by=actor(request), **limits_of(payload)))
+    policy, warnings = added(
+        policies.create(by=actor(request), project_id=payload.project_id, **limits_of(payload))
+    )
     return {"data": _shown(policy) | {"warnings": warnings}}
 
 
 @router.get("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})
 def show_policy(request: HttpRequest, policy_id: int, response: HttpResponse) -> Any:
-    policy = policies.find(policy_id)
+    policy = policies.find(actor(request), policy_id)
     versioned(response, policy)
     return {"data": _shown(policy)}
 
@@ -150,6 +164,7 @@ def show_policy(request: HttpRequest, policy_id: int, response: HttpResponse) ->
 def change_policy(
     request: HttpRequest, policy_id: int, payload: PolicyIn, response: HttpResponse
 ) -> Any:
+    _check_project(policies.find(actor(request), policy_id), payload)
     saved = policies.change(
         by=actor(request), policy_id=policy_id, if_match=if_match(request), **limits_of(payload)
     )

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
 from ostiary import settings
-from ostiary.api.answers import ERRORS, Paging, Success, Time, actor, in_force, page
+from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, in_force, page
 from ostiary.directory import recipes
 from ostiary.directory.models import Recipe
 from ostiary.recipes import control
@@ -14,9 +14,18 @@ from ostiary.recipes import control
 router = Router(tags=["Recipes"])
 
 
+class RecipeIn(Strict):
+    """Whose a recipe is: a project's, or shared by all projects, or with neither the admins' alone."""
+
+    project_id: Id | None = None
+    shared: bool = False
+
+
 class RecipeOut(Schema):
     id: int
     name: str
+    project_id: int | None
+    shared: bool
     version: str
     description: str
     file: str
@@ -32,6 +41,8 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
     return {
         "id": recipe.pk,
         "name": recipe.name,
+        "project_id": recipe.project_id,
+        "shared": recipe.shared,
         "version": recipe.version,
         "description": recipe.description,
         "file": recipe.file,
@@ -51,13 +62,25 @@ def _learn() -> None:
 @router.get("/recipes", response={200: list[RecipeOut], **ERRORS})
 def list_recipes(request: HttpRequest, paging: Query[Paging]) -> Any:
     _learn()
-    return [_shown(recipe) for recipe in page(recipes.recipes(), paging)]
+    return [_shown(recipe) for recipe in page(recipes.recipes(actor(request)), paging)]
 
 
 @router.get("/recipes/{int:recipe_id}", response={200: RecipeOut, **ERRORS})
 def show_recipe(request: HttpRequest, recipe_id: int) -> Any:
     _learn()
-    return _shown(recipes.find(recipe_id))
+    return _shown(recipes.find(actor(request), recipe_id))
+
+
+@router.put("/recipes/{int:recipe_id}", response={200: RecipeOut, **ERRORS})
+def change_recipe(request: HttpRequest, recipe_id: int, payload: RecipeIn) -> Any:
+    """Give a recipe to a project, or share it; for workspace admins."""
+    recipe = recipes.assign(
+        by=actor(request),
+        recipe_id=recipe_id,
+        project_id=payload.project_id,
+        shared=payload.shared,
+    )
+    return _shown(recipe)
 
 
 @router.put("/recipes/{int:recipe_id}/start", response={200: Success, **ERRORS})

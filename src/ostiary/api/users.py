@@ -36,7 +36,7 @@ def show_me(request: HttpRequest) -> Any:
     start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
     home, root = setup.home(), root_of(by)
-    found: list[Recipe] = list(recipes.recipes())
+    found: list[Recipe] = list(recipes.recipes(by))
     return {
         "id": by.id or 0,
         "name": by.name,

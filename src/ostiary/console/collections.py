@@ -399,7 +399,7 @@ def _endpoint_form(
         "errors": errors,
         "given": given,
         "methods": ENDPOINT_METHODS,
-        "recipes": recipes.recipes() if recipe else (),
+        "recipes": recipes.usable_in(collection.project_id) if recipe else (),
         "inherited": 30 if collection.connection is None else collection.connection.timeout_seconds,
     }
     return render(request, "console/endpoint_form.html", context, status=400 if errors else 200)

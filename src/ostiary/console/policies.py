@@ -12,11 +12,11 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ostiary.access.limits import Interval, Period
 from ostiary.console import previewing
 from ostiary.console.deleting import by_name
-from ostiary.console.listing import asked
+from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, policies, versions
-from ostiary.directory.actor import Actor
+from ostiary.directory import access_profiles, policies, projects, versions
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Policy
@@ -31,7 +31,7 @@ MOST_NAMED = 5
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     """Every policy with the profiles that the viewer may see; the others are nobody's business."""
     wanted = asked(request)
-    found = policies.policies()
+    found = policies.policies(by)
     if wanted.search:
         found = found.filter(name__icontains=wanted.search)
     paging = wanted.paging(found.count())
@@ -39,10 +39,18 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     for policy in wanted.sliced(found, paging):
         used = access_profiles.named(by).filter(policy=policy)
         some = list(used[: MOST_NAMED + 1])
-        rows.append({"policy": policy, "used": some[:MOST_NAMED], "more": len(some) > MOST_NAMED})
+        rows.append(
+            {
+                "policy": policy,
+                "used": some[:MOST_NAMED],
+                "more": len(some) > MOST_NAMED,
+                "may_change": policies.may_change(by, policy),
+            }
+        )
     context = {
         "rows": rows,
-        "may_change": by.admin,
+        "may_make": by.may_somewhere(Role.EDITOR),
+        "may_change": any(row["may_change"] for row in rows),
         "asked": wanted,
         "paging": paging,
         "nouns": "policy,policies",
@@ -56,7 +64,9 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST":
         try:
-            saved = policies.create(by=by, **_given(request))
+            saved = policies.create(
+                by=by, project_id=number_of(request.POST.get("project")), **_given(request)
+            )
         except Invalid as error:
             errors = _problems(request, error)
         else:
@@ -64,14 +74,14 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
                 messages.success(request, f"The policy {saved.value.name} was made.")
             _warn(request, saved)
             return redirect("policies")
-    return _form(request, None, request.POST, errors)
+    return _form(request, by, None, request.POST, errors)
 
 
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
-    policy = policies.find(policy_id)
+    policy = policies.find(by, policy_id)
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST" and not previewing.going_back(request):
         try:
@@ -80,7 +90,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
             errors = _problems(request, error)
         except Stale:
             errors = STALE
-            policy = policies.find(policy_id)
+            policy = policies.find(by, policy_id)
     watched = request.GET.get("watched", "1" if policy.watched else "")
     given = request.POST or {
         "name": policy.name,
@@ -91,7 +101,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         "watched": "1" if watched == "1" else "",
         "legacy_headers": "1" if policy.legacy_headers else "",
     }
-    return _form(request, policy, given, errors)
+    return _form(request, by, policy, given, errors)
 
 
 def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
@@ -111,7 +121,7 @@ def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
-    policy = policies.find(policy_id)
+    policy = policies.find(by, policy_id)
     return by_name(
         request,
         lambda: policies.delete(by=by, policy_id=policy_id),
@@ -130,12 +140,15 @@ def _warn(request: HttpRequest, saved: Saved[Policy]) -> None:
 
 def _form(
     request: HttpRequest,
+    by: Actor,
     policy: Policy | None,
     given: Mapping[str, str],
     errors: Mapping[str, list[str]],
 ) -> HttpResponse:
     context = {
         "policy": policy,
+        "admin": by.admin,
+        "projects": [] if policy else projects.editable(by).order_by("name"),
         # Back from the preview the form is as old as it was when it was first read.
         "read": (not errors and given.get("read")) or (versions.etag(policy) if policy else ""),
         "given": given,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -178,12 +179,17 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     return render(request, "console/profile_form.html", context, status=400 if errors else 200)
 
 
-def _choices(by: Actor, client: Client) -> dict[str, Any]:
+def _choices(by: Actor, client: Client, profile: AccessProfile | None = None) -> dict[str, Any]:
+    grantable = collections.grantable(by)
+    if profile is not None:
+        # What the profile has may stay, also where its reader might not grant it anew.
+        held = Q(pk__in=profile.collections.all()) | Q(pk__in=grantable)
+        grantable = collections.collections(by).filter(held)
     lists = address_lists.address_lists(by).filter(project_id=client.project_id)
     return {
         "address_lists": lists,
-        "collections": collections.collections(by).order_by("name"),
-        "policies": policies.policies().order_by("name"),
+        "collections": grantable.order_by("name"),
+        "policies": policies.usable_in(by, client.project_id),
         "methods": METHODS,
         "jwt_methods": JWT_METHODS,
     }
@@ -206,7 +212,7 @@ def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> 
         "endpoints": endpoints[:MOST_ENDPOINTS],
         "more": max(0, len(endpoints) - MOST_ENDPOINTS),
         "method": METHODS[AuthMethod(form.auth_type)],
-        "policy": policies.find(given.policy_id) if given.policy_id else None,
+        "policy": policies.find(by, given.policy_id) if given.policy_id else None,
         "allowed": addresses.parse_list(str(given.allow_list)).entries,
         "denied": addresses.parse_list(str(given.deny_list)).entries,
         "allowed_named": _named(by, client, form.allowed_lists),
@@ -318,7 +324,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "read": (not errors and form.data.get("read")) or versions.etag(profile),
         "form": form,
         "errors": errors,
-        **_choices(by, profile.client),
+        **_choices(by, profile.client, profile),
     }
     return render(request, "console/profile_form.html", context, status=400 if errors else 200)
 

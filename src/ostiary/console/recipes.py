@@ -11,10 +11,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ostiary import settings
 from ostiary.console import live
+from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
-from ostiary.directory import recipes
+from ostiary.directory import projects, recipes
 from ostiary.directory.actor import Actor
+from ostiary.directory.errors import Refused
 from ostiary.recipes import control
 
 MOST_JOBS = 50
@@ -33,9 +35,19 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
                 job | {"at": datetime.fromtimestamp(job["started"], UTC)}
                 for job in control.jobs(path, limit=MOST_JOBS)
             ]
-    known = list(recipes.recipes())
-    context: dict[str, object] = {"recipes": known, "jobs": jobs, "may_change": by.admin}
-    states = [(recipe.version, recipe.present, recipe.error) for recipe in known]
+    known = list(recipes.recipes(by))
+    context: dict[str, object] = {
+        "rows": [
+            {"recipe": recipe, "may_switch": recipes.may_switch(by, recipe)} for recipe in known
+        ],
+        "jobs": jobs,
+        "admin": by.admin,
+        "projects": projects.projects(by).order_by("name"),
+    }
+    states = [
+        (recipe.version, recipe.present, recipe.error, recipe.project_id, recipe.shared)
+        for recipe in known
+    ]
     return live.render(request, "console/recipes.html", context, states, jobs[:1])
 
 
@@ -47,4 +59,20 @@ def switch(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
     if in_force(request, saved):
         state = "started" if started else "stopped: its endpoints answer 404"
         messages.success(request, f"The recipe {saved.value.name} is {state}.")
+    return redirect("recipes")
+
+
+@page
+@require_POST
+def assign(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
+    """Say whose a recipe is: one project's, all projects', or the admins' alone."""
+    whose = request.POST.get("owner", "")
+    try:
+        recipe = recipes.assign(
+            by=by, recipe_id=recipe_id, project_id=number_of(whose), shared=whose == "all"
+        )
+    except Refused as error:
+        messages.error(request, f"{error}.")
+    else:
+        messages.success(request, f"The recipe {recipe.name} was changed.")
     return redirect("recipes")

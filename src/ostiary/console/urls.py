@@ -136,6 +136,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/<int:project_id>/delete", projects.delete, name="delete-project"),
     path("recipes", recipes.listing, name="recipes"),
     path("recipes/<int:recipe_id>/started", recipes.switch, name="switch-recipe"),
+    path("recipes/<int:recipe_id>/owner", recipes.assign, name="assign-recipe"),
     path("webhooks", webhooks.listing, name="webhooks"),
     path("webhooks/new", webhooks.new, name="new-webhook"),
     path("webhooks/<int:webhook_id>", webhooks.show, name="webhook"),

@@ -19,13 +19,14 @@ from ostiary.directory import (
     feed,
     fields,
     notices,
+    policies,
     proofs,
     versions,
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, NotFound
-from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential, Policy
+from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
 from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
 
@@ -265,7 +266,7 @@ def _fill(by: Actor, problems: fields.Problems, profile: AccessProfile, given: G
     if given.collection_ids is not None or new:
         chosen = _collections(by, problems, profile, given.collection_ids)
     if given.policy_id is not None:
-        _set_policy(problems, profile, given.policy_id)
+        _set_policy(by, problems, profile, given.policy_id)
     if given.allow_list is not None:
         profile.allow_list = _addresses(problems, "ip_allow_list", given.allow_list)
     if given.deny_list is not None:
@@ -322,14 +323,17 @@ def _collections(
     return list(found.values())
 
 
-def _set_policy(problems: fields.Problems, profile: AccessProfile, policy_id: int) -> None:
+def _set_policy(
+    by: Actor, problems: fields.Problems, profile: AccessProfile, policy_id: int
+) -> None:
     if policy_id != profile.policy_id:
         # What was raised was a limit of the policy before.
         profile.raised_limits, profile.raised_until = {}, None
     if policy_id == 0:
         profile.policy = profile.policy_since = None
         return
-    policy = Policy.objects.filter(pk=policy_id).first()
+    usable = policies.usable_in(by, profile.client.project_id)
+    policy = usable.filter(pk=policy_id).first()
     if policy is None:
         problems.add("api_policy_id", "there is no such policy")
     elif profile.policy_id != policy.pk:

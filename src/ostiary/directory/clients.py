@@ -99,6 +99,7 @@ def change(
             _refuse_shared_lists(problems, client)
             client.project = project
             _check_keys(problems, client)
+            _check_policies(problems, client, project.pk)
         if logo_file is not None:
             _set_logo(problems, client, logo_file)
         problems.raise_if_any()
@@ -173,6 +174,17 @@ def _refuse_shared_lists(problems: fields.Problems, client: Client) -> None:
     if profile is not None:
         sentence = f"can't be changed while {profile.name} uses an address list of the present one"
         problems.add("project_id", sentence)
+
+
+def _check_policies(problems: fields.Problems, client: Client, project_id: int) -> None:
+    """Refuse a move away from the project whose policy a profile has: its limits would not hold there."""
+    theirs = client.profiles.exclude(policy=None).exclude(policy__project=None)
+    left = theirs.exclude(policy__project_id=project_id).select_related("policy").first()
+    if left is not None and left.policy is not None:
+        problems.add(
+            "project_id",
+            f"the access profile {left.name} has the policy {left.policy.name} of the project it leaves",
+        )
 
 
 def _locked(by: Actor, client_id: int) -> Client:

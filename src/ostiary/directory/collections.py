@@ -85,6 +85,14 @@ def collections(by: Actor) -> QuerySet[Collection]:
     return Collection.objects.visible_to(by).order_by("pk")
 
 
+def grantable(by: Actor) -> QuerySet[Collection]:
+    """The collections that `by` may let consumers into."""
+    found = collections(by)
+    if by.admin or (by.everywhere is not None and by.everywhere.rank >= Role.EDITOR.rank):
+        return found
+    return found.filter(project_id__in=[pk for pk in by.project_ids if by.may(Role.EDITOR, pk)])
+
+
 def matching(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Collection]:
     """Collections of a project, if one is given, whose name or handle holds the text."""
     found = collections(by).select_related("project")

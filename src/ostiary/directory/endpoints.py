@@ -266,7 +266,8 @@ def _fill_target(problems: fields.Problems, endpoint: Endpoint, given: Given) ->
             problems.add("target_path", "an endpoint of a recipe collection has no target path")
         endpoint.target_path = ""
         if given.recipe_id is not None:
-            endpoint.recipe = Recipe.objects.filter(pk=given.recipe_id).first()
+            usable = Recipe.objects.usable_in(endpoint.collection.project_id)
+            endpoint.recipe = usable.filter(pk=given.recipe_id).first()
         if endpoint.recipe is None:
             problems.add("flow_id", "must be the id of a recipe")
         if given.validate_request is not None:

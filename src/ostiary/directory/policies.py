@@ -1,30 +1,43 @@
-"""Policies: rate limit and usage quota that profiles are given. The workspace's, so for admins."""
+"""Policies: rate limit and usage quota that profiles are given.
+
+One is a project's, for its profiles and changed by its editors, or the workspace's own, for the
+profiles of every project and changed by admins alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from ostiary.access import limits
 from ostiary.directory import audit, feed, fields, versions
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
-from ostiary.directory.models import Policy
-from ostiary.directory.permission import require_admin
+from ostiary.directory.models import Policy, Project
+from ostiary.directory.permission import project_of, require, require_admin
 
 WATCHED = "The limits are only watched: they are counted, and nothing is refused by them"
 
 
-def policies() -> QuerySet[Policy]:
-    """Every policy, by name; members of any project may choose among them."""
-    return Policy.objects.order_by("name")
+def policies(by: Actor) -> QuerySet[Policy]:
+    """The workspace's own and those of projects that `by` sees, by name."""
+    return Policy.objects.visible_to(by).select_related("project").order_by("name", "pk")
 
 
-def find(policy_id: int) -> Policy:
-    policy = Policy.objects.filter(pk=policy_id).first()
+def usable_in(by: Actor, project_id: int) -> QuerySet[Policy]:
+    """The policies that profiles of a project may have."""
+    return policies(by).filter(Q(project=None) | Q(project_id=project_id))
+
+
+def may_change(by: Actor, policy: Policy) -> bool:
+    return by.admin if policy.project_id is None else by.may(Role.EDITOR, policy.project_id)
+
+
+def find(by: Actor, policy_id: int) -> Policy:
+    policy = policies(by).filter(pk=policy_id).first()
     if policy is None:
         raise NotFound("policy")
     return policy
@@ -34,6 +47,7 @@ def create(
     *,
     by: Actor,
     name: object,
+    project_id: int | None = None,
     description: object = "",
     rate_limit: Mapping[str, object] | None = None,
     rate_limits: Sequence[Mapping[str, object]] | None = None,
@@ -41,13 +55,12 @@ def create(
     watched: bool = False,
     legacy_headers: bool | None = None,
 ) -> Saved[Policy]:
-    """Make a policy; raises Invalid, Forbidden.
+    """Make a policy, without a project the workspace's own; raises Invalid, NotFound, Forbidden.
 
     `rate_limits` are all of its rate limits, one for each interval at most; `rate_limit` is the
     one of the shortest interval, for who has but one.
     """
-    require_admin(by)
-    policy = Policy()
+    policy = Policy(project=_project(by, project_id))
     _fill(
         policy, name=name, description=description, rate_limit=rate_limit,
         rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
@@ -78,9 +91,8 @@ def change(
     Without `rate_limits`, those of longer intervals than the first stay: whoever knows of one
     alone must not take the others away. Without `legacy_headers`, those stay as they are.
     """
-    require_admin(by)
     with transaction.atomic():
-        policy = _locked(policy_id)
+        policy = _locked(by, policy_id)
         versions.check(policy, if_match)
         before = _shown(policy)
         _fill(
@@ -115,9 +127,8 @@ def draft(
     legacy_headers: bool | None = None,
 ) -> Draft:
     """What `change` would save; raises as it does, and saves nothing."""
-    require_admin(by)
     with transaction.atomic():
-        policy = _locked(policy_id)
+        policy = _locked(by, policy_id)
         _fill(
             policy, name=name, description=description, rate_limit=rate_limit,
             rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
@@ -130,9 +141,8 @@ def draft(
 
 def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
     """Delete a policy that no profile has; raises InUse."""
-    require_admin(by)
     with transaction.atomic():
-        policy = _locked(policy_id)
+        policy = _locked(by, policy_id)
         versions.check(policy, if_match)
         users = policy.profiles.count()
         if users:
@@ -173,7 +183,22 @@ def _announce(policy: Policy) -> int:
     return sequence
 
 
-def _locked(policy_id: int) -> Policy:
+def _project(by: Actor, project_id: int | None) -> Project | None:
+    if project_id is None:
+        require_admin(by)
+        return None
+    project = project_of(by, project_id)
+    require(by, Role.EDITOR, project.pk)
+    return project
+
+
+def _locked(by: Actor, policy_id: int) -> Policy:
+    """The policy, locked for a change by who may change it; raises NotFound, Forbidden."""
+    found = find(by, policy_id)
+    if found.project_id is None:
+        require_admin(by)
+    else:
+        require(by, Role.EDITOR, found.project_id)
     policy = Policy.objects.select_for_update().filter(pk=policy_id).first()
     if policy is None:
         raise NotFound("policy")
@@ -287,6 +312,7 @@ def _record(by: Actor, verb: str, policy: Policy, before: dict[str, object] | No
         target_kind="policy",
         target_id=policy.pk,
         target_name=policy.name,
+        project_id=policy.project_id,
         before=before,
         after=_shown(policy),
     )

@@ -12,6 +12,7 @@ from ostiary.directory import (
     collections,
     connections,
     management_tokens,
+    policies,
     webhooks,
 )
 from ostiary.directory.actor import Actor, Role
@@ -26,6 +27,7 @@ from ostiary.directory.models import (
     Credential,
     Folder,
     ManagementToken,
+    Policy,
     Project,
     Property,
     Webhook,
@@ -33,7 +35,7 @@ from ostiary.directory.models import (
 from ostiary.directory.permission import require, visible_projects
 
 #: Kinds of what a project holds, as answers name them.
-_HELD: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
+KINDS: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
     "clients": lambda pk: Client.objects.filter(project_id=pk),
     "access_profiles": lambda pk: AccessProfile.objects.filter(client__project_id=pk),
     "credentials": lambda pk: Credential.objects.filter(
@@ -42,6 +44,7 @@ _HELD: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
     "api_collections": lambda pk: Collection.objects.filter(project_id=pk),
     "address_lists": lambda pk: AddressList.objects.filter(project_id=pk),
     "connections": lambda pk: Connection.objects.filter(project_id=pk),
+    "policies": lambda pk: Policy.objects.filter(project_id=pk),
     "webhooks": lambda pk: Webhook.objects.filter(project_id=pk),
     "properties": lambda pk: Property.objects.filter(project_id=pk),
     "folders": lambda pk: Folder.objects.filter(project_id=pk),
@@ -63,7 +66,7 @@ def contents(by: Actor, project_id: int) -> Mapping[str, int]:
     """How many of each kind a project holds; kinds of which there are none are left out."""
     if not visible_projects(by).filter(pk=project_id).exists():
         raise NotFound("project")
-    counted = {kind: held(project_id).count() for kind, held in _HELD.items()}
+    counted = {kind: held(project_id).count() for kind, held in KINDS.items()}
     return {kind: count for kind, count in counted.items() if count}
 
 
@@ -96,7 +99,7 @@ def _noun(kind: str, count: int) -> str:
     noun = kind.replace("_", " ").replace("api ", "API ")
     if count != 1:
         return noun
-    return "property" if noun == "properties" else noun.removesuffix("s")
+    return noun.removesuffix("ies") + "y" if noun.endswith("ies") else noun.removesuffix("s")
 
 
 def _check(project: Project, counts: Mapping[str, int], *, force: bool) -> None:
@@ -119,11 +122,12 @@ def _empty(by: Actor, project: Project) -> int:
         ("api_collections", lambda pk: collections.delete(by=by, collection_id=pk)),
         ("address_lists", lambda pk: address_lists.delete(by=by, list_id=pk)),
         ("connections", lambda pk: connections.delete(by=by, connection_id=pk)),
+        ("policies", lambda pk: policies.delete(by=by, policy_id=pk)),
         ("webhooks", lambda pk: webhooks.delete(by=by, webhook_id=pk)),
     )
     latest = 0
     for kind, delete_one in deletions:
-        for pk in list(_HELD[kind](project.pk).order_by("pk").values_list("pk", flat=True)):
+        for pk in list(KINDS[kind](project.pk).order_by("pk").values_list("pk", flat=True)):
             saved = delete_one(pk)
             latest = max(latest, saved.sequence if saved else 0)
     return latest

@@ -18,6 +18,14 @@ def projects(by: Actor) -> QuerySet[Project]:
     return visible_projects(by)
 
 
+def editable(by: Actor) -> QuerySet[Project]:
+    """The projects that `by` may change, by id."""
+    found = visible_projects(by)
+    if by.sees_all:
+        return found if by.may_somewhere(Role.EDITOR) else found.none()
+    return found.filter(pk__in=[pk for pk in by.project_ids if by.may(Role.EDITOR, pk)])
+
+
 def with_counts(found: QuerySet[Project]) -> QuerySet[Project]:
     """The same projects, each with `client_count` and `member_count`."""
     # Each counted by itself: joined, there would be a row for every pair of them.

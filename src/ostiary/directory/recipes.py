@@ -1,4 +1,8 @@
-"""Recipes as owners see them: what the runner found, and whether it may run."""
+"""Recipes as owners see them: what the runner found, whose it is, and whether it may run.
+
+A recipe is a project's, or shared by all projects. A new one is shared: who writes files into the
+recipes folder may do everything. Shared ones are started and stopped by admins alone.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,8 +14,9 @@ from django.db.models import QuerySet
 from ostiary.directory import audit, feed
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Forbidden, NotFound
+from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.models import Recipe
+from ostiary.directory.permission import project_of, require_admin
 
 #: A recipe's name: the gateway says it to the runner.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
@@ -30,13 +35,18 @@ class Found:
     output_schema: Mapping[str, object] = field(default_factory=dict)
 
 
-def recipes() -> QuerySet[Recipe]:
-    """Every recipe that the folder has, or that an endpoint still names."""
-    return Recipe.objects.order_by("pk")
+def recipes(by: Actor) -> QuerySet[Recipe]:
+    """Every recipe that the folder has, or that an endpoint still names, as far as `by` sees them."""
+    return Recipe.objects.visible_to(by).select_related("project").order_by("pk")
 
 
-def find(recipe_id: int) -> Recipe:
-    recipe = Recipe.objects.filter(pk=recipe_id).first()
+def usable_in(project_id: int) -> QuerySet[Recipe]:
+    """The recipes that endpoints of a project may run."""
+    return Recipe.objects.usable_in(project_id).order_by("pk")
+
+
+def find(by: Actor, recipe_id: int) -> Recipe:
+    recipe = recipes(by).filter(pk=recipe_id).first()
     if recipe is None:
         raise NotFound("recipe")
     return recipe
@@ -76,15 +86,20 @@ def _values(item: Found) -> dict[str, object]:
     }
 
 
+def may_switch(by: Actor, recipe: Recipe) -> bool:
+    return by.admin if recipe.project_id is None else by.may(Role.EDITOR, recipe.project_id)
+
+
 def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:
     """Start or stop a recipe; a stopped one answers 404. Repeating does nothing more."""
-    if not (by.admin or any(role.rank >= Role.EDITOR.rank for role in by.roles.values())
-            or (by.everywhere and by.everywhere.rank >= Role.EDITOR.rank)):  # fmt: skip
-        raise Forbidden("This needs the role editor in a project")
     with transaction.atomic():
-        recipe = Recipe.objects.select_for_update().filter(pk=recipe_id).first()
-        if recipe is None:
-            raise NotFound("recipe")
+        recipe = _locked(by, recipe_id)
+        if not may_switch(by, recipe):
+            raise Forbidden(
+                "Only a workspace admin may start or stop what all projects share"
+                if recipe.project_id is None
+                else "This needs the role editor in the recipe's project"
+            )
         if recipe.started == started:
             return Saved(value=recipe, sequence=0)
         recipe.started = started
@@ -95,6 +110,53 @@ def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:
             target_kind="recipe",
             target_id=recipe.pk,
             target_name=recipe.name,
+            project_id=recipe.project_id,
         )
         sequence = feed.announce(feed.Kind.RECIPE, recipe.pk)
     return Saved(value=recipe, sequence=sequence)
+
+
+def assign(*, by: Actor, recipe_id: int, project_id: int | None, shared: bool) -> Recipe:
+    """Give a recipe to a project, share it with all, or with neither keep it for admins.
+
+    Raises InUse while endpoints run it that might not any more, Invalid, NotFound, Forbidden.
+    """
+    require_admin(by)
+    if project_id is not None and shared:
+        raise Invalid({"shared": ["must be false for a recipe that belongs to a project"]})
+    project = project_of(by, project_id) if project_id is not None else None
+    with transaction.atomic():
+        recipe = _locked(by, recipe_id)
+        users = recipe.endpoints.all()
+        if project is not None:
+            users = users.exclude(collection__project=project)
+        if not shared and users.exists():
+            count = users.count()
+            endpoints = "1 endpoint" if count == 1 else f"{count} endpoints"
+            raise InUse(f"The recipe is run by {endpoints} of other projects")
+        before = _ownership(recipe)
+        recipe.project, recipe.shared = project, shared
+        recipe.save(update_fields=["project", "shared", "updated_at"])
+        audit.record(
+            by,
+            "recipe.change",
+            target_kind="recipe",
+            target_id=recipe.pk,
+            target_name=recipe.name,
+            project_id=recipe.project_id,
+            before=before,
+            after=_ownership(recipe),
+        )
+    return recipe
+
+
+def _locked(by: Actor, recipe_id: int) -> Recipe:
+    find(by, recipe_id)
+    recipe = Recipe.objects.select_for_update().filter(pk=recipe_id).first()
+    if recipe is None:
+        raise NotFound("recipe")
+    return recipe
+
+
+def _ownership(recipe: Recipe) -> dict[str, object]:
+    return {"project_id": recipe.project_id, "shared": recipe.shared}

@@ -85,8 +85,8 @@ def _by_name(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
     yield "collection", _hits(collections.collections(by), text, "name", "handle")
     yield "endpoint", _endpoints(by, text)
     yield "connection", _hits(connections.connections(by), text, "name", "project__name")
-    yield "policy", _hits(policies.policies(), text, "name")
-    yield "recipe", _hits(recipes.recipes(), text, "name", "file")
+    yield "policy", _hits(policies.policies(by), text, "name")
+    yield "recipe", _hits(recipes.recipes(by), text, "name", "file")
     yield "project", _hits(projects.projects(by), text, "name")
     if by.admin:
         yield "member", _hits(members.members(by), text, "email", "name", also=("name",))

@@ -167,7 +167,7 @@ def of_policy(
 ) -> Preview:
     """What a change of a policy would have done to the profiles that have it."""
     start, end = (within or Range()).settled()
-    row = policies.find(policy_id)
+    row = policies.find(by, policy_id)
     drafted = policies.draft(by=by, policy_id=policy_id, **given)  # type: ignore[arg-type]
     users = models.AccessProfile.objects.filter(policy_id=policy_id)
 

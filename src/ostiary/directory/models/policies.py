@@ -1,14 +1,31 @@
 """Policies: the limits that profiles are given, counted per profile."""
 
+from typing import ClassVar, Self
+
 from django.db import models
 from django.db.models import Q
+
+from ostiary.directory.actor import Actor
+from ostiary.directory.models.projects import Project
 
 INTERVALS = [(i, i) for i in ("second", "minute", "hour", "day")]
 PERIODS = [(p, p) for p in ("day", "week", "month", "30 days", "60 days", "90 days")]
 
 
+class PolicyQuerySet(models.QuerySet["Policy"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """The workspace's own, and those of projects that `actor` may see."""
+        if actor.sees_all:
+            return self
+        return self.filter(Q(project=None) | Q(project_id__in=actor.project_ids))
+
+
 class Policy(models.Model):
-    name = models.CharField(max_length=255, unique=True)
+    #: Empty: the workspace's own, for profiles of every project, and changed by admins alone.
+    project = models.ForeignKey(
+        Project, null=True, on_delete=models.PROTECT, related_name="policies"
+    )
+    name = models.CharField(max_length=255)
     description = models.TextField(blank=True, default="")
     rate_limit = models.PositiveIntegerField(null=True)
     rate_interval = models.CharField(max_length=8, choices=INTERVALS, blank=True, default="")
@@ -24,8 +41,14 @@ class Policy(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects: ClassVar[models.Manager["Policy"]] = PolicyQuerySet.as_manager()
+
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="policy_in_project"),
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(project=None), name="policy_of_workspace"
+            ),
             models.CheckConstraint(
                 condition=Q(rate_limit=None, rate_interval="")
                 | (Q(rate_limit__gte=1) & ~Q(rate_interval="")),
