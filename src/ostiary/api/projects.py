@@ -1,6 +1,6 @@
 """`/api/projects` and `/api/folders`: a project is a top-level folder."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
@@ -18,7 +18,7 @@ from ostiary.api.answers import (
     in_force,
     page,
 )
-from ostiary.directory import projects
+from ostiary.directory import project_quotas, projects
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.models import Folder
 from ostiary.directory.project_deletion import Deleted
@@ -71,6 +71,28 @@ class ProjectChange(Strict):
     description: str | None = None
 
 
+QuotaName = Literal[
+    "clients", "access_profiles", "api_collections", "api_endpoints", "connections",
+    "address_lists", "webhooks", "upcalls_per_second", "leases",
+]  # fmt: skip
+
+
+class QuotasIn(Strict):
+    """Objects that the project may hold; first calls in a second and leases in ten minutes of its
+    profiles. What exists already stays, also where a quota is lower.
+    """
+
+    clients: int | None = None
+    access_profiles: int | None = None
+    api_collections: int | None = None
+    api_endpoints: int | None = None
+    connections: int | None = None
+    address_lists: int | None = None
+    webhooks: int | None = None
+    upcalls_per_second: int | None = None
+    leases: int | None = None
+
+
 class FolderQuery(Paging):
     parent_id: int | None = Field(None, ge=1, le=2**31 - 1)
     with_nested_folders: bool = False
@@ -96,6 +118,40 @@ def _folder(folder: Folder) -> dict[str, Any]:
         "created_at": folder.created_at,
         "updated_at": folder.updated_at,
     }
+
+
+class Quota(Schema):
+    """The most that the project may have (null: no bound of its own), and how many there are."""
+
+    most: int | None
+    used: int | None
+
+
+class QuotasData(Schema):
+    data: dict[QuotaName, Quota]
+
+
+def _quotas(request: HttpRequest, project_id: int) -> dict[str, Any]:
+    stored = project_quotas.of(actor(request), project_id)
+    used = project_quotas.used(project_id)
+    return {
+        name: {"most": stored.get(name), "used": used.get(name)} for name in project_quotas.NAMES
+    }
+
+
+@router.get("/v2/projects/{int:project_id}/quotas", response={200: QuotasData, **ERRORS})
+def show_quotas(request: HttpRequest, project_id: int) -> Any:
+    """What a project may hold and ask of the gateway, and how many of each it holds."""
+    return {"data": _quotas(request, project_id)}
+
+
+@router.put("/v2/projects/{int:project_id}/quotas", response={200: QuotasData, **ERRORS})
+def change_quotas(request: HttpRequest, project_id: int, payload: QuotasIn) -> Any:
+    """Set the quotas that are named, null for no bound; for workspace admins."""
+    project_quotas.change(
+        by=actor(request), project_id=project_id, quotas=payload.dict(exclude_unset=True)
+    )
+    return {"data": _quotas(request, project_id)}
 
 
 def _gone(saved: Saved[Deleted]) -> dict[str, Any]:

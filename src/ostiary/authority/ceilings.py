@@ -29,11 +29,12 @@ class Gate:
         self._profiles: Counter[int] = Counter()
         self._projects: Counter[int] = Counter()
         self._leases: Counter[int] = Counter()
+        self._project_leases: Counter[int] = Counter()
         #: Since the start.
         self.refused = 0
 
-    def enter(self, *, profile: int, project: int) -> None:
-        """Count a first call of a profile; raises Busy."""
+    def enter(self, *, profile: int, project: int, most: int | None = None) -> None:
+        """Count a first call of a profile; raises Busy. `most`: the project's own ceiling."""
         second = int(self._clock())
         if second != self._second:
             self._second = second
@@ -43,17 +44,24 @@ class Gate:
         if self._profiles[profile] <= self._ceilings.upcalls_per_second:
             # What its profile's ceiling refuses takes nothing of the project's share.
             self._projects[project] += 1
-            if self._projects[project] <= self._ceilings.upcalls_per_project:
+            if self._projects[project] <= (most or self._ceilings.upcalls_per_project):
                 return
         self.refused += 1
         raise Busy
 
-    def seconds(self, profile: int) -> int:
-        """For how long the next lease of a profile may be good; counts it."""
+    def seconds(self, profile: int, project: int = 0, most: int | None = None) -> int:
+        """For how long the next lease of a profile may be good; counts it.
+
+        `most`: the leases that its project may have, if that is bounded.
+        """
         period = int(self._clock()) // LEASE_SECONDS
         if period != self._period:
             self._period = period
             self._leases.clear()
+            self._project_leases.clear()
         self._leases[profile] += 1
         above = self._leases[profile] > self._ceilings.leases_per_profile
+        if most is not None:
+            self._project_leases[project] += 1
+            above |= self._project_leases[project] > most
         return SHORT_SECONDS if above else LEASE_SECONDS

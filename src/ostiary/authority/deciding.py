@@ -29,6 +29,7 @@ from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.named_lists import NamedLists
 from ostiary.authority.proving import Proved, Prover
 from ostiary.authority.traces import Traces
+from ostiary.directory.project_quotas import LEASES, UPCALLS
 from ostiary.gateway.contract import METHOD_NUMBERS, Lease, Question, Refusal, code
 
 #: Seconds for which a refusal is held; what it rests on voids it sooner.
@@ -50,7 +51,8 @@ async def answer(
     proved = await prover.prove(question, now)
     if proved.row.credential is not None and proved.problem is None:
         # Only what is proved counts: a forged token must not use up its profile's share.
-        gate.enter(profile=proved.row.profile, project=proved.row.project)
+        most = _quotas(proved.row.project_quotas).get(UPCALLS)
+        gate.enter(profile=proved.row.profile, project=proved.row.project, most=most)
     gathered = facts(question, proved, now, await (named or NamedLists(lookup)).of(proved.row))
     verdict = decide(gathered)
     match verdict:
@@ -169,6 +171,13 @@ def _terms_of(row: Row, now: int) -> _Terms:
     )  # fmt: skip
 
 
+@lru_cache(maxsize=10_000)
+def _quotas(text: str | None) -> Mapping[str, int]:
+    """What a project may ask, as it is stored."""
+    stored = json.loads(text or "{}")
+    return {name: stored[name] for name in (UPCALLS, LEASES) if name in stored}
+
+
 class BrokenNumbers(ValueError):
     """Stored numbers of limits that cannot be read: such a rule must refuse, not vanish."""
 
@@ -265,7 +274,10 @@ async def _lease(
         endpoint=question.endpoint,
         credential=verdict.known.credential.id,
         sequence=row.sequence,
-        expires=min(until, now + gate.seconds(profile.id)),
+        expires=min(
+            until,
+            now + gate.seconds(profile.id, row.project, _quotas(row.project_quotas).get(LEASES)),
+        ),
         ends=_ends(verdict.known, proved),
         method=METHOD_NUMBERS[profile.method],
         bound=int(verdict.address_bound),

@@ -33,7 +33,8 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        (SELECT {g[n.addresslist_id]} FROM directory_accessprofile_allowed_lists n
         WHERE n.accessprofile_id = p.id),
        (SELECT {g[n.addresslist_id]} FROM directory_accessprofile_denied_lists n
-        WHERE n.accessprofile_id = p.id)
+        WHERE n.accessprofile_id = p.id),
+       (SELECT {j[f.quotas]} FROM directory_folder f WHERE f.id = k.project_id)
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
 """
 
@@ -163,6 +164,8 @@ class Row:
     #: Ids of address lists that profiles share, parted by commas.
     allowed_lists: str | None = None
     denied_lists: str | None = None
+    #: JSON text: what the project may ask, as `directory.project_quotas` names it.
+    project_quotas: str | None = None
 
 
 class Lookup(Protocol):

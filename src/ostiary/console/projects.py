@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
-from ostiary.directory import members, project_deletion, projects, versions
+from ostiary.directory import members, project_deletion, project_quotas, projects, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, Stale
 
@@ -73,6 +73,67 @@ def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
         "held": members.of_project(by, project_id) if by.may(Role.OWNER, project_id) else (),
     }
     return render(request, "console/project_form.html", context, status=400 if errors else 200)
+
+
+#: Quotas as the form names them.
+_QUOTAS = {
+    "clients": "Clients",
+    "access_profiles": "Access profiles",
+    "api_collections": "API collections",
+    "api_endpoints": "Endpoints",
+    "connections": "Connections",
+    "address_lists": "Address lists",
+    "webhooks": "Webhooks",
+    project_quotas.UPCALLS: "First calls per second",
+    project_quotas.LEASES: "Leases in ten minutes",
+}
+
+
+def _quotas(
+    request: HttpRequest, by: Actor, project_id: int, errors: Mapping[str, list[str]]
+) -> list[dict[str, object]]:
+    stored, used = project_quotas.of(by, project_id), project_quotas.used(project_id)
+    return [
+        {
+            "name": name,
+            "label": label,
+            "given": request.POST.get(f"quota_{name}", str(stored.get(name, ""))),
+            "most": stored.get(name),
+            "used": used.get(name),
+            "errors": errors.get(name, []),
+        }
+        for name, label in _QUOTAS.items()
+    ]
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def quotas(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
+    """What the project may hold and ask, for admins to set and for its members to see."""
+    project = projects.find(by, project_id)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST":
+        texts = {name: request.POST.get(f"quota_{name}", "").strip() for name in _QUOTAS}
+        typed = {
+            name: int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text
+            for name, text in texts.items()
+        }
+        try:
+            project_quotas.change(
+                by=by, project_id=project_id,
+                quotas={name: None if value == "" else value for name, value in typed.items()},
+            )  # fmt: skip
+        except Invalid as error:
+            errors = error.errors
+        else:
+            messages.success(request, f"The quotas of {project.name} were changed.")
+            return redirect("edit-project", project_id)
+    context = {
+        "project": project,
+        "quotas": _quotas(request, by, project_id, errors),
+        "may_set_quotas": by.admin,
+    }
+    return render(request, "console/project_quotas.html", context, status=400 if errors else 200)
 
 
 @page

@@ -132,6 +132,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("explain/<str:request_id>", explain.call, name="explain-call"),
     path("projects", projects.listing, name="projects"),
     path("projects/<int:project_id>/edit", projects.edit, name="edit-project"),
+    path("projects/<int:project_id>/quotas", projects.quotas, name="project-quotas"),
     path("projects/<int:project_id>/members", projects.member, name="project-member"),
     path("projects/<int:project_id>/delete", projects.delete, name="delete-project"),
     path("recipes", recipes.listing, name="recipes"),

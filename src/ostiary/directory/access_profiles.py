@@ -20,6 +20,7 @@ from ostiary.directory import (
     fields,
     notices,
     policies,
+    project_quotas,
     proofs,
     versions,
 )
@@ -104,6 +105,7 @@ def create(
     profile, chosen, hmac_secret = _drafted(by, client_id, auth_type, given)
     problems = fields.Problems()
     with transaction.atomic():
+        project_quotas.check(profile.client.project_id, access_profiles=1)
         profile.save()
         chosen.set_on(profile)
         if hmac_secret:

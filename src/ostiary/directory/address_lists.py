@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from ostiary.access import addresses
-from ostiary.directory import audit, feed, fields, versions
+from ostiary.directory import audit, feed, fields, project_quotas, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
@@ -55,6 +55,7 @@ def create(*, by: Actor, given: Given, project_id: int | None = None) -> Saved[A
     made = AddressList(project=project)
     with transaction.atomic():
         warnings = _fill(made, given, new=True)
+        project_quotas.check(project.pk, address_lists=1)
         _save(made)
         sequence = _announced(by, "create", made)
     return Saved(value=made, sequence=sequence, warnings=warnings, adds=True)

@@ -7,7 +7,17 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import audit, credentials, feed, fields, logo, notices, proofs, versions
+from ostiary.directory import (
+    audit,
+    credentials,
+    feed,
+    fields,
+    logo,
+    notices,
+    project_quotas,
+    proofs,
+    versions,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import NotFound
@@ -63,6 +73,7 @@ def create(
         _draw(problems, client, logo_file)
     problems.raise_if_any()
     with transaction.atomic():
+        project_quotas.check(project.pk, clients=1)
         client.save()
         _record(by, "create", client)
     return client
@@ -97,6 +108,7 @@ def change(
             project = project_of(by, project_id)
             require(by, Role.EDITOR, project.pk)
             _refuse_shared_lists(problems, client)
+            project_quotas.check(project.pk, clients=1, access_profiles=client.profiles.count())
             client.project = project
             _check_keys(problems, client)
             _check_policies(problems, client, project.pk)

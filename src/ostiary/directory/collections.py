@@ -20,6 +20,7 @@ from ostiary.directory import (
     imports,
     openapi,
     origins,
+    project_quotas,
     public_urls,
     versions,
 )
@@ -141,6 +142,8 @@ def create(
         collection.handle = _free_handle(collection.name, collection.version)
     problems.raise_if_any()
     with transaction.atomic():
+        added = len(read.operations) if read is not None else 0
+        project_quotas.check(project.pk, api_collections=1, api_endpoints=added)
         problem = ""
         if read is not None and collection.connection is None:
             collection.connection, problem = _connection_for(by, project, collection.name, read)

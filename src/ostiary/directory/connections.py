@@ -16,6 +16,7 @@ from ostiary.directory import (
     feed,
     fields,
     gateway_check,
+    project_quotas,
     upstream_url,
     versions,
     workspace,
@@ -82,6 +83,7 @@ def create(*, by: Actor, name: object, project_id: int | None, given: Input) -> 
     connection = Connection(project=project)
     _fill(connection, name, given, _certificates(given.ca_pem, stored=""))
     with transaction.atomic():
+        project_quotas.check(project.pk, connections=1)
         _save(connection, given)
         _record(by, "create", connection)
         sequence = _announce(connection)

@@ -14,7 +14,15 @@ from ostiary.access.paths import (
     parse_template,
     stored_template,
 )
-from ostiary.directory import audit, feed, fields, openapi, policies, versions
+from ostiary.directory import (
+    audit,
+    feed,
+    fields,
+    openapi,
+    policies,
+    project_quotas,
+    versions,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Invalid, NotFound
@@ -70,6 +78,7 @@ def create(*, by: Actor, collection_id: int, given: Given) -> Saved[Endpoint]:
         if collection is None:
             raise NotFound("API collection")
         require(by, Role.EDITOR, collection.project_id)
+        project_quotas.check(collection.project_id, api_endpoints=1)
         endpoint = Endpoint(collection=collection)
         _fill(endpoint, given)
         _save(endpoint)

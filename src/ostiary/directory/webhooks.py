@@ -13,7 +13,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import audit, deliveries, fields, notices, versions, workspace
+from ostiary.directory import (
+    audit,
+    deliveries,
+    fields,
+    notices,
+    project_quotas,
+    versions,
+    workspace,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.errors import Invalid, NotFound
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
@@ -70,6 +78,8 @@ def create(*, by: Actor, project_id: int | None, given: Given) -> tuple[Webhook,
     problems.raise_if_any()
     secret = tokens.issue_webhook_secret()
     with transaction.atomic():
+        if webhook.project_id is not None:
+            project_quotas.check(webhook.project_id, webhooks=1)
         webhook.save()
         webhook.secret = _sealed(webhook, secret)
         webhook.save(update_fields=["secret"])

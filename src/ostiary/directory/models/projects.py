@@ -26,6 +26,8 @@ class Folder(models.Model):
     )
     #: Where assets go for which no project is named; one project is, whatever its name.
     home = models.BooleanField(default=False)
+    #: Of a project, the most that it may hold and ask, by `project_quotas.NAMES`; without: no bound.
+    quotas = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
