@@ -66,7 +66,7 @@ def test_mistakes_in_an_endpoint_are_said_and_kept(
     owner.get_by_label("Path on the upstream", exact=True).fill("/x/{other}")
     owner.get_by_role("button", name="Save").click()
     expect(owner.get_by_role("alert").filter(has_text="from 1 to 240")).to_be_visible()
-    expect(owner.get_by_role("alert").filter(has_text="other is not in the path")).to_be_visible()
+    expect(owner.get_by_role("alert").filter(has_text="{other} is not in the path")).to_be_visible()
     expect(owner.get_by_label("Timeout in seconds", exact=True)).to_have_value("soon")
 
 
@@ -80,10 +80,80 @@ def test_a_path_says_what_it_matches_while_it_is_typed(
     expect(owner.get_by_text(re.compile("more literal"))).to_be_visible()
     path.fill("/things/{")
     path.press_sequentially("x")
-    expect(owner.get_by_text("a parameter must be a whole segment")).to_be_visible()
+    expect(owner.get_by_text("has a brace without its other half")).to_be_visible()
+    path.fill("/things/")
+    path.press_sequentially("*")
+    expect(owner.get_by_text("write {name} for one segment")).to_be_visible()
     path.fill("/articles/")
     path.press_sequentially("{x}")
     expect(owner.get_by_text("has these calls already")).to_be_visible()
+
+
+def test_a_collection_says_which_endpoint_takes_a_call(
+    owner: Page, stage: Stage, collection: Any
+) -> None:
+    at(owner, stage, f"/collections/{collection['id']}")
+    path = owner.get_by_label("Path of a call", exact=True)
+    path.press_sequentially("/things/7")
+    said = owner.locator("#call-help")
+    owner.get_by_label("Method of a call", exact=True).select_option("DELETE")
+    expect(said).to_contain_text("answered 405")
+    path.fill("/things")
+    path.press_sequentially("%2F7")
+    expect(said).to_contain_text("answered 400")
+    owner.get_by_label("Method of a call", exact=True).select_option("GET")
+    path.fill("/things/")
+    path.press_sequentially("new")
+    expect(said).to_contain_text("Goes to GET /things/new")
+    path.fill("/nothing")
+    path.press_sequentially("/x")
+    expect(said).to_contain_text("answered 404")
+
+
+def test_an_import_keeps_its_report_and_all_endpoints_are_activated_at_once(
+    owner: Page, stage: Stage, upstream: Upstream
+) -> None:
+    document = {
+        "swagger": "2.0",
+        "host": upstream.url.removeprefix("http://"),
+        "schemes": ["http"],
+        "paths": {
+            "/{rest+}": {"x-amazon-apigateway-any-method": {"summary": "Everything else"}},
+            "/a/{b}.json": {"get": {}},
+            "/old/:id": {"get": {}},
+        },
+    }
+    at(owner, stage, "/collections/new")
+    owner.get_by_label("Name", exact=True).fill("Brought in")
+    owner.get_by_text("Import an OpenAPI document").click()
+    owner.get_by_label("Or paste it").fill(json.dumps(document))
+    owner.get_by_role("button", name="Add collection").click()
+    expect(owner.get_by_role("status").first).to_contain_text("2 endpoints were taken")
+    report = owner.get_by_role("region", name="Report of the import")
+    expect(report).to_contain_text("GET /old/:id the path has ':id': write {id}")
+    owner.get_by_role("button", name="Activate all", exact=True).click()
+    expect(owner.get_by_text("2 endpoints are now active")).to_be_visible()
+    expect(report).to_be_visible()
+    looks_good(owner, "collection-imported")
+    made = next(c for c in stage.done("GET", "api_collections") if c["name"] == "Brought in")
+    token = stage.a_profile(made)["secret"]
+    assert stage.call(f"/{made['handle']}/x/y", token, method="PATCH").status == 200
+    assert upstream.seen[-1].target == "/x/y"
+    owner.get_by_role("link", name="Try it ANY /{rest...}").click()
+    owner.get_by_label("Method", exact=True).select_option("PUT")
+    owner.get_by_label("rest", exact=True).fill("deep/er/")
+    owner.get_by_role("button", name="Send the call").click()
+    expect(owner.locator("#answer")).to_contain_text("200")
+    assert (upstream.seen[-1].method, upstream.seen[-1].target) == ("PUT", "/deep/er/")
+    at(owner, stage, f"/collections/{made['id']}")
+    owner.get_by_role("button", name="Delete this report").click()
+    expect(report).to_have_count(0)
+    owner.get_by_role("link", name="Edit collection").click()
+    owner.get_by_label("Let encoded slashes and semicolons into paths").check()
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_text("It must not take them for separators of its own")).to_be_visible()
+    assert stage.call(f"/{made['handle']}/x%2Fy", token).status == 200
+    assert upstream.seen[-1].target == "/x%2Fy"
 
 
 def test_a_base_url_says_what_it_means_while_it_is_typed(owner: Page, stage: Stage) -> None:

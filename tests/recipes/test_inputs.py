@@ -36,6 +36,26 @@ def test_a_path_is_decoded() -> None:
     assert one(path="/tools-v1/orders/%C3%A9%20x") == {"id": "é x"}
 
 
+@pytest.mark.parametrize(
+    ("template", "path", "found"),
+    [
+        ("/{id}.json", "/5.json", {"id": "5"}),
+        ("/{a}-{b}", "/1-2-3", {"a": "1", "b": "2-3"}),
+        ("/files/{path...}", "/files/a/b%20c/", {"path": "a/b c/"}),
+        ("/files/{name}", "/files/a%2Fb", {"name": "a/b"}),
+    ],
+)
+def test_parameters_are_what_the_gateway_matched(
+    template: str, path: str, found: dict[str, str]
+) -> None:
+    assert one(template=f"/tools-v1{template}", path=f"/tools-v1{path}") == found
+
+
+def test_the_longest_template_is_read_below_the_longest_handle() -> None:
+    handle, text = "/" + "h" * 100, "a" * 500
+    assert one(template=f"{handle}/{text}/{{x}}", path=f"{handle}/{text}/5") == {"x": "5"}
+
+
 def test_the_same_value_twice_is_no_conflict_and_another_one_is() -> None:
     assert one(query="id=5", body=b'{"id": 5}') == {"id": "5"}
     with pytest.raises(BadInput) as caught:

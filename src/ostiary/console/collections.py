@@ -13,6 +13,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import (
     ANY,
     ENDPOINT_METHODS,
+    METHODS,
     BadTemplate,
     Template,
     may_meet,
@@ -44,6 +45,7 @@ from ostiary.directory.errors import Invalid, Stale
 from ostiary.directory.models import Collection, Endpoint, ImportReport
 from ostiary.directory.permission import require
 from ostiary.identity import places
+from ostiary.review import facts
 
 KINDS = {
     Collection.Kind.PROXY: "API proxy collection",
@@ -86,6 +88,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "url": f"{public_urls.gateway_url()}/{collection.handle}",
         "may_change": by.may(Role.EDITOR, collection.project_id),
         "methods": AUTH_METHODS,
+        "call_methods": METHODS,
         "url_warning": _url_warning(collection),
         "report": ImportReport.objects.filter(collection=collection).first(),
     }
@@ -423,6 +426,35 @@ def help_path(request: HttpRequest, by: Actor, collection_id: int) -> HttpRespon
     return render(request, "console/help_path.html", context)
 
 
+@page
+@require_POST
+def help_route(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
+    """Which endpoint of a collection takes a call, while its path is typed."""
+    collection = collections.find(by, collection_id)
+    text = request.POST.get("path", "").strip()
+    method = request.POST.get("method", "")
+    context: dict[str, object] = {"asked": bool(text) and method in METHODS}
+    if context["asked"]:
+        start = f"/{collection.handle}/"
+        path = text if text.startswith(start) else start + text.removeprefix("/")
+        normal = facts.normal(path)
+        if normal is None or not normal.startswith(start):
+            context["malformed"] = True
+        else:
+            context |= _taker(collection, method, normal[len(start) - 1 :])
+    return render(request, "console/help_route.html", context)
+
+
+def _taker(collection: Collection, method: str, below: str) -> dict[str, object]:
+    """The endpoint that takes a call, and what its parameters take; or why there is none."""
+    choice, endpoint = facts.chosen(collection, method, below)
+    if endpoint is None:
+        return {"allow": ", ".join(choice.allow), "inactive": choice.inactive}
+    template = stored_template(endpoint.path)
+    values = template.values(below[1:].split("/")) or ()
+    return {"endpoint": endpoint, "values": [*zip(template.parameters, values, strict=False)]}
+
+
 def _near(
     collection: Collection, template: Template, method: str, own: int | None
 ) -> dict[str, object]:
@@ -440,7 +472,7 @@ def _near(
             first = (other.rank, theirs == ANY) < (template.rank, method == ANY)
             rivals.append({"path": f"{theirs} {path}", "wins": first})
     values = {
-        name: f"4{number}"
+        name: str(41 + number)
         if number < len(template.parameters) or not template.has_wildcard
         else "a/b"
         for number, name in enumerate(template.parameters, start=1)

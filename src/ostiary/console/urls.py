@@ -122,6 +122,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("endpoints/<int:endpoint_id>/try", trying.endpoint, name="try-endpoint"),
     path("search", finding.everything, name="search"),
     path("help/path/<int:collection_id>", collections.help_path, name="help-path"),
+    path("help/route/<int:collection_id>", collections.help_route, name="help-route"),
     path("help/url", connections.help_url, name="help-url"),
     path("connections", connections.listing, name="connections"),
     path("connections/new", connections.new, name="new-connection"),

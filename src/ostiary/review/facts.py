@@ -40,6 +40,10 @@ class RoutedEndpoint:
     active: bool
 
 
+#: The choice where there is no path.
+NOTHING: Choice[RoutedEndpoint] = Choice(endpoint=None)
+
+
 class BrokenList(ValueError):
     """A stored address list does not read; the authority refuses every call then."""
 
@@ -172,23 +176,27 @@ def called(row: models.AccessProfile, method: str, path: str, by: Actor) -> Call
     collection = models.Collection.objects.filter(handle=handle).first()
     if collection is None or is_hidden(collection.pk, row, by):
         return Called(route=Route(usage=path == USAGE_PATH))
-    rows = {e.pk: e for e in collection.endpoints.select_related("recipe", "collection")}
-    routed = [
-        RoutedEndpoint(
-            id=e.pk,
-            method=e.method,
-            template=stored_template(e.path),
-            active=is_there(e),
-        )
-        for e in rows.values()
-    ]
     # A handle alone is no endpoint's path: templates begin with a slash.
-    choice = choose(routed if slash else [], method, f"/{below}")
-    return Called(
-        route=_route(row, collection, choice),
-        collection=collection,
-        endpoint=rows[choice.endpoint.id] if choice.endpoint else None,
+    choice, endpoint = chosen(collection, method, f"/{below}") if slash else (NOTHING, None)
+    return Called(route=_route(row, collection, choice), collection=collection, endpoint=endpoint)
+
+
+def chosen(
+    collection: models.Collection, method: str, below: str
+) -> tuple[Choice[RoutedEndpoint], models.Endpoint | None]:
+    """Which endpoint of a collection takes a call with this path below it."""
+    rows = {e.pk: e for e in collection.endpoints.select_related("recipe", "collection")}
+    choice = choose(
+        (
+            RoutedEndpoint(
+                id=e.pk, method=e.method, template=stored_template(e.path), active=is_there(e)
+            )
+            for e in rows.values()
+        ),
+        method,
+        below,
     )
+    return choice, rows[choice.endpoint.id] if choice.endpoint else None
 
 
 def is_hidden(collection_id: int, row: models.AccessProfile | None, by: Actor) -> bool:
