@@ -9,6 +9,7 @@ import binascii
 import hmac
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,11 @@ from ostiary.identity.tokens import client_fingerprint, fingerprint
 log = logging.getLogger(__name__)
 
 LARGEST_BODY = 16 * 1024
+#: What clients of others send, and what may be there more than once (RFC 8707, section 2; RFC 8693,
+#: section 2.1). None of it changes what a token may do: the access profile says that.
+REPEATED = frozenset({"resource", "audience"})
+#: RFC 6749, section 3.3.
+_SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 #: The gateway's own header with the caller's address; what a caller says of it is gone by then.
 ADDRESS = b"x-ostiary-address"
@@ -88,6 +94,10 @@ class OAuth:
         }
         self._gets = {
             "/oauth2/jwks": self._jwks,
+            "/oauth2/authorize": self._authorization,
+            "/.well-known/openid-configuration": self._configuration,
+            # MSAL takes no authority without a path.
+            "/oauth2/.well-known/openid-configuration": self._configuration,
             "/.well-known/oauth-authorization-server": self._metadata,
         }
 
@@ -128,8 +138,9 @@ class OAuth:
         client_id, row = await self._client(asked)
         if grant != "client_credentials":
             raise Refused("unsupported_grant_type", "the grant is client_credentials")
-        if asked.parameters.get("scope"):
-            raise Refused("invalid_scope", "no scope is known here")
+        scope = asked.parameters.get("scope", "").strip()
+        if scope and not _SCOPE.fullmatch(scope):
+            raise Refused("invalid_scope", "the scope is no list of words parted by blanks")
         now = int(time.time())
         await self._check(asked, row, now)
         key = await self._signing.signing()
@@ -142,6 +153,9 @@ class OAuth:
                 "access_token": issued.token.reveal(),
                 "token_type": "bearer",
                 "expires_in": issued.expires_in,
+                # RFC 6749, section 3.3: another one than was asked for would have to be told, and clients
+                # take that for a failure. The token has none: what it may do is its access profile's.
+                **({"scope": scope} if scope else {}),
             },
         )
 
@@ -222,6 +236,25 @@ class OAuth:
         cached = {"Cache-Control": "public, max-age=300"}
         return Told(status=200, content={"keys": await self._signing.published()}, headers=cached)
 
+    async def _authorization(self) -> Told:
+        """Nobody signs in here; metadata that clients insist on must name the endpoint."""
+        content = {
+            "error": "unsupported_response_type",
+            "error_description": "the only grant is client_credentials, at /oauth2/token",
+        }
+        return Told(status=400, content=content)
+
+    async def _configuration(self) -> Told:
+        """OpenID Connect Discovery 1.0, section 3: what clients such as MSAL ask for, whatever the grant."""
+        metadata = await self._metadata()
+        content = {
+            **(metadata.content or {}),
+            "authorization_endpoint": f"{await self._issuer()}/oauth2/authorize",
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [access_tokens.ALGORITHM],
+        }
+        return Told(status=200, content=content, headers=metadata.headers)
+
     async def _metadata(self) -> Told:
         issuer = await self._issuer()
         ways = ["client_secret_basic", "client_secret_post"]
@@ -294,8 +327,9 @@ def _parameters(headers: Mapping[bytes, list[bytes]], body: bytes) -> Mapping[st
         raise Refused("invalid_request", "the body does not match its Content-Type") from None
     if not isinstance(pairs, _Pairs) or any(not isinstance(value, str) for _, value in pairs):
         raise Refused("invalid_request", "the body must be an object of texts")
+    once = [name for name, _ in pairs if name not in REPEATED]
     parameters = dict(pairs)
-    if len(parameters) != len(pairs):
+    if len(set(once)) != len(once):
         raise Refused("invalid_request", "a parameter is given twice")
     return parameters
 

@@ -359,6 +359,7 @@ end
 
 local function is_oauth(path)
   return sub(path, 1, 8) == "/oauth2/" or path == "/.well-known/oauth-authorization-server"
+    or path == "/.well-known/openid-configuration"
 end
 
 local function forward_oauth(call)
