@@ -39,6 +39,8 @@ NUMBERS = {
     "malformed_credential": 40,
     "token_invalid": 41,
     "malformed_request": 42,
+    "credential_too_long": 60,
+    "head_too_large": 61,
     "too_many_calls": 43,
     "ambiguous_credential": 50,
     "loop_detected": 51,
@@ -46,6 +48,8 @@ NUMBERS = {
 STATUSES = {
     "malformed_path": 400,
     "malformed_request": 400,
+    "credential_too_long": 431,
+    "head_too_large": 431,
     "conflicting_credentials": 400,
     "input_invalid": 400,
     "credential_missing": 401,

@@ -301,6 +301,57 @@ def test_a_custom_claim_finds_its_profile_and_only_it(stage: Stage, things: Any)
     assert status({"client_name": client}) == 200
 
 
+def test_a_custom_claim_may_be_a_list_and_have_any_name(stage: Stage, things: Any) -> None:
+    for claim, payload in (
+        ("groups", lambda key: {"groups": ["x", key, "y"]}),
+        ("https://example.com/client", lambda key: {"https://example.com/client": key}),
+        (
+            "/https:~1~1example.com~1app/a.b",
+            lambda key: {"https://example.com/app": {"a.b": [key]}},
+        ),
+    ):
+        key = f"listed-{time.monotonic_ns()}"
+        profile = a_profile(
+            stage, things, "hmac", SECRET, access_profile_claim=claim, profile_key=key,
+            required_claims=[claim],
+        )  # fmt: skip
+        later = {"exp": int(time.time()) + 300}
+        token = jwt.encode({**payload(key), **later}, SECRET, algorithm="HS256")
+        assert call(stage, things, token).status == 200, claim
+        token = jwt.encode({**payload("other"), **later}, SECRET, algorithm="HS256")
+        assert call(stage, things, token).status == 401, claim
+        stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+    change = {"access_profile_claim": "/a~b"}
+    answer = stage.api("PUT", f"api_access_profiles/{profile['id']}", change)
+    assert (answer.status, list(answer.json["errors"])) == (400, ["access_profile_claim"])
+
+
+def test_tokens_end_unless_their_profile_says_otherwise(stage: Stage, things: Any) -> None:
+    profile = a_profile(stage, things, "hmac", SECRET)
+    assert profile["allow_without_exp"] is False
+    token = jwt.encode({"sub": profile["profile_key"]}, SECRET, algorithm="HS256")
+    assert call(stage, things, token).status == 401
+    changed = stage.done(
+        "PUT", f"api_access_profiles/{profile['id']}", {"allow_without_exp": True}
+    )["result"]
+    assert "without exp" in changed["warnings"][0]
+    assert call(stage, things, token).status == 200
+    stage.done("PUT", f"api_access_profiles/{profile['id']}", {"allow_without_exp": False})
+    assert call(stage, things, token).status == 401
+
+
+def test_a_token_that_is_too_long_is_told_so(stage: Stage, things: Any) -> None:
+    profile = a_profile(stage, things, "hmac", SECRET)
+    fits = jwt.encode(claims(profile, groups="g" * 8_700), SECRET, algorithm="HS256")
+    assert len(fits) < 12_000
+    assert call(stage, things, fits).status == 200
+    answer = call(stage, things, jwt.encode(claims(profile, groups="g" * 9_200), SECRET, "HS256"))
+    assert (answer.status, answer.json["reason"]) == (431, "credential_too_long")
+    assert "12,000" in answer.json["message"]
+    answer = call(stage, things, jwt.encode(claims(profile, groups="g" * 15_000), SECRET, "HS256"))
+    assert (answer.status, answer.json["reason"]) == (431, "head_too_large")
+
+
 def test_a_profile_key_belongs_to_one_profile(stage: Stage, things: Any) -> None:
     first = a_profile(stage, things, "hmac", SECRET, profile_key=f"key-{time.monotonic_ns()}")
     answer = stage.api("POST", "api_access_profiles", {

@@ -159,6 +159,29 @@ def test_a_key_set_alone_serves_too(stage: Stage, things: Any, hostile: Hostile)
         assert not passes(stage, things, forged)
 
 
+def test_keys_without_ids_serve_and_are_replaced(
+    stage: Stage, things: Any, hostile: Hostile
+) -> None:
+    def unnamed(shown: Any) -> dict[str, Any]:
+        return {name: value for name, value in public(shown).items() if name != "kid"}
+
+    (old, shown), (new, other) = a_key("k1"), a_key("k2")
+    hostile.answers["/keys"] = 200, hostile.keys(unnamed(shown)), {}
+    profile = a_profile(stage, things, oidc_jwks_uri=f"{hostile.url}/keys")
+    me = profile["profile_key"]
+    wait_for(lambda: passes(stage, things, signed(old, None, sub=me)))
+    assert passes(stage, things, signed(old, "whatever", sub=me))
+    assert not passes(stage, things, signed(new, "whatever", sub=me, jti="1"))
+    hostile.answers["/keys"] = 200, hostile.keys(unnamed(other)), {}
+    replaced = signed(new, None, sub=me, jti="2")
+    wait_for(lambda: passes(stage, things, replaced), seconds=30)
+    hostile.asked.clear()
+    began = time.monotonic()
+    for number in range(30):
+        assert not passes(stage, things, signed(old, None, sub=me, jti=f"old {number}"))
+    assert len(hostile.asked) <= (time.monotonic() - began) / (KEY_SET_SECONDS / 10) + 2
+
+
 def test_unknown_key_ids_cause_one_fetch_per_interval(
     stage: Stage, things: Any, hostile: Hostile
 ) -> None:

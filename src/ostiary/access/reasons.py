@@ -45,6 +45,8 @@ class Reason(enum.StrEnum):
     MALFORMED_CREDENTIAL = "malformed_credential"
     TOKEN_INVALID = "token_invalid"  # noqa: S105 - a name
     MALFORMED_REQUEST = "malformed_request"
+    CREDENTIAL_TOO_LONG = "credential_too_long"
+    HEAD_TOO_LARGE = "head_too_large"
     TOO_MANY_CALLS = "too_many_calls"
 
 
@@ -66,6 +68,10 @@ def _face(reason: Reason) -> tuple[int, str, str]:
             return 400, "malformed_request", "This call is not well-formed."
         case Reason.LOOP_DETECTED:
             return 508, "loop_detected", "This call has come through this gateway before."
+        case Reason.HEAD_TOO_LARGE:
+            return 431, "head_too_large", "The request line or a header of this call exceeds 16 KB."
+        case Reason.CREDENTIAL_TOO_LONG:
+            return 431, "credential_too_long", "A credential has at most 12,000 characters."
         case Reason.CONFLICTING_CREDENTIALS:
             return 400, "conflicting_credentials", "A call must present exactly one credential."
         case (
@@ -157,6 +163,8 @@ _CODES = {
     Reason.MALFORMED_CREDENTIAL: 40,
     Reason.TOKEN_INVALID: 41,
     Reason.MALFORMED_REQUEST: 42,
+    Reason.CREDENTIAL_TOO_LONG: 60,
+    Reason.HEAD_TOO_LARGE: 61,
     Reason.AMBIGUOUS_CREDENTIAL: 50,
     Reason.LOOP_DETECTED: 51,
     Reason.TOO_MANY_CALLS: 43,

@@ -45,6 +45,8 @@ class ProofIn(Strict):
     allowed_issuers: list[str] | None = None
     audience: str | None = None
     leeway_seconds: int | None = None
+    #: Take tokens without `exp`, which are good for ever. Off for new profiles.
+    allow_without_exp: bool | None = None
 
 
 class ProfileIn(ProofIn):
@@ -112,6 +114,7 @@ class ProfileOut(Schema):
     allowed_issuers: list[str] = []
     audience: str | None = None
     leeway_seconds: int | None = None
+    allow_without_exp: bool | None = None
     last_used_at: Time | None
     expires_at: Time | None
     epoch: int

@@ -85,6 +85,23 @@ class ProviderKeys:
         if held.keys is None and self._clock() - held.tried_at >= self._interval:
             self._start(source, held)
 
+    async def again(
+        self, source: Source, keys: KeySet | None, until: int, matter: str
+    ) -> tuple[KeySet | None, int, str]:
+        """The same once more, after asking the provider, if none of the `keys` made a token.
+
+        Only where keys have no id: with ids, `find` has seen that one is missing. Once per interval.
+        """
+        held = self._of(source)
+        if keys is None or not keys.unnamed:
+            return keys, until, matter
+        if self._clock() - held.tried_at >= self._interval:
+            self._start(source, held)
+        if held.running is not None:
+            await asyncio.wait({held.running}, timeout=PATIENCE_SECONDS)
+        fresh_until = held.fetched_at + self._seconds
+        return held.keys, int(max(fresh_until, self._clock() + STALE_SECONDS)), held.problem
+
     def _of(self, source: Source) -> _Held:
         held = self._held.pop(source, None) or self._stored(source)
         self._held[source] = held

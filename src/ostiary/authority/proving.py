@@ -18,7 +18,7 @@ from ostiary.directory.proofs import secret_context
 from ostiary.gateway.contract import BEARER, Question
 from ostiary.identity import access_tokens, signed_tokens, verification
 from ostiary.identity.sealing import KeyRing
-from ostiary.identity.signed_tokens import BadToken, ClaimRules, Problem, SignedToken
+from ostiary.identity.signed_tokens import BadToken, ClaimRules, Key, Problem, SignedToken
 from ostiary.identity.tokens import client_fingerprint, fingerprint
 
 
@@ -110,23 +110,25 @@ class Prover:
         source = Source(issuer=settings.get("issuer", ""), jwks_uri=settings.get("jwks_uri", ""))
         keys, until, matter = await self._providers.find(source, token)
         candidates = keys.candidates(token) if keys else ()
-        if not any(
-            signed_tokens.verified(token, key, verification.ASYMMETRIC) for key in candidates
-        ):
-            return _proved(row, method, _unverified(token, matter, known=bool(candidates)))
+        if not _verified(token, candidates):
+            # A key without an id may have been replaced by another one without.
+            keys, until, matter = await self._providers.again(source, keys, until, matter)
+            candidates = keys.candidates(token) if keys else ()
+        if not _verified(token, candidates):
+            replaced = keys is not None and keys.unnamed
+            problem = _unverified(token, matter, known=bool(candidates), replaced=replaced)
+            return _proved(row, method, problem)
         if keys and keys.issuer and not rules.issuers:
-            rules = ClaimRules(
-                issuers=(keys.issuer,), audience=rules.audience,
-                required=rules.required, leeway=rules.leeway,
-            )  # fmt: skip
+            rules = replace(rules, issuers=(keys.issuer,))
         found = signed_tokens.judge(token.claims, rules, now)
         return _proved(row, method, found, until)
 
     async def _rows(self, token: SignedToken, question: Question) -> list[Row]:
         """The profiles that the token names, each once."""
         named = [
-            (name, signed_tokens.named(signed_tokens.claim(token.claims, name)))
+            (name, key)
             for name in await self._lookup.custom_claims()
+            for key in signed_tokens.keys_of(signed_tokens.claim(token.claims, name))
         ]
         named.append(("", signed_tokens.subject(token)))
         found: dict[int, Row] = {}
@@ -141,6 +143,10 @@ class Prover:
         if settings.get("method") == "hmac":
             secret = self._keyring.open(row.sealed_secret, secret_context(row.profile))
         return verification.by_own_key(token, settings, secret)
+
+
+def _verified(token: SignedToken, candidates: Sequence[Key]) -> bool:
+    return any(signed_tokens.verified(token, key, verification.ASYMMETRIC) for key in candidates)
 
 
 def _chosen(judged: Sequence[Proved], unknown: Row, now: int) -> Proved:
@@ -185,10 +191,12 @@ def _proved(
     return Proved(row=row, method=method, until=min(moments, default=None), ends=found)
 
 
-def _unverified(token: SignedToken, matter: str, *, known: bool) -> Problem:
+def _unverified(token: SignedToken, matter: str, *, known: bool, replaced: bool) -> Problem:
+    """`replaced`: the key may be another one in a moment, since keys without ids are not told apart."""
     if matter:
         return Problem(part="keys", expected="the provider's", found=matter, passing=True)
     if known:
-        return Problem(part="signature", expected="one by the provider's key", found="another")
+        expected = "one by the provider's key"
+        return Problem(part="signature", expected=expected, found="another", passing=replaced)
     found = f"kid {token.key_id!r}, alg {token.algorithm!r}"[:200]
     return Problem(part="kid", expected="a key of the provider", found=found, passing=True)

@@ -135,6 +135,7 @@ class Form:
             required_claims=_entries(self.data.get("required_claims", "")),
             allowed_issuers=_entries(self.data.get("allowed_issuers", "")),
             leeway_seconds=int(leeway) if leeway.isdecimal() and len(leeway) < 6 else leeway,
+            allow_without_exp=self.data.get("allow_without_exp") == "1",
         )
 
 
@@ -373,7 +374,10 @@ def _typed(profile: AccessProfile) -> QueryDict:
     data.setlist("denied_lists", [str(each.pk) for each in profile.denied_lists.all()])
     data["addresses_watched"] = "1" if profile.addresses_watched else ""
     for name, value in proofs.shown(profile).items():
-        data[name] = "\n".join(value) if isinstance(value, list) else str(value or "")
+        if isinstance(value, bool):
+            data[name] = "1" if value else ""
+        else:
+            data[name] = "\n".join(value) if isinstance(value, list) else str(value or "")
     return data
 
 

@@ -367,6 +367,8 @@ def has_lists(profile: AccessProfile) -> bool:
 def _warnings(profile: AccessProfile) -> tuple[str, ...]:
     lists = (profile.allow_list, profile.deny_list)
     found = tuple(warning for each in lists for warning in addresses.parse_list(each).warnings)
+    if proofs.takes_endless_tokens(profile):
+        found = (proofs.WITHOUT_EXP, *found)
     return (WATCHED, *found) if profile.addresses_watched and any(lists) else found
 
 

@@ -10,7 +10,7 @@ from ostiary import settings
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import fields, workspace
 from ostiary.directory.models import AccessProfile
-from ostiary.identity import fetching, pasted_keys
+from ostiary.identity import fetching, pasted_keys, signed_tokens
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.signed_tokens import FAMILIES
 
@@ -33,6 +33,8 @@ class Proof:
     allowed_issuers: object = None
     audience: object = None
     leeway_seconds: object = None
+    #: Take tokens that do not say when they end.
+    allow_without_exp: object = None
 
     @property
     def given(self) -> list[str]:
@@ -169,17 +171,48 @@ def _fill_lists(
         profile.custom_claim = fields.text(
             problems, "access_profile_claim", given.access_profile_claim, required=False
         )
+        _check_pointer(problems, "access_profile_claim", profile.custom_claim)
     for field, name in (("required_claims", "required"), ("allowed_issuers", "issuers")):
         value = getattr(given, field)
         if value is not None:
-            proof[name] = _texts(problems, field, value)
+            texts = _texts(problems, field, value)
+            proof[name] = texts
+            for text in texts if name == "required" else ():
+                _check_pointer(problems, field, text)
     if given.audience is not None:
         proof["audience"] = fields.text(problems, "audience", given.audience, required=False)
+    if given.allow_without_exp is not None:
+        if isinstance(given.allow_without_exp, bool):
+            proof["without_exp"] = given.allow_without_exp
+        else:
+            problems.add("allow_without_exp", "must be true or false")
     if given.leeway_seconds is not None:
         proof["leeway"] = fields.number(
             problems, "leeway_seconds", given.leeway_seconds,
             least=0, most=LONGEST_LEEWAY, default=60,
         )  # fmt: skip
+
+
+def _check_pointer(problems: fields.Problems, field: str, name: str) -> None:
+    if name.startswith("/") and not signed_tokens.is_pointer(name):
+        problems.add(
+            field,
+            f"{name[:80]!r} is no JSON Pointer: /name/name, with ~1 for a slash and ~0 for a tilde",
+        )
+
+
+#: Beside a profile whose tokens need not end.
+WITHOUT_EXP = (
+    "Tokens without exp are accepted, and are good until the key or the profile changes. Have the issuer "
+    "set exp, then turn this off."
+)
+
+
+def takes_endless_tokens(profile: AccessProfile) -> bool:
+    """Whether a token without `exp` would be good for ever."""
+    required = profile.proof.get("required", [])
+    signed = AuthMethod(profile.auth_type) in SIGNED
+    return signed and profile.proof.get("without_exp") is True and "exp" not in required
 
 
 def _texts(problems: fields.Problems, field: str, value: object) -> list[str]:
@@ -204,4 +237,5 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         "allowed_issuers": proof.get("issuers", []),
         "audience": proof.get("audience") or None,
         "leeway_seconds": proof.get("leeway", 60),
+        "allow_without_exp": proof.get("without_exp") is True,
     }

@@ -14,6 +14,7 @@ from ostiary.access.limits import LARGEST
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import ANY, METHODS
 from ostiary.access.reasons import Reason, refusal
+from ostiary.identity.signed_tokens import LONGEST
 
 # --- the upcall (authority.upcalls, lua/upcall.lua) ------------------------------------------------
 
@@ -305,6 +306,7 @@ def values() -> dict[str, Any]:
         "objects": OBJECTS,
         "public_addresses": PUBLIC_ADDRESSES,
         "pushes": PUSHES,
+        "longest_credential": LONGEST,
         "kept_above_seconds": KEPT_ABOVE_SECONDS,
         "one_of": ONE_OF,
         "methods": list(METHODS),

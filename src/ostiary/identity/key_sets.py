@@ -32,12 +32,21 @@ class KeySet:
         """The keys that may have made a token's signature, a few at most."""
         fitting = [key for key in self.keys if token.algorithm in algorithms_of(key)]
         if token.key_id is not None:
-            fitting = [key for key in fitting if key.get("kid") == token.key_id]
+            # Some providers write ids into tokens, and none into their keys.
+            named = [key for key in fitting if key.get("kid") == token.key_id]
+            fitting = named or [key for key in fitting if key.get("kid") is None]
         return tuple(fitting[:MOST_TRIED])
 
     def knows(self, token: SignedToken) -> bool:
-        """Whether the key that a token names is one of the set's."""
-        return token.key_id is None or any(key.get("kid") == token.key_id for key in self.keys)
+        """Whether the key that a token names is one of the set's, or may be one that has no name."""
+        return token.key_id is None or any(
+            key.get("kid") in {None, token.key_id} for key in self.keys
+        )
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether some of its keys have no id: whether one is new shows by trying it alone."""
+        return any(key.get("kid") is None for key in self.keys)
 
 
 def parse_object(content: bytes) -> Mapping[str, Any]:

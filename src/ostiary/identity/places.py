@@ -22,7 +22,7 @@ _QUERY = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}[._-]")
 #: Headers that frame or route a message, tell who calls, or are set by us, by proxies or by browsers.
 _TAKEN = re.compile(
-    r"(?i)(host|cookie|set-cookie|content-.*|transfer-encoding|te|trailer|upgrade|connection|keep-alive"
+    r"(?i)(host|cdn-loop|cookie|set-cookie|content-.*|transfer-encoding|te|trailer|upgrade|connection|keep-alive"
     r"|proxy.*|x-ostiary.*|x-forwarded.*|forwarded|via|x-real-ip|.*client-?ip|x-original-.*|x-rewrite-url"
     r"|x-http-method.*|x-method-override|x-request-id|traceparent|tracestate|baggage|expect|range|if-.*"
     r"|accept.*|origin|referer|user-agent|date|max-forwards|http2-settings|access-control-.*|sec-.*|age"

@@ -33,6 +33,9 @@ FAMILIES: Mapping[str, frozenset[str]] = {
 #: RFC 7518, section 3.4: each algorithm has one curve.
 CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
+#: Entries of a list in which a profile key is looked for: each is a look-up, before anything is verified.
+MOST_KEYS = 32
+
 #: Claims of the payload that name a profile, in this order, then `kid` of the header.
 SUBJECTS = ("https://www.workato.com/sub", "workato_sub", "sub")
 
@@ -82,6 +85,8 @@ class ClaimRules:
     audience: str = ""
     required: tuple[str, ...] = ()
     leeway: int = 60
+    #: A token that does not say when it ends is good as long as its key.
+    without_exp: bool = False
 
 
 def looks_signed(text: str) -> bool:
@@ -165,15 +170,33 @@ def algorithms_of(key: Key) -> frozenset[str]:
 
 
 def claim(claims: Mapping[str, Any], name: str) -> Any:
-    """A claim by its exact name, else by a dotted path; None where there is none."""
+    """A claim by its exact name, else by a dotted path; None where there is none.
+
+    A name that begins with a slash is a JSON Pointer (RFC 6901), and nothing else: it reaches names
+    that have dots or slashes themselves.
+    """
+    if name.startswith("/"):
+        return _at(claims, [_unescaped(part) for part in name[1:].split("/")])
     if name in claims:
         return claims[name]
-    here: Any = claims
-    for part in name.split("."):
-        if not isinstance(here, Mapping) or part not in here:
+    return _at(claims, name.split("."))
+
+
+def _at(claims: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        if not isinstance(claims, Mapping) or part not in claims:
             return None
-        here = here[part]
-    return here
+        claims = claims[part]
+    return claims
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")
+
+
+def is_pointer(name: str) -> bool:
+    """Whether a name that begins with a slash is a JSON Pointer."""
+    return re.fullmatch(r"(/([^~/]|~[01])+)+", name) is not None
 
 
 def named(value: object) -> str:
@@ -181,6 +204,14 @@ def named(value: object) -> str:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def keys_of(value: object) -> tuple[str, ...]:
+    """The profile keys that a claim's value holds: itself, or each entry of a list of at most MOST_KEYS."""
+    entries = value if isinstance(value, list) else [value]
+    if len(entries) > MOST_KEYS:
+        return ()
+    return tuple(dict.fromkeys(key for entry in entries if (key := named(entry))))
 
 
 def subject(token: SignedToken) -> str:
@@ -207,6 +238,8 @@ def _judge_times(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> Prob
     for name in ("exp", "nbf"):
         if name in claims and not _a_date(claims[name]):
             return Problem(part=name, expected="a number", found=_short(claims[name]))
+    if "exp" not in claims and not rules.without_exp:
+        return Problem(part="exp", expected="a time at which the token ends", found="none")
     if "exp" in claims and int(claims["exp"]) + rules.leeway <= now:
         return Problem(part="exp", expected=f"after {now}", found=_short(claims["exp"]))
     if "nbf" in claims and claims["nbf"] - rules.leeway > now:
@@ -231,7 +264,7 @@ def _judge_names(claims: Mapping[str, Any], rules: ClaimRules) -> Problem | None
     if rules.audience and rules.audience not in named_in:
         return Problem(part="aud", expected=rules.audience, found=_short(audience))
     for name in rules.required:
-        if claim(claims, name) in (None, ""):
+        if claim(claims, name) in (None, "", [], {}):
             return Problem(part=name, expected="a value", found="none")
     return None
 

@@ -23,6 +23,7 @@ def rules_of(settings: Mapping[str, Any]) -> ClaimRules:
         audience=settings.get("audience", ""),
         required=tuple(settings.get("required", ())),
         leeway=settings.get("leeway", 60),
+        without_exp=settings.get("without_exp") is True,
     )
 
 

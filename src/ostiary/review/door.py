@@ -116,6 +116,21 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
                 ),
                 "Point the connection at the API itself, or end the loop in the proxy behind it.",
             )
+        case Reason.HEAD_TOO_LARGE:
+            return (
+                Stage.REQUEST,
+                "The request line or one header is longer than 16 KB, so the call was not read to its end.",
+                "Have the consumer send less: shorter URLs, fewer cookies, tokens with fewer claims.",
+            )
+        case Reason.CREDENTIAL_TOO_LONG:
+            return (
+                Stage.PRESENTED,
+                "The credential is longer than 12,000 characters, the most that is looked at.",
+                (
+                    "Have the provider put fewer claims into its tokens: lists of groups and roles are what "
+                    "makes them long."
+                ),
+            )
         case Reason.CONFLICTING_CREDENTIALS:
             return (
                 Stage.PRESENTED,

@@ -56,22 +56,22 @@ def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
 
 def _credential(profile: models.AccessProfile, token: SignedToken) -> models.Credential | None:
     """The profile's credential that the token names. Whom else it names is not told: they may be others'."""
-    key = _key(profile, token)
-    found = models.Credential.objects.filter(profile=profile, public_id=key)
-    return found.order_by("-pk").first() if key else None
+    keys = _keys(profile, token)
+    found = models.Credential.objects.filter(profile=profile, public_id__in=keys)
+    return found.order_by("-pk").first() if keys else None
 
 
-def _key(profile: models.AccessProfile, token: SignedToken) -> str:
+def _keys(profile: models.AccessProfile, token: SignedToken) -> tuple[str, ...]:
     """What the token says where the profile's key is looked for; empty: nothing."""
     claim = profile.custom_claim
     if not claim:
-        return signed_tokens.subject(token)
-    return signed_tokens.named(signed_tokens.claim(token.claims, claim))
+        return tuple(filter(None, [signed_tokens.subject(token)]))
+    return signed_tokens.keys_of(signed_tokens.claim(token.claims, claim))
 
 
 def _named(token: SignedToken, profile: models.AccessProfile) -> dict[str, str]:
     """What names a profile in the token, beside what would name this one."""
-    claim, said = profile.custom_claim, _key(profile, token)
+    claim, said = profile.custom_claim, ", ".join(_keys(profile, token))
     newest = models.Credential.objects.filter(profile=profile).order_by("-pk").first()
     return {
         "looked for in": claim or f"{', '.join(signed_tokens.SUBJECTS)}, kid of the header",

@@ -8,7 +8,7 @@ from ostiary import __version__
 from ostiary.access.addresses import Entry
 from ostiary.console.collections import KINDS
 from ostiary.console.profiles import METHODS, policy_words
-from ostiary.directory import set_aside
+from ostiary.directory import proofs, set_aside
 from ostiary.directory.models import (
     AccessProfile,
     Collection,
@@ -38,6 +38,12 @@ def limits(policy: Policy) -> str:
 def method(profile: AccessProfile) -> str:
     """The authentication method's label."""
     return METHODS[next(m for m in METHODS if m == profile.auth_type)]
+
+
+@register.filter
+def takes_endless_tokens(profile: AccessProfile) -> bool:
+    """Whether a signed token without an end would be good for ever."""
+    return proofs.takes_endless_tokens(profile)
 
 
 @register.filter

@@ -21,6 +21,9 @@ local FAILURES = {
   [503] = { code = codes.upstream_unavailable, tally = "upstream_connect" },
 }
 
+-- Statuses of nginx's that have a reason of their own.
+local OWN = { [413] = codes.input_too_large, [414] = codes.head_too_large, [431] = codes.head_too_large }
+
 -- Why an admitted call has no answer of its upstream's.
 local function failure_of(call)
   local status = call.tried or ngx.status
@@ -67,7 +70,7 @@ end
 function M.malformed()
   local status = tonumber(sub(var.uri, -3))
   if status == 494 then status = 431 elseif status > 494 and status < 498 then status = 400 end
-  local code = status == 413 and codes.input_too_large or codes.malformed_request
+  local code = OWN[status] or codes.malformed_request
   local call = as_call(calls.current()) or { is_call = true }
   if not call.lease then
     call.reason = code

@@ -454,6 +454,9 @@ local function slow(uri, changes)
   end
   local presented, credential = presented_by(call, count, value, where)
   if not presented then return refuse(call, credential) end
+  if #credential > contract.longest_credential then
+    return refuse(call, codes.credential_too_long, { length = "" .. #credential })
+  end
   call.form, call.presented = presented, credential
   local lease
   lease, answer = lease_for(call, changes)
