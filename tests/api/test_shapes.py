@@ -468,6 +468,10 @@ def test_properties_are_set_and_read(api: Api) -> None:
     assert api.done("GET", f"properties?prefix=a.&project_id={api.home}") == {"a.x": "3"}
     api.done("POST", "properties", {"properties": {"a.x": "env"}})
     assert api.done("GET", "properties?prefix=") == {"a.x": "env"}
+    path = f"properties?project_id={api.home}"
+    api.done("POST", path, {"properties": {"a.x": None, "never.there": None, "c": ""}})
+    assert api.done("GET", path) == {"b": "2", "c": ""}
+    assert api.done("GET", "properties") == {"a.x": "env"}
 
 
 def test_members_and_roles(api: Api) -> None:

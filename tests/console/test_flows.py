@@ -394,6 +394,9 @@ def test_a_management_token_is_shown_once_and_revoked(page: Page, stage: Stage) 
     page.get_by_label("Name", exact=True).fill("A script")
     page.get_by_label("Role", exact=True).select_option("viewer")
     page.get_by_role("button", name="Add token").click()
+    expect(page.get_by_role("alert")).to_contain_text("name at least one project")
+    page.get_by_label("All projects").check()
+    page.get_by_role("button", name="Add token").click()
     token = page.get_by_label("Management token").input_value()
     assert stage.api("GET", "api_clients", token=token).status == 200
     assert stage.api("POST", "api_clients", {"name": "x"}, token=token).status == 403

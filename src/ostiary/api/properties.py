@@ -21,7 +21,8 @@ class Wanted(Scope):
 
 
 class PropertiesIn(Strict):
-    properties: dict[str, str]
+    #: `null` deletes a property.
+    properties: dict[str, str | None]
 
 
 @router.get("/properties", response={200: dict[str, str], **ERRORS})
@@ -31,5 +32,6 @@ def list_properties(request: HttpRequest, query: Query[Wanted]) -> Any:
 
 @router.post("/properties", response={200: Success, **ERRORS})
 def set_properties(request: HttpRequest, payload: PropertiesIn, query: Query[Scope]) -> Any:
+    """Set properties, and delete those whose value is null; all or none."""
     properties.write(by=actor(request), project_id=query.project_id, values=payload.properties)
     return {"success": True}

@@ -25,16 +25,16 @@ def read(*, by: Actor, project_id: int | None, prefix: str) -> dict[str, str]:
 
 
 def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) -> None:
-    """Set properties, all or none; raises Invalid."""
+    """Set properties, or delete those whose value is None; all or none. Raises Invalid."""
     problems = fields.Problems()
     if project_id is None:
         require_admin(by)
     else:
         require(by, Role.EDITOR, project_of(by, project_id).pk)
     clean = {
-        fields.text(problems, "properties", name, maximum=100): fields.text(
-            problems, name[:100], value, maximum=1024, required=False, lines=True
-        )
+        fields.text(problems, "properties", name, maximum=100): None
+        if value is None
+        else fields.text(problems, name[:100], value, maximum=1024, required=False, lines=True)
         for name, value in values.items()
     }
     if len(clean) > MOST:
@@ -42,7 +42,9 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
     problems.raise_if_any()
     with transaction.atomic():
         for name, value in clean.items():
-            if not _of(project_id).filter(name=name).update(value=value):
+            if value is None:
+                _of(project_id).filter(name=name).delete()
+            elif not _of(project_id).filter(name=name).update(value=value):
                 Property.objects.create(project_id=project_id, name=name, value=value)
         # Values are the owner's configuration, and may be secret: the log names them only.
         audit.record(
@@ -52,6 +54,7 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
             target_id=None,
             target_name=", ".join(clean)[:255],
             project_id=project_id,
+            after={"deleted": sorted(name for name, value in clean.items() if value is None)},
         )
 
 
