@@ -59,13 +59,14 @@ def test_every_kind_of_object_is_refused_at_its_quota(api: Api) -> None:
         "api_endpoints": (f"api_collections/{collection['id']}/api_endpoints", endpoint),
         "address_lists": ("v2/address_lists", addresses),
         "webhooks": ("v2/webhooks", hook),
+        "policies": ("v2/api_policies", {"name": "Own", "project_id": project}),
     }
     found = quotas(api, project, **{name: 1 for name in wanted} | {"api_endpoints": 0})
     assert found["clients"] == {"most": 1, "used": 1}
     assert found["leases"] == {"most": None, "used": None}
     for kind, (path, content) in wanted.items():
         noun = kind.replace("_", " ").replace("api ", "API ")
-        if kind in {"access_profiles", "address_lists", "webhooks"}:
+        if kind in {"access_profiles", "address_lists", "policies", "webhooks"}:
             assert api("POST", path, content)[0] == 200, kind
             if "name" in content:
                 content = {**content, "name": "Another"}

@@ -190,6 +190,15 @@ def test_a_call_counts_what_its_endpoint_weighs(stage: Stage, things: Any, polic
     assert statuses(stage, secret, 2) == [200, 429]
     assert limits(stage, profile)["quota"] == (5, 5, 0)
     assert stage.api("PUT", path, {"weight": 10_001}).status == 400
+    told = stage.done(
+        "POST", "v2/explain", {"access_profile_id": profile["id"], "path": "/limited-v1/heavy"}
+    )
+    assert "'used': '5, as the gateway counts'" in str(told)
+    assert "'a call counts': '3'" in str(told)
+    told = stage.done(
+        "POST", "v2/explain", {"access_profile_id": profile["id"], "path": "/limited-v1/free"}
+    )
+    assert told["data"]["reason"] is None
     # Usage counts calls, whatever they weigh.
 
     def calls() -> int:

@@ -73,7 +73,7 @@ class ProjectChange(Strict):
 
 QuotaName = Literal[
     "clients", "access_profiles", "api_collections", "api_endpoints", "connections",
-    "address_lists", "webhooks", "upcalls_per_second", "leases",
+    "address_lists", "policies", "webhooks", "upcalls_per_second", "leases",
 ]  # fmt: skip
 
 
@@ -88,6 +88,7 @@ class QuotasIn(Strict):
     api_endpoints: int | None = None
     connections: int | None = None
     address_lists: int | None = None
+    policies: int | None = None
     webhooks: int | None = None
     upcalls_per_second: int | None = None
     leases: int | None = None

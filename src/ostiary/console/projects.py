@@ -83,6 +83,7 @@ _QUOTAS = {
     "api_endpoints": "Endpoints",
     "connections": "Connections",
     "address_lists": "Address lists",
+    "policies": "Policies",
     "webhooks": "Webhooks",
     project_quotas.UPCALLS: "First calls per second",
     project_quotas.LEASES: "Leases in ten minutes",

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from ostiary.access import limits
-from ostiary.directory import audit, feed, fields, versions
+from ostiary.directory import audit, feed, fields, project_quotas, versions
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import InUse, Invalid, NotFound
@@ -67,6 +67,8 @@ def create(
         legacy_headers=legacy_headers,
     )  # fmt: skip
     with transaction.atomic():
+        if policy.project_id is not None:
+            project_quotas.check(policy.project_id, policies=1)
         _save(policy)
         _record(by, "create", policy)
         sequence = _announce(policy)

@@ -18,6 +18,7 @@ from ostiary.directory.models import (
     Connection,
     Endpoint,
     Folder,
+    Policy,
     Project,
     Webhook,
 )
@@ -33,6 +34,7 @@ HELD: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
     "api_endpoints": lambda pk: Endpoint.objects.filter(collection__project_id=pk),
     "connections": lambda pk: Connection.objects.filter(project_id=pk),
     "address_lists": lambda pk: AddressList.objects.filter(project_id=pk),
+    "policies": lambda pk: Policy.objects.filter(project_id=pk),
     "webhooks": lambda pk: Webhook.objects.filter(project_id=pk),
 }
 #: What the project's profiles may ask of the authority: first calls in a second, and leases in ten

@@ -1,20 +1,25 @@
 """How much of a profile's limits is used: in a call's window as it was logged, and now."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from django.db.models import Sum
 
+from ostiary import settings
 from ostiary.access import limits
 from ostiary.access.facts import Profile
 from ostiary.access.reasons import Reason
+from ostiary.gateway import control
+from ostiary.gateway.node import control_socket
 from ostiary.review.door import Stage
 from ostiary.usage.models import LoggedCall, QuotaCount
 
 #: Lines of the log that are looked through for the calls of one window.
 MOST_LINES = 100_000
 FULL_AGAIN = "full again at"
+#: The gateway answers at once, or is not there.
+SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +35,12 @@ class Consumed:
     used: int | None
     #: Where `used` comes from.
     source: str = ""
+    #: What the call would count.
+    weight: int = 1
 
     @property
     def reached(self) -> bool:
-        return self.used is not None and self.used >= self.limit
+        return self.used is not None and self.used + self.weight > self.limit
 
     @property
     def shown(self) -> Mapping[str, str]:
@@ -43,6 +50,8 @@ class Consumed:
         }
         if self.used is not None:
             shown["used"] = f"{self.used:,}{self.source}"
+        if self.weight != 1:
+            shown["a call counts"] = f"{self.weight:,}"
         if self.reached:
             shown[FULL_AGAIN] = moment(self.span.end)
         return shown
@@ -96,9 +105,45 @@ def shown(counted: Iterable[Consumed], stage: Stage) -> Mapping[str, str]:
     }
 
 
-def consumed(profile: Profile, at: int) -> tuple[Consumed, ...]:
-    """The same with what is used at `at`: the quota as it was harvested, the rate by the log."""
-    return tuple(_counted(profile, each) for each in limits_of(profile, at))
+def consumed(profile: Profile, at: int, weight: int = 1) -> tuple[Consumed, ...]:
+    """The same with what is used at `at`: as the gateway counts it, or, while it does not answer, the
+    quota as it was harvested and the rate by the log. A call of `weight` 0 meets no limit.
+    """
+    limited = limits_of(profile, at) if weight else ()
+    counted = _by_gateway(profile, limited)
+    return tuple(
+        replace(
+            _counted(profile, each)
+            if counted is None
+            else _with(each, counted.get(_key(profile, each), 0), ", as the gateway counts"),
+            weight=weight,
+        )
+        for each in limited
+    )
+
+
+def _by_gateway(profile: Profile, limited: Iterable[Consumed]) -> Mapping[str, int] | None:
+    """What the gateway has counted, by the keys of its counters; None: it does not answer.
+
+    A counter that it does not have yet is as it was stored.
+    """
+    keys = [_key(profile, each) for each in limited]
+    if not keys:
+        return {}
+    try:
+        path = control_socket(settings.current().run)
+        found = control.used(path, keys, seconds=SECONDS)
+    except control.ControlError:
+        return None
+    # After a restart, before the first call: then what was stored counts.
+    return found if len(found) == len(keys) else None
+
+
+def _key(profile: Profile, limit: Consumed) -> str:
+    """The key of a limit's counter (`contract.LIMIT_KEY`)."""
+    if limit.stage is Stage.QUOTA:
+        return f"q/{profile.id}/0/{limit.span.start}"
+    return f"r/{profile.id}/{limits.Interval(limit.per).seconds}/{limit.span.start}"
 
 
 def _counted(profile: Profile, limit: Consumed) -> Consumed:
@@ -134,13 +179,18 @@ def logged(stage: Stage, details: Mapping[str, str], at: int) -> Mapping[str, st
         if stage is Stage.RATE:
             limit, seconds = numbers["rate_limit"], numbers["rate_interval"]
             start = at - at % seconds
+            weight = numbers.get("weight", 1)
+            used = (
+                f"more than {max(0, limit - weight):,}: a call of this endpoint counts {weight:,}"
+            )
             return {
                 "limit": f"{limit:,} in {seconds:,} seconds",
-                "used": f"{limit:,}, all of it",
+                "used": f"{limit:,}, all of it" if weight == 1 else used,
                 "window": f"{moment(start)} to {moment(start + seconds)}",
                 FULL_AGAIN: moment(start + seconds),
             }
-        return {
+        weight = numbers.get("weight", 1)
+        return ({"a call counts": f"{weight:,}"} if weight != 1 else {}) | {
             "limit": f"{numbers['quota_limit']:,}",
             "used": f"{numbers['quota_counted']:,}",
             FULL_AGAIN: moment(numbers["quota_end"]),

@@ -54,7 +54,8 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
     called = facts.called(profile, method, path, by)
     now = int(datetime.now(UTC).timestamp())
     proof = pasted.judged(profile, token, now) if token else None
-    found = decided(profile, called.route, address, path=path, proof=proof)
+    weight = called.endpoint.weight if called.endpoint else 1
+    found = decided(profile, called.route, address, path=path, proof=proof, weight=weight)
     if found.reason is None and called.has_dots(path):
         return _malformed(profile, raw)
     return found
@@ -81,8 +82,9 @@ def decided(
     path: str = "",
     credential: models.Credential | None = None,
     proof: Pasted | None = None,
+    weight: int = 1,
 ) -> Explanation:
-    """Decide about a call of a profile now, and add its limits' state."""
+    """Decide about a call of a profile now, and add its limits' state; `weight` is the endpoint's."""
     at = int(datetime.now(UTC).timestamp())
     credential = proof.credential if proof else credential or newest(profile)
     found = Facts(
@@ -96,7 +98,11 @@ def decided(
         proved_until=proof.until if proof else None,
     )
     verdict = decide(found)
-    counted = consumption.consumed(facts.profile(profile), at) if isinstance(verdict, Allow) else ()
+    if route.usage:
+        # To read what is used counts in no limit.
+        weight = 0
+    allowed = isinstance(verdict, Allow)
+    counted = consumption.consumed(facts.profile(profile, at), at, weight) if allowed else ()
     reached = [limit for limit in counted if limit.reached]
     enforced = reached if not (profile.policy and profile.policy.watched) else []
     reason = verdict.reason if isinstance(verdict, Deny) else None

@@ -284,7 +284,7 @@ def _limit(
             return logged
     if profile is None:
         return {}
-    counted = consumption.limits_of(facts.profile(profile), at)
+    counted = consumption.limits_of(facts.profile(profile, at), at)
     return consumption.shown(counted, stage) or {"limit": "none now"}
 
 
@@ -322,4 +322,8 @@ def _again(call: LoggedCall, profile: models.AccessProfile, by: Actor) -> Explan
         return None
     credential = models.Credential.objects.filter(pk=call.credential_id).first()
     address = addresses.parse_address(call.address)
-    return hypothetical.decided(profile, route, address, path=path or "", credential=credential)
+    endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
+    weight = endpoint.weight if endpoint else 1
+    return hypothetical.decided(
+        profile, route, address, path=path or "", credential=credential, weight=weight
+    )

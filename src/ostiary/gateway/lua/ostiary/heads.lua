@@ -48,11 +48,21 @@ local ACTIONS = {
 local AF_INET, AF_INET6 = 2, 10
 -- A connection's size in bytes lies between these; free ones that are looked at to learn it.
 local SMALLEST, LARGEST, SAMPLES = 144, 1024, 64
+-- More than the bytes of what nginx keeps of a socket on which it listens.
+local LISTENING = 1024
 
 local caller_type = ffi.typeof("ostiary_caller_t *")
 local bytes_type = ffi.typeof("uint8_t *")
 local first, size, total
 local most = 0
+
+-- Whether a place is that of a connection on which nginx listens: the last one before the free ones is.
+-- Its log is a part of what it listens with.
+local function listens(at)
+  local caller = cast(caller_type, at)
+  local distance = tonumber(cast("uintptr_t", caller.log)) - tonumber(cast("uintptr_t", caller.listening))
+  return caller.fd >= 0 and caller.listening ~= nil and distance > 0 and distance < LISTENING
+end
 
 -- The distance of free connections in memory: at a worker's start they form a list in their order.
 local function learned()
@@ -68,6 +78,7 @@ local function learned()
     if tonumber(cast(bytes_type, following) - cast(bytes_type, one)) ~= step then return nil end
     one = following
   end
+  if not listens(at - step) then return nil end
   return at, step, left
 end
 

@@ -206,6 +206,12 @@ function M.told(lease, now)
   return rate .. ', "quota";r=' .. whole(lease.quota_left) .. ";t=" .. whole(lease.quota_ends - now)
 end
 
+-- What the log says of a limit that refused a call that counts more than 1.
+local function weighed(lease, details)
+  if lease.weight > 1 then details.weight = "" .. lease.weight end
+  return details
+end
+
 -- What the log says of a limit that refused.
 function M.described(lease, code)
   if code == RATE_LIMITED then
@@ -216,12 +222,12 @@ function M.described(lease, code)
         break
       end
     end
-    return { rate_limit = window.text, rate_interval = "" .. window.seconds }
+    return weighed(lease, { rate_limit = window.text, rate_interval = "" .. window.seconds })
   end
-  return {
+  return weighed(lease, {
     quota_limit = "" .. lease.quota, quota_end = "" .. lease.quota_ends,
     quota_counted = "" .. (long:get(lease.quota_key) or lease.quota_used),
-  }
+  })
 end
 
 local function used_of(name, limit, used, ends, now)
