@@ -42,6 +42,7 @@ async def ask(path: Path, endpoint: Any, tokens: range) -> None:
         for number in numbers:
             values = {
                 "form": "t",
+                "usage": 0,
                 "endpoint": endpoint["id"],
                 "collection": endpoint["api_collection_id"],
                 "address": "127.0.0.1",

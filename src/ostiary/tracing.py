@@ -36,6 +36,11 @@ def set_up(part: str, endpoint: str) -> None:
     _tracer = provider.get_tracer("ostiary")
 
 
+def is_on() -> bool:
+    """Whether spans are sent."""
+    return _tracer is not None
+
+
 class Span:
     """What is told of a span while it lasts; without an endpoint, nothing."""
 
@@ -65,17 +70,25 @@ class Span:
 _NONE = Span(None)
 
 
-@contextlib.contextmanager
-def span(name: str, headers: Mapping[str, str] | Iterable[tuple[bytes, bytes]]) -> Iterator[Span]:
+def span(
+    name: str, headers: Mapping[str, str] | Iterable[tuple[bytes, bytes]]
+) -> contextlib.AbstractContextManager[Span]:
     """A server's span around the block; `headers` (an ASGI scope's, or by lower-case name) name its parent."""
-    if _tracer is None:
-        yield _NONE
-        return
+    return _NOTHING if _tracer is None else _begun(_tracer, name, headers)
+
+
+_NOTHING = contextlib.nullcontext(_NONE)
+
+
+@contextlib.contextmanager
+def _begun(
+    tracer: "Tracer", name: str, headers: Mapping[str, str] | Iterable[tuple[bytes, bytes]]
+) -> Iterator[Span]:
     from opentelemetry.trace import SpanKind
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     parent = TraceContextTextMapPropagator().extract(_context(headers))
-    with _tracer.start_as_current_span(
+    with tracer.start_as_current_span(
         name,
         context=parent,
         kind=SpanKind.SERVER,

@@ -19,7 +19,10 @@ class Interval(enum.StrEnum):
 
     @property
     def seconds(self) -> int:
-        return {"second": 1, "minute": 60, "hour": 3600, "day": DAY}[self.value]
+        return _SECONDS[self]
+
+
+_SECONDS = {Interval.SECOND: 1, Interval.MINUTE: 60, Interval.HOUR: 3600, Interval.DAY: DAY}
 
 
 class Period(enum.StrEnum):

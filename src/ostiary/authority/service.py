@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import uvicorn
 from django.db import close_old_connections
 
-from ostiary import exposition
+from ostiary import exposition, tracing
 from ostiary.authority import measures
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
@@ -116,7 +116,14 @@ async def _serve(
     signing = SigningKeys(lookup, keyring)
     prover = Prover(lookup, signing, providers, keyring)
     gate = Gate(ceilings)
-    upcalls = Upcalls(lookup, prover, Traces(node.run / "log.sock"), gate)
+    upcalls = Upcalls(
+        lookup,
+        prover,
+        Traces(node.run / "log.sock"),
+        gate,
+        # A span must end in the task that it was begun in.
+        at_once=database.engine == "sqlite" and not tracing.is_on(),
+    )
     follower = Follower(node, lookup)
     beside = [
         asyncio.create_task(follower.run()),

@@ -133,13 +133,14 @@ def _become(request: Request, files: Sequence[int]) -> None:
 
 def _unregister_metrics(*, but: str) -> None:
     from prometheus_client import REGISTRY
-    from prometheus_client.metrics import MetricWrapperBase
 
     others = [name for part, names in METRICS.items() if part != but for name in names]
     for name in sys.modules.keys() & set(others):
         for value in vars(sys.modules[name]).values():
-            if isinstance(value, MetricWrapperBase):
-                REGISTRY.unregister(value)
+            if hasattr(value, "collect") and not isinstance(value, type):
+                # Not the registry itself.
+                with contextlib.suppress(KeyError):
+                    REGISTRY.unregister(value)
 
 
 def _place(files: Sequence[int], numbers: Sequence[int]) -> None:
