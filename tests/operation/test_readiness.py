@@ -46,7 +46,8 @@ def test_all_is_well(stage: Stage) -> None:
     status, checks = ready(stage)
     assert (status, set(checks.values())) == (200, {True})
     assert set(checks) == {
-        "database", "disk", "authority", "gateway", "recipes", "collector", "publisher", "upstreams",
+        "database", "disk", "authority", "gateway", "recipes", "recipe_files", "collector", "publisher",
+        "upstreams",
     }  # fmt: skip
 
 

@@ -19,10 +19,11 @@ from prometheus_client import Metric
 from ostiary import exposition, settings
 from ostiary.console.patience import Patient
 from ostiary.directory import feed
-from ostiary.directory.models import Collection
+from ostiary.directory.models import Collection, Recipe
 from ostiary.gateway import publisher_client, statistics
-from ostiary.gateway.node import control_socket
+from ostiary.gateway.node import control_socket, refused_file
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
+from ostiary.recipes import control as recipe_runner
 from ostiary.unix_http import UnixConnection
 
 #: Seconds that a part has for its answer, and a check as a whole.
@@ -120,6 +121,7 @@ def _checks() -> Mapping[str, Check]:
         checks["upstreams"] = check_upstreams
     if (run / "recipes-control.sock").exists():
         checks["recipes"] = _recipes
+        checks["recipe_files"] = _recipe_files
     if (run / "log.sock").exists():
         checks["collector"] = _collector
     return checks
@@ -189,6 +191,9 @@ def _gateway_state() -> statistics.State:
 
 def _gateway() -> State:
     check_gateway(_gateway_state(), at=time.time())
+    refused = refused_file(_run())
+    if refused.exists():
+        raise NotReady(f"It runs with the files of an earlier start: {refused.read_text()[:300]}.")
     port = settings.current().gateway_bind[1]
     return State(ok=True, said=f"It takes calls on port {port}.")
 
@@ -271,7 +276,23 @@ def _counted(shown: str, number: int) -> str:
 def _recipes() -> State:
     if not _shows("recipes"):
         raise NotReady("It does not answer.")
-    return State(ok=True, said="It answers.")
+    if not settings.current().recipes.is_dir():
+        raise NotReady("Its folder is gone.")
+    return State(ok=True, said="It answers, and its folder is there.")
+
+
+def _recipe_files() -> State:
+    """Whatever an active endpoint runs is in the folder."""
+    try:
+        found = recipe_runner.recipes(_run() / "recipes-control.sock", seconds=SECONDS)
+    except recipe_runner.RunnerGone as error:
+        raise NotReady("The recipe runner does not answer.") from error
+    wanted = Recipe.objects.filter(started=True, endpoints__active=True)
+    gone = sorted(set(wanted.values_list("name", flat=True)) - {each.name for each in found})
+    if gone:
+        shown = _counted(", ".join(gone[:MOST_NAMED]), len(gone))
+        raise NotReady(f"Active endpoints run recipes that the folder does not have: {shown}.")
+    return State(ok=True, said=f"The folder has {len(found)} recipes, and every one that is run.")
 
 
 def _collector() -> State:

@@ -4,6 +4,7 @@ Needs neither the database nor the authority: a gateway comes up from what was l
 refuses what it has no lease for until somebody decides. Knows no table of the directory.
 """
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -22,7 +23,7 @@ from typing import Any
 from ostiary.gateway import configuration, contract
 from ostiary.gateway.configuration import Facts
 from ostiary.gateway.control import ControlError, alive
-from ostiary.gateway.node import Node
+from ostiary.gateway.node import Node, refused_file
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,17 @@ def prepare(
         if not (target / "nginx.conf").exists():
             raise LaunchError(f"nginx does not take its configuration: {problem}")
         log.error("the gateway starts from its last files: %s", problem)
+    # A disk that is full is seen by itself.
+    with contextlib.suppress(OSError):
+        _note(refused_file(node.run), problem)
     return command, environment
+
+
+def _note(path: Path, problem: str) -> None:
+    if problem:
+        write(path, problem.encode())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _renew(

@@ -13,6 +13,11 @@ def control_socket(run: Path) -> Path:
     return run / "gateway.sock"
 
 
+def refused_file(run: Path) -> Path:
+    """Why nginx runs with the files of an earlier start; not there if it does not."""
+    return run / "gateway" / "refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A gateway as it stays while nginx runs: listeners, sockets, sizes, ceilings."""

@@ -15,8 +15,8 @@ class RunnerGone(Exception):
     """The recipe runner does not answer."""
 
 
-def _ask(path: Path, target: str) -> dict[str, Any]:
-    connection = UnixConnection(path, seconds=SECONDS)
+def _ask(path: Path, target: str, *, seconds: float = SECONDS) -> dict[str, Any]:
+    connection = UnixConnection(path, seconds=seconds)
     try:
         connection.request("GET", target)
         answer = connection.getresponse().read()
@@ -27,9 +27,10 @@ def _ask(path: Path, target: str) -> dict[str, Any]:
         connection.close()
 
 
-def recipes(path: Path) -> list[Found]:
+def recipes(path: Path, *, seconds: float = SECONDS) -> list[Found]:
     """What the runner found in its folder; raises RunnerGone."""
-    return [Found(**recipe) for recipe in _ask(path, "/recipes")["recipes"]]
+    found = _ask(path, "/recipes", seconds=seconds)["recipes"]
+    return [Found(**recipe) for recipe in found]
 
 
 def refresh(path: Path) -> None:

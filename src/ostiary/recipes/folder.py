@@ -1,6 +1,7 @@
 """The recipes folder: what is in it, what of it works, and the last good version of each file."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from ostiary.recipes.pool import Died, Pool, TooLong
 log = logging.getLogger(__name__)
 
 LARGEST = 1024 * 1024
+#: Seconds within which it is noticed that the folder is another one, or gone.
+LOOK_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -33,12 +36,42 @@ class Folder:
         self._files: dict[str, _File] = {}
 
     async def watch(self) -> None:
-        """Follow edits until cancelled."""
-        async for _ in watchfiles.awatch(self._path, recursive=False, debounce=200, step=50):
+        """Follow edits until cancelled, also in a folder that takes the place of a removed one."""
+        while True:
+            folder = self._identity()
+            if folder is None:
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
             await self.read()
+            with contextlib.suppress(FileNotFoundError):
+                await self._follow(folder)
+
+    async def _follow(self, folder: tuple[int, int]) -> None:
+        """Follow edits for as long as this folder is there: nothing is heard of another one."""
+        async for changes in watchfiles.awatch(
+            self._path, recursive=False, debounce=200, step=50,
+            rust_timeout=int(LOOK_SECONDS * 1000), yield_on_timeout=True,
+        ):  # fmt: skip
+            if changes:
+                await self.read()
+            if self._identity() != folder:
+                return
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            state = self._path.stat()
+        except OSError:
+            return None
+        return state.st_dev, state.st_ino
 
     async def read(self) -> None:
-        """Read the folder; a file that does not load leaves its last good version running."""
+        """Read the folder; a file that does not load leaves its last good version running.
+
+        A folder that is gone as a whole (a volume that is not mounted, say) leaves everything.
+        """
+        if self._identity() is None:
+            log.error("the folder of recipes is gone; what was read of it goes on")
+            return
         sources = await asyncio.to_thread(self._sources)
         changed = False
         for name in [name for name in self._files if name not in sources]:
