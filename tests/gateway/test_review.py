@@ -145,3 +145,46 @@ def test_what_fails_after_it_was_admitted_is_explained_by_its_reason(
     ):
         data = explained(stage, answer.json["request_id"])
         assert (data["reason"], data["status"]) == (reason, answer.status)
+
+
+def test_headers_of_a_refused_call_are_named_and_their_values_are_not(
+    stage: Stage, upstream: Upstream
+) -> None:
+    collection = stage.a_collection(upstream, credential_places=["X-API-Key", "?key"])
+    secret = stage.a_profile(collection)["secret"]
+    target = f"/{collection['handle']}/things"
+    sent = {"api_token": "value-one", "ot-baggage_trace": "value-two", secret: "x"}
+    refused = stage.call(target, headers=sent)
+    data = explained(stage, refused.json["request_id"])
+    dropped = step(data, "presented")["inputs"]["headers dropped for their spelling"]
+    assert dropped == f"api_token, ot-baggage_trace, {secret[:8]}..."
+    refused = stage.call(f"{target}?key=value-three", secret, headers={"x-api-key": "value-four"})
+    data = explained(stage, refused.json["request_id"])
+    assert step(data, "presented")["inputs"] == {
+        "credentials presented": "3",
+        "they came in": "a query parameter, x-api-key, API-TOKEN",
+    }
+    lines = stage.done("GET", "v2/request_logs?reason=credential_missing")["data"]
+    assert lines[0]["dropped_headers"] == dropped
+    assert "value-" not in str([data, lines]) and secret not in str([data, lines])
+
+
+def test_a_trusted_proxys_request_id_is_kept_beside_ours(stage: Stage, upstream: Upstream) -> None:
+    collection = stage.a_collection(upstream)
+    secret = stage.a_profile(collection)["secret"]
+    target = f"/{collection['handle']}/things"
+
+    def told(**headers: str) -> Any:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = stage.call(target, secret, headers={"X-Request-Id": "edge-17", **sent})
+        assert (answer.status, upstream.seen[-1].header("X-Request-Id")) == (200, ["edge-17"])
+        asked = f"v2/request_logs?request_id={answer.headers['x-request-id']}"
+        wait_for(lambda: stage.done("GET", asked)["data"] != [])
+        return stage.done("GET", asked)["data"][0]["caller_request_id"]
+
+    assert told() is None
+    stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
+    try:
+        assert told(X_Forwarded_For="203.0.113.9") == "edge-17"
+    finally:
+        stage.done("PUT", "v2/settings", {"trusted_proxies": []})

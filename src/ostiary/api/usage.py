@@ -284,6 +284,10 @@ class LoggedCallOut(Schema):
     stands_for: int
     #: Of a refused call only: never the query.
     path: str | None
+    #: Of a refused call: names of headers that nginx dropped for their spelling, parted by commas.
+    dropped_headers: str | None
+    #: The `X-Request-Id` that a trusted proxy sent.
+    caller_request_id: str | None
 
 
 class LogPage(Schema):
@@ -348,6 +352,8 @@ def _call(call: LoggedCall) -> dict[str, Any]:
         "node": call.node,
         "stands_for": call.stands_for,
         "path": call.details.get("path"),
+        "dropped_headers": call.details.get("dropped"),
+        "caller_request_id": call.details.get("caller_request_id"),
     }
 
 

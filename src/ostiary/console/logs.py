@@ -216,6 +216,8 @@ def _named(by: Actor, found: Iterable[LoggedCall]) -> Iterator[dict[str, Any]]:
             "endpoint": known.endpoints.get(call.endpoint_id),
             "path": call.details.get("path"),
             "peer": call.details.get("peer"),
+            "dropped": call.details.get("dropped"),
+            "caller_request_id": call.details.get("caller_request_id"),
             "forwarded": call.details.get("forwarded"),
         }
 

@@ -172,8 +172,10 @@ def _inputs(
     match stage:
         case Stage.CALLER:
             return _caller(call)
-        case Stage.PRESENTED if "credentials" in call.details:
-            return {"credentials presented": str(call.details["credentials"])}
+        case Stage.REQUEST:
+            return _names(call, "dropped")
+        case Stage.PRESENTED:
+            return _names(call, "credentials", "carried", "dropped", "length")
         case Stage.PATH:
             return {"path": str(call.details["path"])} if call.details.get("path") else {}
         case Stage.CREDENTIAL:
@@ -191,6 +193,20 @@ def _inputs(
             return _answer(call, by)
         case _:
             return {}
+
+
+#: Details of a line, and how Explain calls them.
+_TOLD = {
+    "credentials": "credentials presented",
+    "carried": "they came in",
+    "dropped": "headers dropped for their spelling",
+    "length": "characters of the credential",
+}
+
+
+def _names(call: LoggedCall, *details: str) -> Mapping[str, str]:
+    """What a line says of the headers of a refused call: names and numbers, never values."""
+    return {_TOLD[name]: str(call.details[name]) for name in details if name in call.details}
 
 
 def _endpoint(
@@ -216,6 +232,8 @@ def _caller(call: LoggedCall) -> Mapping[str, str]:
     """The address, and how it came about."""
     forwarded, line = call.details.get("forwarded"), call.details.get("line")
     address = {"address": call.address or "none"}
+    if theirs := call.details.get("caller_request_id"):
+        address["request id of the proxy"] = str(theirs)
     if not forwarded and not line:
         return address | {"taken from": "the peer of the connection"}
     told = {"peer": str(call.details.get("peer") or "none")}

@@ -137,6 +137,21 @@ function M.strays()
   return names
 end
 
+-- Names of the headers that could hold a credential, as they came.
+function M.carriers(places, leave)
+  local names = {}
+  local n = C.ngx_http_lua_ffi_req_get_headers_count(get_request(), M.MOST_HEADERS + 1, truncated)
+  if n < 1 or C.ngx_http_lua_ffi_req_get_headers(get_request(), buffer, n, 1) ~= 0 then return names end
+  for i = 0, n - 1 do
+    local name = text_of(buffer[i].key.data, buffer[i].key.len)
+    local plain = lower(name)
+    if plain == "api-token" or (plain == "authorization" and not leave) or (places and places.headers[plain]) then
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
 local function visible(form, value)
   if value == "" then return nil, MISSING end
   if not find(value, "^[ -~\128-\255]+$") then return nil, MALFORMED end

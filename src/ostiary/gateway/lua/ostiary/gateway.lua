@@ -401,8 +401,9 @@ local function read_caller(call)
 end
 
 -- Credentials that a call carries elsewhere than in a header of its own. They are taken out of it.
-local function look_beyond(call, allowed)
+local function look_beyond(call, allowed, carriers)
   local values, query = places.in_query(allowed, call.query)
+  for i = 1, #values do carriers[i] = "a query parameter" end
   if values[1] then
     call.query = query
     places.hide_query()
@@ -412,7 +413,10 @@ local function look_beyond(call, allowed)
   if offered[1] then
     ngx.req.set_header("Sec-WebSocket-Protocol", others)
     call.subprotocol = marker
-    for _, value in ipairs(offered) do values[#values + 1] = value end
+    for _, value in ipairs(offered) do
+      values[#values + 1] = value
+      carriers[#carriers + 1] = "Sec-WebSocket-Protocol"
+    end
   end
   return values
 end
@@ -420,13 +424,19 @@ end
 -- Form and credential that a call presents, or nothing and why it is refused.
 local function presented_by(call, count, value, where)
   local allowed = places.of(call.collection)
+  local left = call.collection and call.collection.leave
+  local carriers = {}
   if allowed and allowed.beyond then
-    local values = look_beyond(call, allowed)
+    local values = look_beyond(call, allowed, carriers)
     if values[1] then count, value, where = count + #values, values[1], credentials.ELSEWHERE end
   end
   if type(where) == "string" then call.named = where end
   call.credentials = count
-  return credentials.read(count, value, where, allowed, call.collection and call.collection.leave)
+  if count > 1 then
+    for _, name in ipairs(credentials.carriers(allowed, left)) do carriers[#carriers + 1] = name end
+    call.details = { carried = table.concat(carriers, ", ", 1, math.min(#carriers, 10)) }
+  end
+  return credentials.read(count, value, where, allowed, left)
 end
 
 local function slow(uri, changes)

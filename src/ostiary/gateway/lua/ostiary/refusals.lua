@@ -4,8 +4,9 @@ local cjson = require "cjson.safe"
 local contract = require "contract"
 local browsers = require "ostiary.browsers"
 local calls = require "ostiary.calls"
+local names = require "ostiary.names"
 
-local var = ngx.var
+local find, var = string.find, ngx.var
 local codes, reasons = contract.codes, contract.reasons
 
 local M = {}
@@ -46,6 +47,10 @@ function M.refuse(call, code, details, retry)
     call.details = call.details or {}
     for name, value in pairs(details) do call.details[name] = value end
   end
+  if face.status < 404 then
+    call.details = call.details or {}
+    call.details.dropped = names.dropped()
+  end
   calls.begin(call)
   headers(call, code, face, retry)
   M.print(code, face.status)
@@ -60,6 +65,9 @@ function M.details(call)
   if call.said or call.line then
     details.peer, details.forwarded, details.line = call.peer, call.said, call.line
   end
+  -- What a trusted proxy calls it; anybody else could make a log say anything.
+  local id = call.said and var.http_x_request_id
+  if id and #id <= 128 and find(id, "^[%w._~+/=@:-]+$") then details.caller_request_id = id end
   if call.credentials and call.credentials > 1 then details.credentials = "" .. call.credentials end
   if next(details) == nil then return "-" end
   return cjson.encode(details) or "-"
