@@ -7,6 +7,7 @@ import pytest
 from tests.stage import Stage, Upstream, wait_for
 
 from ostiary.access.paths import METHODS
+from ostiary.cli.bounded_bodies import LARGEST
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -142,6 +143,24 @@ def test_a_target_takes_the_parameters_and_the_rest_and_never_dots(
     answer = stage.call("/real-v1/cut/1-..", profile["secret"])
     assert (answer.status, answer.json["reason"]) == (400, "malformed_path")
     assert len(upstream.seen) == many
+
+
+def test_a_document_above_the_bound_of_other_bodies_is_imported(
+    stage: Stage, upstream: Upstream
+) -> None:
+    answer = {"200": {"content": {"text/plain": {"schema": {"description": "x" * 90_000}}}}}
+    paths = {f"/large/{n}/{{id}}.json": {"get": {"responses": answer}} for n in range(120)}
+    document = {"openapi": "3.1.0", "servers": [{"url": upstream.url}], "paths": paths}
+    content = json.dumps(document)
+    assert len(content) > LARGEST
+    spec = {"content": content, "format": "json", "active": True}
+    made = stage.done("POST", "api_collections", {"name": "Large", "openapi_spec": spec})
+    assert made["import_results"]["total_endpoints"] == 120
+    token = stage.a_profile(made)["secret"]
+    assert stage.call(f"/{made['handle']}/large/7/x.json", token).status == 200
+    refused = stage.api("POST", "connections", {"name": "x" * (LARGEST + 1)})
+    assert refused.status == 413
+    assert "larger than 8 MB" in refused.json["message"]
 
 
 def test_the_document_for_consumers_says_all_of_it(stage: Stage, collection: Any) -> None:

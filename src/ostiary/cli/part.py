@@ -5,7 +5,7 @@ import socket
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ostiary import logs, tracing
 from ostiary import settings as environment
@@ -139,6 +139,7 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     from ostiary import settings_django
     from ostiary.authority.client import SocketConfirmer
     from ostiary.cli import certificate
+    from ostiary.cli.bounded_bodies import BoundedBodies
     from ostiary.cli.serving import Alive, OnlyTls, serve
     from ostiary.directory import enforcement, gateway_check, set_aside
     from ostiary.gateway.launch import CertificateChecker
@@ -150,7 +151,7 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     set_aside.install(publisher)
     gateway_check.install(CertificateChecker(_node(settings)))
     with webhooks.sending():
-        application = import_module("ostiary.console.asgi").application
+        application: Any = BoundedBodies(import_module("ostiary.console.asgi").application)
         # Else the first request imports every page and call, for seconds, in the event loop.
         import_module(settings_django.ROOT_URLCONF)
         own = certificate.of(settings)

@@ -95,7 +95,8 @@ def _meaning(reason: Reason) -> tuple[Stage, str, str]:
                 "The path could be read in two ways, so it was refused before anything was looked up.",
                 (
                     "Have the consumer send it without double slashes, backslashes, semicolons, control "
-                    "characters and escaped slashes."
+                    "characters and escaped slashes. If the API needs escaped slashes or semicolons, the "
+                    "collection can let them into paths."
                 ),
             )
         case Reason.MALFORMED_REQUEST:

@@ -65,9 +65,7 @@ local function finish_lease(lease, status, tallies)
   local received, sent = 0, 0
   if weight > 0 then
     received, sent = sizes(weight)
-    -- A dash: the endpoint's own method.
-    local method = lease.route.takes_any and get_method() or "-"
-    write(lease.subject .. lease.would .. "/0/" .. weight .. "/" .. method)
+    write(lease.subject .. lease.would .. "/0/" .. weight .. (lease.line_end or "/" .. get_method()))
   end
   tally(tallies, status, received, sent)
   counts.admitted(lease, status, received, sent)

@@ -128,6 +128,8 @@ end
 
 local function note(route, form, presented, address, lease)
   lease.route = route
+  -- The end of its log lines: a dash for the endpoint's own method; nil where calls may have any.
+  lease.line_end = not route.takes_any and "/-" or nil
   local by = M.table_of(route, form == contract.forms.bearer)
   if lease.bound == 0 then
     remember(route, by, presented, lease)

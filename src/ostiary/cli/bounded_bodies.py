@@ -1,0 +1,90 @@
+"""Bounds for bodies of requests at the control port.
+
+Django writes a whole body to the disk before it looks who sends it.
+"""
+
+import json
+from typing import Any, Final
+
+from ostiary.directory import openapi
+
+MEGABYTE: Final = 1024 * 1024
+#: Bytes of a body; the API and forms take less.
+LARGEST: Final = 8 * MEGABYTE
+#: Where documents are imported: by the API, where the text of one grows in JSON, and by a form.
+LARGER: Final = {
+    "/api/api_collections": 2 * openapi.LARGEST,
+    "/collections/new": openapi.LARGEST + LARGEST,
+}
+#: Bytes that are read of a body that is refused; the connection of a caller with more is just closed.
+MOST_DRAINED: Final = 256 * MEGABYTE
+
+
+class _TooLarge(Exception):
+    """The body of this request is above its bound; `more`: it has not come whole."""
+
+    def __init__(self, *, more: bool) -> None:
+        super().__init__()
+        self.more = more
+
+
+class BoundedBodies:
+    """Answers a request with too large a body itself, and leaves everything else to the application."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        largest = LARGER.get(scope["path"], LARGEST) if scope["method"] == "POST" else LARGEST
+        said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if int(said) > largest:
+            await _drain(receive, int(said))
+            await _refuse(send, largest)
+            return
+        taken, answering = 0, False
+
+        async def counted() -> Any:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > largest:
+                raise _TooLarge(more=message.get("more_body", False))
+            return message
+
+        async def noted(message: Any) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        try:
+            await self._application(scope, counted, noted)
+        except _TooLarge as error:
+            if not answering:
+                if error.more:
+                    await _drain(receive, 0)
+                await _refuse(send, largest)
+
+
+async def _drain(receive: Any, said: int) -> None:
+    """Read the rest and forget it: many a caller reads no answer before it has sent all."""
+    left = MOST_DRAINED
+    while said <= MOST_DRAINED and left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
+
+
+async def _refuse(send: Any, largest: int) -> None:
+    sentence = f"The body of this call is larger than {largest // MEGABYTE} MB"
+    body = json.dumps({"message": sentence}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
