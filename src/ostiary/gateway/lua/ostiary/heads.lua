@@ -56,8 +56,8 @@ local bytes_type = ffi.typeof("uint8_t *")
 local first, size, total
 local most = 0
 
--- Whether a place is that of a connection on which nginx listens: the last one before the free ones is.
--- Its log is a part of what it listens with.
+-- Whether a place is that of a connection on which nginx listens: one of the last two before the free ones
+-- is, since the Lua module may have taken one. Its log is a part of what it listens with.
 local function listens(at)
   local caller = cast(caller_type, at)
   local distance = tonumber(cast("uintptr_t", caller.log)) - tonumber(cast("uintptr_t", caller.listening))
@@ -78,7 +78,7 @@ local function learned()
     if tonumber(cast(bytes_type, following) - cast(bytes_type, one)) ~= step then return nil end
     one = following
   end
-  if not listens(at - step) then return nil end
+  if not (listens(at - step) or listens(at - 2 * step)) then return nil end
   return at, step, left
 end
 
