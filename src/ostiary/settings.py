@@ -58,6 +58,8 @@ class Settings:
     database_url: str | None
     recipes: Path
     gateway_bind: Bind
+    #: Where the gateway takes HTTP/2 without TLS, for gRPC; None: nowhere.
+    h2c_bind: Bind | None
     control_bind: Bind
     certificate: Path | None
     #: The gateway's listener takes connections with a line of the PROXY protocol alone.
@@ -273,6 +275,7 @@ NAMES = frozenset({
     "OSTIARY_DATABASE_URL",
     "OSTIARY_RECIPES",
     "OSTIARY_GATEWAY_BIND",
+    "OSTIARY_GATEWAY_H2C_BIND",
     "OSTIARY_CONTROL_BIND",
     "OSTIARY_CERTIFICATE",
     "OSTIARY_PROXY_PROTOCOL",
@@ -303,6 +306,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     console_key = value.get("OSTIARY_CONSOLE_KEY")
     if console_key and not console_certificate:
         raise SettingsError("OSTIARY_CONSOLE_KEY needs OSTIARY_CONSOLE_CERTIFICATE; set both.")
+    h2c = value.get("OSTIARY_GATEWAY_H2C_BIND")
     url = value.get("OSTIARY_DATABASE_URL")
     if url is not None:
         parse_database(url)
@@ -313,6 +317,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         gateway_bind=parse_bind(
             value.get("OSTIARY_GATEWAY_BIND", "127.0.0.1:8080"), "OSTIARY_GATEWAY_BIND"
         ),
+        h2c_bind=parse_bind(h2c, "OSTIARY_GATEWAY_H2C_BIND") if h2c else None,
         control_bind=parse_bind(
             value.get("OSTIARY_CONTROL_BIND", "127.0.0.1:8000"), "OSTIARY_CONTROL_BIND"
         ),

@@ -41,16 +41,19 @@ def test_everything_that_there_is_is_published_at_a_start(gateway: StandIn, star
         "tls": None, "host": "10.0.0.1:8080", "base": "/v1", "query": "", "timeout": 30,
         "header": {"name": "X-Key", "value": "s3cret"},
         "told": "x_forwarded", "translate": True, "authorities": [], "stream_timeout": 3600,
-        "balancing": "round_robin", "retries": 0, "retry_writes": False,
+        "balancing": "round_robin", "retries": 0, "retry_writes": False, "grpc": False,
     }  # fmt: skip
     assert gateway.object(f"k{collection.pk}") == {
         "id": collection.pk, "handle": collection.handle, "connection": connection.pk,
         "recipes": False, "forward_credential": False, "forward_claims": False, "encoded_slashes": False,
         "origins": ["https://app.example"],
+        "browsers": {"credentials": False, "exposed": [], "max_age": 600}, "leave_authorization": False,
+        "places": None, "cache": 0, "cache_shared": False, "cache_generation": 0,
     }  # fmt: skip
     assert gateway.object(f"e{endpoint.pk}") == {
         "id": endpoint.pk, "collection": collection.pk, "method": "GET", "path": "/orders/{id}",
         "target": "/o/{id}", "timeout": 7, "recipe": None,
+        "cache": None,
     }  # fmt: skip
     assert gateway.object("s")["trusted"] == ["10.0.0.0/8"]
     assert "e999" not in gateway.objects

@@ -55,6 +55,7 @@ def _node(settings: Settings) -> "Node":
         run=settings.run,
         host=host,
         port=port,
+        h2c=settings.h2c_bind,
         certificate=settings.certificate,
         proxy_protocol=settings.proxy_protocol,
         log_rate=settings.log_rate,
@@ -92,7 +93,8 @@ def run_gateway(settings: Settings, _: Callable[[], None]) -> None:
     from ostiary.gateway import launch
     from ostiary.identity.sealing import SealingError
 
-    sockets = _number("gateway"), _number("gateway_control")
+    h2c = (_number("h2c"),) if settings.h2c_bind else ()
+    sockets = _number("gateway"), _number("gateway_control"), *h2c
     try:
         argv, env = launch.prepare(
             _node(settings), issue_key=_keyring(settings).issue_key, sockets=sockets

@@ -37,7 +37,7 @@ class Roll:
 
 #: Sockets that were handed down to us, by their names; who takes one takes it out.
 Inherited = dict[str, int]
-Make = Callable[[Settings, Inherited], socket.socket]
+Make = Callable[[Settings, Inherited], socket.socket | None]
 
 
 def _stream(name: str) -> Make:
@@ -52,6 +52,14 @@ def _door(name: str, bind: Callable[[Settings], Bind]) -> Make:
         return folder.tcp_socket(bind(settings), f"--{name}-bind")
 
     return make
+
+
+def _h2c(settings: Settings, inherited: Inherited) -> socket.socket | None:
+    number = inherited.pop("h2c", None)
+    if number is not None:
+        return folder.adopted_socket("h2c", number)
+    bind = settings.h2c_bind
+    return folder.tcp_socket(bind, "OSTIARY_GATEWAY_H2C_BIND") if bind else None
 
 
 #: Part → name of an inherited socket → how it is made.
@@ -69,6 +77,7 @@ SOCKETS: Mapping[str, Mapping[str, Make]] = {
     "control": {"control": _door("control", lambda settings: settings.control_bind)},
     "gateway": {
         "gateway": _door("gateway", lambda settings: settings.gateway_bind),
+        "h2c": _h2c,
         "gateway_control": _stream("gateway.sock"),
     },
     "publisher": {"publisher": _stream("publisher.sock")},
@@ -77,7 +86,7 @@ SOCKETS: Mapping[str, Mapping[str, Make]] = {
 #: Parts that are forked from one process, where a role has several of them. The gateway becomes nginx.
 FORKED = frozenset({"authority", "collector", "control", "publisher", "recipes"})
 
-DOORS = ("gateway", "control", "demo")
+DOORS = ("gateway", "h2c", "control", "demo")
 
 #: Part → the inherited socket on which it is asked whether it lives, and how. The demo's upstream
 #: stands for somebody else's server.
@@ -104,7 +113,11 @@ def call(
     """
     names, left = list(ROLES[role]), dict(inherited or {})
     opened = {
-        name: {key: make(settings, left) for key, make in SOCKETS.get(name, {}).items()}
+        name: {
+            key: sock
+            for key, make in SOCKETS.get(name, {}).items()
+            if (sock := make(settings, left)) is not None
+        }
         for name in names
     }
     if left:

@@ -32,7 +32,7 @@ from ostiary.directory.models import AccessProfile, Collection, Connection, Impo
 from ostiary.directory.permission import project_of, require
 from ostiary.identity import places
 
-_HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 #: First segments of paths that the gateway answers itself.
 RESERVED = frozenset({"oauth2", "healthz", "metrics", "usage"})
 MOST_ORIGINS = 50
@@ -308,7 +308,7 @@ def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Prob
         if collection.handle in RESERVED and collection.handle != before:
             problems.add("handle", f"{collection.handle} is reserved for the gateway itself")
         elif not _HANDLE.fullmatch(collection.handle):
-            problems.add("handle", "must be lower-case letters, digits, dots and hyphens")
+            problems.add("handle", "must be letters, digits, dots and hyphens")
     if given.connection_id is not None:
         collection.connection = _connection(by, collection, given.connection_id, problems)
     if given.forward_credential is not None:

@@ -125,7 +125,8 @@ def delete(*, by: Actor, connection_id: int, if_match: str | None = None) -> Sav
 
 def own_listeners() -> tuple[settings.Bind, ...]:
     """Where Ostiary itself listens: no upstream may lead back there."""
-    return settings.current().gateway_bind, settings.current().control_bind
+    now = settings.current()
+    return now.gateway_bind, now.control_bind, *((now.h2c_bind,) if now.h2c_bind else ())
 
 
 def _locked(by: Actor, connection_id: int) -> Connection:
@@ -180,6 +181,10 @@ def _fill(connection: Connection, name: object, given: Input, trusted: tuple[str
     )
     connection.timeout_seconds = timeout or 30
     connection.health_path = _health(problems, given.health_path)
+    if connection.health_path and any(u.startswith("grpc") for u in connection.base_urls):
+        problems.add(
+            "health_path", "is for http and https; servers of gRPC are checked by a connection"
+        )
     told = [each.value for each in Connection.PublicAddress]
     connection.public_address = (
         fields.choice(problems, "public_address", given.public_address, told) or "none"
@@ -319,16 +324,18 @@ def _health(problems: fields.Problems, value: object) -> str:
 
 def _warnings(connection: Connection) -> tuple[str, ...]:
     warnings = []
-    if not connection.verify_tls and any(u.startswith("https") for u in connection.base_urls):
+    if not connection.verify_tls and any(
+        u.startswith(("https", "grpcs")) for u in connection.base_urls
+    ):
         warnings.append("TLS certificates of the upstream are not verified")
-    if any(u.startswith("http://") and not _local(u) for u in connection.base_urls):
+    if any(u.startswith(("http://", "grpc://")) and not _local(u) for u in connection.base_urls):
         warnings.append("Calls to the upstream are not encrypted")
     return tuple(warnings)
 
 
 def _is_https_address(url: str) -> bool:
     parsed = upstream_url.parse(url)
-    return parsed.scheme == "https" and parsed.is_ip
+    return parsed.is_tls and parsed.is_ip
 
 
 def _local(url: str) -> bool:

@@ -16,7 +16,7 @@ from ostiary.access.paths import normalise
 LONGEST = 2048
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_USUAL_PORTS = {"http": 80, "https": 443}
+_USUAL_PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
 #: Stricter than `urlsplit`, which takes `x[::1]y` for `::1`.
 _NETLOC = re.compile(r"(\[(?P<v6>[^\[\]@]*)\]|(?P<name>[^\[\]:@]*))(:(?P<port>[0-9]*))?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -44,6 +44,14 @@ class UpstreamUrl:
     is_ip: bool
 
     @property
+    def is_tls(self) -> bool:
+        return self.scheme in {"https", "grpcs"}
+
+    @property
+    def is_grpc(self) -> bool:
+        return self.scheme in {"grpc", "grpcs"}
+
+    @property
     def host_header(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _USUAL_PORTS[self.scheme] else f"{host}:{self.port}"
@@ -61,7 +69,7 @@ def parse(text: str, own: Iterable[tuple[str, int]] = ()) -> UpstreamUrl:
     except ValueError:
         raise BadUrl("is no valid URL") from None
     if parts.scheme not in _USUAL_PORTS or not text[len(parts.scheme) :].startswith("://"):
-        raise BadUrl("must begin with http:// or https://")
+        raise BadUrl("must begin with http://, https://, grpc:// or grpcs://")
     if "@" in parts.netloc:
         raise BadUrl("must not hold a user name or password; give them as authentication")
     if "#" in text or "?" in text:

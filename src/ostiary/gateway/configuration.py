@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ostiary.gateway.contract import LINE
+from ostiary.gateway.contract import LINE, STRIPPED
 from ostiary.gateway.node import Node
 
 #: Connections whose server has a block of its own: nginx looks for a block's name in all of them.
@@ -25,40 +25,13 @@ SPARE_FILES = 128
 #: What nginx reads of an answer at first, in bytes; answers.lua knows it too.
 HEAD_BYTES = 16 * 1024
 
-#: Headers of a caller that do not reach the upstream: other systems' words for who calls, from where,
-#: by which path or method. Whole families of names go besides these, see lua/ostiary/credentials.lua.
-STRIPPED = (
-    "API-TOKEN", "Authorization", "CF-Access-Authenticated-User-Email", "CF-Access-Client-Id",
-    "CF-Access-Client-Secret", "CF-Access-Jwt-Assertion", "CF-Connecting-IP",
-    "CF-Connecting-IPv6", "CF-Pseudo-IPv4", "Client-Cert", "Client-Cert-Chain", "Client-IP",
-    "Disguised-Host", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https",
-    "HTTP2-Settings", "Proxy", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-    "Remote-Email", "Remote-Groups", "Remote-Name", "Remote-User", "SSL-Client-Cert",
-    "SSL-Client-Verify", "Tailscale-User-Login", "Tailscale-User-Name", "TE", "Trailer",
-    "True-Client-IP", "WL-Proxy-Client-IP", "X-Accel-Mapping", "X-Amzn-Oidc-Accesstoken",
-    "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity", "X-Apigateway-Api-Userinfo",
-    "X-Appengine-User-IP", "X-ARR-ClientCert", "X-ARR-SSL", "X-Auth-Request-Email",
-    "X-Auth-Request-User", "X-Authenticated-Userid", "X-Azure-ClientIP", "X-Azure-SocketIP",
-    "X-Client-Cert", "X-Client-DN", "X-Client-IP", "X-Client-Verify", "X-Cluster-Client-IP",
-    "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Consumer-ID", "X-Consumer-Username",
-    "X-Credential-Identifier", "X-Custom-IP-Authorization", "X-Envoy-External-Address",
-    "X-Envoy-Original-Path", "X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Port",
-    "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Goog-IAP-JWT-Assertion",
-    "X-Host", "X-HTTP-DestinationURL", "X-HTTP-Host-Override", "X-HTTP-Method",
-    "X-HTTP-Method-Override", "X-HTTPS", "X-JWT-Assertion", "X-Method-Override",
-    "X-MS-Client-Principal", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Method",
-    "X-Original-Path", "X-Original-URI", "X-Original-URL", "X-Originating-IP", "X-Override-URL",
-    "X-ProxyUser-IP", "X-Real-IP", "X-Real-Port", "X-Remote-Addr", "X-Remote-IP", "X-Remote-User",
-    "X-Rewrite-URL", "X-Scheme", "X-Sendfile-Type", "X-True-Client-IP", "X-Url-Scheme",
-    "X-WAWS-Unencoded-URL",
-)  # fmt: skip
 #: Statuses with which nginx itself answers what is no call, before anything is decided.
 NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 496, 497, 501, 505)
 
 #: Set on calls of few kinds only, and empty on the others.
 SELDOM = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
-    "gw_forwarded", "gw_cache_key", "gw_loop", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
+    "gw_forwarded", "gw_cache_key", "gw_told_proto", "gw_told_host", "gw_told_port", "gw_told_prefix", "gw_loop", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
     "gw_vary", "gw_subprotocol", "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
@@ -77,6 +50,13 @@ _CACHE_STATUS = {
     "HIT": "hit", "MISS": "fwd=uri-miss", "EXPIRED": "fwd=stale", "BYPASS": "fwd=bypass",
     "REVALIDATED": "fwd=stale", "STALE": "hit", "UPDATING": "hit",
 }  # fmt: skip
+#: What upstreams that speak gRPC are told of their public address.
+_TOLD = {
+    "X-Forwarded-Proto": "$gw_told_proto",
+    "X-Forwarded-Host": "$gw_told_host",
+    "X-Forwarded-Port": "$gw_told_port",
+    "X-Forwarded-Prefix": "$gw_told_prefix",
+}
 _HEAD = 'header_filter_by_lua_block { require("ostiary.gateway").head() }'
 _FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
 
@@ -184,6 +164,7 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
         _upstreams(node, facts),
         _proxying(facts),
         _caching(node),
+        _speaking_grpc(facts),
         _public(node, facts),
         _control(node),
     )
@@ -311,6 +292,8 @@ def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
         yield f"upstream {name} {{ server {server}; {keep} }}"
     yield "# All others: Lua names the server of each call, and 0.0.0.1 is never asked."
     yield f"upstream dynamic {{ {balance} {keep} }}"
+    yield "# The same for gRPC: a kept connection of HTTP/1.1 is none for it."
+    yield f"upstream dynamic_grpc {{ {balance} {keep} }}"
     yield "# Our own processes."
     for part, sock in (("recipes", "recipes.sock"), ("oauth", "oauth.sock")):
         yield f"upstream {part} {{ server {_quoted(f'unix:{node.run / sock}')}; keepalive 64; }}"
@@ -354,6 +337,23 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield f"proxy_ssl_trusted_certificate {_quoted(facts.system_authorities)};"
 
 
+def _speaking_grpc(facts: Facts) -> Iterator[str]:
+    yield "# Calls to upstreams that speak gRPC."
+    yield "grpc_buffer_size 16k;"
+    yield "grpc_connect_timeout 5s;"
+    yield "grpc_next_upstream error timeout;"
+    yield "grpc_ignore_headers X-Accel-Redirect X-Accel-Charset;"
+    yield "grpc_pass_header Server;"
+    yield "grpc_pass_header Date;"
+    yield from (line.replace("proxy_", "grpc_", 1) for line in _hidden())
+    yield "grpc_ssl_server_name on;"
+    yield "grpc_ssl_name $gw_name;"
+    yield "grpc_ssl_protocols TLSv1.2 TLSv1.3;"
+    yield "grpc_ssl_verify on;"
+    yield "grpc_ssl_verify_depth 8;"
+    yield f"grpc_ssl_trusted_certificate {_quoted(facts.system_authorities)};"
+
+
 def _caching(node: Node) -> Iterator[str]:
     yield "# Answers that are kept, of calls for which Lua names a key."
     yield (
@@ -378,6 +378,21 @@ def _kept() -> Iterator[str]:
     yield "add_header Cache-Status $gw_cache_status always;"
 
 
+def _place(host: str, port: int) -> tuple[str, str]:
+    """An address as nginx has it, and what else a listener at it needs."""
+    name = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"{name}:{port}", " ipv6only=off" if host.strip("[]") == "::" else ""
+
+
+def _listen_clear(node: Node, facts: Facts) -> Iterator[str]:
+    """HTTP/2 without TLS, which callers of gRPC begin with at once (RFC 9113, section 3.3)."""
+    if node.h2c is None:
+        return
+    at, only = _place(*node.h2c)
+    h2_word = " http2" if facts.version < (1, 25, 1) else ""
+    yield f"listen {at} default_server{h2_word} backlog=4096{only};"
+
+
 def _listen(node: Node, facts: Facts) -> Iterator[str]:
     host = f"[{node.host}]" if ":" in node.host else node.host
     only = " ipv6only=off" if node.host == "::" else ""
@@ -385,6 +400,8 @@ def _listen(node: Node, facts: Facts) -> Iterator[str]:
     line = " proxy_protocol" if node.proxy_protocol else ""
     if node.certificate is None:
         yield f"listen {at} default_server{line} backlog=4096{only};"
+        if node.h2c is not None and facts.version >= (1, 25, 1):
+            yield "http2 on;"
         return
     h2_word = " http2" if facts.version < (1, 25, 1) else ""
     yield f"listen {at} default_server ssl{h2_word}{line} backlog=4096{only};"
@@ -403,6 +420,7 @@ def _listen(node: Node, facts: Facts) -> Iterator[str]:
 def _public(node: Node, facts: Facts) -> Iterator[str]:
     def lines() -> Iterator[str]:
         yield from _listen(node, facts)
+        yield from _listen_clear(node, facts)
         yield f"access_log {_quoted(node.run / 'lines' / 'calls.log')} line buffer=64k flush=1s if=$gw_log;"
         yield 'log_by_lua_block { require("ostiary.gateway").log() }'
         yield ""
@@ -422,6 +440,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield ""
         yield "# What an upstream gets, in every location but the first, which has a list of its own."
         yield from _request_headers(node, facts, any_kind=True)
+        yield from _grpc_headers(node, facts)
         yield ""
         yield "# Every call. Most are forwarded from here, the others from one of the locations below."
         yield "location / {"
@@ -443,6 +462,17 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
                 yield from _indented(_answer_headers(facts))
                 yield "}"
         yield ""
+        yield "# Calls to upstreams that speak gRPC. Their bodies come when they come; nginx makes their paths of $uri."
+        for name, trust in _grpc_trusts(facts):
+            yield f"location {name} {{"
+            yield f"  {_HEAD}"
+            yield "  grpc_pass $gw_scheme://$gw_up;"
+            yield "  client_body_timeout 24h;"
+            yield from _indented(trust)
+            yield from _indented(_browser_headers())
+            yield from _indented(_answer_headers(facts))
+            yield "}"
+        yield ""
         yield "location @failed {"
         yield '  content_by_lua_block { require("ostiary.gateway").failed() }'
         yield "}"
@@ -462,6 +492,27 @@ def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "@https_unverified", ("proxy_ssl_verify off;",)
     for digest, path in facts.authorities.items():
         yield f"@https_{digest}", (f"proxy_ssl_trusted_certificate {_quoted(path)};",)
+
+
+def _grpc_trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield "@grpc", ()
+    yield "@grpc_unverified", ("grpc_ssl_verify off;",)
+    for digest, path in facts.authorities.items():
+        yield f"@grpc_{digest}", (f"grpc_ssl_trusted_certificate {_quoted(path)};",)
+
+
+def _grpc_headers(node: Node, facts: Facts) -> Iterator[str]:
+    """The headers that we set for gRPC, where a variable cannot hold several; Lua removes the others.
+
+    nginx has no room for more names here.
+    """
+    for line in _request_headers(node, facts, any_kind=True):
+        name = line.split()[1]
+        ours = line.startswith("proxy_set_header") and not line.endswith('"";')
+        if ours and name not in {*_TOLD, "Connection", "Upgrade"}:
+            yield line.replace("proxy_", "grpc_", 1)
+    for name, variable in _TOLD.items():
+        yield f"grpc_set_header {name} {variable};"
 
 
 def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:

@@ -188,6 +188,39 @@ PUBLIC_ADDRESSES = {
     "host": "host",
 }
 
+#: Status of HTTP → code of gRPC, for calls that the gateway answers itself.
+GRPC_STATUSES = {
+    400: 3, 401: 16, 403: 7, 404: 12, 405: 12, 408: 4, 409: 10, 411: 3, 413: 8, 414: 3, 421: 3,
+    422: 3, 429: 8, 431: 8, 500: 13, 501: 12, 502: 14, 503: 14, 504: 4, 508: 9,
+}  # fmt: skip
+
+#: Headers of a caller that do not reach the upstream: other systems' words for who calls, from where,
+#: by which path or method. Whole families of names go besides these, see lua/ostiary/credentials.lua.
+STRIPPED = (
+    "API-TOKEN", "Authorization", "CF-Access-Authenticated-User-Email", "CF-Access-Client-Id",
+    "CF-Access-Client-Secret", "CF-Access-Jwt-Assertion", "CF-Connecting-IP",
+    "CF-Connecting-IPv6", "CF-Pseudo-IPv4", "Client-Cert", "Client-Cert-Chain", "Client-IP",
+    "Disguised-Host", "Fastly-Client-IP", "Fly-Client-IP", "Forwarded", "Front-End-Https",
+    "HTTP2-Settings", "Proxy", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+    "Remote-Email", "Remote-Groups", "Remote-Name", "Remote-User", "SSL-Client-Cert",
+    "SSL-Client-Verify", "Tailscale-User-Login", "Tailscale-User-Name", "TE", "Trailer",
+    "True-Client-IP", "WL-Proxy-Client-IP", "X-Accel-Mapping", "X-Amzn-Oidc-Accesstoken",
+    "X-Amzn-Oidc-Data", "X-Amzn-Oidc-Identity", "X-Apigateway-Api-Userinfo",
+    "X-Appengine-User-IP", "X-ARR-ClientCert", "X-ARR-SSL", "X-Auth-Request-Email",
+    "X-Auth-Request-User", "X-Authenticated-Userid", "X-Azure-ClientIP", "X-Azure-SocketIP",
+    "X-Client-Cert", "X-Client-DN", "X-Client-IP", "X-Client-Verify", "X-Cluster-Client-IP",
+    "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Consumer-ID", "X-Consumer-Username",
+    "X-Credential-Identifier", "X-Custom-IP-Authorization", "X-Envoy-External-Address",
+    "X-Envoy-Original-Path", "X-Forwarded", "X-Forwarded-Host", "X-Forwarded-Port",
+    "X-Forwarded-Prefix", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Goog-IAP-JWT-Assertion",
+    "X-Host", "X-HTTP-DestinationURL", "X-HTTP-Host-Override", "X-HTTP-Method",
+    "X-HTTP-Method-Override", "X-HTTPS", "X-JWT-Assertion", "X-Method-Override",
+    "X-MS-Client-Principal", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-Method",
+    "X-Original-Path", "X-Original-URI", "X-Original-URL", "X-Originating-IP", "X-Override-URL",
+    "X-ProxyUser-IP", "X-Real-IP", "X-Real-Port", "X-Remote-Addr", "X-Remote-IP", "X-Remote-User",
+    "X-Rewrite-URL", "X-Scheme", "X-Sendfile-Type", "X-True-Client-IP", "X-Url-Scheme",
+    "X-WAWS-Unencoded-URL",
+)  # fmt: skip
 # --- counts (collector.counts, lua/counts.lua) -----------------------------------------------------
 
 #: Parts of a counter's key, parted by slashes: the hour (Unix time / 3600) in which it was begun,
@@ -285,6 +318,8 @@ def _shown(reason: Reason) -> dict[str, Any]:
     return {
         "name": reason.value,
         "status": face.status,
+        "message": face.message,
+        "public_name": face.public_reason,
         # The beginning of the body; the request id and the end follow.
         "body": json.dumps({"message": face.message, "reason": face.public_reason})[:-1]
         + ', "request_id": "',
@@ -305,6 +340,8 @@ def values() -> dict[str, Any]:
         "epochs": EPOCHS,
         "objects": OBJECTS,
         "public_addresses": PUBLIC_ADDRESSES,
+        "stripped": dict.fromkeys(sorted(name.lower() for name in STRIPPED), True),
+        "grpc_statuses": {str(status): code for status, code in GRPC_STATUSES.items()},
         "pushes": PUSHES,
         "longest_credential": LONGEST,
         "kept_above_seconds": KEPT_ABOVE_SECONDS,

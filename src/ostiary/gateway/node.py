@@ -26,6 +26,8 @@ class Node:
     host: str
     port: int
     certificate: Path | None = None
+    #: Where HTTP/2 is taken without TLS; None: nowhere.
+    h2c: tuple[str, int] | None = None
     #: Connections begin with a line of the PROXY protocol.
     proxy_protocol: bool = False
     workers: int = 2

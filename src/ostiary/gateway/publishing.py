@@ -40,7 +40,7 @@ MOST_RETRIES = 5
 #: Of a connection with several servers that does not say.
 USUAL_RETRIES = 2
 
-_HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _EXPOSED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 #: Headers that frame or route a message, or that the gateway says itself.
@@ -283,7 +283,11 @@ class Upstream:
 
     @property
     def tls(self) -> bool:
-        return self.urls[0].scheme == "https"
+        return self.urls[0].is_tls
+
+    @property
+    def grpc(self) -> bool:
+        return self.urls[0].is_grpc
 
     @property
     def tls_name(self) -> str:
@@ -317,7 +321,7 @@ def certificate_digest(pem: str) -> str:
 def upstream(row: ConnectionRow) -> Upstream:
     """Check a connection; raises Unpublishable."""
     urls = _urls(row.base_urls)
-    tls = urls[0].scheme == "https"
+    tls = urls[0].is_tls
     verify = row.verify_tls is not False
     if tls and verify and any(url.is_ip for url in urls):
         # nginx compares a certificate with names alone, never with addresses.
@@ -334,7 +338,8 @@ def upstream(row: ConnectionRow) -> Upstream:
         verify=verify,
         ca_pem=pem,
         timeout_seconds=_seconds(row.timeout_seconds, least=1),
-        health_path=_health_path(row.health_path, urls[0].base_path),
+        # Servers of gRPC are looked at by a connection alone.
+        health_path="" if urls[0].is_grpc else _health_path(row.health_path, urls[0].base_path),
         stream_timeout=_seconds(row.stream_timeout_seconds, least=1),
         balancing=_balancing(row.balancing),
         weights=_weights(row.weights, len(urls)),
@@ -472,6 +477,7 @@ def connection(
         "tls": {"name": upstream.tls_name, "verify": upstream.verify, "ca": upstream.ca}
         if upstream.tls
         else None,
+        "grpc": upstream.grpc,
         "host": upstream.host_header,
         "base": upstream.urls[0].base_path,
         "header": {"name": added.header, "value": value} if added.header else None,

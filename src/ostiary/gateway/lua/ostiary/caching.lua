@@ -22,7 +22,7 @@ end
 local function seconds_for(call)
   local route = call.route
   local seconds = route.cache or call.collection.cache or 0
-  if seconds == 0 or call.method ~= "GET" or call.is_stream or var.http_cookie then return nil end
+  if seconds == 0 or call.method ~= "GET" or call.upstream.grpc or call.is_stream or var.http_cookie then return nil end
   return seconds
 end
 

@@ -42,6 +42,7 @@ end
 
 local function answer_with(call, code, status)
   status = status or contract.reasons[code].status
+  if call then call.http_status = status end
   local page = page_of(call)
   if page then browsers.show(page) end
   if status == 503 then ngx.header["Retry-After"] = 1 end

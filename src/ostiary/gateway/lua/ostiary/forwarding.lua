@@ -6,6 +6,7 @@ local caching = require "ostiary.caching"
 local calls = require "ostiary.calls"
 local contract = require "contract"
 local credentials = require "ostiary.credentials"
+local grpc = require "ostiary.grpc"
 local limits = require "ostiary.limits"
 local loops = require "ostiary.loops"
 local refusals = require "ostiary.refusals"
@@ -136,7 +137,13 @@ function M.forward_any(call, lease, upstream)
     upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
   end
   call.cached = collection.caches and caching.find(call, lease, upstream, target)
-  M.forward(lease, upstream, collection.host_lines, target)
+  if upstream.grpc and not grpc.retarget(target) then return refusals.refuse(call, contract.codes.malformed_path) end
+  local host = collection.host_lines
+  if upstream.grpc then
+    grpc.strip(credentials.MOST_HEADERS)
+    call.is_grpc, host = true, upstreams.tell_grpc(upstream, collection.handle, call.address)
+  end
+  M.forward(lease, upstream, host, target)
   local location = upstream.location or "@any"
   return ngx.exec(call.cached and location .. caching.SUFFIX or location)
 end

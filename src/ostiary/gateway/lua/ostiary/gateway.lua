@@ -551,7 +551,7 @@ function M.log()
   streams.ended(key)
   if call.is_call and call.crowds then leave_crowd(call) end
   if call.is_call and call.server then upstreams.ended(call) end
-  local status = ngx.status
+  local status = call.is_call and call.http_status or ngx.status
   if call.is_oauth and status == 401 then bad_call(call) end
   return ends.finish(call, status, tallies)
 end

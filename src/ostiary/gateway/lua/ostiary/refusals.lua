@@ -3,6 +3,7 @@
 local cjson = require "cjson.safe"
 local contract = require "contract"
 local browsers = require "ostiary.browsers"
+local grpc = require "ostiary.grpc"
 local calls = require "ostiary.calls"
 local names = require "ostiary.names"
 
@@ -22,6 +23,10 @@ end
 
 -- Send the body of a reason, with a status that need not be its own.
 function M.print(code, status)
+  if grpc.is_caller() then
+    local face = reasons[code]
+    return grpc.refuse(face.message .. " (" .. face.public_name .. ", " .. M.request_id() .. ")", status)
+  end
   local text = reasons[code].body .. M.request_id() .. '"}'
   ngx.status = status
   ngx.header["Content-Type"], ngx.header["Content-Length"] = "application/json", #text
@@ -53,8 +58,9 @@ function M.refuse(call, code, details, retry)
   end
   calls.begin(call)
   headers(call, code, face, retry)
+  call.http_status = face.status
   M.print(code, face.status)
-  return ngx.exit(face.status)
+  return ngx.exit(ngx.status)
 end
 
 -- The last field of a log line: what an owner may want to know of a refused call.

@@ -328,7 +328,7 @@ local old = {}
 local function look_at(key, call, lease, changes, moment, void)
   if old[key] == call then
     note_stream(key, lease)
-    if not call.is_tunnel then watch_body(key, moment) end
+    if not call.is_tunnel and not call.is_grpc then watch_body(key, moment) end
   end
   if call.is_tunnel and not call.opened and variable(key, "status") == SWITCHED then ends.opened(call) end
   local over = lease.ends ~= 0 and lease.ends <= moment

@@ -43,8 +43,9 @@ function M.init_worker(options)
   rendered, tls_blocks = options.rendered, options.tls_blocks
 end
 
-local function tls_block(tls)
+local function tls_block(tls, speaks_grpc)
   local key = tls.name .. "\n" .. (tls.verify and "verified" or "unverified") .. "\n" .. tls.ca
+    .. (speaks_grpc and "\ngrpc" or "")
   if not blocks[key] then
     if taken >= tls_blocks then return "tls_unpooled" end
     taken = taken + 1
@@ -53,7 +54,12 @@ local function tls_block(tls)
   return blocks[key]
 end
 
-local function location_of(tls)
+local function location_of(tls, speaks_grpc)
+  if speaks_grpc then
+    if not tls then return "@grpc" end
+    return "@grpc" .. (not tls.verify and "_unverified" or tls.ca ~= "" and "_" .. tls.ca or "")
+  end
+  if not tls then return nil end
   if not tls.verify then return "@https_unverified" end
   if tls.ca ~= "" then return "@https_" .. tls.ca end
 end
@@ -92,7 +98,7 @@ end
 -- The name of the connection's own block in nginx.conf, if that still says what it is.
 local function own_block(object)
   local server = object.servers[1]
-  if object.tls or object.servers[2] or not server then return nil end
+  if object.tls or object.grpc or object.servers[2] or not server then return nil end
   local place = bracketed(server.address) .. ":" .. server.port
   return rendered["c" .. object.id] == place and "c" .. object.id or nil
 end
@@ -101,6 +107,8 @@ end
 function M.set(object)
   local tls = object.tls
   local own = own_block(object)
+  -- nginx would take a kept connection of HTTP/1.1 for one of gRPC.
+  local block = tls and tls_block(tls, object.grpc) or object.grpc and "dynamic_grpc" or "dynamic"
   local upstream = {
     id = object.id,
     host = object.host,
@@ -108,11 +116,12 @@ function M.set(object)
     header = object.header,
     query = object.query ~= "" and object.query or nil,
     timeout = object.timeout,
-    scheme = tls and "https" or "http",
+    grpc = object.grpc,
+    scheme = object.grpc and (tls and "grpcs" or "grpc") or tls and "https" or "http",
     name = tls and tls.name or nil,
-    location = tls and location_of(tls) or nil,
-    block = own or (tls and tls_block(tls)) or "dynamic",
-    dynamic = tls and tls_block(tls) or "dynamic",
+    location = location_of(tls, object.grpc),
+    block = own or block,
+    dynamic = block,
     servers = servers_of(object),
     turn = 0,
     stream_timeout = object.stream_timeout or 3600,
@@ -168,6 +177,19 @@ function M.forwarded(upstream, address)
   return "for=" .. address .. ';host="' .. public.authority .. '";proto=' .. public.scheme
 end
 
+-- The same as variables, where they cannot be lines of one header (HTTP/2); returns the Host.
+function M.tell_grpc(upstream, handle, address)
+  local var, public, told = ngx.var, M.public, upstream.told
+  if not public.scheme or told == TOLD.none then return upstream.host end
+  var.gw_told_prefix = "/" .. handle
+  if told == TOLD.forwarded then
+    var.gw_forwarded = M.forwarded(upstream, address)
+    return upstream.host
+  end
+  var.gw_told_proto, var.gw_told_host, var.gw_told_port = public.scheme, public.authority, public.port
+  return told == TOLD.host and public.authority or upstream.host
+end
+
 -- Whether a server is not down and did not fail of late.
 local function is_good(server, moment)
   return not server.down and server.failed <= moment
@@ -221,6 +243,7 @@ local function take(call, server)
 end
 
 local function timeout_of(call, route, upstream)
+  if upstream.grpc then return route.timeout or upstream.stream_timeout end
   if call.is_call and call.is_stream then return upstream.stream_timeout end
   return route.timeout or upstream.timeout
 end
