@@ -25,6 +25,15 @@ from ostiary.identity.tokens import issue_token
 
 ISSUE_KEY = b"the key of a benchmark, 32 bytes"
 
+FILLER = """
+  server {{
+    listen unix:{folder}/filler.sock;
+    client_body_buffer_size 8m;
+    location / {{ content_by_lua_block {{ {lua} }} }}
+  }}
+}}
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lone(Server):
@@ -78,6 +87,7 @@ def gateway(
     dynamic: bool = False,
     legacy: bool = False,
     lease_megabytes: int = 256,
+    filler: str = "",
     around: Sequence[str] = (),
     beside: Sequence[str] = (),
 ) -> Iterator[Lone]:
@@ -86,6 +96,7 @@ def gateway(
     `alone`: one process without a master. `dynamic`: the connection has no block of its own, as one
     that was made since nginx started. `around`: a command line that nginx runs under, such as
     valgrind's; `beside`: one for the stand-in. `legacy`: answers have the X-RateLimit headers.
+    `filler`: Lua that a call to the socket `filler.sock` runs in a worker.
     """
     folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
     # Sockets' paths may have 107 bytes.
@@ -107,6 +118,8 @@ def gateway(
             text = f"master_process off;\n{text}"
         if dynamic:
             text = re.sub(r"(rendered = )\{.*?\},", r"\1{ },", text)
+        if filler:
+            text = text.rstrip().removesuffix("}") + FILLER.format(folder=folder, lua=filler)
         conf.write_text(text)
         stand_in = (sys.executable, "-m", "bench.stand_in")
         paths = (str(folder / "upcall.sock"), str(folder / "counts.sock"))
