@@ -51,13 +51,13 @@ def endpoints(count: int) -> Iterator[tuple[str, str]]:
     yield "GET", "/orders/{id}"
 
 
-def objects(count: int, upstream: int) -> Iterator[tuple[str, object]]:
+def objects(count: int, upstream: int, *, trusted: bool) -> Iterator[tuple[str, object]]:
     """What the publisher would have brought: key and object."""
     public = {
         "scheme": "https", "host": "api.example.com", "port": 443, "authority": "api.example.com",
         "origin": "https://api.example.com",
     }  # fmt: skip
-    yield "s", {"trusted": [], "public": public}
+    yield "s", {"trusted": ["127.0.0.0/8", "10.0.0.0/8"] if trusted else [], "public": public}
     yield "u1", {
         "id": 1, "servers": [{"address": "127.0.0.1", "port": upstream, "down": False}],
         "tls": None, "host": f"127.0.0.1:{upstream}", "base": "", "header": None, "query": "",
@@ -86,6 +86,7 @@ def gateway(
     alone: bool = False,
     dynamic: bool = False,
     legacy: bool = False,
+    trusted: bool = False,
     lease_megabytes: int = 256,
     filler: str = "",
     around: Sequence[str] = (),
@@ -96,6 +97,7 @@ def gateway(
     `alone`: one process without a master. `dynamic`: the connection has no block of its own, as one
     that was made since nginx started. `around`: a command line that nginx runs under, such as
     valgrind's; `beside`: one for the stand-in. `legacy`: answers have the X-RateLimit headers.
+    `trusted`: a proxy that the gateway trusts says who calls.
     `filler`: Lua that a call to the socket `filler.sock` runs in a worker.
     """
     folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
@@ -108,7 +110,10 @@ def gateway(
     try:
         made = folder / "gateway"
         made.mkdir(mode=0o700)
-        lines = (f"{key}\t{json.dumps(value)}\n" for key, value in objects(count, upstream))
+        lines = (
+            f"{key}\t{json.dumps(value)}\n"
+            for key, value in objects(count, upstream, trusted=trusted)
+        )
         (made / "published.jsonl").write_text("".join(lines))
         words, env = launch.prepare(node, issue_key=ISSUE_KEY, sockets=())
         del env["NGINX"]
@@ -132,10 +137,12 @@ def gateway(
             stack.callback(_end, nginx)
             wait_until_listening(node.port)
             wait_for(lambda: _raised(node), what="the gateway's control socket")
-            token = issue_token(ISSUE_KEY).reveal()
+            headers = [f"API-TOKEN: {issue_token(ISSUE_KEY).reveal()}"]
+            if trusted:
+                headers.append("X-Forwarded-For: 203.0.113.7, 10.1.2.3")
             yield Lone(
                 name="Ostiary's gateway", port=node.port, pid=nginx.pid, path="/bench-v1/orders/5",
-                headers=(f"API-TOKEN: {token}",), scheme="https" if tls else "http", node=node,
+                headers=tuple(headers), scheme="https" if tls else "http", node=node,
                 stand_in=helper.pid,
             )  # fmt: skip
     finally:

@@ -20,7 +20,7 @@ from ostiary.access.addresses import (
 
 _WORKER = Worker(Machine())
 _CALLERS = _WORKER.require("ostiary.callers")
-_MOST_HOPS = 64
+_MOST_HOPS, _LONGEST_REMEMBERED = 64, 200
 
 _TRUSTED = ("10.0.0.0/8", "192.0.2.128/25", "2001:db8::/33", "::1", "198.51.100.7")
 _V4 = st.integers(0, 2**32 - 1).map(lambda n: str(ipaddress.IPv4Address(n)))
@@ -128,6 +128,30 @@ def test_the_caller_is_the_first_from_the_right_that_is_not_trusted(
     peer: str, lines: list[str]
 ) -> None:
     assert _address(peer, lines, _TRUSTED) == _expected(peer, lines, _TRUSTED)
+
+
+@given(_PEER, st.lists(st.lists(_HOP, min_size=1, max_size=4).map(",".join), max_size=3))
+@example("10.0.0.1", ["203.0.113.9, ::FFFF:10.1.1.1"])
+@example("10.0.0.1", ["10.0.0.1"])
+def test_the_fast_path_reads_the_same_address(peer: str, lines: list[str]) -> None:
+    expected = _address(peer, lines, _TRUSTED)
+    for _ in range(2):
+        # nginx puts the lines of the header into one.
+        answer = _CALLERS.quick(peer, ", ".join(lines) or None)
+        found = None if answer is None else parse_address(answer or peer)
+        assert found in {expected, None}
+        assert found == expected or len(", ".join(lines)) > _LONGEST_REMEMBERED
+
+
+def test_what_a_proxy_said_is_read_anew_when_others_are_trusted() -> None:
+    said = "198.51.100.1, 203.0.113.9"
+    for trusted, expected in (
+        (_TRUSTED, "203.0.113.9"),
+        (("0.0.0.0/0",), "198.51.100.1"),
+        ((), False),
+    ):
+        _CALLERS.trust(_WORKER.value(list(trusted)))
+        assert [_CALLERS.quick("10.0.0.1", said) for _ in range(2)] == [expected, expected]
 
 
 @given(_PEER, st.lists(_HOP, max_size=3))

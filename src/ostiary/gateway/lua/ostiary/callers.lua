@@ -28,6 +28,15 @@ M.any = false
 -- Whether connections begin with a line of the PROXY protocol.
 local lines = false
 
+-- Peer → what it said of callers → the caller's address; false: the peer is the caller. So many of them,
+-- and none that said more.
+local remembered, remembered_count = {}, 0
+local MOST_REMEMBERED, LONGEST_REMEMBERED = 10000, 200
+
+local function forget()
+  remembered, remembered_count = {}, 0
+end
+
 local function unmapped(text)
   return match(text, "^::ffff:(%d+%.%d+%.%d+%.%d+)$") or text
 end
@@ -76,12 +85,14 @@ function M.trust(list)
   local networks = {}
   for _, text in ipairs(list) do networks[#networks + 1] = network(text) end
   trusted = networks
+  forget()
   M.any = lines or networks[1] ~= nil
 end
 
 -- Connections of this gateway's listener begin with a line of the PROXY protocol, or do not.
 function M.read_lines(on)
   lines = on
+  forget()
   M.any = on or trusted[1] ~= nil
 end
 
@@ -189,6 +200,27 @@ function M.address(peer)
   local line = ngx.var.proxy_protocol_addr or ""
   local address, said, unread = by_line(peer, line)
   return address, said, unread, line ~= "" and shown(line) or nil
+end
+
+-- What `address` says of a peer and its X-Forwarded-For, in one line; false where the peer is the caller.
+-- Nil: `address` is to be asked, which takes longer or has more to tell.
+function M.quick(peer, said)
+  said = said or ""
+  local by = remembered[peer]
+  local known = by and by[said]
+  if known ~= nil then return known end
+  if lines or #said > LONGEST_REMEMBERED then return nil end
+  local numbers = parsed(peer)
+  local hops = numbers and is_trusted(numbers) and hops_of(said) or {}
+  local address = unmapped(peer)
+  if hops[1] then address = walk(address, hops) end
+  if not address then return nil end
+  if remembered_count >= MOST_REMEMBERED then forget() end
+  remembered_count = remembered_count + 1
+  by = remembered[peer] or {}
+  remembered[peer] = by
+  by[said] = address ~= unmapped(peer) and address
+  return by[said]
 end
 
 -- What ceilings count an address as: IPv6 by its /64, which one caller commonly has whole.

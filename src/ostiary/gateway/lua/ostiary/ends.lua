@@ -135,6 +135,10 @@ end
 -- Count and log a call that ended with `status`.
 function M.finish(call, status, tallies)
   if not call.is_call then return finish_lease(call, status, tallies) end
+  -- Of a call of the fast path no more is to be told than its lease says, unless it failed.
+  if call.is_quick and not (call.reason or call.failure) then
+    return finish_lease(call.lease, status, tallies)
+  end
   return finish_call(call, status, tallies)
 end
 

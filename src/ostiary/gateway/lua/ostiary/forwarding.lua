@@ -42,6 +42,17 @@ function M.forward(lease, upstream, host_lines, target)
   var.gw_up = upstream.block
 end
 
+-- The same for a call that a trusted proxy brought, of a caller whose address only it knows. It goes on
+-- in a location that tells the upstream that address.
+function M.forward_for(call, upstream, target)
+  var.gw_caller = call.address
+  var.gw_loop = loops.told(call)
+  local forwarded = upstreams.forwarded(upstream, call.address)
+  if forwarded then var.gw_forwarded = forwarded end
+  calls.begin(call)
+  M.forward(call.lease, upstream, call.route.collection.host_lines, target)
+end
+
 local function claims_of(call)
   return call.form == BEARER and match(call.presented, "^[^.]+%.([^.]+)%.") or nil
 end

@@ -43,7 +43,7 @@ local M = {}
 local codes = contract.codes
 local HEADER, AUTHORIZATION = credentials.HEADER, credentials.AUTHORIZATION
 local exact = routes.exact
-local forward, tell_limits = forwarding.forward, forwarding.tell_limits
+local forward, forward_for, tell_limits = forwarding.forward, forwarding.forward_for, forwarding.tell_limits
 
 -- A target in normal form, with no escape, no trailing slash, and no segment that begins with a dot;
 -- where its last segment is.
@@ -479,7 +479,7 @@ end
 
 -- What a call presents, if that is a token in a form that needs no second look.
 local function quick(count, value, where, flags)
-  if count ~= 1 or flags ~= 0 or callers.any then return nil end
+  if count ~= 1 or flags ~= 0 then return nil end
   if where == HEADER then return value end
   if where ~= AUTHORIZATION then return nil end
   if #value < 8 or byte(value, 7) ~= 0x20 then return nil end
@@ -510,6 +510,11 @@ local function decide()
   local count, value, where, flags = credentials.walk(allowed)
   local presented = count and quick(count, value, where, flags)
   if not presented then return slow(uri, changes) end
+  local caller = false
+  if callers.any then
+    caller = callers.quick(var.remote_addr, var.http_x_forwarded_for)
+    if caller == nil then return slow(uri, changes) end
+  end
   local by = route.leases
   if where == AUTHORIZATION then by = route.bearers end
   local lease = by and by[presented]
@@ -524,12 +529,18 @@ local function decide()
     end
     if lease.told then tell_limits(lease, now) end
   end
+  local target = upstream.base .. sub(uri, route.skip)
+  if caller then
+    local call = { is_call = true, is_quick = true, lease = lease, route = route, flags = 0, address = caller }
+    forward_for(call, upstream, target)
+    return ngx.exec("@any")
+  end
   if upstream.several then
-    calls.begin({ is_call = true, lease = lease, route = route, flags = 0 })
+    calls.begin({ is_call = true, is_quick = true, lease = lease, route = route, flags = 0 })
   else
     calls.begin(lease)
   end
-  return forward(lease, upstream, collection.host_lines, upstream.base .. sub(uri, route.skip))
+  return forward(lease, upstream, collection.host_lines, target)
 end
 
 -- The access phase of every call. An error in it is nginx's 500, and nothing is forwarded.
