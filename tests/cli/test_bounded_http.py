@@ -215,6 +215,50 @@ def test_a_request_that_is_under_way_at_the_end_is_answered() -> None:
     play(scene)
 
 
+class Guest:
+    """A connection of an address, that knows whether it was cut."""
+
+    def __init__(self, address: str) -> None:
+        self.address, self.was_cut = address, False
+
+    def cut(self) -> None:
+        self.was_cut = True
+
+
+def _entered(room: Room, *addresses: str) -> list[Guest]:
+    guests = [Guest(address) for address in addresses]
+    for guest in guests:
+        room.enter(guest)
+    return guests
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param("192.0.2.1", "192.0.2.1", id="ipv4"),
+        pytest.param("2001:db8::1", "2001:db8::2", id="ipv6 by its network"),
+        pytest.param("::ffff:192.0.2.1", "192.0.2.1", id="ipv4 in ipv6"),
+    ],
+)
+def test_an_address_that_has_its_share_makes_room_itself(first: str, second: str) -> None:
+    room = Room(8)
+    other, one, two, three = _entered(room, "198.51.100.1", first, second, second)
+    # A quarter of eight are two; whoever waits longest of them goes, and nobody else.
+    assert [each.was_cut for each in (other, one, two, three)] == [False, True, False, False]
+    room.work(two)
+    (four,) = _entered(room, first)
+    assert [each.was_cut for each in (other, two, three, four)] == [False, False, True, False]
+    room.leave(two)
+    room.leave(four)
+    assert not any(each.was_cut for each in _entered(room, first, second))
+
+
+def test_callers_on_a_unix_socket_have_no_address_to_share() -> None:
+    room = Room(8)
+    assert not any(each.was_cut for each in _entered(room, *[""] * 8))
+    assert [each.was_cut for each in _entered(room, "")] == [False]
+
+
 @pytest.fixture
 def many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

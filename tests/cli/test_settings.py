@@ -64,3 +64,39 @@ def test_the_folder_of_sockets_leaves_room_for_the_longest_name() -> None:
     assert load({"OSTIARY_DATA": str(data)}).run == data / "run"
     longer = data.with_name(data.name + "x")
     assert load({"OSTIARY_DATA": str(longer)}).run.parent != longer
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://Console.Example.com/", "https://console.example.com"),
+        ("https://console.example.com:443", "https://console.example.com"),
+        ("https://console.example.com:08443", "https://console.example.com:8443"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_a_public_url_is_kept_as_browsers_send_it(text: str, origin: str) -> None:
+    assert load({"OSTIARY_CONSOLE_URL": text}).console_url == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "console.example.com", "ftp://console.example.com", "https://console.example.com/path",
+        "https://u:p@console.example.com", "https://console.example.com:0", "https://", "https://a b",
+        "https://console.example.com:70000", "https://console.example.com?x",
+    ],
+)  # fmt: skip
+def test_what_is_no_public_url_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match="OSTIARY_CONSOLE_URL must be an http or https URL"):
+        load({"OSTIARY_CONSOLE_URL": text})
+
+
+def test_the_consoles_key_lies_beside_its_certificate_or_in_it() -> None:
+    one = load({"OSTIARY_CONSOLE_CERTIFICATE": "/a.pem"})
+    assert one.console_key_file == Path("/a.pem")
+    two = load({"OSTIARY_CONSOLE_CERTIFICATE": "/a.pem", "OSTIARY_CONSOLE_KEY": "/a.key"})
+    assert two.console_key_file == Path("/a.key")
+    with pytest.raises(SettingsError, match="needs OSTIARY_CONSOLE_CERTIFICATE"):
+        load({"OSTIARY_CONSOLE_KEY": "/a.key"})

@@ -6,6 +6,7 @@ and when wrong tries from it have to wait.
 
 from collections.abc import Callable, Sequence
 
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 
 from ostiary.access import addresses
@@ -50,4 +51,9 @@ class TrustedProxies:
         if not forwarded or (match is not None and match.url_name in UNASKED):
             return
         peer = request.META["ostiary.peer"] = str(request.META.get("REMOTE_ADDR", ""))
-        request.META["REMOTE_ADDR"] = caller(peer, forwarded, workspace.read().trusted_proxies)
+        try:
+            trusted = workspace.read().trusted_proxies
+        except (DatabaseError, InterfaceError):
+            # The view says so, in its own way; nothing is recorded meanwhile.
+            return
+        request.META["REMOTE_ADDR"] = caller(peer, forwarded, trusted)

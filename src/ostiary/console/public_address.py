@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 
 from ostiary import settings
@@ -48,9 +49,14 @@ class PublicAddress:
         self, request: HttpRequest, view: object, args: object, kwargs: object
     ) -> None:
         match = request.resolver_match
-        if match is not None and match.url_name in UNASKED:
+        # The API has neither cookies nor forms.
+        if match is not None and (match.namespaces or match.url_name in UNASKED):
             return
-        public = public_urls.configured_console_url()
+        try:
+            public = public_urls.configured_console_url()
+        except (DatabaseError, InterfaceError):
+            # The view says so, in its own way.
+            return
         set_address(request, Address(public=public, asked=_asked(request)))
         if public and _is_at(request, public):
             parts = urlsplit(public)
