@@ -33,6 +33,7 @@ def a_state(**changes: Any) -> dict[str, Any]:
         "evicted_leases": 5, "upcalls": {"asked": 20, "failed": 1, "refused": 2},
         "upstream_errors": {"connect": 1, "response": 0, "timeout": 3}, "streams": 4,
         "ceilings": {"heads": 12, "address": 3, "profile": 2, "project": 1},
+        "heads_unbounded": 0,
         "unpushed": 6, **changes,
     }  # fmt: skip
 

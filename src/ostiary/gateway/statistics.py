@@ -53,6 +53,8 @@ class State:
     upstream_errors: Mapping[str, int]
     #: Calls that a ceiling on open calls refused, and half-sent heads that one ended.
     ceilings: Mapping[str, int]
+    #: 1: this nginx's connections could not be read, so that half-sent heads have no ceiling.
+    heads_unbounded: int
     streams: int
     #: Counters that the collector has not acknowledged yet.
     unpushed: int
@@ -88,6 +90,7 @@ def _parse(body: Mapping[str, Any]) -> State:
         upcalls=_numbers(body["upcalls"]),
         upstream_errors=_numbers(body["upstream_errors"]),
         ceilings=_numbers(body["ceilings"]),
+        heads_unbounded=int(body["heads_unbounded"]),
         streams=int(body["streams"]),
         unpushed=int(body["unpushed"]),
     )
@@ -179,6 +182,11 @@ def _deciding(now: State) -> Iterator[Metric]:
         "ceilings", "Calls that a ceiling on open calls refused, and half-sent heads that one ended.",
         "ceiling", ("heads", "address", "profile", "project"), now.ceilings,
     )  # fmt: skip
+    yield GaugeMetricFamily(
+        "ostiary_gateway_heads_unbounded",
+        "1: this nginx is another one than expected, and half-sent heads have no ceiling.",
+        now.heads_unbounded,
+    )
     yield CounterMetricFamily(
         "ostiary_gateway_evicted_leases", "Leases that made room for others before their end.",
         now.evicted_leases,

@@ -144,6 +144,7 @@ local function told()
     upcalls = numbers("upcalls_", { "asked", "failed", "refused" }),
     upstream_errors = numbers("upstream_", { "connect", "response", "timeout" }),
     ceilings = numbers("ceiling_", { "heads", "address", "profile", "project" }),
+    heads_unbounded = state:get("heads_unbounded") or 0,
     streams = streams.total(), unpushed = unpushed(),
   })
 end

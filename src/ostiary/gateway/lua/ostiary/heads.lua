@@ -88,9 +88,10 @@ function M.init_worker(options)
   local ok, at, step, left = pcall(learned)
   if not ok or not at then
     ngx.log(ngx.ERR, "nginx's connections are not laid out as expected: half-sent heads have no ceiling")
-    state:set("heads_unknown", 1)
+    state:set("heads_unbounded", 1)
     return
   end
+  state:set("heads_unbounded", 0)
   first, size, total = at, step, left
 end
 
