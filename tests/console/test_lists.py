@@ -129,4 +129,4 @@ def test_an_id_that_is_none_is_a_mistake_and_no_failure(owner: Page, stage: Stag
         headers={"Referer": owner.url},
     )
     assert answer.status == 400
-    assert "must be ids of projects" in answer.text()
+    assert "there is no project" in answer.text()
