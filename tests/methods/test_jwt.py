@@ -114,6 +114,17 @@ def test_a_token_is_taken_if_the_profiles_own_key_made_it(
     assert call(stage, things, token).status == (200 if right else 401)
 
 
+def test_what_is_used_is_read_with_a_signed_token(
+    stage: Stage, things: Any, by_algorithm: Any
+) -> None:
+    profile = by_algorithm["RS256"]
+    token = jwt.encode(claims(profile), RSA, algorithm="RS256")
+    answer = stage.call("/usage", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status, answer.json["windows"]) == (200, [])
+    forged_token = jwt.encode(claims(profile), SECRET, algorithm="HS256")
+    assert stage.call("/usage", headers={"Authorization": f"Bearer {forged_token}"}).status == 401
+
+
 @pytest.mark.parametrize("form", [pem, openssh, certificate])
 def test_an_rsa_key_is_taken_in_three_forms(stage: Stage, things: Any, form: Any) -> None:
     profile = a_profile(stage, things, "rsa", form(RSA))
