@@ -81,8 +81,15 @@ DATABASES: dict[str, dict[str, object]] = {
         "PASSWORD": _database.password,
         "HOST": _database.host,
         "PORT": _database.port,
-        "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
+        # Requests run in threads that come and go: a connection for each would use up the server's.
+        "OPTIONS": {
+            "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "max_idle": 60},
+            "connect_timeout": 5,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 4,
+        },
     },
 }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # ids below 2**31: Terraform reads int32

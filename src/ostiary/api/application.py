@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -39,7 +39,7 @@ from ostiary.api import (
     workspace,
 )
 from ostiary.api.rendering import Renderer
-from ostiary.directory import errors, openapi
+from ostiary.directory import database, errors, openapi
 from ostiary.directory.management_tokens import authenticate
 
 log = logging.getLogger(__name__)
@@ -171,12 +171,12 @@ def _not_in_force(request: HttpRequest, error: errors.NotInForce) -> HttpRespons
     return answer
 
 
-@_handles(OperationalError, InterfaceError)
+@_handles(DatabaseError, InterfaceError)
 def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
+    if not database.is_trouble(error):
+        return _unexpected(request, error)
     log.error("management API: the database fails", exc_info=error)
-    answer = _answer(
-        request, 503, message="The database does not answer, or has no room for this; try again"
-    )
+    answer = _answer(request, 503, message=f"Nothing was saved. {database.trouble(error)}")
     answer["Retry-After"] = "1"
     return answer
 
@@ -206,6 +206,10 @@ def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
 
 @_handles(Exception)
 def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
+    return _unexpected(request, error)
+
+
+def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     """What nobody expected: logged with an id, and nothing of it told."""
     number = str(uuid.uuid4())
     log.error("management API error %s", number, exc_info=error)

@@ -56,5 +56,8 @@ def opened(settings: Settings) -> Iterator[None]:
             " `ostiary up` there first."
         )
     set_up_django()
+    from ostiary.directory import database
+
     with sentences():
+        database.queue_writers()
         yield

@@ -162,7 +162,10 @@ def _migrate() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     call_command("migrate", verbosity=0, interactive=False)
-    # PostgreSQL lets the lock go with the connection.
+    if locked:
+        # A session's lock outlives its transactions; whoever fails above ends, and lets it go.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     connection.close()
 
 

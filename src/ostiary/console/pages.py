@@ -1,9 +1,12 @@
 """The first page, and those that say what went wrong."""
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from ostiary.console.signed_out import signed_in
+from ostiary.directory import database
 
 
 @signed_in
@@ -29,4 +32,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def broken(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    if error is not None and database.is_trouble(error):
+        said = f"Nothing was saved. {database.trouble(error)}"
+        response = _problem(request, 503, "The database fails", said)
+        response["Retry-After"] = "1"
+        return response
     return _problem(request, 500, "Something broke", "It is in the log; nothing was saved.")

@@ -18,7 +18,7 @@ from prometheus_client import Metric
 
 from ostiary import exposition, settings
 from ostiary.console.patience import Patient
-from ostiary.directory import feed
+from ostiary.directory import database, feed
 from ostiary.directory.models import Collection, Recipe
 from ostiary.gateway import publisher_client, statistics
 from ostiary.gateway.node import control_socket, refused_file
@@ -105,8 +105,8 @@ def _safely(each: Check) -> State:
         return each()
     except NotReady as error:
         return State(ok=False, said=str(error))
-    except (DatabaseError, InterfaceError):
-        return State(ok=False, said="The database does not answer.")
+    except (DatabaseError, InterfaceError) as error:
+        return State(ok=False, said=database.trouble(error))
 
 
 def _checks() -> Mapping[str, Check]:
@@ -128,6 +128,8 @@ def _checks() -> Mapping[str, Check]:
 
 
 def _database() -> State:
+    if damage := database.damage():
+        raise NotReady(damage)
     wanted = _on_disk()
     missing = wanted - set(MigrationRecorder(connection).applied_migrations())
     if missing:

@@ -6,11 +6,8 @@ from datetime import timedelta
 from django.db import connection, transaction
 from django.utils import timezone
 
+from ostiary.directory.database import FEED_LOCK
 from ostiary.directory.models import Change
-
-#: PostgreSQL advisory lock that makes feed ids become visible in their order: an id is drawn and
-#: committed while no other writer draws one, so `id > last` never skips a late commit.
-FEED_LOCK = 0x6F737469
 
 
 class Kind(enum.StrEnum):
