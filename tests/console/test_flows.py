@@ -299,7 +299,7 @@ def test_a_collection_is_made_by_hand_and_from_a_document(page: Page, stage: Sta
     page.get_by_role("link", name="New collection").click()
     page.get_by_label("Name", exact=True).fill("Stock")
     page.get_by_label("Upstream URL").fill("ftp://x")
-    page.get_by_text("Import an OpenAPI 3 document").click()
+    page.get_by_text("Import an OpenAPI document").click()
     page.get_by_label("Or paste it").fill("swagger: '2.0'")
     page.get_by_role("button", name="Add collection").click()
     expect(page.get_by_role("alert").first).to_be_visible()
@@ -397,7 +397,7 @@ def test_a_management_token_is_shown_once_and_revoked(page: Page, stage: Stage) 
     expect(page.get_by_role("alert")).to_contain_text("name at least one project")
     page.get_by_label("All projects").check()
     page.get_by_role("button", name="Add token").click()
-    token = page.get_by_label("Management token").input_value()
+    token = page.get_by_label("Management token", exact=True).input_value()
     assert stage.api("GET", "api_clients", token=token).status == 200
     assert stage.api("POST", "api_clients", {"name": "x"}, token=token).status == 403
     page.get_by_role("link", name="Done").click()
