@@ -13,7 +13,7 @@ from ostiary.access import addresses
 from ostiary.directory import workspace
 
 #: These answer while the database does not, and ask for no address.
-UNASKED = frozenset({"healthz", "readyz", "metrics"})
+UNASKED = frozenset({"healthz", "readyz", "metrics", "openapi-json"})
 
 
 def caller(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
