@@ -185,6 +185,7 @@ def test_a_trusted_proxys_request_id_is_kept_beside_ours(stage: Stage, upstream:
     assert told() is None
     stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
     try:
-        assert told(X_Forwarded_For="203.0.113.9") == "edge-17"
+        for _ in range(3):
+            assert told(X_Forwarded_For="203.0.113.9") == "edge-17"
     finally:
         stage.done("PUT", "v2/settings", {"trusted_proxies": []})

@@ -531,7 +531,11 @@ local function decide()
   end
   local target = upstream.base .. sub(uri, route.skip)
   if caller then
-    local call = { is_call = true, is_quick = true, lease = lease, route = route, flags = 0, address = caller }
+    -- The proxy's own id of the call goes into its line.
+    local call = {
+      is_call = true, is_quick = not var.http_x_request_id, proxied = true, lease = lease, route = route, flags = 0,
+      address = caller,
+    }
     forward_for(call, upstream, target)
     return ngx.exec("@any")
   end

@@ -72,7 +72,7 @@ function M.details(call)
     details.peer, details.forwarded, details.line = call.peer, call.said, call.line
   end
   -- What a trusted proxy calls it; anybody else could make a log say anything.
-  local id = call.said and var.http_x_request_id
+  local id = (call.said or call.proxied) and var.http_x_request_id
   if id and #id <= 128 and find(id, "^[%w._~+/=@:-]+$") then details.caller_request_id = id end
   if call.credentials and call.credentials > 1 then details.credentials = "" .. call.credentials end
   if next(details) == nil then return "-" end
