@@ -182,9 +182,12 @@ def main(argv: Sequence[str]) -> int:
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
+    # Else httpx imports its command-line client, and what colours the text of it.
+    sys.modules["rich"] = None  # type: ignore[assignment]
     for part in parts:
         for name in MODULES[part]:
             import_module(name)
+    del sys.modules["rich"]
     _work_out_models()
     with socket.socket(fileno=0) as asking:
         request = serve(asking)
