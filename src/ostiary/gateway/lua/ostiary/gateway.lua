@@ -35,7 +35,7 @@ local usage = require "ostiary.usage"
 local re_find = ngx.re.find
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 local time, var = ngx.time, ngx.var
-local get_method = ngx.req.get_method
+local clear_header, get_method = ngx.req.clear_header, ngx.req.get_method
 local addresses, refused, state = ngx.shared.addresses, ngx.shared.refused, ngx.shared.state
 
 local M = {}
@@ -481,7 +481,7 @@ end
 local function quick(count, value, where, flags)
   if count ~= 1 or flags ~= 0 then return nil end
   if where == HEADER then return value end
-  if where ~= AUTHORIZATION then return nil end
+  if where ~= AUTHORIZATION then return value end
   if #value < 8 or byte(value, 7) ~= 0x20 then return nil end
   local scheme = sub(value, 1, 7)
   if scheme ~= "Bearer " and scheme ~= "bearer " then return nil end
@@ -516,7 +516,7 @@ local function decide()
     if caller == nil then return slow(uri, changes) end
   end
   local by = route.leases
-  if where == AUTHORIZATION then by = route.bearers end
+  if where ~= HEADER then by = route.bearers end
   local lease = by and by[presented]
   local now = time()
   if not lease or not lease.profile or not leases.fresh(lease, now, changes) then return slow(uri, changes) end
@@ -530,6 +530,8 @@ local function decide()
     if lease.told then tell_limits(lease, now) end
   end
   local target = upstream.base .. sub(uri, route.skip)
+  -- The name of a header that an owner added: the upstream does not get it.
+  if where ~= HEADER and where ~= AUTHORIZATION then clear_header(where) end
   if caller then
     -- The proxy's own id of the call goes into its line.
     local call = {
