@@ -1,5 +1,6 @@
 """The PROXY protocol on the gateway's listener: believed of trusted proxies, and of nobody else."""
 
+import contextlib
 import json
 import socket
 import ssl
@@ -151,10 +152,31 @@ def test_anybodys_own_call_has_its_own_address(line: Line, upstream: Upstream) -
     [b"", b"PROXY TCP4 nonsense\r\n", b"PROXY TCP4 203.0.113.7 192.0.2.1 1 2", SIGNATURE],
     ids=["no line", "nonsense", "an unfinished line", "an unfinished head of version 2"],
 )
-def test_without_a_whole_line_nobody_is_let_in(line: Line, upstream: Upstream, text: bytes) -> None:
+def test_without_a_whole_line_nobody_is_let_in(
+    stage: Stage, authority: Authority, scheme: str, endpoint: Any, upstream: Upstream, text: bytes
+) -> None:
     before = len(upstream.seen)
-    assert line.call(text)[0] in {0, 400}
+    first = f"GET /lines-v1/things HTTP/1.1\r\nHost: x\r\nAPI-TOKEN: {endpoint['secret']}\r\n\r\n".encode()
+    if scheme == "https":
+        first = _hello(authority.context())
+    with socket.create_connection(("127.0.0.1", stage.gateway), timeout=60) as sock:
+        try:
+            sock.sendall(text + first)
+            answer = sock.recv(65536)
+        except ConnectionError:
+            answer = b""
+    # Nothing, or a refusal of nginx in plain text.
+    assert not answer or answer.startswith(b"HTTP/1.1 400")
     assert len(upstream.seen) == before
+
+
+def _hello(context: ssl.SSLContext) -> bytes:
+    """What a caller sends first over TLS."""
+    sent = ssl.MemoryBIO()
+    caller = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=API)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        caller.do_handshake()
+    return sent.read()
 
 
 def test_who_is_trusted_no_more_is_refused_at_once(stage: Stage, line: Line) -> None:
