@@ -50,7 +50,29 @@ def text(
     allowed = "\n\r\t" if lines else ""
     if any(unicodedata.category(c) in {"Cc", "Cs"} and c not in allowed for c in stripped):
         problems.add(field, "holds a control character")
+    elif not lines and (unseen := _unseen(stripped)):
+        problems.add(
+            field,
+            f"holds an invisible or direction-changing character (U+{ord(unseen):04X});"
+            " type the text anew instead of pasting it",
+        )
     return stripped
+
+
+#: They join and part letters of some scripts, and pictures.
+_JOINERS = "\u200c\u200d"
+#: Letters that show nothing: the fillers of Hangul, and a blank of Braille.
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+def _unseen(text: str) -> str:
+    """The first character that a reader does not see, or that turns the text around it; or none."""
+    for before, char, after in zip(" " + text, text, text[1:] + " ", strict=False):
+        if char in _JOINERS and not before.isascii() and not after.isascii():
+            continue
+        if char in _FILLERS or unicodedata.category(char) in {"Cf", "Zl", "Zp"}:
+            return char
+    return ""
 
 
 def plain(
