@@ -48,14 +48,13 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
     errors: dict[str, list[str]] = {}
     if request.method == "POST":
-        upload = request.FILES.get("logo")
         try:
             client = clients.create(
                 by=by,
                 name=request.POST.get("name", ""),
                 description=request.POST.get("description", ""),
                 project_id=number_of(request.POST.get("project")),
-                logo_file=upload.read(logo.LARGEST + 1) if upload else None,
+                logo_file=_logo(request),
             )
         except Invalid as error:
             errors = error.errors
@@ -104,6 +103,7 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
                 description=request.POST.get("description", ""),
                 project_id=number_of(request.POST.get("project")),
                 logo_file=_logo(request),
+                without_logo=bool(request.POST.get("no_logo")),
                 if_match=request.POST.get("read"),
             )
         except Invalid as error:
@@ -130,10 +130,9 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 
 
 def _logo(request: HttpRequest) -> bytes | None:
-    """The new logo; empty if it is to be taken away, nothing if it stays."""
-    if upload := request.FILES.get("logo"):
-        return bytes(upload.read(logo.LARGEST + 1))
-    return b"" if request.POST.get("no_logo") else None
+    """The file that was chosen as logo, if one was."""
+    upload = request.FILES.get("logo")
+    return bytes(upload.read(logo.LARGEST + 1)) if upload else None
 
 
 @page

@@ -1,5 +1,6 @@
 """Clients: groups of an API's consumers, with a logo."""
 
+import secrets
 from collections.abc import Mapping
 from functools import partial
 
@@ -69,7 +70,7 @@ def create(
     client = Client(project=project)
     problems = fields.Problems()
     _fill(problems, client, name, description)
-    if logo_file:
+    if logo_file is not None:
         _draw(problems, client, logo_file)
     problems.raise_if_any()
     with transaction.atomic():
@@ -87,9 +88,10 @@ def change(
     description: object | None = None,
     project_id: int | None = None,
     logo_file: bytes | None = None,
+    without_logo: bool = False,
     if_match: str | None = None,
 ) -> Client:
-    """Change what is given, all or nothing; an empty logo takes the logo away.
+    """Change what is given, all or nothing; a new logo counts more than none.
 
     None of it touches what a consumer may do.
     """
@@ -113,11 +115,13 @@ def change(
             _check_keys(problems, client)
             _check_policies(problems, client, project.pk)
         if logo_file is not None:
-            _set_logo(problems, client, logo_file)
+            _draw(problems, client, logo_file)
+        elif without_logo:
+            _remove_logo(client)
         problems.raise_if_any()
         client.save()
         _record(by, "change", client, before=before)
-        if logo_file is not None:
+        if logo_file is not None or without_logo:
             _record(by, "logo", client)
     return client
 
@@ -139,11 +143,14 @@ def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
 
 
 def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
-    """Set the logo, or take it away; raises Invalid."""
+    """Set the logo, or with nothing remove it; raises Invalid."""
     with transaction.atomic():
         client = _locked(by, client_id)
         problems = fields.Problems()
-        _set_logo(problems, client, content or b"")
+        if content is None:
+            _remove_logo(client)
+        else:
+            _draw(problems, client, content)
         problems.raise_if_any()
         client.save()
         _record(by, "logo", client)
@@ -215,12 +222,9 @@ def _fill(problems: fields.Problems, client: Client, name: object, description: 
     )
 
 
-def _set_logo(problems: fields.Problems, client: Client, content: bytes) -> None:
-    if content:
-        _draw(problems, client, content)
-    else:
-        client.logo_small = client.logo_medium = b""
-        client.logo_version = 0
+def _remove_logo(client: Client) -> None:
+    client.logo_small = client.logo_medium = b""
+    client.logo_version = 0
 
 
 def _draw(problems: fields.Problems, client: Client, content: bytes) -> None:
@@ -230,7 +234,8 @@ def _draw(problems: fields.Problems, client: Client, content: bytes) -> None:
         problems.add("logo", str(error))
         return
     client.logo_small, client.logo_medium = drawn.small, drawn.medium
-    client.logo_version += 1
+    # A number that no earlier logo had: browsers keep what they got at an address for a year.
+    client.logo_version = secrets.randbelow(2**31 - 1) + 1
 
 
 def _shown(client: Client) -> Mapping[str, object]:

@@ -1,11 +1,11 @@
 """Collections: versioned groups of endpoints under one path."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from anyascii import anyascii
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
@@ -451,8 +451,7 @@ def _connection_for(
 
 
 def _free_handle(name: str, version: str) -> str:
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80] or "api"
+    slug = re.sub(r"[^a-z0-9]+", "-", anyascii(name).lower())[:80].strip("-") or "api"
     major = re.match(r"\d+", version)
     handle = f"{slug}-v{major[0] if major else 1}"
     taken = set(
