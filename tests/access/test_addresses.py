@@ -419,3 +419,14 @@ def test_a_named_list_takes_twenty_thousand_entries() -> None:
     assert not parsed.problems
     assert len(NamedList(id=1, name="N", packed=pack(parsed.networks))) == MOST_NAMED
     assert parse_list(text).problems == ("has 20,000 entries; at most 1,000 fit",)
+
+
+def test_a_named_list_is_its_id_its_name_and_its_networks() -> None:
+    packed = pack(parse_list("203.0.113.0/24\n198.51.100.7").networks)
+    named = NamedList(id=1, name="Office", packed=packed)
+    assert named == NamedList(id=1, name="Office", packed=packed)
+    assert hash(named) == hash(NamedList(id=1, name="Office", packed=packed))
+    assert named != NamedList(id=2, name="Office", packed=packed)
+    assert named != NamedList(id=1, name="Office", packed="")
+    assert named != packed
+    assert str(named) == "Office (2 ranges)"

@@ -74,6 +74,10 @@ REFUSED: dict[str, tuple[Facts, Reason]] = {
     "several presented": (some_facts(several=True), Reason.CONFLICTING_CREDENTIALS),
     "nothing presented": (some_facts(presented=False), Reason.CREDENTIAL_MISSING),
     "unknown": (some_facts(known=None), Reason.UNKNOWN_CREDENTIAL),
+    "two that fit": (
+        some_facts(known=None, fitting=(ProfileId(2), ProfileId(7))),
+        Reason.AMBIGUOUS_CREDENTIAL,
+    ),
     "another method": (some_facts(profile={"method": AuthMethod.JWT}), Reason.METHOD_MISMATCH),
     "a token that proves nothing": (some_facts(problem="aud"), Reason.TOKEN_INVALID),
     "a token that is over": (some_facts(proved_until=NOW), Reason.TOKEN_INVALID),

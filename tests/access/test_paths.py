@@ -19,6 +19,7 @@ from ostiary.access.paths import (
     Template,
     allowed,
     choose,
+    may_meet,
     normalise,
     parse_template,
     rewritten,
@@ -649,3 +650,46 @@ def test_a_template_may_end_in_a_slash_and_is_then_another(
     assert parse_template(template.text) == template
     assert template.matches(normal.replace("{x}", "5")[1:].split("/"))
     assert not template.matches(normal.replace("{x}", "5")[1:].removesuffix("/").split("/") + ["b"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "may"),
+    [
+        ("/a", "/a", True),
+        ("/a", "/b", False),
+        ("/a", "/{x}", True),
+        ("/a/b", "/{x}", False),
+        ("/a.json", "/{x}.json", True),
+        ("/a.xml", "/{x}.json", False),
+        ("/{x}.json", "/{y}.xml", False),
+        ("/{x}.json", "/a-{y}", True),
+        ("/a-{x}", "/b-{y}", False),
+        ("/files/{rest...}", "/files/a/b", True),
+        ("/files/{rest...}", "/files/", False),
+        ("/files/{rest...}", "/files", False),
+        ("/files/{rest...}", "/other/{rest...}", False),
+        ("/files/{rest...}", "/files/deep/{rest...}", True),
+        ("/{rest...}", "/files/deep/{rest...}", True),
+    ],
+)
+def test_templates_that_may_meet_are_named(one: str, other: str, may: bool) -> None:
+    mine, others = parse_template(one), parse_template(other)
+    assert may_meet(mine, others) is may
+    assert may_meet(others, mine) is may
+
+
+@given(ENDPOINTS, PATHS)
+def test_templates_that_match_one_path_may_meet(endpoints: list[An], path: str) -> None:
+    segments = path[1:].split("/")
+    fitting = [each.template for each in endpoints if each.template.matches(segments)]
+    assert all(may_meet(one, other) for one in fitting for other in fitting)
+
+
+def test_a_template_names_its_parameters_as_they_are_written() -> None:
+    assert parse_template("/a/{x}-{y}/{rest...}").tokens == ("{x}", "{y}", "{rest...}")
+
+
+def test_what_does_not_fit_is_not_rewritten() -> None:
+    template = parse_template("/a/{x}")
+    assert rewritten(parse_template("/b/{x}"), template, "/a/1") == "/b/1"
+    assert rewritten(parse_template("/b/{x}"), template, "/c/1") is None
