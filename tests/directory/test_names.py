@@ -50,7 +50,7 @@ def test_an_empty_file_is_no_logo_and_changes_nothing(client_of_ours: Client) ->
     had = clients.set_logo(by=SYSTEM, client_id=client_of_ours.pk, content=picture("red"))
     with pytest.raises(Invalid) as caught:
         clients.set_logo(by=SYSTEM, client_id=client_of_ours.pk, content=b"")
-    assert caught.value.errors == {"logo": ["The logo is an empty file."]}
+    assert caught.value.errors == {"logo": ["The logo must be a PNG or JPEG image."]}
     with pytest.raises(Invalid):
         clients.change(by=SYSTEM, client_id=client_of_ours.pk, logo_file=b"")
     client_of_ours.refresh_from_db()

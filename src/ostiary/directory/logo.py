@@ -40,8 +40,6 @@ class Logo:
 
 def read(content: bytes) -> Logo:
     """Check an uploaded image and draw it in two sizes; raises BadLogo."""
-    if not content:
-        raise BadLogo("The logo is an empty file.")
     if len(content) > LARGEST:
         raise BadLogo("The logo is larger than 2 MB.")
     try:
