@@ -10,7 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
-from tests.stage import Answer, Stage, free_port, wait_for
+from tests.stage import Answer, Stage, free_port, running, wait_for
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
@@ -63,6 +63,13 @@ class Server:
         for event in self.waiting:
             event.set()
         self.listener.close()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    # A worker of nginx knows its own calls alone, and the kernel chooses the worker.
+    with running(tmp_path_factory.mktemp("data"), env={"OSTIARY_GATEWAY_WORKERS": "1"}) as stage:
+        yield stage
 
 
 @dataclass(frozen=True, slots=True)
