@@ -265,12 +265,18 @@ local function tries_of(upstream)
   return others > 0 and min(upstream.retries, others) or upstream.retries
 end
 
+-- End a call without a server. nginx answers 500 to whatever a balancer exits with, so the status is kept.
+local function give_up(call, status)
+  if call and call.is_call then call.tried = status end
+  return ngx.exit(status)
+end
+
 -- Name the server of a call: for the blocks that have none.
 function M.balance()
   local call = calls.current()
   local route = call and call.route
   local upstream = route and (call.upstream or route.collection and route.collection.upstream)
-  if not upstream or not upstream.servers or not upstream.servers[1] then return ngx.exit(503) end
+  if not upstream or not upstream.servers or not upstream.servers[1] then return give_up(call, 503) end
   local moment = now()
   local failure, status = get_last_failure()
   if failure then
@@ -278,11 +284,7 @@ function M.balance()
       call.server.failed = moment + PENALTY
       leave(call)
     end
-    if not may_try_again(upstream) then
-      -- nginx answers 500 to whatever a balancer exits with.
-      call.tried = status == 504 and 504 or 502
-      return ngx.exit(502)
-    end
+    if not may_try_again(upstream) then return give_up(call, status == 504 and 504 or 502) end
   elseif upstream.retries > 0 and upstream.several then
     set_more_tries(tries_of(upstream))
   end
@@ -293,7 +295,7 @@ function M.balance()
   local ok, why = set_current_peer(server.address, tonumber(server.port))
   if not ok then
     ngx.log(ngx.ERR, "no server for connection ", upstream.id, ": ", why)
-    return ngx.exit(503)
+    return give_up(call, 503)
   end
 end
 
