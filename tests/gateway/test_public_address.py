@@ -146,6 +146,25 @@ def test_without_a_public_url_the_listener_is_told_and_redirects_have_paths(benc
     assert bench.saying(("Location", "http://{own}/api/x")) == [f"/{bench.handle}/x"]
 
 
+@pytest.mark.parametrize("path", ["//evil.example/x", "/\\evil.example/x", "/\\/evil.example/x"])
+def test_a_path_above_the_base_url_never_becomes_another_host(bench: Bench, path: str) -> None:
+    assert bench.saying(("Location", f"http://{{own}}{path}")) == ["/evil.example/x"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a;" + " " * 6000 + "b",
+        "a=b; c=x" + " " * 6000 + "y",
+        "a=b; Path=/api" + "/" * 6000 + "x",
+        "a=b; Path = /api/x ; Secure",
+    ],
+)
+def test_odd_cookies_pass(bench: Bench, value: str) -> None:
+    (said,) = bench.saying(("Set-Cookie", value))
+    assert said.startswith(value.partition(";")[0])
+
+
 @pytest.mark.parametrize(
     "forged",
     [

@@ -5,6 +5,7 @@
 local ffi = require "ffi"
 local get_request = require("resty.core.base").get_request
 require "resty.core.var"
+local trimmed = require("ostiary.texts").trimmed
 
 local C = ffi.C
 local find, gmatch, gsub, match, sub = string.find, string.gmatch, string.gsub, string.match, string.sub
@@ -100,7 +101,7 @@ function M.in_subprotocols(places, header)
   if not places.prefixes or not header then return values end
   if type(header) == "table" then header = concat(header, ",") end
   for offer in gmatch(header .. ",", "([^,]*),") do
-    offer = match(offer, "^[ \t]*(.-)[ \t]*$")
+    offer = trimmed(offer)
     local prefix = prefix_of(places, offer)
     if prefix then
       values[#values + 1] = sub(offer, #prefix + 1)

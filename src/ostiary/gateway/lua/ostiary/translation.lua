@@ -7,6 +7,7 @@ local calls = require "ostiary.calls"
 local ffi = require "ffi"
 local get_request = require("resty.core.base").get_request
 local routes = require "ostiary.routes"
+local trimmed = require("ostiary.texts").trimmed
 local upstreams = require "ostiary.upstreams"
 require "resty.core.response"
 
@@ -22,7 +23,9 @@ local value_buffer = ffi.new("ngx_http_lua_ffi_str_t[1]")
 local error_buffer = ffi.new("char *[1]")
 -- Values of one header that nginx hands out at once; more cookies than that go on as they are.
 local MOST_VALUES = 100
-local SLASH, QUESTION, HASH = 0x2f, 0x3f, 0x23
+local SLASH, QUESTION, HASH, COLON, AT, DOT, ZERO, NINE = 0x2f, 0x3f, 0x23, 0x3a, 0x40, 0x2e, 0x30, 0x39
+-- Bytes of a header's value that is looked through; a longer one goes on as it is.
+local LONGEST = 8192
 
 -- --- paths -----------------------------------------------------------------------------------------
 
@@ -44,6 +47,11 @@ local function public_path(at, path)
   if is_below(path, at.base) then return at.prefix .. sub(path, #at.base + 1) end
 end
 
+-- A path that browsers take for one: with more slashes at its beginning it would name a host.
+local function local_path(path)
+  return "/" .. gsub(path, "^[/\\]+", "")
+end
+
 local function without_dots(path)
   local parts, count = {}, 0
   for part in string.gmatch(path, "/([^/]*)") do
@@ -62,8 +70,8 @@ end
 local function resolved(at, reference)
   if sub(reference, 1, 1) == "#" then return reference end
   local path, rest = match(reference, "^([^?#]*)(.*)$")
-  path = path == "" and at.target or without_dots(gsub(at.target, "[^/]*$", "") .. path)
-  return (public_path(at, path) or path) .. rest
+  path = path == "" and at.target or without_dots((match(at.target, "^.*/") or "/") .. path)
+  return (public_path(at, path) or local_path(path)) .. rest
 end
 
 -- --- references --------------------------------------------------------------------------------------
@@ -72,10 +80,17 @@ local USUAL_PORTS = { http = ":80", https = ":443", ws = ":80", wss = ":443" }
 
 -- Host and port of a URL in one spelling.
 local function authority_of(text, scheme)
-  text = gsub(lower(gsub(text, "^.*@", "")), "%.?(:?%d*)$", "%1")
-  local port = USUAL_PORTS[scheme]
-  if sub(text, -#port) == port then text = sub(text, 1, -#port - 1) end
-  return (gsub(text, ":$", ""))
+  local from = #text
+  while from > 0 and byte(text, from) ~= AT do from = from - 1 end
+  text = lower(sub(text, from + 1))
+  -- The port, from the end: a pattern would try each digit of a long row anew.
+  local stop = #text
+  while stop > 0 and byte(text, stop) >= ZERO and byte(text, stop) <= NINE do stop = stop - 1 end
+  local host, port = text, ""
+  if byte(text, stop) == COLON then host, port = sub(text, 1, stop - 1), sub(text, stop) end
+  if byte(host, #host) == DOT then host = sub(host, 1, -2) end
+  if port == ":" or port == USUAL_PORTS[scheme] then port = "" end
+  return host .. port
 end
 
 local function is_of_another_collection(at, path)
@@ -89,7 +104,7 @@ local function absolute(at, reference, scheme, authority, rest)
   if at.own[authority] then
     if path then return at.origin .. path end
     -- It lies above the base URL and has no public address; the upstream's host is not told.
-    return byte(rest) == SLASH and rest or "/" .. rest
+    return local_path(rest)
   end
   if at.told and authority == at.authority and path and not is_of_another_collection(at, rest) then
     return at.origin .. path
@@ -145,13 +160,15 @@ local function translated_links(at, text)
 end
 
 local function translated_refresh(at, text)
-  local head, url = match(text, "^(%s*[%d.]*%s*[;,]%s*[uU][rR][lL]%s*=%s*[\"']?)(.*)$")
-  return head and head .. translated(at, url) or text
+  local from = match(text, "^%s*[%d.]+%s*[;,]%s*[uU][rR][lL]%s*=%s*[\"']?()")
+  return from and sub(text, 1, from - 1) .. translated(at, sub(text, from)) or text
 end
 
 local function cookie_path(at, path)
   if byte(path) ~= SLASH then return path end
-  local bare = gsub(path, "/+$", "")
+  local stop = #path
+  while byte(path, stop) == SLASH do stop = stop - 1 end
+  local bare = sub(path, 1, stop)
   -- A cookie of the upstream's whole host is one of its base URL: other collections do not get it.
   if is_below(at.base, bare) then return at.prefix end
   return public_path(at, path) or path
@@ -175,8 +192,9 @@ end
 local function translated_cookie(at, text)
   local whole_host = find(text, "^%s*__[hH][oO][sS][tT]%-") ~= nil
   return (gsub(text, ";([^;]*)", function(attribute)
-    local name, value = match(attribute, "^%s*([^=]-)%s*=%s*(.-)%s*$")
-    name = lower(name or "")
+    local equals = find(attribute, "=", 1, true)
+    if not equals then return nil end
+    local name, value = lower(trimmed(sub(attribute, 1, equals - 1))), trimmed(sub(attribute, equals + 1))
     if name == "path" and not whole_host then return "; Path=" .. cookie_path(at, value) end
     if name == "domain" and is_inner_domain(at, value) then return "" end
   end))
@@ -190,9 +208,9 @@ local TRANSLATE = {
 local function rewrite(at, name, translate)
   local values = ngx.header[name]
   if type(values) == "string" then
-    ngx.header[name] = translate(at, values)
+    if #values <= LONGEST then ngx.header[name] = translate(at, values) end
   elseif values and #values < MOST_VALUES then
-    for i, value in ipairs(values) do values[i] = translate(at, value) end
+    for i, value in ipairs(values) do values[i] = #value <= LONGEST and translate(at, value) or value end
     ngx.header[name] = values
   end
 end
