@@ -85,6 +85,7 @@ def test_an_imported_document_is_called_logged_and_counted(
         ("GET", "/files/", 404, None),
         ("PUT", "/Products(7)", 405, "GET,HEAD"),
         ("PROPFIND", "/exact", 405, ",".join(METHODS)),
+        ("ANY", "/exact", 405, ",".join(METHODS)),
         ("GET", "/files/%2e%2e%2fx", 400, None),
         ("GET", "/files/..;/x", 400, None),
     ],

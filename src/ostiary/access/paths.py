@@ -433,7 +433,7 @@ def choose(endpoints: Iterable[E], method: str, path: str) -> Choice[E]:
 def taken_by(method: str) -> tuple[str, ...]:
     """The methods of endpoints that take a call: HEAD follows GET where it has none of its own."""
     if method not in METHODS:
-        return (method,)
+        return ()
     return ("HEAD", "GET", ANY) if method == "HEAD" else (method, ANY)
 
 

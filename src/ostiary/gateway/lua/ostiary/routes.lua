@@ -296,8 +296,9 @@ end
 
 local function with_method(node, method)
   local methods = node and node.methods
-  if not methods then return nil end
-  return methods[method] or (method == "HEAD" and methods.GET) or (M.exact[method] and methods[ANY]) or nil
+  -- A call's method is one of those that are known; ANY is a word of endpoints alone.
+  if not methods or not M.exact[method] then return nil end
+  return methods[method] or (method == "HEAD" and methods.GET) or methods[ANY]
 end
 
 local walk
