@@ -244,3 +244,27 @@ def test_answers_of_recipes_are_not_kept(stage: Stage) -> None:
     answer = stage.api("POST", "api_collections", {"name": "C", "kind": "recipe", **HOUR})
     assert answer.status == 400
     assert "cache_seconds" in answer.body.decode()
+
+
+def test_an_answer_to_a_body_is_not_kept(doors: Any, counter: Counter) -> None:
+    door = doors(cache_shared=True)
+    target = f"/{door.collection['handle']}/x"
+    for body in (b'{"q": 1}', b'{"q": 2}'):
+        answer = door.stage.call(target, door.profile["secret"], body=body)
+        assert answer.status == 200
+        assert "cache-status" not in answer.headers
+    assert door.get().headers["cache-status"] == MISS
+
+
+def test_an_answer_is_not_kept_beyond_the_credential_it_was_got_with(
+    doors: Any, counter: Counter, stage: Stage
+) -> None:
+    door = doors()
+    assert door.twice() == (MISS, HIT)
+    connection = stage.done("GET", f"connections/{door.collection['proxy_connection_id']}")
+    given = {"base_url": connection["input"]["base_url"], "auth_type": "header",
+             "auth_name": "X-Key", "auth_secret": "new"}  # fmt: skip
+    stage.done(
+        "PUT", f"connections/{connection['id']}", {"name": connection["name"], "input": given}
+    )
+    assert door.twice() == (MISS, HIT)

@@ -18,11 +18,21 @@ local function caller_of(call)
   return md5(concat({ var.gw_authorization or "", var.gw_api_token or "", var.gw_claims or "", presented }, "\n"))
 end
 
+-- A body may say what is asked for, and the key does not have it. Over HTTP/2 no header need tell of one.
+local function has_body()
+  if (var.http_content_length or "0") ~= "0" or var.http_transfer_encoding then return true end
+  if var.server_protocol ~= "HTTP/2.0" then return false end
+  ngx.req.read_body()
+  return ngx.req.get_body_data() ~= nil or ngx.req.get_body_file() ~= nil
+end
+
 -- The seconds that the endpoint's answers are kept at most, or nil for a call that always asks.
 local function seconds_for(call)
   local route = call.route
   local seconds = route.cache or call.collection.cache or 0
-  if seconds == 0 or call.method ~= "GET" or call.upstream.grpc or call.is_stream or var.http_cookie then return nil end
+  if seconds == 0 or call.method ~= "GET" or call.upstream.grpc or call.is_stream or var.http_cookie or has_body() then
+    return nil
+  end
   return seconds
 end
 
@@ -35,7 +45,7 @@ function M.find(call, lease, upstream, target)
   local span = floor((time() + ngx.crc32_short(target) % seconds) / seconds)
   var.gw_cache_key = concat({
     collection.cache_generation, call.route.id, collection.cache_shared and "all" or lease.profile, caller_of(call),
-    upstream.id, seconds, span, upstream.host, target,
+    upstream.id, upstream.known_by, seconds, span, upstream.host, target,
   }, " ")
   return true
 end

@@ -133,6 +133,11 @@ function M.set(object)
   }
   if upstream.translates then upstream.own, upstream.hosts = own_names(object) end
   upstream.missing = upstream.servers[1] == nil
+  -- Where answers come from and by which credential of ours: with another one, kept answers are not used.
+  local header = object.header or { name = "", value = "" }
+  upstream.known_by = ngx.md5(table.concat({
+    object.host, object.base, header.name, header.value, object.query or "", unpack(object.authorities or {}),
+  }, "\n"))
   -- Calls that are more than their lease: their server, or that they were tried before, is remembered.
   upstream.several = upstream.servers[2] ~= nil or upstream.retries > 0
   if own and (object.timeout ~= DEFAULT_TIMEOUT or upstream.retries > 0) then upstream.block = upstream.dynamic end
