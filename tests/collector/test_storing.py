@@ -165,7 +165,7 @@ def test_what_is_gone_is_forgotten_and_is_not_counted_again(db: None) -> None:
     store = Store()
     # It is still known what was counted of it.
     assert store.pushes([both], moment=NOW).calls == 2 + 4
-    store.tidy([])
+    store.tidy([], moment=NOW)
     assert [row.identity for row in CounterBaseline.objects.all()] == [f"b/{young}"]
     again = store.pushes([both], moment=NOW)
     assert (again.calls, again.strange) == (0, 1)

@@ -288,7 +288,7 @@ class Lines:
             measures.strange_lines(tail.torn - self._torn)
             self._torn = tail.torn
         if gone := tail.forgotten():
-            self._store.tidy(gone)
+            self._store.tidy(gone, moment=time.time())
 
     def _store_latencies(self) -> None:
         positions = [Position(identity=i, timed=timed) for i, timed in self._timed.items()]

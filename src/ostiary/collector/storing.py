@@ -4,7 +4,6 @@ Used by one thread.
 """
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,7 +76,6 @@ class Store:
         missing = [identity for identity in merged.totals if identity not in known]
         looked_up = recording.baselines(self._node, missing)
         known |= looked_up
-        now = time.time()
         calls, strange = 0, merged.strange
         grown: list[tuple[str, Counter, Totals]] = []
         for identity, totals in merged.totals.items():
@@ -86,7 +84,7 @@ class Store:
                 continue
             try:
                 counter = read_identity(identity)
-                if before is None and is_forgotten(counter, now=now):
+                if before is None and is_forgotten(counter, now=moment):
                     raise ValueError(identity)
             except ValueError:
                 strange += 1
@@ -182,10 +180,10 @@ class Store:
     def positions(self) -> Mapping[str, Position]:
         return recording.positions(self._node)
 
-    def tidy(self, gone: Iterable[str]) -> None:
+    def tidy(self, gone: Iterable[str], *, moment: float) -> None:
         """Delete positions of files that are gone, and baselines of counters that are."""
         recording.forget_positions(self._node, gone)
-        recording.forget_baselines(self._node, now=time.time())
+        recording.forget_baselines(self._node, now=moment)
         self._baselines.clear()
         self._uses_written.clear()
 
