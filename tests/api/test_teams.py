@@ -1,6 +1,7 @@
 """Several teams behind one API: what a project's deletion says, and that no token's right grows."""
 
 import contextlib
+import json
 from typing import Any
 
 import pytest
@@ -359,3 +360,32 @@ def test_who_may_read_a_collection_may_not_let_consumers_into_it(api: Api) -> No
     members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="viewer")
     by = members.actor_of(Member.objects.get(pk=member.pk), "")
     access_profiles.change(by=by, profile_id=made.value.pk, given=given)
+
+
+def test_an_owner_learns_of_members_by_address_alone(api: Api) -> None:
+    stranger = members.create(by=SYSTEM, email="elsewhere@example.com").pk
+    mine = a_project(api, "Mine")
+    owner = api.as_(admin=False, role="owner", project_ids=[mine])
+    path = f"v2/members/{stranger}/projects/{mine}"
+    for role in ("viewer", None):
+        assert owner("PUT", path, {"role": role})[0] == 404
+    assert "elsewhere" not in json.dumps(owner.done("GET", "v2/audit_events"))
+    invited = {"email": "Elsewhere@example.com", "role": "viewer"}
+    owner.done("POST", f"v2/projects/{mine}/members", invited)
+    owner.done("PUT", path, {"role": "editor"})
+    assert (
+        owner("POST", f"v2/projects/{mine}/members", invited | {"email": "x@y.example"})[0] == 400
+    )
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z"])
+def test_a_date_beyond_all_calendars_is_refused_with_a_sentence(api: Api, moment: str) -> None:
+    status, answer = api("POST", "v2/tokens", {"name": "t", "admin": True, "expires_at": moment})
+    assert (status, answer["errors"]) == (400, {"expires_at": ["must be before the year 9000"]})
+
+
+@pytest.mark.parametrize("name", ["a\u202eb", "a\u200b", "a\x1b", ""])
+def test_the_workspace_has_a_name_that_can_be_read(api: Api, name: str) -> None:
+    status, answer = api("PUT", "v2/settings", {"name": name})
+    assert status == 400, answer
+    assert set(answer["errors"]) == {"name"}

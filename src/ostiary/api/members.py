@@ -92,11 +92,25 @@ def change_member(request: HttpRequest, member_id: int, payload: MemberChange) -
     return {"data": _shown(member)}
 
 
+class InvitedIn(Strict):
+    email: str
+    role: RoleName
+
+
+@router.post("/v2/projects/{int:project_id}/members", response={200: Success, **ERRORS})
+def invite_member(request: HttpRequest, project_id: int, payload: InvitedIn) -> Any:
+    """Give the member with this email address a role in a project."""
+    by = actor(request)
+    projects.find(by, project_id)
+    members.invite(by=by, project_id=project_id, email=payload.email, role=payload.role)
+    return {"success": True}
+
+
 @router.put(
     "/v2/members/{int:member_id}/projects/{int:project_id}", response={200: Success, **ERRORS}
 )
 def set_role(request: HttpRequest, member_id: int, project_id: int, payload: RoleIn) -> Any:
-    """Give a role in a project; null takes it away."""
+    """Change a role in a project; null takes it away. Only a workspace admin can give the first one by id."""
     by = actor(request)
     projects.find(by, project_id)
     members.set_role(by=by, member_id=member_id, project_id=project_id, role=payload.role)

@@ -92,7 +92,11 @@ def _end_rights(by: Actor, member: Member) -> None:
 
 
 def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> None:
-    """Give a member a role in a project, or with nothing take it away."""
+    """Give a member a role in a project, or with nothing take it away.
+
+    An owner changes the roles of those who have one; others are invited by their address. Raises
+    NotFound, Invalid, Forbidden.
+    """
     require(by, Role.OWNER, project_id)
     problems = fields.Problems()
     chosen = role and fields.choice(problems, "role", role, [r.value for r in Role])
@@ -102,13 +106,20 @@ def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> Non
         project = Project.objects.filter(pk=project_id).first()
         if member is None or project is None:
             raise NotFound("member")
+        has_role = Membership.objects.filter(member=member, project=project).exists()
+        if not (by.admin or has_role):
+            # Ids can be tried one by one, and the audit log names the member.
+            raise NotFound("member")
         if chosen:
-            Membership.objects.update_or_create(
-                member=member, project=project, defaults={"role": str(chosen)}
-            )
-        else:
+            _give_role(by, member, project, str(chosen))
+        elif has_role:
             Membership.objects.filter(member=member, project=project).delete()
-        _record(by, "role", member, project_id=project_id, role=str(chosen or "none"))
+            _record(by, "role", member, project_id=project_id, role="none")
+
+
+def _give_role(by: Actor, member: Member, project: Project, role: str) -> None:
+    Membership.objects.update_or_create(member=member, project=project, defaults={"role": role})
+    _record(by, "role", member, project_id=project.pk, role=role)
 
 
 def of_project(by: Actor, project_id: int) -> QuerySet[Membership]:
@@ -121,10 +132,17 @@ def of_project(by: Actor, project_id: int) -> QuerySet[Membership]:
 def invite(*, by: Actor, project_id: int, email: str, role: object) -> None:
     """Give the member with this address a role in a project; raises Invalid if there is none."""
     require(by, Role.OWNER, project_id)
+    problems = fields.Problems()
+    chosen = fields.choice(problems, "role", role, [r.value for r in Role])
     member = Member.objects.filter(email=email.strip().lower()).first()
     if member is None:
-        raise Invalid({"email": ["is no member's; a workspace admin can add one"]})
-    set_role(by=by, member_id=member.pk, project_id=project_id, role=role)
+        problems.add("email", "is no member's; a workspace admin can add one")
+    problems.raise_if_any()
+    with transaction.atomic():
+        project = Project.objects.filter(pk=project_id).first()
+        if member is None or project is None:
+            raise NotFound("project")
+        _give_role(by, member, project, chosen)
 
 
 def actor_of(member: Member, address: str) -> Actor:
