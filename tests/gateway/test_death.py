@@ -120,7 +120,7 @@ class Scene:
         return master
 
     def workers(self) -> list[int]:
-        return children(self.master())
+        return workers_of(self.master())
 
     def pids(self, blow: str) -> list[int]:
         """Processes of `worker`, `master`, `gateway` (all of nginx), or of another part."""
@@ -129,6 +129,18 @@ class Scene:
         if blow == "master":
             return [self.master()]
         return self.stage.pids(blow)
+
+
+def workers_of(master: int) -> list[int]:
+    """Those of nginx's children that answer calls; others look after kept answers."""
+    return [pid for pid in children(master) if title(pid).startswith("nginx: worker process")]
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""  # It ended meanwhile.
 
 
 def children(pid: int) -> list[int]:
@@ -504,7 +516,7 @@ def test_with_a_full_disk_calls_pass_and_a_gateway_that_dies_comes_back(
         assert scene.status(gone) == 401
         # Nothing can be taken away now; and it says so.
         answer = stage.api("PUT", f"api_access_profiles/{profile['id']}/disable")
-        assert (answer.status, "no room" in answer.json["message"]) == (503, True)
+        assert (answer.status, "make room" in answer.json["message"]) == (503, True)
         filler.unlink()
         wait_for(lambda: stage.api("GET", "users/me").status == 200)
         revoked(stage, profile)
