@@ -10,7 +10,8 @@ DATA ?= ostiary-data
 GATEWAY_BIND ?= 127.0.0.1:8080
 CONTROL_BIND ?= 127.0.0.1:8000
 # Files stay on one worker, so that a gateway or a database is started once per file.
-PYTEST := $(VENV)/pytest -n auto --dist loadfile
+# Tests wait more than they compute: one worker more than there are cores.
+PYTEST := $(VENV)/pytest -n $(shell expr $$(nproc) + 1) --dist loadfile
 # Tests start some hundred processes of ours; each would compile every module anew.
 export PYTHONDONTWRITEBYTECODE :=
 

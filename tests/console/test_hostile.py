@@ -16,8 +16,6 @@ NAMES = {
     "attribute": '" onmouseover="document.title=\'owned\'" x="',
     "image": "<img src=x onerror=\"document.title='owned'\">",
     "template": "{{ 7*7 }}{% include 'x' %}",
-    "right to left": "abc\u202egnp.exe",
-    "zero width": "Ac\u200bme\u200d",
     "emoji": "🦓" * 100,
     "long word": "W" * 255,
 }

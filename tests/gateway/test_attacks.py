@@ -117,7 +117,8 @@ def test_no_header_of_a_caller_tells_another_address_path_or_method(
     for spelling in (name, name.upper()):
         answer = stage.call("/things-v1/things", token, headers={spelling: "9.9.9.9"})
         assert answer.status == 200
-        assert not upstream.seen[-1].header(name)
+        # What the gateway says of its own address under some of these names is not the caller's.
+        assert "9.9.9.9" not in upstream.seen[-1].header(name)
 
 
 def test_an_ordinary_header_of_like_name_passes(

@@ -268,3 +268,10 @@ def test_name_servers_that_are_silent_are_seen(tmp_path: Path) -> None:
         doctor = Doctor(tmp_path / "data", _binds(), words)
     assert doctor.status == 1
     assert server.host in doctor.said("name servers", "problem")
+
+
+def test_a_lost_key_ring_is_a_problem_and_not_a_fresh_folder(tmp_path: Path) -> None:
+    (tmp_path / "ostiary.sqlite3").touch()
+    found = Doctor(tmp_path, {})
+    assert found.status == 1
+    assert "key ring keyring.json is missing" in found.said("database", "problem")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from ostiary.cli import machine_checks, opening, public_checks
 from ostiary.cli.failure import Failure
@@ -37,6 +38,9 @@ def examined(settings: Settings) -> list[Finding]:
     for name, check in CHECKS:
         findings += _tried(name, check, settings)
     if not (settings.data / opening.KEY_RING).exists():
+        if settings.database.engine == "sqlite" and Path(settings.database.name).exists():
+            said = "The key ring keyring.json is missing, and the database holds what only it can open."
+            return [*findings, problem("database", said, "Restore keyring.json from a backup.")]
         said = "There is no directory in the data folder yet."
         return findings + [skipped(name, said) for name, _ in DIRECTORY_CHECKS]
     try:

@@ -169,6 +169,10 @@ def _document(request: HttpRequest) -> tuple[str, str] | None:
             if (upload.size or 0) > openapi.LARGEST:
                 raise openapi.BadDocument(openapi.TOO_LARGE)
             content = upload.read().decode("utf-8")
+            if not content.strip():
+                raise openapi.BadDocument("The file is empty.")
+            if request.POST.get("openapi_spec", "").strip():
+                raise openapi.BadDocument("Give a file or a text, not both.")
         except UnicodeDecodeError:
             raise openapi.BadDocument("The document is not UTF-8 text.") from None
     else:

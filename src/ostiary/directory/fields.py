@@ -11,6 +11,9 @@ from django.utils import timezone
 
 from ostiary.directory.errors import Invalid
 
+#: The first year that no date may be in.
+FAR_YEAR = 9000
+
 
 class Problems:
     """The sentences collected so far, by field."""
@@ -126,10 +129,15 @@ def choice(problems: Problems, field: str, value: object, among: Iterable[str]) 
 
 
 def moment(problems: Problems, field: str, value: datetime | None) -> datetime | None:
-    """A time in the future, or nothing."""
+    """A time in the future, in UTC, or nothing."""
     if value is None:
         return None
     aware = value if timezone.is_aware(value) else value.replace(tzinfo=UTC)
     if aware <= timezone.now():
         problems.add(field, "must be in the future")
-    return aware
+    elif aware.year >= FAR_YEAR:
+        # Zones and the ends of periods go beyond a moment, and no later date can be written.
+        problems.add(field, f"must be before the year {FAR_YEAR}")
+    else:
+        return aware.astimezone(UTC)
+    return None

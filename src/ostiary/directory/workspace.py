@@ -12,6 +12,7 @@ from ostiary.directory import audit, feed, origins, versions
 from ostiary.directory.actor import Actor
 from ostiary.directory.enforcement import Saved
 from ostiary.directory.errors import Forbidden, Invalid
+from ostiary.directory.fields import Problems, text
 from ostiary.directory.models import Setting
 from ostiary.identity import places
 
@@ -118,9 +119,11 @@ def _checked(name: str, value: object, errors: dict[str, list[str]]) -> object:
 
 
 def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > 100:
-        raise ValueError("must be a text of 1 to 100 characters")
-    return value.strip()
+    problems = Problems()
+    name = text(problems, "name", value, maximum=100)
+    for sentence in problems.errors.get("name", ()):
+        raise ValueError(sentence)
+    return name
 
 
 def _url(value: object) -> str:

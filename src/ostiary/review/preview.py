@@ -124,7 +124,8 @@ class Range:
 
     def settled(self) -> tuple[datetime, datetime]:
         """Both ends; raises Invalid if there is nothing between them."""
-        end = _aware(self.end) or datetime.now(UTC)
+        now = datetime.now(UTC)
+        end = min(_aware(self.end) or now, now)
         try:
             start = _aware(self.start) or end - timedelta(days=DEFAULT_DAYS)
         except OverflowError:
