@@ -150,7 +150,7 @@ def test_an_import_keeps_its_report_and_all_endpoints_are_activated_at_once(
     owner.get_by_role("button", name="Delete this report").click()
     expect(report).to_have_count(0)
     owner.get_by_role("link", name="Edit collection").click()
-    owner.get_by_label("Let encoded slashes and semicolons into paths").check()
+    owner.get_by_label("Allow encoded slashes and semicolons in paths").check()
     owner.get_by_role("button", name="Save").click()
     expect(owner.get_by_text("It must not take them for separators of its own")).to_be_visible()
     assert stage.call(f"/{made['handle']}/x%2Fy", token).status == 200

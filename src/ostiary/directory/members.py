@@ -106,20 +106,19 @@ def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> Non
         project = Project.objects.filter(pk=project_id).first()
         if member is None or project is None:
             raise NotFound("member")
-        has_role = Membership.objects.filter(member=member, project=project).exists()
-        if not (by.admin or has_role):
+        if not (by.admin or Membership.objects.filter(member=member, project=project).exists()):
             # Ids can be tried one by one, and the audit log names the member.
             raise NotFound("member")
-        if chosen:
-            _give_role(by, member, project, str(chosen))
-        elif has_role:
-            Membership.objects.filter(member=member, project=project).delete()
-            _record(by, "role", member, project_id=project_id, role="none")
+        _set_role(by, member, project, str(chosen or ""))
 
 
-def _give_role(by: Actor, member: Member, project: Project, role: str) -> None:
-    Membership.objects.update_or_create(member=member, project=project, defaults={"role": role})
-    _record(by, "role", member, project_id=project.pk, role=role)
+def _set_role(by: Actor, member: Member, project: Project, role: str) -> None:
+    found = Membership.objects.filter(member=member, project=project)
+    if role:
+        Membership.objects.update_or_create(member=member, project=project, defaults={"role": role})
+    elif not found.delete()[0]:
+        return
+    _record(by, "role", member, project_id=project.pk, role=role or "none")
 
 
 def of_project(by: Actor, project_id: int) -> QuerySet[Membership]:
@@ -130,10 +129,13 @@ def of_project(by: Actor, project_id: int) -> QuerySet[Membership]:
 
 
 def invite(*, by: Actor, project_id: int, email: str, role: object) -> None:
-    """Give the member with this address a role in a project; raises Invalid if there is none."""
+    """Give the member with this address a role in a project, or with nothing take it away.
+
+    Raises Invalid if there is no such member.
+    """
     require(by, Role.OWNER, project_id)
     problems = fields.Problems()
-    chosen = fields.choice(problems, "role", role, [r.value for r in Role])
+    chosen = role and fields.choice(problems, "role", role, [r.value for r in Role])
     member = Member.objects.filter(email=email.strip().lower()).first()
     if member is None:
         problems.add("email", "is no member's; a workspace admin can add one")
@@ -142,7 +144,7 @@ def invite(*, by: Actor, project_id: int, email: str, role: object) -> None:
         project = Project.objects.filter(pk=project_id).first()
         if member is None or project is None:
             raise NotFound("project")
-        _give_role(by, member, project, chosen)
+        _set_role(by, member, project, str(chosen or ""))
 
 
 def actor_of(member: Member, address: str) -> Actor:
