@@ -70,11 +70,14 @@ def test_a_wanted_server_that_is_down_is_red_until_it_is_back(stage: Stage) -> N
     with _server(port):
         connection = stage.done("POST", "connections", {"name": "Wanted", "input": given})
         content = {"name": "Wanted", "proxy_connection_id": connection["id"]}
-        stage.done("POST", "api_collections", content)
+        collection = stage.done("POST", "api_collections", content)
         _is_green(stage)
     _is_red(stage, "upstreams", f"127.0.0.1:{port} of connection {connection['id']} is down")
     with _server(port):
         _is_green(stage)
+        # Its server goes away for good now.
+        stage.done("DELETE", f"api_collections/{collection['id']}")
+        stage.done("DELETE", f"connections/{connection['id']}")
 
 
 def test_a_plan_that_is_not_in_force_is_red(stage: Stage) -> None:
