@@ -45,7 +45,7 @@ class ProofIn(Strict):
     allowed_issuers: list[str] | None = None
     audience: str | None = None
     leeway_seconds: int | None = None
-    #: Take tokens without `exp`, which are good for ever. Off for new profiles.
+    #: Accept tokens without `exp`, which never expire. Off for new profiles.
     allow_without_exp: bool | None = None
 
 

@@ -105,7 +105,7 @@ def show_limits(request: HttpRequest, profile_id: int) -> Any:
     "/v2/access_profiles/{int:profile_id}/limits/reset", response={200: LimitsChanged, **ERRORS}
 )
 def reset_limits(request: HttpRequest, profile_id: int, payload: ResetIn | None = None) -> Any:
-    """Count anew from now on. Windows and periods end when they would have ended."""
+    """Reset to zero from now on. Windows and periods end when they would have ended."""
     by = actor(request)
     chosen = payload.windows if payload else None
     _, receipt = in_force(profile_limits.reset(by=by, profile_id=profile_id, chosen=chosen))

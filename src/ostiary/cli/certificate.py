@@ -11,7 +11,7 @@ from ostiary.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: The files are looked at when a connection comes, and at most once in so many seconds.
+#: Seconds between two looks at the files, which a new connection causes.
 LOOK_SECONDS = 5.0
 #: RFC 9325, section 4.2: forward secrecy and authenticated encryption. The gateway has the same.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

@@ -158,7 +158,7 @@ def _place(files: Sequence[int], numbers: Sequence[int]) -> None:
 
 
 def _retitle(words: Sequence[str]) -> None:
-    """Write another command line over ours, for whoever lists processes."""
+    """Write another command line over ours, shown in lists of processes."""
     text = b"\0".join(os.fsencode(word) for word in words) + b"\0"
     # Only for people: a kernel that does not let us must not cost the part.
     with contextlib.suppress(OSError, ValueError, IndexError):

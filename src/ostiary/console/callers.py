@@ -19,7 +19,7 @@ UNASKED = frozenset({"healthz", "readyz", "metrics", "openapi-json"})
 def caller(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
     """The first address from the right that is no trusted proxy's; `forwarded` as the header has it.
 
-    What stands left of it was written by whoever wants to be somebody else. An entry that is no
+    A caller may have forged what stands left of it. An entry that isn't an
     address ends the list: the proxy that wrote it is the caller.
     """
     networks = addresses.parse_list(trusted).networks

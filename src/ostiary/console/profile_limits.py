@@ -43,7 +43,7 @@ def shown(profile: AccessProfile) -> Mapping[str, Any]:
 @page
 @require_POST
 def reset(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
-    """Count one limit anew, or all of them."""
+    """Reset one limit, or all of them."""
     name = request.POST.get("window")
     try:
         saved = profile_limits.reset(by=by, profile_id=profile_id, chosen=[name] if name else None)
@@ -98,7 +98,7 @@ def raise_(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 
 
 def _typed(request: HttpRequest, profile: AccessProfile) -> dict[str, object]:
-    """The numbers that were typed, by limit; what is no number is refused by the directory."""
+    """The numbers that were typed, by limit; the directory refuses other texts."""
     texts = {
         name: request.POST.get(f"limit_{name}", "").replace(",", "").strip()
         for name in profile_limits.names(profile)

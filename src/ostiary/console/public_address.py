@@ -1,6 +1,6 @@
 """Requests are taken as made at the console's public URL, whatever a proxy in front makes of them.
 
-The public URL is a setting of ours, so no header of a proxy is needed or believed: what browsers
+The public URL is a setting, so Ostiary needs and believes no header of a proxy: what browsers
 say of their own page (`Origin`) fits it or does not. Cookies are for https alone if it is https.
 """
 

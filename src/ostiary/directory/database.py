@@ -62,7 +62,7 @@ def is_trouble(error: BaseException | None) -> bool:
 
 
 def trouble(error: BaseException) -> str:
-    """What a database's error means for whoever asked. Never its text, which may hold a value."""
+    """What a database's error means to the caller. Never its text, which may hold a value."""
     if isinstance(error, InterfaceError):
         return OTHERWISE
     said = str(error)

@@ -240,7 +240,7 @@ def _server(tree: Mapping[str, object]) -> tuple[str | None, str]:
 
 
 def _no_server(url: str) -> str:
-    """Why a URL is no server, or nothing."""
+    """Why a URL can't be a server, or nothing."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -73,7 +73,7 @@ def counted_since(profile: AccessProfile, name: str, now: int) -> int:
 def reset(
     *, by: Actor, profile_id: int, chosen: Sequence[str] | None = None
 ) -> Saved[AccessProfile]:
-    """Count limits anew, given by name or all of them; raises Invalid, NotFound, Forbidden."""
+    """Reset limits, given by name or all of them; raises Invalid, NotFound, Forbidden."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         there = names(profile)

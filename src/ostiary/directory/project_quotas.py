@@ -97,7 +97,7 @@ def change(*, by: Actor, project_id: int, quotas: Mapping[str, object]) -> Proje
 
 
 def check(project_id: int, **more: int) -> None:
-    """Whether a project may hold so many more of each kind, in the caller's transaction.
+    """Check that a project's quotas leave room for more of each kind, in the caller's transaction.
 
     Raises Invalid with a sentence about the kind that does not fit.
     """

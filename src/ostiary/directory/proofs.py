@@ -209,7 +209,7 @@ WITHOUT_EXP = (
 
 
 def takes_endless_tokens(profile: AccessProfile) -> bool:
-    """Whether a token without `exp` would be good for ever."""
+    """Whether a token without `exp` is accepted; it never expires."""
     required = profile.proof.get("required", [])
     signed = AuthMethod(profile.auth_type) in SIGNED
     return signed and profile.proof.get("without_exp") is True and "exp" not in required

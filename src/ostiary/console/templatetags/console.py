@@ -42,7 +42,7 @@ def method(profile: AccessProfile) -> str:
 
 @register.filter
 def takes_endless_tokens(profile: AccessProfile) -> bool:
-    """Whether a signed token without an end would be good for ever."""
+    """Whether the profile accepts signed tokens that never expire."""
     return proofs.takes_endless_tokens(profile)
 
 

@@ -120,7 +120,7 @@ class Collection(models.Model):
     cache_generation = models.PositiveIntegerField(default=0)
     #: Let `%2F`, `%5C` and `;` stand within segments of paths; the safe default is that they do not.
     encoded_slashes = models.BooleanField(default=False)
-    #: Authorization goes on to the upstream, and holds no credential of ours.
+    #: The upstream gets the caller's Authorization, which isn't a credential of Ostiary's.
     leave_authorization = models.BooleanField(default=False)
     #: Where calls may carry their credential, as `identity.places` writes it; empty: as the workspace says.
     credential_places = models.JSONField(null=True, default=None)
