@@ -75,10 +75,25 @@ async def nothing(stage: Stage) -> None:
     await stage.until(lambda: "ready" in stage.said)
 
 
-def test_parts_become_ready_in_order_and_then_all_is_ready(tmp_path: Path) -> None:
+def test_parts_start_side_by_side_and_then_all_is_ready(tmp_path: Path) -> None:
+    def waiting(name: str, other: str) -> Part:
+        return a_part(
+            name,
+            f"""touch "{tmp_path}/{name}.here"
+            until [ -e "{tmp_path}/{other}.here" ]; do sleep 0.01; done
+            notify; while :; do sleep 0.05; done""",
+        )
+
+    stage = play(tmp_path, waiting("a", "b"), waiting("b", "a"), scene=nothing)
+    assert sorted(stage.said[:2]) == ["a ready", "b ready"]
+    assert stage.said[2:] == ["ready"]
+
+
+def test_a_part_starts_after_those_that_it_names(tmp_path: Path) -> None:
+    last = replace(a_server("last", tmp_path), after=("slow", "of another role"))
     slow = a_part("slow", "sleep 0.3; notify; while :; do sleep 0.05; done")
-    stage = play(tmp_path, slow, a_server("quick", tmp_path), scene=nothing)
-    assert stage.said == ["slow ready", "quick ready", "ready"]
+    stage = play(tmp_path, last, slow, scene=nothing)
+    assert stage.said == ["slow ready", "last ready", "ready"]
 
 
 def test_a_part_that_dies_is_started_again_and_said_so(tmp_path: Path) -> None:
@@ -108,11 +123,12 @@ def test_restarts_back_off_up_to_the_longest_delay(tmp_path: Path) -> None:
 
 def test_a_part_that_cannot_start_ends_everything(tmp_path: Path) -> None:
     broken = a_part("broken", "echo no luck; exit 7")
+    last = replace(a_server("last", tmp_path), after=("broken",))
 
     async def start() -> Stage:
         stage = Stage(tmp_path)
         with pytest.raises(Failure, match=r"^broken could not be started \(exit status 7\)"):
-            await stage.run(a_server("first", tmp_path), broken, a_server("last", tmp_path))
+            await stage.run(a_server("first", tmp_path), broken, last)
         return stage
 
     stage = asyncio.run(start())

@@ -13,8 +13,8 @@ from ostiary.cli.probes import Address, Http, Line, Probe, Workers
 from ostiary.cli.supervisor import Part
 from ostiary.settings import INHERITED_PREFIX, Bind, Settings, bind_text
 
-#: In the order of their starts; they are stopped the other way round. The collector and the recipes
-#: outlive the gateway, which hands over its last counts and ends its last calls. Control ends before
+#: They start side by side, and are stopped in reverse order. The collector and the recipes outlive
+#: the gateway, which hands over its last counts and ends its last calls. Control ends before
 #: it, so that what it is revoking is still confirmed, and it is the gateway's callers who wait least.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "up": ("authority", "collector", "recipes", "gateway", "control", "publisher"),
@@ -85,6 +85,10 @@ SOCKETS: Mapping[str, Mapping[str, Make]] = {
 
 #: Parts that are forked from one process, where a role has several of them. The gateway becomes nginx.
 FORKED = frozenset({"authority", "collector", "control", "publisher", "recipes"})
+
+#: Part → parts that are ready before it starts. The publisher and the start of nginx write the same
+#: files.
+AFTER: Mapping[str, tuple[str, ...]] = {"publisher": ("gateway",)}
 
 DOORS = ("gateway", "h2c", "control", "demo")
 
@@ -172,6 +176,7 @@ def _part(name: str, sockets: Mapping[str, socket.socket], *, forked: bool) -> P
         # nginx does not speak sd_notify.
         ready_by_probe=name == "gateway",
         forked=forked,
+        after=AFTER.get(name, ()),
     )
 
 

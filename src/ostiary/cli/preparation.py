@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -22,6 +24,8 @@ MIGRATION_LOCK = 0x6F73746D
 
 #: Exit status of a preparation whose database does not answer.
 AWAY = 3
+#: What a preparation prints first: that there is a key ring.
+KEYS = "keys\n"
 
 #: Tells that the data folder was set up with the demo, and on which port its upstream is.
 DEMO = "demo.json"
@@ -43,27 +47,37 @@ def demo_port(settings: Settings) -> int:
         return 0
 
 
-def run(*, gateway: bool, demo_port: int | None) -> str:
+def run(*, gateway: bool, demo_port: int | None, with_keys: Callable[[], None]) -> str:
     """Prepare in a child process; returns what to show when all is ready.
 
-    Raises Failure, DatabaseAway.
+    `with_keys` is called as soon as there is a key ring. Raises Failure, DatabaseAway.
     """
     arguments = [f"gateway={int(gateway)}", f"demo={demo_port or 0}"]
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "ostiary.cli.preparation", *arguments],
-        env=environment.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == AWAY:
-        raise DatabaseAway(done.stderr.strip())
-    if done.returncode != 0:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "ostiary.cli.preparation", *arguments],
+            env=environment.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        if process.stdout.readline() == KEYS:
+            with_keys()
+        shown = process.stdout.read()
+        status = process.wait()
+        errors.seek(0)
+        said = errors.read()
+    if status == AWAY:
+        raise DatabaseAway(said.strip())
+    if status != 0:
         # One sentence if it was foreseen; else the trace, for us.
-        raise Failure(done.stderr.strip() or "The data folder could not be prepared.")
-    sys.stderr.write(done.stderr)
-    return done.stdout.strip()
+        raise Failure(said.strip() or "The data folder could not be prepared.")
+    sys.stderr.write(said)
+    return shown.strip()
 
 
 def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
@@ -77,6 +91,8 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
             gateway_lock.check(settings.database)
         _check_answers()
         _check_keys(settings)
+        sys.stdout.write(KEYS)
+        sys.stdout.flush()
         _check_release()
         _migrate()
         _ensure()

@@ -6,7 +6,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -73,9 +73,8 @@ def _run_parts(
     if (settings.data / opening.KEY_RING).exists():
         # It reads the key ring, and imports while the folder is prepared.
         forks.start()
-    shown = _prepared(
-        role, settings, upstream.getsockname()[1] if demo and upstream is not None else None
-    )
+    port = upstream.getsockname()[1] if demo and upstream is not None else None
+    shown = _prepared(role, settings, demo_port=port, with_keys=forks.start)
     addresses.write(roll.settings)
     # A directory that was in use already did not become a demo.
     wanted = [p for p in roll.parts if p.name != "demo" or preparation.has_demo(settings)]
@@ -91,7 +90,9 @@ def _run_parts(
     return roll, again
 
 
-def _prepared(role: str, settings: Settings, demo_port: int | None) -> str:
+def _prepared(
+    role: str, settings: Settings, *, demo_port: int | None, with_keys: Callable[[], None]
+) -> str:
     """Prepare; what to show when all is ready. Raises Failure.
 
     A gateway that has served before starts without its database, too: what it knows of routes it
@@ -102,7 +103,7 @@ def _prepared(role: str, settings: Settings, demo_port: int | None) -> str:
         # A wrong file is said before anything has started.
         certificate.of(settings)
     try:
-        return preparation.run(gateway=gateway, demo_port=demo_port)
+        return preparation.run(gateway=gateway, demo_port=demo_port, with_keys=with_keys)
     except preparation.DatabaseAway as failure:
         if not gateway or not (settings.run / "gateway" / "published.jsonl").exists():
             raise

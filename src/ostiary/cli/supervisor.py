@@ -1,4 +1,4 @@
-"""Running parts: started in order, kept running, stopped together.
+"""Running parts: started side by side, kept running, stopped one after another.
 
 Knows processes, their readiness and whether they answer; nothing of what a part does.
 """
@@ -9,7 +9,15 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +59,8 @@ class Part:
     ready_by_probe: bool = False
     #: The fork server makes its process, instead of the command line.
     forked: bool = False
+    #: Names of the parts that are ready before it starts for the first time.
+    after: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +347,17 @@ def _ending(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
+async def _kept(keeper: _Keeper, keepers: Mapping[str, _Keeper]) -> None:
+    """Keep a part, once those are ready that it starts after."""
+    await _all_ready(keepers[name] for name in keeper.part.after if name in keepers)
+    await keeper.keep()
+
+
+async def _all_ready(keepers: Iterable[_Keeper]) -> None:
+    for keeper in keepers:
+        await keeper.once_ready.wait()
+
+
 async def supervise(
     parts: Sequence[Part],
     *,
@@ -349,23 +370,24 @@ async def supervise(
     pace: Pace | None = None,
     forks: ForkServer | None = None,
 ) -> None:
-    """Start `parts` in order, say `ready` and the greeting, and keep them until `stop`.
+    """Start `parts` side by side, say `ready` and the greeting, and keep them until `stop`.
 
     They are ended in reverse order. `when_ready` is called before `ready` is said.
 
     `run` is a folder of mode 0700 for the notices. Raises Failure if a part cannot be started.
     """
-    tasks: list[asyncio.Task[None]] = []
+    keepers = {
+        part.name: _Keeper(
+            part=part, run=run, say=say, write=write, pace=pace or Pace(), forks=forks
+        )
+        for part in parts
+    }
+    tasks = [asyncio.create_task(_kept(keeper, keepers)) for keeper in keepers.values()]
     try:
-        for part in parts:
-            keeper = _Keeper(
-                part=part, run=run, say=say, write=write, pace=pace or Pace(), forks=forks
-            )
-            tasks.append(asyncio.create_task(keeper.keep()))
-            await _either(keeper.once_ready.wait(), stop.wait(), *tasks)
-            _raise_failure(tasks)
-            if stop.is_set():
-                return
+        await _either(_all_ready(keepers.values()), stop.wait(), *tasks)
+        _raise_failure(tasks)
+        if stop.is_set():
+            return
         if when_ready is not None:
             when_ready()
         say("ready")
@@ -377,6 +399,9 @@ async def supervise(
         for task in reversed(tasks):
             task.cancel()
             await asyncio.wait({task})
+            if not task.cancelled():
+                # Looked at: where several parts could not be started, one is named.
+                task.exception()
 
 
 def _raise_failure(tasks: Sequence[asyncio.Task[None]]) -> None:
