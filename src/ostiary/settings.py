@@ -182,32 +182,204 @@ def _flag(name: str, text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Number:
-    """A setting that is a whole number: its default and its range."""
+class Text:
+    """A setting that is text: its form, its default, and what it means."""
+
+    form: str
+    default: str = ""
+    #: What holds without a value, where that is not a fixed default.
+    unset: str = "none"
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A setting that is a whole number: its default, its range, and what it means."""
 
     default: int
     least: int = 1
     most: int
+    meaning: str
 
 
-NUMBERS: Mapping[str, _Number] = {
-    # Two years, which is what lists of browsers ask for.
-    "OSTIARY_CONSOLE_HSTS_SECONDS": _Number(default=0, least=0, most=63_072_000),
-    "OSTIARY_KEY_SET_SECONDS": _Number(default=300, most=10_000_000),
-    "OSTIARY_LOG_RATE": _Number(default=1000, most=10_000_000),
-    "OSTIARY_CACHE_MEGABYTES": _Number(default=256, most=1_000_000),
-    "OSTIARY_GATEWAY_WORKERS": _Number(default=2, most=64),
-    # Below 16 MB a few thousand callers would push each other out all the time.
-    "OSTIARY_LEASE_MEGABYTES": _Number(default=256, least=16, most=65_536),
-    "OSTIARY_UPCALLS_PER_ADDRESS": _Number(default=16, most=10_000),
-    "OSTIARY_UPCALLS_PER_SECOND": _Number(default=500, most=10_000_000),
-    "OSTIARY_UPCALLS_PER_PROJECT": _Number(default=2000, most=10_000_000),
-    "OSTIARY_LEASES_PER_PROFILE": _Number(default=20_000, most=10_000_000),
-    "OSTIARY_CONNECTIONS_PER_ADDRESS": _Number(default=1024, most=10_000_000),
-    "OSTIARY_CONNECTIONS_PER_PROFILE": _Number(default=8192, most=10_000_000),
-    "OSTIARY_CONNECTIONS_PER_PROJECT": _Number(default=16_384, most=10_000_000),
-    "OSTIARY_HEADS_PER_ADDRESS": _Number(default=256, most=10_000_000),
+TEXTS: Mapping[str, Text] = {
+    "OSTIARY_DATA": Text(
+        form="path",
+        default="ostiary-data",
+        meaning="The data folder. The option `--data` goes before it.",
+    ),
+    "OSTIARY_DATABASE_URL": Text(
+        form="`postgres://USER:PASSWORD@HOST:PORT/NAME` or `sqlite:///PATH`",
+        unset="SQLite in the data folder",
+        meaning="The database of the directory, usage and logs.",
+    ),
+    "OSTIARY_RECIPES": Text(
+        form="path",
+        unset="`recipes` in the data folder",
+        meaning="The folder of recipes. The option `--recipes` goes before it.",
+    ),
+    "OSTIARY_GATEWAY_BIND": Text(
+        form="HOST:PORT",
+        default="127.0.0.1:8080",
+        meaning=(
+            "The address on which the gateway takes consumers' calls. An IPv6 host stands in brackets. "
+            "The option `--gateway-bind` goes before it."
+        ),
+    ),
+    "OSTIARY_GATEWAY_H2C_BIND": Text(
+        form="HOST:PORT",
+        meaning=(
+            "A second port of the gateway for HTTP/2 without TLS, as callers of gRPC use it. "
+            "It takes no PROXY protocol."
+        ),
+    ),
+    "OSTIARY_CONTROL_BIND": Text(
+        form="HOST:PORT",
+        default="127.0.0.1:8000",
+        meaning=(
+            "The address of the console and the management API. "
+            "The option `--control-bind` goes before it."
+        ),
+    ),
+    "OSTIARY_CERTIFICATE": Text(
+        form="path",
+        meaning=(
+            "A PEM file with certificate and key. With it the gateway speaks TLS 1.2, TLS 1.3 and HTTP/2."
+        ),
+    ),
+    "OSTIARY_PROXY_PROTOCOL": Text(
+        form="`0` or `1`",
+        default="0",
+        meaning=(
+            "`1`: the gateway takes only connections that begin with a line of the PROXY protocol."
+        ),
+    ),
+    "OSTIARY_CONSOLE_CERTIFICATE": Text(
+        form="path",
+        meaning=(
+            "A PEM file with the console's certificate. With it the control port speaks TLS 1.2 and 1.3."
+        ),
+    ),
+    "OSTIARY_CONSOLE_KEY": Text(
+        form="path",
+        unset="in the certificate's file",
+        meaning="A PEM file with the key of the console's certificate.",
+    ),
+    "OSTIARY_CONSOLE_URL": Text(
+        form="http or https URL without path",
+        unset="as the workspace's settings say",
+        meaning=(
+            "The public URL of the console, where browsers reach it. "
+            "It goes before the one in the workspace's settings."
+        ),
+    ),
+    "OSTIARY_SECURE_COOKIES": Text(
+        form="`0` or `1`",
+        default="0",
+        meaning=(
+            "`1`: browsers send the console's cookies over https only, even if its public URL isn't https."
+        ),
+    ),
+    "OSTIARY_LOG_FORMAT": Text(
+        form="`json` or `text`",
+        unset="`text` on a terminal, else `json`",
+        meaning="The form of the log on standard error.",
+    ),
+    "OSTIARY_OTLP_ENDPOINT": Text(
+        form="http or https URL",
+        meaning="Where OpenTelemetry traces are sent (OTLP over HTTP).",
+    ),
 }
+
+NUMBERS: Mapping[str, Number] = {
+    # Two years, which is what lists of browsers ask for.
+    "OSTIARY_CONSOLE_HSTS_SECONDS": Number(
+        default=0,
+        least=0,
+        most=63_072_000,
+        meaning=(
+            "Seconds for which browsers use only https for the console's host name, on every port "
+            "(`Strict-Transport-Security`). 0 does not send the header."
+        ),
+    ),
+    "OSTIARY_KEY_SET_SECONDS": Number(
+        default=300,
+        most=10_000_000,
+        meaning="Seconds after which the keys of OpenID providers are fetched again.",
+    ),
+    "OSTIARY_LOG_RATE": Number(
+        default=1000,
+        most=10_000_000,
+        meaning=(
+            "Calls a second up to which each call has a line in the request log. Above it, one of 16 "
+            "successful calls (2xx, 3xx) has one, which stands for 16. Refusals and errors always have "
+            "one. Counts do not depend on it."
+        ),
+    ),
+    "OSTIARY_CACHE_MEGABYTES": Number(
+        default=256,
+        most=1_000_000,
+        meaning="Megabytes on the disk for kept answers (`run/gateway/answers` in the data folder).",
+    ),
+    "OSTIARY_GATEWAY_WORKERS": Number(
+        default=2,
+        most=64,
+        meaning="Worker processes of nginx: one for each processor core that the gateway may use.",
+    ),
+    # Below 16 MB a few thousand callers would push each other out all the time.
+    "OSTIARY_LEASE_MEGABYTES": Number(
+        default=256,
+        least=16,
+        most=65_536,
+        meaning="Megabytes of memory for leases; about 2,000 leases each.",
+    ),
+    "OSTIARY_UPCALLS_PER_ADDRESS": Number(
+        default=16,
+        most=10_000,
+        meaning="Upcalls in flight of one address in one worker; 64 more calls wait up to a second.",
+    ),
+    "OSTIARY_UPCALLS_PER_SECOND": Number(
+        default=500,
+        most=10_000_000,
+        meaning="First calls a second of one access profile.",
+    ),
+    "OSTIARY_UPCALLS_PER_PROJECT": Number(
+        default=2000,
+        most=10_000_000,
+        meaning="First calls a second of all access profiles of one project.",
+    ),
+    "OSTIARY_LEASES_PER_PROFILE": Number(
+        default=20_000,
+        most=10_000_000,
+        meaning=("Leases of one access profile within ten minutes; those above it live 5 seconds."),
+    ),
+    "OSTIARY_CONNECTIONS_PER_ADDRESS": Number(
+        default=1024,
+        most=10_000_000,
+        meaning="Open calls of one address, shared out among the workers.",
+    ),
+    "OSTIARY_CONNECTIONS_PER_PROFILE": Number(
+        default=8192,
+        most=10_000_000,
+        meaning="Open calls of one access profile, streams too.",
+    ),
+    "OSTIARY_CONNECTIONS_PER_PROJECT": Number(
+        default=16_384,
+        most=10_000_000,
+        meaning="Open calls of all access profiles of one project.",
+    ),
+    "OSTIARY_HEADS_PER_ADDRESS": Number(
+        default=256,
+        most=10_000_000,
+        meaning="Half-sent heads and TLS handshakes of one address, shared out among the workers.",
+    ),
+}
+
+NAMES = frozenset({*TEXTS, *NUMBERS})
+
+
+def _text(name: str, value: Mapping[str, str]) -> str:
+    return value.get(name, TEXTS[name].default)
 
 
 def _number(name: str, value: Mapping[str, str]) -> int:
@@ -270,25 +442,6 @@ def _endpoint(name: str, text: str) -> str:
     return base if base.endswith(TRACES_PATH) else base + TRACES_PATH
 
 
-NAMES = frozenset({
-    "OSTIARY_DATA",
-    "OSTIARY_DATABASE_URL",
-    "OSTIARY_RECIPES",
-    "OSTIARY_GATEWAY_BIND",
-    "OSTIARY_GATEWAY_H2C_BIND",
-    "OSTIARY_CONTROL_BIND",
-    "OSTIARY_CERTIFICATE",
-    "OSTIARY_PROXY_PROTOCOL",
-    "OSTIARY_CONSOLE_CERTIFICATE",
-    "OSTIARY_CONSOLE_KEY",
-    "OSTIARY_CONSOLE_URL",
-    "OSTIARY_SECURE_COOKIES",
-    "OSTIARY_LOG_FORMAT",
-    "OSTIARY_OTLP_ENDPOINT",
-    *NUMBERS,
-})  # fmt: skip
-
-
 def load(environ: Mapping[str, str]) -> Settings:
     """Read every setting from `environ`; raises SettingsError with one sentence."""
     unknown = sorted(
@@ -299,7 +452,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     if unknown:
         raise SettingsError(f"There is no setting {unknown[0]}; unset it, or correct its name.")
     value = {name: environ[name] for name in NAMES if environ.get(name)}
-    data = Path(value.get("OSTIARY_DATA", "ostiary-data")).absolute()
+    data = Path(_text("OSTIARY_DATA", value)).absolute()
     recipes = value.get("OSTIARY_RECIPES")
     certificate = value.get("OSTIARY_CERTIFICATE")
     console_certificate = value.get("OSTIARY_CONSOLE_CERTIFICATE")
@@ -314,20 +467,16 @@ def load(environ: Mapping[str, str]) -> Settings:
         data=data,
         database_url=url,
         recipes=Path(recipes).absolute() if recipes else data / "recipes",
-        gateway_bind=parse_bind(
-            value.get("OSTIARY_GATEWAY_BIND", "127.0.0.1:8080"), "OSTIARY_GATEWAY_BIND"
-        ),
+        gateway_bind=parse_bind(_text("OSTIARY_GATEWAY_BIND", value), "OSTIARY_GATEWAY_BIND"),
         h2c_bind=parse_bind(h2c, "OSTIARY_GATEWAY_H2C_BIND") if h2c else None,
-        control_bind=parse_bind(
-            value.get("OSTIARY_CONTROL_BIND", "127.0.0.1:8000"), "OSTIARY_CONTROL_BIND"
-        ),
+        control_bind=parse_bind(_text("OSTIARY_CONTROL_BIND", value), "OSTIARY_CONTROL_BIND"),
         certificate=Path(certificate).absolute() if certificate else None,
-        proxy_protocol=_flag("OSTIARY_PROXY_PROTOCOL", value.get("OSTIARY_PROXY_PROTOCOL", "0")),
+        proxy_protocol=_flag("OSTIARY_PROXY_PROTOCOL", _text("OSTIARY_PROXY_PROTOCOL", value)),
         console_certificate=Path(console_certificate).absolute() if console_certificate else None,
         console_key=Path(console_key).absolute() if console_key else None,
-        console_url=_origin("OSTIARY_CONSOLE_URL", value.get("OSTIARY_CONSOLE_URL", "")),
+        console_url=_origin("OSTIARY_CONSOLE_URL", _text("OSTIARY_CONSOLE_URL", value)),
         console_hsts_seconds=_number("OSTIARY_CONSOLE_HSTS_SECONDS", value),
-        secure_cookies=_flag("OSTIARY_SECURE_COOKIES", value.get("OSTIARY_SECURE_COOKIES", "0")),
+        secure_cookies=_flag("OSTIARY_SECURE_COOKIES", _text("OSTIARY_SECURE_COOKIES", value)),
         key_set_seconds=_number("OSTIARY_KEY_SET_SECONDS", value),
         log_rate=_number("OSTIARY_LOG_RATE", value),
         cache_megabytes=_number("OSTIARY_CACHE_MEGABYTES", value),
@@ -341,8 +490,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         connections_per_profile=_number("OSTIARY_CONNECTIONS_PER_PROFILE", value),
         connections_per_project=_number("OSTIARY_CONNECTIONS_PER_PROJECT", value),
         heads_per_address=_number("OSTIARY_HEADS_PER_ADDRESS", value),
-        log_format=_choice("OSTIARY_LOG_FORMAT", value.get("OSTIARY_LOG_FORMAT", "")),
-        otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", value.get("OSTIARY_OTLP_ENDPOINT", "")),
+        log_format=_choice("OSTIARY_LOG_FORMAT", _text("OSTIARY_LOG_FORMAT", value)),
+        otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", _text("OSTIARY_OTLP_ENDPOINT", value)),
     )
 
 

@@ -1,7 +1,7 @@
 """`/api/v2/webhooks`: telling other systems what happens, and how telling them went."""
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
@@ -21,6 +21,7 @@ from ostiary.api.answers import (
 )
 from ostiary.directory import webhooks
 from ostiary.directory.models import Webhook, WebhookDelivery
+from ostiary.directory.notices import MEANINGS, OFFERED
 from ostiary.identity.secret import Secret
 
 router = Router(tags=["Webhooks"])
@@ -38,6 +39,10 @@ EventType = Literal[
     "quota.warning",
     "quota.reached",
 ]
+Events = Annotated[
+    list[EventType],
+    Field(description=" ".join(f"`{kind}`: {MEANINGS[kind]}" for kind in OFFERED)),
+]
 State = Literal["waiting", "delivered", "given_up"]
 
 
@@ -46,7 +51,7 @@ class WebhookIn(Strict):
 
     name: str
     url: str
-    events: list[EventType]
+    events: Events
     project_id: Id | None = None
     expiry_days: int = Field(7, ge=webhooks.EXPIRY_DAYS[0], le=webhooks.EXPIRY_DAYS[1])
     active: bool = True
@@ -55,7 +60,7 @@ class WebhookIn(Strict):
 class WebhookChange(Strict):
     name: str | None = None
     url: str | None = None
-    events: list[EventType] | None = None
+    events: Events | None = None
     expiry_days: int | None = Field(None, ge=webhooks.EXPIRY_DAYS[0], le=webhooks.EXPIRY_DAYS[1])
     active: bool | None = None
 

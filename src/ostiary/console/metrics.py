@@ -30,6 +30,10 @@ SECONDS = 1.0
 #: metrics are wanted.
 REMEMBERED_SECONDS = 3600.0
 
+#: Name and meaning of the metrics that are made here.
+PART_UP = ("ostiary_part_up", "1 if a part of this machine answered this scrape.")
+FEED_SEQUENCE = ("ostiary_feed_sequence", "The last change of the feed.")
+
 _pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="metrics")
 #: Apart from the others: each that waits for a database that hangs takes a place.
 _doors = ThreadPoolExecutor(max_workers=4, thread_name_prefix="metrics-door")
@@ -93,9 +97,7 @@ def gather() -> list[Metric]:
     gateway = control_socket(run)
     if gateway.exists():
         asked["gateway"] = _pool.submit(statistics.read, gateway, seconds=SECONDS)
-    up = GaugeMetricFamily(
-        "ostiary_part_up", "1 if a part of this machine answered this scrape.", labels=["part"]
-    )
+    up = GaugeMetricFamily(*PART_UP, labels=["part"])
     up.add_metric(["control"], 1)
     found: dict[str, Metric] = {}
     _merge(found, "control", REGISTRY.collect())
@@ -135,4 +137,4 @@ def _feed() -> Iterator[Metric]:
         latest = _latest.ask(SECONDS)
     except (DatabaseError, InterfaceError, TimeoutError):
         return
-    yield GaugeMetricFamily("ostiary_feed_sequence", "The last change of the feed.", latest)
+    yield GaugeMetricFamily(*FEED_SEQUENCE, latest)

@@ -48,6 +48,29 @@ class EventType(enum.StrEnum):
     TEST = "webhook.test"
 
 
+#: When an event is sent, for documents and the description of the API.
+MEANINGS: Mapping[EventType, str] = {
+    EventType.CREDENTIAL_ISSUED: "A credential was made, with a new access profile.",
+    EventType.CREDENTIAL_REFRESHED: "A credential was refreshed.",
+    EventType.CREDENTIAL_REVOKED: (
+        "A credential was cut off, or deleted with its access profile or client."
+    ),
+    EventType.CREDENTIAL_EXPIRING: (
+        "A credential, its overlap or its access profile ends in `expiry_days`; sent once."
+    ),
+    EventType.CREDENTIAL_AMBIGUOUS: (
+        "A signed token fits several active access profiles that include the collection, and is refused; "
+        "sent once a day for each access profile."
+    ),
+    EventType.PROFILE_ACTIVATED: "An access profile was switched on.",
+    EventType.PROFILE_DEACTIVATED: "An access profile was switched off.",
+    EventType.CLIENT_ACTIVATED: "A client was switched on.",
+    EventType.CLIENT_DEACTIVATED: "A client was switched off.",
+    EventType.QUOTA_WARNING: "80 % of a usage quota is used; sent once in each period.",
+    EventType.QUOTA_REACHED: "A usage quota is used up; sent once in each period.",
+    EventType.TEST: "A member asked for a test; any webhook gets it.",
+}
+
 #: What a webhook can ask for.
 OFFERED = tuple(kind for kind in EventType if kind is not EventType.TEST)
 

@@ -107,7 +107,11 @@ def _numbers(value: Any) -> dict[str, int]:
 
 def read(path: Path, *, seconds: float) -> list[Metric]:
     """The gateway's metrics now; raises GatewaySilent."""
-    now = state(path, seconds=seconds)
+    return families(state(path, seconds=seconds))
+
+
+def families(now: State) -> list[Metric]:
+    """The metrics of a state."""
     return [*_process(now), *_traffic(now), *_deciding(now), *_memory(now)]
 
 
