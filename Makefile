@@ -1,9 +1,10 @@
 # The ways in. Each target installs what it needs and can be run again; see scripts/setup.
 #   make up      runs Ostiary with a demo, http://localhost:8000/
 #   make check   lint and the quick tests        make test   every check and every test
+#   make docs    the documents as a site, in build/docs
 #   make bench   the benchmarks                  make clean  removes what these made, never data
 
-.PHONY: setup setup-dev up lint check test bench clean
+.PHONY: setup setup-dev up lint check test docs bench clean
 
 VENV := .venv/bin
 DATA ?= ostiary-data
@@ -34,6 +35,11 @@ check: lint
 test: lint
 	@scripts/coverage-floors
 	$(PYTEST)
+
+# A link that leads nowhere is a warning, and a warning fails.
+docs: setup-dev
+	@$(VENV)/sphinx-build -q -W --keep-going -n -b html docs build/docs
+	@echo "build/docs/index.html"
 
 bench: setup-dev
 	@scripts/bench

@@ -1,4 +1,4 @@
-"""Takes the pictures of README and docs/guide.md: `scripts/pictures`, whenever the console changes.
+"""Takes the pictures of README and docs: `scripts/pictures`, whenever the console changes.
 
 The product is the real one, with the demo and a few clients more; what is shown once is made up on
 the spot and worth nothing afterwards.

@@ -1,6 +1,6 @@
 """What stands in front of Ostiary: certificates of a test's own, and real proxies set up as the manual says.
 
-The blocks of docs/operation.md are read from there; paths, ports and host names are put in place.
+The blocks of the how-to guides are read from there; paths, ports and host names are put in place.
 """
 
 import datetime as dt
@@ -23,16 +23,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.stage import free_port, wait_for
 
-OPERATION = Path("docs/operation.md")
+GUIDES = Path("docs/how-to")
 #: Host names of the manual; the tests' browser finds them on loopback.
 CONSOLE, API = "console.example.com", "api.example.com"
 
 
-def block(language: str, *, after: str) -> str:
-    """The first code block in a language below a heading of the manual."""
-    text = OPERATION.read_text().partition(f"\n### {after}\n")[2]
-    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    assert found, f"{OPERATION} has no block {language} below {after}"
+def block(language: str, *, guide: str) -> str:
+    """The first code block in a language of a how-to guide."""
+    page = GUIDES / f"{guide}.md"
+    found = re.search(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+    assert found, f"{page} has no block {language}"
     return found[1]
 
 
@@ -225,9 +225,9 @@ def caddy(text: str, folder: Path, ports: Ports, files: Files) -> Iterator[None]
 #: Proxy → how it is started in front of both ports.
 PROXIES = {
     "nginx as it comes": lambda *more: nginx(AS_IT_COMES, *more),
-    "nginx": lambda *more: nginx(block("nginx", after="nginx"), *more),
-    "haproxy": lambda *more: haproxy(block("haproxy", after="HAProxy"), *more),
-    "caddy": lambda *more: caddy(block("caddy", after="Caddy"), *more),
+    "nginx": lambda *more: nginx(block("nginx", guide="nginx"), *more),
+    "haproxy": lambda *more: haproxy(block("haproxy", guide="haproxy"), *more),
+    "caddy": lambda *more: caddy(block("caddy", guide="caddy"), *more),
 }
 
 

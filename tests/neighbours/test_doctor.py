@@ -110,7 +110,7 @@ def test_all_is_well_behind_a_proxy_as_the_manual_has_it(
     ports = Ports(console=settled.control, gateway=settled.gateway, proxy=free_port())
     gateway = free_port()
     # Both have the name localhost here, so that each needs a port of its own.
-    text = block("nginx", after="nginx").replace("console.example.com", "localhost")
+    text = block("nginx", guide="nginx").replace("console.example.com", "localhost")
     head, _, rest = text.rpartition("listen 443 ssl")
     text = f"{head}listen 127.0.0.1:{gateway} ssl{rest}".replace("api.example.com", "localhost")
     url = f"https://localhost:{ports.proxy}"

@@ -209,7 +209,7 @@ def test_haproxy_as_the_manual_has_it(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     ports = Ports(console=stage.control, gateway=stage.gateway, proxy=free_port())
-    with haproxy(block("haproxy", after="The PROXY protocol"), tmp_path, ports, files):
+    with haproxy(block("haproxy", guide="behind-a-proxy"), tmp_path, ports, files):
         head = (
             f"GET /lines-v1/things HTTP/1.1\r\nHost: {API}\r\nAPI-TOKEN: {endpoint['secret']}\r\n"
             "Connection: close\r\n\r\n"

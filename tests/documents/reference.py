@@ -1,0 +1,385 @@
+"""Writes the reference of docs/ from the code: `scripts/reference`. A test fails if a page is stale.
+
+Each page is one function that returns the page's text; what it says stands beside the code that it is
+about: settings in their declarations, options in the command's grammar, operations in the OpenAPI document.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import itertools
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.test import Client
+from prometheus_client import REGISTRY, Metric
+from prometheus_client.metrics import MetricWrapperBase
+
+import ostiary
+from ostiary.access.reasons import Reason, refusal
+from ostiary.cli.main import parser
+from ostiary.console.metrics import FEED_SEQUENCE, PART_UP
+from ostiary.directory.notices import MEANINGS, EventType
+from ostiary.gateway import statistics
+from ostiary.review import door
+from ostiary.settings import NUMBERS, TEXTS
+
+DOCS = Path(__file__).parents[2] / "docs"
+WRITTEN = "<!-- Written by scripts/reference from the code. Change it there. -->"
+
+Row = Sequence[str]
+
+
+def _table(head: Row, rows: Sequence[Row]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _page(title: str, introduction: str, *parts: str) -> str:
+    return "\n\n".join([f"# {title}", WRITTEN, introduction, *parts]) + "\n"
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    """Every variable of the environment that Ostiary reads."""
+    texts = [
+        (f"`{name}`", text.form, f"`{text.default}`" if text.default else text.unset, text.meaning)
+        for name, text in TEXTS.items()
+    ]
+    numbers = [
+        (f"`{name}`", f"{each.least:,} to {each.most:,}", f"{each.default:,}", each.meaning)
+        for name, each in NUMBERS.items()
+    ]
+    head = ("variable", "value", "default", "meaning")
+    return _page(
+        "Settings",
+        "Set these in the environment of `ostiary up`. Ostiary refuses an `OSTIARY_…` name that it does not know, "
+        "so that a typing error never silently means the default. An empty value means the default. "
+        "A change needs a stop and a start: `ostiary restart` keeps the environment.\n\n"
+        "Public URLs, trusted proxies and retention are [settings of the workspace](workspace.md). "
+        "What the ceilings do is in [Ceilings and memory](limits.md).",
+        _table(head, texts),
+        "## Numbers",
+        _table(head, numbers),
+    )
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """Every subcommand of `ostiary` with its options."""
+    return _page(
+        "Commands",
+        "Every command takes `--help`. After `make up` the command is `.venv/bin/ostiary`. A command exits with 0 if it "
+        "did what you asked, with 1 if it could not, and with 2 if it was called wrongly; then one "
+        "sentence on standard error says why.",
+        *(_described(each) for each in _leaves(parser())),
+    )
+
+
+def _leaves(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    groups = [a for a in top._actions if isinstance(a, argparse._SubParsersAction)]
+    if not groups:
+        yield top
+    for group in groups:
+        for each in group.choices.values():
+            yield from _leaves(each)
+
+
+def _described(command: argparse.ArgumentParser) -> str:
+    actions = [a for a in command._actions if a.dest != "help"]
+    usage = " ".join([command.prog, *(_usage(action) for action in actions)])
+    rows = [(f"`{_words(action)}`", _help(action)) for action in actions]
+    return "\n\n".join(
+        [f"## {command.prog}", f"{command.description}", f"```text\n{usage}\n```"]
+        + [_table(("option", "meaning"), rows)]
+    )
+
+
+def _words(action: argparse.Action) -> str:
+    value = "" if action.nargs == 0 else action.metavar or action.dest.upper()
+    return " ".join(filter(None, [*action.option_strings[-1:], str(value)]))
+
+
+def _usage(action: argparse.Action) -> str:
+    return _words(action) if action.required else f"[{_words(action)}]"
+
+
+def _help(action: argparse.Action) -> str:
+    text = f"{action.help}"
+    return f"{text[:1].upper()}{text[1:]}{' (required)' if action.required else ''}"
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def reasons() -> str:
+    """Every reason of a refusal, with what the caller sees and what the owner can do."""
+    faces: dict[str, list[Reason]] = {}
+    for reason in Reason:
+        faces.setdefault(refusal(reason).public_reason, []).append(reason)
+    table = [
+        (
+            " ".join(str(s) for s in sorted({refusal(reason).status for reason in inner})),
+            f"`{public}`",
+            refusal(inner[0]).message,
+            ", ".join(f"[`{reason}`](#{reason})" for reason in inner),
+        )
+        for public, inner in sorted(faces.items(), key=lambda face: refusal(face[1][0]).status)
+    ]
+    return _page(
+        "Refusals",
+        "A refused call is answered with JSON: `message`, `reason` and `request_id`. The caller sees a public reason, which "
+        "never tells whether a credential, a client or a collection exists. Logs, usage and "
+        "[Explain](../how-to/explain.md) show you the exact reason.",
+        "## What the caller sees",
+        _table(("status", "`reason`", "`message`", "exact reasons"), table),
+        "`malformed_request` comes with 400, 405, 408, 413, 501 or 505, and `head_too_large` with 414 or 431: "
+        "the status says what is wrong.",
+        "## What it means, and what to do",
+        *(_reason(reason) for reason in Reason),
+    )
+
+
+def _reason(reason: Reason) -> str:
+    face, meaning = refusal(reason), door.meaning(reason)
+    seen = f"Status {face.status}, code {face.code}. The caller sees `{face.public_reason}`."
+    return f"### {reason}\n\n{seen}\n\n{meaning.what}\n\n**What to do:** {meaning.remedy}"
+
+
+# --- webhook events -------------------------------------------------------------------------------
+
+
+def webhook_events() -> str:
+    """Every event that a webhook can get."""
+    return _page(
+        "Webhook events",
+        "How to receive them, and how to verify their signature: [Receive webhooks](../how-to/webhooks.md).",
+        _table(("event", "when"), [(f"`{kind}`", MEANINGS[kind]) for kind in EventType]),
+    )
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Every metric of `/metrics`."""
+    rows = sorted(set(_families()))
+    return _page(
+        "Metrics",
+        "`/metrics` on the control port has these, in Prometheus' text format. How to scrape it: "
+        "[Monitor Ostiary](../how-to/monitor.md). A histogram has `_bucket`, `_sum` and `_count`.",
+        _table(("metric", "type", "labels", "meaning"), rows),
+    )
+
+
+def _families() -> Iterator[tuple[str, str, str, str]]:
+    for name in _modules_with("prometheus_client"):
+        importlib.import_module(name)
+    yield _family(Metric(*PART_UP, "gauge"), ("part",))
+    yield _family(Metric(*FEED_SEQUENCE, "gauge"), ())
+    for metric in statistics.families(_a_gateway()):
+        yield _family(metric, _labels(metric))
+    for collector in list(REGISTRY._collector_to_names):
+        for metric in collector.collect():
+            if metric.name.startswith("python_"):
+                continue
+            labels = _labels(metric)
+            if isinstance(collector, MetricWrapperBase):
+                labels = collector._labelnames
+            yield _family(metric, labels)
+
+
+def _modules_with(word: str) -> Iterator[str]:
+    for found in pkgutil.walk_packages(ostiary.__path__, "ostiary."):
+        spec = importlib.util.find_spec(found.name)
+        if spec and spec.origin and word in Path(spec.origin).read_text():
+            yield found.name
+
+
+def _labels(metric: Metric) -> Sequence[str]:
+    """The labels of a metric that has samples, less the one that every histogram has."""
+    labels = dict.fromkeys(itertools.chain.from_iterable(each.labels for each in metric.samples))
+    return [label for label in labels if label != "le"]
+
+
+def _family(metric: Metric, labels: Sequence[str]) -> tuple[str, str, str, str]:
+    if metric.name.startswith("process_"):
+        labels = ("part",)
+    name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+    return (
+        f"`{name}`",
+        metric.type,
+        ", ".join(f"`{label}`" for label in labels),
+        metric.documentation.strip(),
+    )
+
+
+def _a_gateway() -> statistics.State:
+    """A gateway of which each metric has a value."""
+    some = {"x": 1}
+    return statistics.State(
+        birth="", version="", started=0, applied=0, floor=0, master=1, workers={1: 0.0},
+        connections=some, answers=some, bytes=some, evicted_leases=0, upcalls=some,
+        dictionaries={"leases": statistics.Dictionary(capacity=1, free=1)},
+        upstream_errors=some, ceilings=some, heads_unbounded=0, streams=0, unpushed=0,
+    )  # fmt: skip
+
+
+# --- the management API ---------------------------------------------------------------------------
+
+Document = Mapping[str, Any]
+#: Answers that every operation can give are said once.
+_USUAL = {"400", "401", "403", "404", "409", "412", "413", "500", "503"}
+
+
+def _document() -> Document:
+    document: Document = Client().get("/api/openapi.json").json()
+    return document
+
+
+def api() -> str:
+    """Every operation of the management API."""
+    document = _document()
+    tagged: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            tags = operation.get("tags") or ["Other"]
+            tagged.setdefault(tags[0], []).append(_operation(method.upper(), path, operation))
+    return _page(
+        "Management API",
+        "Send a management token as `Authorization: Bearer` with every call. Bodies are JSON. The same is at `/api/openapi.json` as an "
+        "OpenAPI document. [Objects](api-objects.md) has the fields.\n\n"
+        "Lists take `page` and `per_page` (at most 100). The answer for one object has an `ETag`; a change or a deletion with "
+        "`If-Match` is refused (412) if somebody else changed the object meanwhile.",
+        "## Errors",
+        'Every operation can answer with one of these, and `{"message": …}`.',
+        _table(("status", "when"), _STATUSES),
+        *(f"## {tag}\n\n" + "\n\n".join(each) for tag, each in tagged.items()),
+    )
+
+
+_STATUSES = [
+    ("400", "The input does not fit. `errors` names the fields."),
+    ("401", "There is no management token, or it was revoked or has expired."),
+    ("403", "The token may not do this."),
+    ("404", "There is no such object, or the token cannot see it."),
+    ("409", "Something else uses the object."),
+    ("412", "Somebody else changed the object since your `If-Match`."),
+    ("413", "The body is too large."),
+    ("500", "Ostiary failed. `id` finds the error in its log."),
+    ("503", "Saved but not yet in force, or the database does not answer; `message` says which. Repeat the call after `Retry-After`."),
+]  # fmt: skip
+
+
+def _operation(method: str, path: str, operation: Document) -> str:
+    parts = [f"### {method} {path}", str(operation.get("description") or operation["summary"])]
+    rows = [
+        (f"`{each['name']}`", each["in"], _kind(each["schema"]), _field(each["schema"], each))
+        for each in operation.get("parameters", ())
+    ]
+    if rows:
+        parts.append(_table(("parameter", "in", "type", "meaning"), rows))
+    for content in operation.get("requestBody", {}).get("content", {}).items():
+        parts.append(f"Body ({content[0]}): {_kind(content[1].get('schema', {}))}.")
+    for status, answer in operation["responses"].items():
+        if status not in _USUAL:
+            kinds = [_kind(c.get("schema", {})) for c in answer.get("content", {}).values()]
+            parts.append(f"Answer: {status}{', ' + ' or '.join(kinds) if kinds else ''}.")
+    return "\n\n".join(parts)
+
+
+def api_objects() -> str:
+    """Every object that the management API takes or answers."""
+    schemas = _document()["components"]["schemas"]
+    return _page(
+        "Objects of the management API",
+        "What the operations of the [management API](api.md) take and answer. A field without a default that is not "
+        "required may be left out.",
+        *(_object(name, schema) for name, schema in sorted(schemas.items())),
+    )
+
+
+def _object(name: str, schema: Document) -> str:
+    parts = [f"## {name}"]
+    if schema.get("description"):
+        parts.append(schema["description"])
+    if "properties" in schema:
+        required = set(schema.get("required", ()))
+        rows = [
+            (f"`{field}`", _kind(each), "yes" if field in required else "", _field(each, each))
+            for field, each in schema["properties"].items()
+        ]
+        parts.append(_table(("field", "type", "required", "meaning"), rows))
+    else:
+        parts.append(f"{_kind(schema)}.")
+    return "\n\n".join(parts)
+
+
+def _field(schema: Document, described: Document) -> str:
+    """Meaning, default and range of a field or a parameter."""
+    said = [str(described.get("description") or "")]
+    if schema.get("default") is not None:
+        said.append(f"Default: `{schema['default']}`.")
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None and most < 2**31 - 1:
+        said.append(f"{least:,} to {most:,}.")
+    return " ".join(filter(None, said))
+
+
+def _kind(schema: Document) -> str:  # noqa: PLR0911 - one line for each kind of schema
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](api-objects.md#{name.lower()})"
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    for joined in ("anyOf", "oneOf", "allOf"):
+        if joined in schema:
+            return _either(schema[joined])
+    kind = schema.get("type", "anything")
+    if kind == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
+        return f"object of {_kind(schema['additionalProperties'])}"
+    return {"date-time": "time", "date": "date", "binary": "file"}.get(
+        schema.get("format", ""), str(kind)
+    )
+
+
+def _either(schemas: Sequence[Document]) -> str:
+    kinds = list(dict.fromkeys(_kind(each) for each in schemas))
+    patterns = {each.get("pattern") for each in schemas}
+    if "^[0-9]{1,10}$" in patterns:
+        kinds = ["id", *(kind for kind in kinds if kind not in {"integer", "string"})]
+    return " or ".join(kinds)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/settings.md": settings,
+    "reference/commands.md": commands,
+    "reference/api.md": api,
+    "reference/api-objects.md": api_objects,
+    "reference/reasons.md": reasons,
+    "reference/webhook-events.md": webhook_events,
+    "reference/metrics.md": metrics,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, text in PAGES.items():
+        (DOCS / name).write_text(text())
+        sys.stdout.write(f"docs/{name}\n")
