@@ -95,6 +95,60 @@ def test_a_token_sees_its_project_alone(api: Api, now: int) -> None:
     assert len(api.done("GET", "v2/request_logs")["data"]) == 3
 
 
+def test_a_collection_of_another_project_is_not_there_for_who_called_it(api: Api, now: int) -> None:
+    """Neither in the request log nor in usage: such a call looks like one for no collection."""
+    other = api.done("POST", "folders", {"name": "Other"})["id"]
+    client = clients.create(by=SYSTEM, name="B", project_id=other).pk
+    ids = {}
+    for name, project in (("Hidden", api.home), ("Own", other)):
+        given = {"name": name, "project_id": project}
+        ids[name] = api.done("POST", "api_collections", given)["id"]
+    not_granted, not_found = 24, 23
+    for collection, endpoint, reason, calls in (
+        (ids["Hidden"], 77, not_granted, 10),
+        (ids["Own"], 78, not_granted, 2),
+        (0, 0, not_found, 5),
+    ):
+        row = {"client_id": client, "collection_id": collection, "endpoint_id": endpoint}
+        _count(now - 2 * HOUR, **row, status=4, reason=reason, calls=calls)
+        MinuteLatency.objects.create(time=now - 2 * HOUR, **row, bucket=5, calls=calls)
+        _log(now - calls, **row, status=403, reason=reason)
+    upkeep.run(now)
+    theirs = api.as_(admin=False, role="editor", project_ids=[other])
+
+    def usage(by: Api, query: str) -> list[Any]:
+        return by.done("GET", f"v2/usage?bucket=all&{query}")["data"]  # type: ignore[no-any-return]
+
+    rows = usage(theirs, "group_by=api_collection,api_endpoint")
+    assert [(r["api_collection_id"], r["api_endpoint_id"], r["calls"]) for r in rows] == [
+        (None, None, 15), (ids["Own"], 78, 2),
+    ]  # fmt: skip
+    assert [r["latency_ms"]["p50"] for r in rows] == [5, 5]
+    rows = usage(theirs, "group_by=reason")
+    reasons = [(r["reason"], r["calls"]) for r in rows]
+    assert reasons == [("collection_not_found", 15), ("collection_not_granted", 2)]
+    for reason, calls in reasons:
+        assert usage(theirs, f"reason={reason}")[0]["calls"] == calls
+        logged = theirs.done("GET", f"v2/request_logs?reason={reason}")["data"]
+        assert {(c["reason"], c["api_collection_id"], c["api_endpoint_id"]) for c in logged} == {
+            (reason, None, None) if reason == "collection_not_found" else (reason, ids["Own"], 78)
+        }
+        assert len(logged) == (2 if reason == "collection_not_found" else 1)
+    assert str(ids["Hidden"]) not in {
+        row["api_collection_id"] for row in _csv(theirs.answer("GET", "v2/request_logs?format=csv"))
+    }
+    # It is there for who may know of it: who sees it, and who has a profile that includes it.
+    assert {r["api_collection_id"] for r in usage(api, "group_by=api_collection")} == {
+        None, *ids.values()
+    }  # fmt: skip
+    both = api.as_(admin=False, role="editor", project_ids=[other, api.home])
+    given = {"name": "P", "api_client_id": client, "api_collection_ids": [ids["Hidden"]]}
+    both.done("POST", "api_access_profiles", {**given, "auth_type": "token"})
+    assert len(theirs.done("GET", "v2/request_logs?reason=collection_not_granted")["data"]) == 2
+    rows = usage(theirs, "group_by=api_collection")
+    assert {r["api_collection_id"] for r in rows} == {None, *ids.values()}
+
+
 def test_the_request_log_filters_and_pages(api: Api, now: int) -> None:
     _log(now - 9, status=404, reason=23, address="2001:db8::1", details={"path": "/x"})
     _log(now - 8, status=-1)

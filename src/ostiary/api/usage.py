@@ -304,9 +304,9 @@ def list_calls(request: HttpRequest, query: Query[LogQuery]) -> Any:
     by, wanted = actor(request), _wanted(query)
     if _wants_csv(request, query.format):
         # Refused before the first line is sent, if at all.
-        logs.calls(by, wanted)
+        logs.check(by, wanted)
         return _csv("request-log", log_lines(logs.every(by, wanted, most=MOST_LINES)))
-    found = list(logs.calls(by, wanted, before=query.cursor)[: query.per_page + 1])
+    found = logs.calls(by, wanted, before=query.cursor, most=query.per_page + 1)
     shown = found[: query.per_page]
     more = logs.cursor(shown[-1]) if len(found) > query.per_page else None
     return {"data": [_call(call) for call in shown], "next_cursor": more}

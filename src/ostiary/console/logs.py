@@ -56,7 +56,7 @@ class Asked:
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     asked = _asked(by, request.GET)
     if request.GET.get("format") == "csv" and not asked.errors:
-        logs.calls(by, asked.wanted)  # refused before the first line is sent, if at all
+        logs.check(by, asked.wanted)  # refused before the first line is sent, if at all
         found_all = logs.every(by, asked.wanted, most=MOST_LINES)
         response = StreamingHttpResponse(
             _lines(by, found_all), content_type="text/csv; charset=utf-8"
@@ -67,10 +67,10 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     found: list[LoggedCall] = []
     if not asked.errors:
         try:
-            found = list(logs.calls(by, asked.wanted, before=cursor)[: PER_PAGE + 1])
+            found = logs.calls(by, asked.wanted, before=cursor, most=PER_PAGE + 1)
         except Invalid:
             cursor = ""
-            found = list(logs.calls(by, asked.wanted)[: PER_PAGE + 1])
+            found = logs.calls(by, asked.wanted, most=PER_PAGE + 1)
     shown = found[:PER_PAGE]
     client_id, profile_id = asked.wanted.client_id, asked.wanted.profile_id
     known = names.names(by, clients=[client_id or 0], profiles=[profile_id or 0])

@@ -82,6 +82,18 @@ def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
     return frozenset(found.values_list("pk", flat=True))
 
 
+def known(by: Actor) -> QuerySet[Collection]:
+    """The collections that `by` may know to exist: those it sees, and those of profiles it sees."""
+    if by.sees_all:
+        return Collection.objects.all()
+    granted = AccessProfile.collections.through.objects.filter(
+        accessprofile__in=AccessProfile.objects.visible_to(by)
+    )
+    return Collection.objects.filter(
+        Q(project_id__in=by.project_ids) | Q(pk__in=granted.values("collection_id"))
+    )
+
+
 def collections(by: Actor) -> QuerySet[Collection]:
     return Collection.objects.visible_to(by).order_by("pk")
 

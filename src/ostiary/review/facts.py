@@ -25,7 +25,7 @@ from ostiary.access.facts import (
 )
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import Choice, Template, choose, normalise, rewritten, stored_template
-from ostiary.directory import models, policies
+from ostiary.directory import collections, models, policies
 from ostiary.directory.actor import Actor
 from ostiary.gateway.contract import USAGE_PATH
 
@@ -169,12 +169,11 @@ class Called:
 def called(row: models.AccessProfile, method: str, path: str, by: Actor) -> Called:
     """What a call means to a profile, as the gateway finds it.
 
-    A collection that `by` does not see, and the profile does not include, is not there: a consumer is
-    told the same of both.
+    A collection that `by` may not know of is not there: a consumer is told the same of both.
     """
     handle, slash, below = path.removeprefix("/").partition("/")
     collection = models.Collection.objects.filter(handle=handle).first()
-    if collection is None or is_hidden(collection.pk, row, by):
+    if collection is None or not collections.known(by).filter(pk=collection.pk).exists():
         return Called(route=Route(usage=path == USAGE_PATH))
     # A handle alone is no endpoint's path: templates begin with a slash.
     choice, endpoint = chosen(collection, method, f"/{below}") if slash else (NOTHING, None)
@@ -197,13 +196,6 @@ def chosen(
         below,
     )
     return choice, rows[choice.endpoint.id] if choice.endpoint else None
-
-
-def is_hidden(collection_id: int, row: models.AccessProfile | None, by: Actor) -> bool:
-    """Whether `by` may not know that a collection exists."""
-    if by.sees_all or models.Collection.objects.visible_to(by).filter(pk=collection_id).exists():
-        return False
-    return row is None or not row.collections.filter(pk=collection_id).exists()
 
 
 def _route(

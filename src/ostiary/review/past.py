@@ -21,6 +21,7 @@ from ostiary.identity.tokens import masked
 from ostiary.review import consumption, door, facts, hypothetical
 from ostiary.review.door import Stage
 from ostiary.review.explanation import Explanation, laid_out
+from ostiary.usage import logs
 from ostiary.usage.models import DecisionTrace, LoggedCall
 
 #: Most changes since a call that are named; of more, the newest.
@@ -38,12 +39,9 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
         .first()
     )
     reason = by_code(call.reason) if call.reason else None
-    hidden = reason is Reason.COLLECTION_NOT_GRANTED and facts.is_hidden(
-        call.collection_id, profile, by
-    )
+    hidden = logs.hides_collection(by, call)
     if hidden:
-        # To its reader the collection does not exist, as it does not to the consumer.
-        reason, call.collection_id, call.endpoint_id = Reason.COLLECTION_NOT_FOUND, 0, 0
+        reason = by_code(call.reason)
     would = by_code(call.would) if call.would else None
     trace = _trace(call)
     changes = _changes(by, call, profile, _since(call, trace))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from ostiary.directory import collections
+from ostiary.directory.actor import Actor
 from ostiary.directory.models import Client, Collection
 from ostiary.usage.models import Belonging
 
@@ -20,6 +22,14 @@ class Projects:
         if client_id:
             return self.clients.get(client_id, 0)
         return self.collections.get(collection_id, 0)
+
+
+def known_collections(by: Actor) -> frozenset[int]:
+    """The collections that `by` may know of, deleted ones of its projects as well."""
+    deleted = Belonging.objects.filter(kind="collection", project_id__in=by.project_ids)
+    return frozenset(collections.known(by).values_list("pk", flat=True)) | frozenset(
+        deleted.values_list("asset_id", flat=True)
+    )
 
 
 def projects() -> tuple[Projects, bool]:

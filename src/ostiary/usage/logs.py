@@ -1,12 +1,13 @@
 """The request log, read: filters, pages by cursor, one call by its id."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from ostiary.access.reasons import Reason, refusal
 from ostiary.directory import access_profiles, clients, collections, endpoints
 from ostiary.directory.actor import Actor
 from ostiary.directory.errors import Invalid, NotFound
@@ -15,6 +16,8 @@ from ostiary.usage import outcomes
 from ostiary.usage.models import LoggedCall
 
 CHUNK = 500
+NOT_GRANTED = refusal(Reason.COLLECTION_NOT_GRANTED).code
+NOT_FOUND = refusal(Reason.COLLECTION_NOT_FOUND).code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +72,19 @@ def address(text: str) -> str:
     return str(found)
 
 
-def calls(by: Actor, wanted: Wanted, *, before: str = "") -> QuerySet[LoggedCall]:
+def calls(by: Actor, wanted: Wanted, *, before: str = "", most: int) -> list[LoggedCall]:
     """Calls that the actor may see, the newest first; `before` is the cursor of a page's last.
 
     Raises NotFound where a filter names what the actor does not see, Invalid for a bad cursor.
     """
+    check(by, wanted)
+    found = list(_matching(by, wanted, before)[:most])
+    _hide_collections(by, found)
+    return found
+
+
+def check(by: Actor, wanted: Wanted) -> None:
+    """Raises NotFound where a filter names what the actor does not see."""
     if not by.admin:
         for find, asset in (
             (clients.find, wanted.client_id),
@@ -83,6 +94,48 @@ def calls(by: Actor, wanted: Wanted, *, before: str = "") -> QuerySet[LoggedCall
         ):
             if asset is not None:
                 find(by, asset)
+
+
+def hides_collection(by: Actor, call: LoggedCall) -> bool:
+    """Whether the call asked for a collection that `by` may not know of.
+
+    The call then says what its consumer was told: that there is no such collection.
+    """
+    return bool(_hide_collections(by, [call]))
+
+
+def _hide_collections(by: Actor, found: Iterable[LoggedCall]) -> list[LoggedCall]:
+    """Take hidden collections out of calls; those that had one."""
+    asked = [call for call in found if call.reason == NOT_GRANTED]
+    if by.sees_all or not asked:
+        return []
+    ids = {call.collection_id for call in asked}
+    known = set(collections.known(by).filter(pk__in=ids).values_list("pk", flat=True))
+    hidden = [call for call in asked if call.collection_id not in known]
+    for call in hidden:
+        call.reason, call.collection_id, call.endpoint_id = NOT_FOUND, 0, 0
+    return hidden
+
+
+def hidden_collection(by: Actor) -> Q:
+    """Rows of refused calls for collections that `by` may not know of, told apart by reason."""
+    return Q(reason=NOT_GRANTED) & ~Q(collection_id__in=collections.known(by).values("pk"))
+
+
+def for_reasons(by: Actor, codes: Iterable[int]) -> Q:
+    """Rows that have one of these reasons, as `by` is shown them."""
+    wanted = frozenset(codes)
+    some = Q(reason__in=wanted)
+    if by.sees_all:
+        return some
+    if NOT_GRANTED in wanted and NOT_FOUND not in wanted:
+        some &= ~hidden_collection(by)
+    if NOT_FOUND in wanted and NOT_GRANTED not in wanted:
+        some |= hidden_collection(by)
+    return some
+
+
+def _matching(by: Actor, wanted: Wanted, before: str) -> QuerySet[LoggedCall]:
     found = LoggedCall.objects.filter(_scope(by)).order_by("-at_ms", "-pk")
     if wanted.start_ms:
         found = found.filter(at_ms__gte=wanted.start_ms)
@@ -106,7 +159,7 @@ def calls(by: Actor, wanted: Wanted, *, before: str = "") -> QuerySet[LoggedCall
             span = {"status__gte": wanted.statuses.first, "status__lte": wanted.statuses.last}
         found = found.filter(**span)
     if wanted.reasons:
-        found = found.filter(reason__in=wanted.reasons)
+        found = found.filter(for_reasons(by, wanted.reasons))
     return found.filter(_after(before)) if before else found
 
 
@@ -119,7 +172,7 @@ def every(by: Actor, wanted: Wanted, *, most: int) -> Iterator[LoggedCall]:
     """The calls, page by page: no transaction stays open while a slow reader reads."""
     before, left = "", most
     while left > 0:
-        page = list(calls(by, wanted, before=before)[: min(CHUNK, left)])
+        page = calls(by, wanted, before=before, most=min(CHUNK, left))
         yield from page
         if len(page) < CHUNK:
             return
@@ -128,10 +181,10 @@ def every(by: Actor, wanted: Wanted, *, most: int) -> Iterator[LoggedCall]:
 
 def find(by: Actor, request_id: str) -> LoggedCall:
     """The call with this id; raises NotFound."""
-    found = calls(by, Wanted(request_id=request_id[:40])).first() if request_id else None
-    if found is None:
+    found = calls(by, Wanted(request_id=request_id[:40]), most=1) if request_id else []
+    if not found:
         raise NotFound("call")
-    return found
+    return found[0]
 
 
 def _after(before: str) -> Q:

@@ -16,7 +16,7 @@ from ostiary.directory import access_profiles, clients, collections, endpoints
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.errors import Invalid
 from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint
-from ostiary.usage import latency, outcomes, rollups, standings, upkeep
+from ostiary.usage import belonging, latency, logs, outcomes, rollups, standings, upkeep
 from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total
 from ostiary.usage.spans import SECONDS, Cover, Level, Span, cover, start_of, time_of
 from ostiary.usage.standings import Consumer, client_of, consumer, profile_of
@@ -38,6 +38,8 @@ class By(enum.StrEnum):
 
 
 _OF_OUTCOMES = frozenset({By.STATUS, By.REASON})
+#: What would tell of a collection that its asker may not know of.
+_OF_COLLECTIONS = frozenset({By.COLLECTION, By.ENDPOINT, By.REASON})
 #: The levels, the fewest rows first, with what each tells apart.
 _LEVELS = (
     (Level.PROJECT, frozenset[By]()),
@@ -64,10 +66,12 @@ class Question:
     bucket: Span | None = None
     by: tuple[By, ...] = ()
     filters: Mapping[By, frozenset[int]] = field(default_factory=dict)
+    #: By what rows must be told apart besides, so that what is hidden can be.
+    besides: frozenset[By] = frozenset()
 
     @property
     def told_apart(self) -> frozenset[By]:
-        return frozenset(self.by) | frozenset(self.filters)
+        return frozenset(self.by) | frozenset(self.filters) | self.besides
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +114,27 @@ class Asker:
         return upkeep.firsts(self.now)
 
     @cached_property
+    def known_collections(self) -> frozenset[int]:
+        """Of an actor with projects of its own, the collections that it may know of."""
+        return belonging.known_collections(self.by)
+
+    def shown(self, by: Sequence[By], key: Sequence[int]) -> tuple[int, ...]:
+        """A group as the actor may see it: a hidden collection does not exist.
+
+        `by` names the columns of `key`; a reason comes with its collection.
+        """
+        if self.by.sees_all or By.COLLECTION not in by:
+            return tuple(key)
+        values = dict(zip(by, key, strict=True))
+        if values[By.COLLECTION] and values[By.COLLECTION] not in self.known_collections:
+            values[By.COLLECTION] = 0
+            if By.ENDPOINT in values:
+                values[By.ENDPOINT] = 0
+            if values.get(By.REASON) == logs.NOT_GRANTED:
+                values[By.REASON] = logs.NOT_FOUND
+        return tuple(values.values())
+
+    @cached_property
     def there(self) -> Mapping[Span, tuple[int, int]]:
         return rollups.there()
 
@@ -132,8 +157,10 @@ class Asker:
                 )
             start = first
         start = max(start, firsts[Span.DAY])
+        told = {*question.by, *(question.filters.keys() & {By.REASON})} & _OF_COLLECTIONS
         return replace(
             question,
+            besides=frozenset({By.COLLECTION} if told and not self.by.sees_all else ()),
             start=_rounded(start, firsts, up=False),
             end=_rounded(end, firsts, up=True),
         )
@@ -164,7 +191,10 @@ class Asker:
     def narrowed(self, found: models.QuerySet[Any], question: Question) -> models.QuerySet[Any]:
         """Rows that the question's filters let through."""
         for column, values in question.filters.items():
-            found = found.filter(**{f"{column.value}__in": values})
+            if column is By.REASON:
+                found = found.filter(logs.for_reasons(self.by, values))
+            else:
+                found = found.filter(**{f"{column.value}__in": values})
         profile_ids = question.filters.get(By.PROFILE)
         if profile_ids and By.CLIENT not in question.filters:
             # The client leads to a profile's rows by an index.
@@ -248,7 +278,7 @@ def rows(
     answer is too long or no longer kept.
     """
     asked = asker.kept(question)
-    found = _Found(asked)
+    found = _Found(asker, asked)
     some = Q(**{f"{column.value}__in": set(values) for column, values in (only or {}).items()})
     covered = asker.covered(asked)
     model, level = _source(asked)
@@ -309,7 +339,10 @@ def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> N
     wanted = {(row.time, row.key): row.latencies for row in chosen}
     only = Q()
     for position, column in enumerate(asked.by):
-        only &= Q(**{f"{column.value}__in": {row.key[position] for row in chosen}})
+        values = {row.key[position] for row in chosen}
+        # The rows of hidden collections are among those without one.
+        if not (asked.besides and column in _OF_COLLECTIONS and 0 in values):
+            only &= Q(**{f"{column.value}__in": values})
     if By.PROFILE in asked.by:
         at = asked.by.index(By.PROFILE)
         leads = [asker.clients_of.get(row.key[at]) for row in chosen]
@@ -317,14 +350,16 @@ def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> N
             only &= Q(client_id__in={client for some in leads for client in some or ()})
     covered = asker.covered(asked)
     _, level = _source(asked)
-    columns = [column.value for column in asked.by]
+    told = _columns(asked)
+    columns = [column.value for column in told]
     for part in _chunks(covered.slots(level)):
         totals = Total.objects.filter(_of(level, part), asker.scope(level), only)
         stored = asker.narrowed(totals.exclude(latencies=b""), asked).values_list(
             "slot", "latencies", *columns
         )
         for slot, packed, *key in stored.iterator(chunk_size=5000):
-            into = wanted.get((_bucket(asked, time_of(slot)), tuple(key)))
+            shown = asker.shown(told, key)[: len(asked.by)]
+            into = wanted.get((_bucket(asked, time_of(slot)), shown))
             if into is not None:
                 latency.add_packed(bytes(packed), into)
     for start, end in covered.minutes:
@@ -334,7 +369,7 @@ def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> N
         counted = asker.narrowed(timed, asked).values_list("time", "bucket", *columns)
         for time, bucket, *rest in counted.annotate(Sum("calls")).order_by():
             *key, calls = rest
-            into = wanted.get((_bucket(asked, time), tuple(key)))
+            into = wanted.get((_bucket(asked, time), asker.shown(told, key)[: len(asked.by)]))
             if into is not None:
                 into[bucket] = into.get(bucket, 0) + calls
 
@@ -372,6 +407,11 @@ def _source(question: Question) -> tuple[type[Total | Outcome], Level]:
     return Outcome, next(level for level, tells in _LEVELS if ids <= tells and level in kept_at)
 
 
+def _columns(question: Question) -> tuple[By, ...]:
+    """By what rows are read: the question's own first, then what is told apart besides."""
+    return (*question.by, *(question.besides - frozenset(question.by)))
+
+
 def _bucket(question: Question, time: int) -> int | None:
     return None if question.bucket is None else start_of(question.bucket, time)
 
@@ -394,12 +434,12 @@ def _chunks(slots: list[int]) -> Iterable[list[int]]:
 class _Found:
     """Rows of an answer while they are added up."""
 
-    def __init__(self, question: Question) -> None:
-        self._question = question
+    def __init__(self, asker: Asker, question: Question) -> None:
+        self._asker, self._question, self._by = asker, question, _columns(question)
         self.rows: dict[tuple[int | None, tuple[int, ...]], Row] = {}
 
     def add(self, found: models.QuerySet[Any], model: type[models.Model], *, time: str) -> None:
-        columns = [column.value for column in self._question.by]
+        columns = [column.value for column in self._by]
         bucketed = self._question.bucket is not None
         if bucketed:
             columns = [time, *columns]
@@ -421,7 +461,8 @@ class _Found:
             if bucketed:
                 at = _bucket(self._question, time_of(key[0]) if time == "slot" else key[0])
                 key = key[1:]
-            self._add(at, key, values)
+            shown = self._asker.shown(self._by, key)
+            self._add(at, shown[: len(self._question.by)], values)
         if len(self.rows) > MOST_ROWS:
             raise Invalid({"group_by": [f"gives more than {MOST_ROWS} rows: narrow it"]})
 
