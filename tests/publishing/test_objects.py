@@ -54,7 +54,7 @@ def connection(**changes: Any) -> ConnectionRow:
         "id": 1, "base_urls": ["https://api.example"], "auth_type": "none", "auth_name": "",
         "auth_secret": "", "token_url": "", "scope": "", "verify_tls": True, "ca_pem": "",
         "timeout_seconds": 30, "health_path": "", "public_address": "x_forwarded",
-        "translate_urls": True, "stream_timeout_seconds": 3600, "balancing": "round_robin",
+        "translate_urls": True, "stream_timeout_seconds": 3600, "balancing": "round_robin", "http_version": "1.1",
         "weights": [], "retries": None, "retry_writes": False,
     }  # fmt: skip
     return ConnectionRow(**(values | changes))

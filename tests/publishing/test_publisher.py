@@ -41,7 +41,7 @@ def test_everything_that_there_is_is_published_at_a_start(gateway: StandIn, star
         "tls": None, "host": "10.0.0.1:8080", "base": "/v1", "query": "", "timeout": 30,
         "header": {"name": "X-Key", "value": "s3cret"},
         "told": "x_forwarded", "translate": True, "authorities": [], "stream_timeout": 3600,
-        "balancing": "round_robin", "retries": 0, "retry_writes": False, "grpc": False,
+        "balancing": "round_robin", "retries": 0, "retry_writes": False, "grpc": False, "http2": False,
     }  # fmt: skip
     assert gateway.object(f"k{collection.pk}") == {
         "id": collection.pk, "handle": collection.handle, "connection": connection.pk,

@@ -32,7 +32,7 @@ class InputIn(Strict):
     `token_url` and `scope` go with `oauth2_client_credentials`. `public_address`: how the upstream is told
     the address that consumers call: `x_forwarded`, `forwarded` (RFC 7239), `host`, or `none`.
     `weights`: one number for each base URL, or none. `retries`: how often a call that failed is tried again;
-    null: twice where there are several servers. `translate_urls`: whether URLs and cookies in its answers come back with that address.
+    null: twice where there are several servers. `http_version`: `1.1` or `2`. `translate_urls`: whether URLs and cookies in its answers come back with that address.
     """
 
     base_url: str | list[str]
@@ -50,6 +50,7 @@ class InputIn(Strict):
     weights: list[int] = []
     retries: int | None = None
     retry_writes: bool = False
+    http_version: str = "1.1"
     public_address: str = "x_forwarded"
     translate_urls: bool = True
 
@@ -76,6 +77,7 @@ class InputOut(Schema):
     weights: list[int]
     retries: int | None
     retry_writes: bool
+    http_version: str
     public_address: str
     translate_urls: bool
 
@@ -114,6 +116,7 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
             "weights": connection.weights,
             "retries": connection.retries,
             "retry_writes": connection.retry_writes,
+            "http_version": connection.http_version,
             "public_address": connection.public_address,
             "translate_urls": connection.translate_urls,
         },
@@ -142,6 +145,7 @@ def _given(payload: ConnectionIn) -> connections.Input:
         weights=given.weights,
         retries=given.retries,
         retry_writes=given.retry_writes,
+        http_version=given.http_version,
         public_address=given.public_address,
         translate_urls=given.translate_urls,
     )

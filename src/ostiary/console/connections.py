@@ -33,6 +33,10 @@ BALANCING = {
     Connection.Balancing.ROUND_ROBIN: "In turn, by weight",
     Connection.Balancing.LEAST_CONNECTIONS: "Fewest open calls for its weight",
 }
+HTTP_VERSIONS = {
+    Connection.HttpVersion.HTTP_1_1: "HTTP/1.1",
+    Connection.HttpVersion.HTTP_2: "HTTP/2",
+}
 #: How an upstream can be told the address that consumers call.
 PUBLIC_ADDRESS = {
     Connection.PublicAddress.X_FORWARDED: "X-Forwarded-Proto, -Host, -Port and -Prefix",
@@ -127,6 +131,7 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         "weights": " ".join(map(str, connection.weights)),
         "retries": "" if connection.retries is None else str(connection.retries),
         "retry_writes": "1" if connection.retry_writes else "",
+        "http_version": connection.http_version,
         "public_address": connection.public_address,
         "translate_urls": "1" if connection.translate_urls else "",
     }
@@ -191,6 +196,7 @@ def _given(request: HttpRequest) -> connections.Input:
         ],
         retries=_number(request, "retries") if request.POST.get("retries") else None,
         retry_writes=request.POST.get("retry_writes") == "1",
+        http_version=request.POST.get("http_version", "1.1"),
         public_address=request.POST.get("public_address", ""),
         translate_urls=request.POST.get("translate_urls") == "1",
     )
@@ -218,6 +224,7 @@ def _form(
         "errors": errors,
         "auth": AUTH,
         "balancings": BALANCING,
+        "http_versions": HTTP_VERSIONS,
         "public_addresses": PUBLIC_ADDRESS,
         "projects": projects.projects(by).order_by("name"),
         "home": setup.home().pk,

@@ -62,6 +62,7 @@ class Input:
     weights: object = ()
     retries: object = None
     retry_writes: bool = False
+    http_version: object = "1.1"
     translate_urls: bool = True
 
 
@@ -184,6 +185,19 @@ def _fill(connection: Connection, name: object, given: Input, trusted: tuple[str
     if connection.health_path and any(u.startswith("grpc") for u in connection.base_urls):
         problems.add(
             "health_path", "is for http and https; servers of gRPC are checked by a connection"
+        )
+    versions_of_http = [each.value for each in Connection.HttpVersion]
+    connection.http_version = (
+        fields.choice(problems, "http_version", given.http_version, versions_of_http)
+        or Connection.HttpVersion.HTTP_1_1
+    )
+    clear_http2 = connection.http_version == Connection.HttpVersion.HTTP_2 and any(
+        u.startswith("http:") for u in connection.base_urls
+    )
+    if connection.health_path and clear_http2:
+        problems.add(
+            "health_path",
+            "is asked over HTTP/1.1; servers of HTTP/2 without TLS are checked by a connection",
         )
     told = [each.value for each in Connection.PublicAddress]
     connection.public_address = (
@@ -362,6 +376,7 @@ def _shown(connection: Connection) -> Mapping[str, object]:
         "weights": connection.weights,
         "retries": connection.retries,
         "retry_writes": connection.retry_writes,
+        "http_version": connection.http_version,
         "public_address": connection.public_address,
         "translate_urls": connection.translate_urls,
     }

@@ -81,6 +81,7 @@ class ConnectionRow(NamedTuple):
     translate_urls: bool
     stream_timeout_seconds: object
     balancing: object
+    http_version: object
     weights: object
     retries: object
     retry_writes: bool
@@ -122,7 +123,7 @@ def connection_rows(ids: Several[int]) -> list[ConnectionRow]:
     rows = Connection.objects.filter(pk__in=ids).values_list(
         "pk", "base_urls", "auth_type", "auth_name", "auth_secret", "token_url", "scope",
         "verify_tls", "ca_pem", "timeout_seconds", "health_path", "public_address",
-        "translate_urls", "stream_timeout_seconds", "balancing", "weights", "retries",
+        "translate_urls", "stream_timeout_seconds", "balancing", "http_version", "weights", "retries",
         "retry_writes",
     )  # fmt: skip
     return [ConnectionRow(*row) for row in rows]

@@ -164,7 +164,7 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
         _upstreams(node, facts),
         _proxying(facts),
         _caching(node),
-        _speaking_grpc(facts),
+        _speaking_http2(facts),
         _public(node, facts),
         _control(node),
     )
@@ -292,8 +292,8 @@ def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
         yield f"upstream {name} {{ server {server}; {keep} }}"
     yield "# All others: Lua names the server of each call, and 0.0.0.1 is never asked."
     yield f"upstream dynamic {{ {balance} {keep} }}"
-    yield "# The same for gRPC: a kept connection of HTTP/1.1 is none for it."
-    yield f"upstream dynamic_grpc {{ {balance} {keep} }}"
+    yield "# The same for HTTP/2: a kept connection of HTTP/1.1 is none for it."
+    yield f"upstream dynamic_http2 {{ {balance} {keep} }}"
     yield "# Our own processes."
     for part, sock in (("recipes", "recipes.sock"), ("oauth", "oauth.sock")):
         yield f"upstream {part} {{ server {_quoted(f'unix:{node.run / sock}')}; keepalive 64; }}"
@@ -337,10 +337,12 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield f"proxy_ssl_trusted_certificate {_quoted(facts.system_authorities)};"
 
 
-def _speaking_grpc(facts: Facts) -> Iterator[str]:
-    yield "# Calls to upstreams that speak gRPC."
+def _speaking_http2(facts: Facts) -> Iterator[str]:
+    yield "# Calls to upstreams that speak HTTP/2: nginx's module for gRPC carries any."
     yield "grpc_buffer_size 16k;"
     yield "grpc_connect_timeout 5s;"
+    yield "grpc_read_timeout 30s;"
+    yield "grpc_send_timeout 30s;"
     yield "grpc_next_upstream error timeout;"
     yield "grpc_ignore_headers X-Accel-Redirect X-Accel-Charset;"
     yield "grpc_pass_header Server;"
@@ -440,7 +442,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield ""
         yield "# What an upstream gets, in every location but the first, which has a list of its own."
         yield from _request_headers(node, facts, any_kind=True)
-        yield from _grpc_headers(node, facts)
+        yield from _http2_headers(node, facts)
         yield ""
         yield "# Every call. Most are forwarded from here, the others from one of the locations below."
         yield "location / {"
@@ -462,13 +464,12 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
                 yield from _indented(_answer_headers(facts))
                 yield "}"
         yield ""
-        yield "# Calls to upstreams that speak gRPC. Their bodies come when they come; nginx makes their paths of $uri."
-        for name, trust in _grpc_trusts(facts):
+        yield "# Calls to upstreams that speak HTTP/2. Bodies of gRPC come when they come; nginx makes paths of $uri."
+        for name, more in _http2_kinds(facts):
             yield f"location {name} {{"
-            yield f"  {_HEAD}"
+            yield '  header_filter_by_lua_block { require("ostiary.gateway").head_of_http2() }'
             yield "  grpc_pass $gw_scheme://$gw_up;"
-            yield "  client_body_timeout 24h;"
-            yield from _indented(trust)
+            yield from _indented(more)
             yield from _indented(_browser_headers())
             yield from _indented(_answer_headers(facts))
             yield "}"
@@ -494,15 +495,17 @@ def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"@https_{digest}", (f"proxy_ssl_trusted_certificate {_quoted(path)};",)
 
 
-def _grpc_trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield "@grpc", ()
-    yield "@grpc_unverified", ("grpc_ssl_verify off;",)
-    for digest, path in facts.authorities.items():
-        yield f"@grpc_{digest}", (f"grpc_ssl_trusted_certificate {_quoted(path)};",)
+def _http2_kinds(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Locations for calls over HTTP/2, by what is called and what is trusted of the upstreams."""
+    for name, lines in (("@grpc", ("client_body_timeout 24h;",)), ("@http2", ())):
+        yield name, lines
+        yield f"{name}_unverified", (*lines, "grpc_ssl_verify off;")
+        for digest, path in facts.authorities.items():
+            yield f"{name}_{digest}", (*lines, f"grpc_ssl_trusted_certificate {_quoted(path)};")
 
 
-def _grpc_headers(node: Node, facts: Facts) -> Iterator[str]:
-    """The headers that we set for gRPC, where a variable cannot hold several; Lua removes the others.
+def _http2_headers(node: Node, facts: Facts) -> Iterator[str]:
+    """The headers that we set for HTTP/2, where a variable cannot hold several; Lua removes the others.
 
     nginx has no room for more names here.
     """

@@ -271,6 +271,8 @@ class Upstream:
     retries: int | None
     #: Whether PUT and DELETE are tried again though the upstream may have got them.
     retry_writes: bool
+    #: Whether ordinary calls go by HTTP/2; those of gRPC always do.
+    http2: bool
     #: How the upstream is told its public address, see contract.PUBLIC_ADDRESSES.
     told: str
     #: Whether URLs and cookies in its answers are translated to the public address.
@@ -338,13 +340,16 @@ def upstream(row: ConnectionRow) -> Upstream:
         verify=verify,
         ca_pem=pem,
         timeout_seconds=_seconds(row.timeout_seconds, least=1),
-        # Servers of gRPC are looked at by a connection alone.
-        health_path="" if urls[0].is_grpc else _health_path(row.health_path, urls[0].base_path),
+        # Health checks speak HTTP/1.1: other servers are looked at by a connection alone.
+        health_path=""
+        if urls[0].is_grpc or (row.http_version == "2" and not tls)
+        else _health_path(row.health_path, urls[0].base_path),
         stream_timeout=_seconds(row.stream_timeout_seconds, least=1),
         balancing=_balancing(row.balancing),
         weights=_weights(row.weights, len(urls)),
         retries=_retries(row.retries),
         retry_writes=row.retry_writes is True,
+        http2=row.http_version == "2",
         told=_told(row.public_address),
         translate=row.translate_urls is not False,
     )
@@ -478,6 +483,7 @@ def connection(
         if upstream.tls
         else None,
         "grpc": upstream.grpc,
+        "http2": upstream.http2,
         "host": upstream.host_header,
         "base": upstream.urls[0].base_path,
         "header": {"name": added.header, "value": value} if added.header else None,

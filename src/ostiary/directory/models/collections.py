@@ -28,6 +28,10 @@ class Connection(models.Model):
         ROUND_ROBIN = "round_robin"
         LEAST_CONNECTIONS = "least_connections"
 
+    class HttpVersion(models.TextChoices):
+        HTTP_1_1 = "1.1"
+        HTTP_2 = "2"
+
     class PublicAddress(models.TextChoices):
         NONE = "none"
         X_FORWARDED = "x_forwarded"
@@ -60,6 +64,10 @@ class Connection(models.Model):
     weights = models.JSONField(default=list)
     #: How often a call that failed is tried again; empty: twice where there are several servers.
     retries = models.PositiveSmallIntegerField(null=True)
+    #: By which HTTP calls go to the servers; those of gRPC always go by HTTP/2.
+    http_version = models.CharField(
+        max_length=3, choices=HttpVersion.choices, default=HttpVersion.HTTP_1_1
+    )
     #: Whether PUT and DELETE are tried again though the upstream may have got them.
     retry_writes = models.BooleanField(default=False)
     #: How the upstream is told the address that consumers call.

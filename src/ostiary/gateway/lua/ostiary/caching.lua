@@ -30,7 +30,7 @@ end
 local function seconds_for(call)
   local route = call.route
   local seconds = route.cache or call.collection.cache or 0
-  if seconds == 0 or call.method ~= "GET" or call.upstream.grpc or call.is_stream or var.http_cookie or has_body() then
+  if seconds == 0 or call.method ~= "GET" or call.upstream.http2 or call.is_stream or var.http_cookie or has_body() then
     return nil
   end
   return seconds

@@ -6,7 +6,7 @@ local caching = require "ostiary.caching"
 local calls = require "ostiary.calls"
 local contract = require "contract"
 local credentials = require "ostiary.credentials"
-local grpc = require "ostiary.grpc"
+local http2 = require "ostiary.http2"
 local limits = require "ostiary.limits"
 local loops = require "ostiary.loops"
 local refusals = require "ostiary.refusals"
@@ -139,7 +139,7 @@ function M.forward_any(call, lease, upstream)
   local signed = lease.method > 1 and (collection.recipes or collection.forward_claims)
   if signed then var.gw_claims = claims_of(call) end
   if collection.recipes then tell_recipe(call, lease) end
-  if wants_tunnel(call) then ask_for_tunnel(call) end
+  if not upstream.http2 and wants_tunnel(call) then ask_for_tunnel(call) end
   if bit.band(call.flags, credentials.STREAM) ~= 0 then call.is_stream = true end
   local target = target_of(call, upstream)
   call.upstream = upstream
@@ -148,11 +148,11 @@ function M.forward_any(call, lease, upstream)
     upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
   end
   call.cached = collection.caches and caching.find(call, lease, upstream, target)
-  if upstream.grpc and not grpc.retarget(target) then return refusals.refuse(call, contract.codes.malformed_path) end
+  if upstream.http2 and not http2.retarget(target) then return refusals.refuse(call, contract.codes.malformed_path) end
   local host = collection.host_lines
-  if upstream.grpc then
-    grpc.strip(credentials.MOST_HEADERS)
-    call.is_grpc, host = true, upstreams.tell_grpc(upstream, collection.handle, call.address)
+  if upstream.http2 then
+    http2.strip(credentials.MOST_HEADERS)
+    call.is_grpc, host = upstream.grpc, upstreams.tell_http2(upstream, collection.handle, call.address)
   end
   M.forward(lease, upstream, host, target)
   local location = upstream.location or "@any"

@@ -559,6 +559,13 @@ function M.head()
   translation.translate()
 end
 
+-- The same of one over HTTP/2, whose body comes in frames and cannot be joined. nginx says 0 for the length of
+-- what has none, also of an answer to HEAD.
+function M.head_of_http2()
+  if get_method() == "HEAD" then ngx.header["Content-Length"] = var.upstream_http_content_length end
+  translation.translate()
+end
+
 -- --- the end of a call --------------------------------------------------------------------------------
 
 -- The log phase of every call, refused and broken ones too.

@@ -43,9 +43,9 @@ function M.init_worker(options)
   rendered, tls_blocks = options.rendered, options.tls_blocks
 end
 
-local function tls_block(tls, speaks_grpc)
+local function tls_block(tls, speaks_http2)
   local key = tls.name .. "\n" .. (tls.verify and "verified" or "unverified") .. "\n" .. tls.ca
-    .. (speaks_grpc and "\ngrpc" or "")
+    .. (speaks_http2 and "\nhttp2" or "")
   if not blocks[key] then
     if taken >= tls_blocks then return "tls_unpooled" end
     taken = taken + 1
@@ -54,10 +54,10 @@ local function tls_block(tls, speaks_grpc)
   return blocks[key]
 end
 
-local function location_of(tls, speaks_grpc)
-  if speaks_grpc then
-    if not tls then return "@grpc" end
-    return "@grpc" .. (not tls.verify and "_unverified" or tls.ca ~= "" and "_" .. tls.ca or "")
+local function location_of(tls, http2)
+  if http2 then
+    if not tls then return http2 end
+    return http2 .. (not tls.verify and "_unverified" or tls.ca ~= "" and "_" .. tls.ca or "")
   end
   if not tls then return nil end
   if not tls.verify then return "@https_unverified" end
@@ -98,7 +98,7 @@ end
 -- The name of the connection's own block in nginx.conf, if that still says what it is.
 local function own_block(object)
   local server = object.servers[1]
-  if object.tls or object.grpc or object.servers[2] or not server then return nil end
+  if object.tls or object.grpc or object.http2 or object.servers[2] or not server then return nil end
   local place = bracketed(server.address) .. ":" .. server.port
   return rendered["c" .. object.id] == place and "c" .. object.id or nil
 end
@@ -107,8 +107,9 @@ end
 function M.set(object)
   local tls = object.tls
   local own = own_block(object)
-  -- nginx would take a kept connection of HTTP/1.1 for one of gRPC.
-  local block = tls and tls_block(tls, object.grpc) or object.grpc and "dynamic_grpc" or "dynamic"
+  local http2 = object.grpc and "@grpc" or object.http2 and "@http2" or nil
+  -- nginx would take a kept connection of HTTP/1.1 for one of HTTP/2.
+  local block = tls and tls_block(tls, http2) or http2 and "dynamic_http2" or "dynamic"
   local upstream = {
     id = object.id,
     host = object.host,
@@ -117,9 +118,10 @@ function M.set(object)
     query = object.query ~= "" and object.query or nil,
     timeout = object.timeout,
     grpc = object.grpc,
-    scheme = object.grpc and (tls and "grpcs" or "grpc") or tls and "https" or "http",
+    http2 = http2 ~= nil,
+    scheme = http2 and (tls and "grpcs" or "grpc") or tls and "https" or "http",
     name = tls and tls.name or nil,
-    location = location_of(tls, object.grpc),
+    location = location_of(tls, http2),
     block = own or block,
     dynamic = block,
     servers = servers_of(object),
@@ -183,7 +185,7 @@ function M.forwarded(upstream, address)
 end
 
 -- The same as variables, where they cannot be lines of one header (HTTP/2); returns the Host.
-function M.tell_grpc(upstream, handle, address)
+function M.tell_http2(upstream, handle, address)
   local var, public, told = ngx.var, M.public, upstream.told
   if not public.scheme or told == TOLD.none then return upstream.host end
   var.gw_told_prefix = "/" .. handle
