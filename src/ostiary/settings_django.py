@@ -128,5 +128,5 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
-# `ostiary.logs` does it, for what is not Django's too.
+# `ostiary.telemetry.logs` does it, for what is not Django's too.
 LOGGING_CONFIG = None

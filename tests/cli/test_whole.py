@@ -10,7 +10,7 @@ import pytest
 from tests.cli.test_restart import Hammer, restart
 from tests.stage import Stage, Upstream, running, wait_for
 
-from ostiary import exposition
+from ostiary.telemetry import exposition
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 

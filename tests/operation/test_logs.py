@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.stage import Stage, Upstream, ask, raw, running, wait_for
 
-from ostiary import logs
+from ostiary.telemetry import logs
 
 #: Lines of the supervisor for people, on standard output.
 FOR_PEOPLE = re.compile(

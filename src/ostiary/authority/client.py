@@ -10,7 +10,7 @@ from ostiary.directory.enforcement import Receipt
 from ostiary.directory.errors import NotInForce
 from ostiary.directory.feed import Kind
 from ostiary.gateway.publisher_client import PublisherClient
-from ostiary.unix_http import UnixConnection
+from ostiary.telemetry.unix_http import UnixConnection
 
 TIMEOUT_SECONDS = 8.0
 

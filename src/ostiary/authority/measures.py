@@ -11,12 +11,12 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from ostiary import tracing
 from ostiary.access.reasons import by_code
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Change, Lookup, Row, StoredKey
 from ostiary.gateway.contract import Lease, Question, Refusal
+from ostiary.telemetry import tracing
 
 #: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 2.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)

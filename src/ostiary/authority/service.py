@@ -12,7 +12,6 @@ from urllib.parse import parse_qs
 import uvicorn
 from django.db import close_old_connections
 
-from ostiary import exposition, tracing
 from ostiary.authority import measures
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
@@ -28,6 +27,7 @@ from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
 from ostiary.settings import Ceilings, Database
+from ostiary.telemetry import exposition, tracing
 
 log = logging.getLogger(__name__)
 

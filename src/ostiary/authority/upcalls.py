@@ -11,7 +11,6 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, cast
 
-from ostiary import tracing
 from ostiary.authority import measures
 from ostiary.authority.ceilings import Busy, Gate
 from ostiary.authority.deciding import answer, overloaded
@@ -20,6 +19,7 @@ from ostiary.authority.named_lists import NamedLists
 from ostiary.authority.proving import Prover
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import BadQuestion, read_question, write_answer
+from ostiary.telemetry import tracing
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ostiary import logs, tracing
 from ostiary import settings as environment
 from ostiary.cli import gateway_lock, opening, supervisor
 from ostiary.cli.failure import Failure
 from ostiary.settings import Settings
+from ostiary.telemetry import logs, tracing
 
 if TYPE_CHECKING:
     from ostiary.gateway.node import Node

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from ostiary import logs
 from ostiary import settings as environment
 from ostiary.cli import addresses, folder, gateway_lock, opening
 from ostiary.cli.failure import Failure
 from ostiary.settings import Settings
+from ostiary.telemetry import logs
 
 #: PostgreSQL advisory lock: of several machines that start at once, one migrates.
 MIGRATION_LOCK = 0x6F73746D

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from ostiary import logs
 from ostiary import settings as environment
 from ostiary.cli import (
     addresses,
@@ -25,6 +24,7 @@ from ostiary.cli import (
 from ostiary.cli.failure import Failure
 from ostiary.cli.processes import ForkServer
 from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
+from ostiary.telemetry import logs
 
 #: Name of the data folder's lock among what is handed down over a restart.
 LOCK = "lock"

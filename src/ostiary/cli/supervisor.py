@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostiary import exposition
 from ostiary.cli import measures, prctl, processes
 from ostiary.cli.failure import Failure
 from ostiary.cli.probes import Probe, Silent
 from ostiary.cli.processes import ForkServer, NotStarted, Process
+from ostiary.telemetry import exposition
 
 Say = Callable[[str], None]
 #: Passes on a line that a part printed: name of the part, line.

@@ -20,7 +20,6 @@ from typing import TypeVar
 
 from django.db import Error, close_old_connections, connection
 
-from ostiary import exposition
 from ostiary.collector import measures
 from ostiary.collector.counts import Connection, Waiting
 from ostiary.collector.lines import Batch
@@ -31,6 +30,7 @@ from ostiary.directory import retention
 from ostiary.gateway import control
 from ostiary.gateway.contract import BadPush, Pushed, read_push
 from ostiary.gateway.node import Node
+from ostiary.telemetry import exposition
 from ostiary.usage import upkeep
 from ostiary.usage.recording import LatencyKey, Position
 

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from ostiary import exposition, settings
+from ostiary import settings
 from ostiary.console.patience import Patient
 from ostiary.directory import feed
 from ostiary.directory.actor import Actor, Role
@@ -23,6 +23,7 @@ from ostiary.directory.management_tokens import authenticate
 from ostiary.gateway import statistics
 from ostiary.gateway.node import control_socket
 from ostiary.identity.tokens import fingerprint
+from ostiary.telemetry import exposition
 
 #: Seconds that a part has for its answer; they are asked side by side.
 SECONDS = 1.0

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter, Histogram
 
-from ostiary import logs, tracing
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import Member
+from ostiary.telemetry import logs, tracing
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from prometheus_client import Metric
 
-from ostiary import exposition, settings
+from ostiary import settings
 from ostiary.console.patience import Patient
 from ostiary.directory import database, feed
 from ostiary.directory.models import Collection, Recipe
@@ -24,7 +24,8 @@ from ostiary.gateway import publisher_client, statistics
 from ostiary.gateway.node import control_socket, refused_file
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
 from ostiary.recipes import control as recipe_runner
-from ostiary.unix_http import UnixConnection
+from ostiary.telemetry import exposition
+from ostiary.telemetry.unix_http import UnixConnection
 
 #: Seconds that a part has for its answer, and a check as a whole.
 SECONDS, LONGEST = 1.5, 3.0

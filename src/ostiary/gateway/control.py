@@ -7,7 +7,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from ostiary.unix_http import UnixClient, UnixConnection
+from ostiary.telemetry.unix_http import UnixClient, UnixConnection
 
 
 class ControlError(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ostiary.unix_http import UnixConnection
+from ostiary.telemetry.unix_http import UnixConnection
 
 #: Seconds that a state is good for, and that an answer may take where a page waits for it.
 CACHE_SECONDS, SHORT_SECONDS = 2.0, 0.5

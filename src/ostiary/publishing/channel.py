@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from ostiary.unix_http import UnixClient
+from ostiary.telemetry.unix_http import UnixClient
 
 log = logging.getLogger(__name__)
 

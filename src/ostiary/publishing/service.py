@@ -16,7 +16,6 @@ from urllib.parse import parse_qs
 import uvicorn
 from django.db import close_old_connections
 
-from ostiary import exposition
 from ostiary.directory import workspace
 from ostiary.directory.connections import own_listeners
 from ostiary.gateway import launch
@@ -33,6 +32,7 @@ from ostiary.publishing.names import Lookup, system_lookup
 from ostiary.publishing.publisher import Publisher
 from ostiary.publishing.trust import Apply, Trust
 from ostiary.publishing.upstream_tokens import UpstreamTokens
+from ostiary.telemetry import exposition
 
 log = logging.getLogger(__name__)
 

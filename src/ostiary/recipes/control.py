@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ostiary.directory.recipes import Found, learn
-from ostiary.unix_http import UnixConnection
+from ostiary.telemetry.unix_http import UnixConnection
 
 SECONDS = 5.0
 

@@ -18,13 +18,13 @@ from urllib.parse import parse_qs
 import uvicorn
 import uvloop
 
-from ostiary import exposition, tracing
 from ostiary.access.reasons import Reason, refusal
 from ostiary.recipes import measures
 from ostiary.recipes.folder import Folder
 from ostiary.recipes.inputs import BadInput, merged
 from ostiary.recipes.jobs import Job, Jobs, now
 from ostiary.recipes.pool import Died, Overloaded, Pool, TooLong
+from ostiary.telemetry import exposition, tracing
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ostiary.unix_http import UnixClient
+from ostiary.telemetry.unix_http import UnixClient
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (
