@@ -77,9 +77,9 @@ def _open(folder: Path) -> None:
 
 
 def _fill(profiles: int, days: int) -> None:
-    from ostiary.directory import population
     from ostiary.directory.models import AccessProfile
-    from ostiary.usage import made_up, upkeep
+    from ostiary.samples import population, usage
+    from ostiary.usage import upkeep
     from ostiary.usage.models import Outcome, Standing, Total
 
     now = int(time.time())
@@ -89,7 +89,7 @@ def _fill(profiles: int, days: int) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("PRAGMA synchronous=OFF")
         population.make(profiles=profiles)
-        made_up.make(days=MADE_UP_DAYS, now=now)
+        usage.make(days=MADE_UP_DAYS, now=now)
         _repeat(now, days)
         # They began with the days that are made up one by one.
         Standing.objects.all().delete()

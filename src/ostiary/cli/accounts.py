@@ -54,6 +54,6 @@ def _link(settings: Settings, email: str) -> str:
 def seed(settings: Settings, *, profiles: int, per_client: int, days: int) -> None:
     """Fill an empty directory with a made-up population, and usage of the last days if any."""
     with opening.opened(settings):
-        import_module("ostiary.directory.population").make(profiles=profiles, per_client=per_client)
+        import_module("ostiary.samples.population").make(profiles=profiles, per_client=per_client)
         if days:
-            import_module("ostiary.usage.made_up").make(days=days, now=int(time.time()))
+            import_module("ostiary.samples.usage").make(days=days, now=int(time.time()))

@@ -164,8 +164,8 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 def run_demo(_: Settings, ready: Callable[[], None]) -> None:
-    from ostiary.cli.demo_upstream import Orders
     from ostiary.cli.serving import serve
+    from ostiary.samples.demo_upstream import Orders
 
     serve(Orders.sample(), sock=inherited("demo"), ready=ready)
 

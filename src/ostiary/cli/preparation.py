@@ -195,7 +195,7 @@ def _make_demo(settings: Settings, port: int) -> str:
     # Before the demo: its connection leads to this port for good.
     (settings.data / DEMO).write_text(json.dumps({"port": port}))
     at = addresses.of(settings)
-    demo = import_module("ostiary.directory.demo")
+    demo = import_module("ostiary.samples.demo")
     shown: str = demo.create(
         upstream=f"http://127.0.0.1:{port}",
         recipes=settings.recipes,
