@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.nameserver import NameServer, wrapping
-from tests.operation.scraping import answer, scrape, value
+from tests.operations.scraping import answer, scrape, value
 from tests.publishing.certificates import a_certificate
 from tests.replanning import Caller, Replanning, more_silent_connections, multiply
 from tests.stage import Stage, Upstream, running, wait_for

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.nameserver import NXDOMAIN, SERVFAIL, NameServer, wrapping
-from tests.operation.scraping import answer
+from tests.operations.scraping import answer
 from tests.replanning import Caller
 from tests.stage import Stage, free_port, running, wait_for
 

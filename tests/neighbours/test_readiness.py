@@ -10,8 +10,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from tests.operation.scraping import answer
-from tests.operation.test_readiness import stopped
+from tests.operations.scraping import answer
+from tests.operations.test_readiness import stopped
 from tests.stage import Stage, free_port, running, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]

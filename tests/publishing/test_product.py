@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.operation.scraping import answer
+from tests.operations.scraping import answer
 from tests.publishing.certificates import a_certificate
 from tests.stage import Stage, Upstream, free_port, running, wait_for
 

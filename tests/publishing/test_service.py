@@ -15,12 +15,12 @@ from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
 from ostiary import settings
-from ostiary.console import readiness
 from ostiary.directory import feed
 from ostiary.directory.models import Collection
 from ostiary.gateway.node import Node
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
 from ostiary.identity.sealing import KeyRing
+from ostiary.operations import readiness
 from ostiary.telemetry import exposition
 from ostiary.telemetry.unix_http import UnixConnection
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from tests.operation.scraping import scrape, value
+from tests.operations.scraping import scrape, value
 from tests.stage import Stage, Upstream, running, wait_for
 from tests.webhooks.receiver import Got, Receiver
 

@@ -246,7 +246,7 @@ def parts(settings: Settings) -> Iterator[Finding]:
     if folder.holder(settings) is None:
         yield skipped("parts", "Ostiary does not run.")
         return
-    from ostiary.console import readiness
+    from ostiary.operations import readiness
 
     bad = {name: state.said for name, state in readiness.check().items() if not state.ok}
     for name, said in bad.items():

@@ -136,7 +136,7 @@ def _arrived(url: str) -> tuple[Reached, Mapping[str, str] | None]:
     """Ask the console how a request arrives; nothing if another one answers. Raises NotReached."""
     from django.core import signing
 
-    from ostiary.console import arrival
+    from ostiary.operations import arrival
 
     nonce = secrets.token_urlsafe(16)
     question = signing.dumps(nonce, salt=arrival.QUESTION)

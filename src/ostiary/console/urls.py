@@ -7,15 +7,12 @@ from ostiary.console import (
     account,
     address_lists,
     advice,
-    arrival,
     clients,
     collections,
     connections,
     explain,
     finding,
-    health,
     logs,
-    metrics,
     pages,
     passkeys,
     policies,
@@ -30,6 +27,7 @@ from ostiary.console import (
     webhooks,
     workspace,
 )
+from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.home, name="home"),

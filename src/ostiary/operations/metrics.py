@@ -16,13 +16,13 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ostiary import settings
-from ostiary.console.patience import Patient
 from ostiary.directory import feed
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.management_tokens import authenticate
 from ostiary.gateway import statistics
 from ostiary.gateway.node import control_socket
 from ostiary.identity.tokens import fingerprint
+from ostiary.operations.deadlines import Patient
 from ostiary.telemetry import exposition
 
 #: Seconds that a part has for its answer; they are asked side by side.

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from tests.operation.test_logs import CANARY, RECIPE, failing
+from tests.operations.test_logs import CANARY, RECIPE, failing
 from tests.stage import Stage, Upstream, ask, running, wait_for
 
 from ostiary.settings import SettingsError, load

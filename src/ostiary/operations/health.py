@@ -4,8 +4,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from ostiary import __version__
-from ostiary.console import readiness
-from ostiary.console.metrics import may_look
+from ostiary.operations import readiness
+from ostiary.operations.metrics import may_look
 
 
 @require_safe

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.operation.scraping import answer, scrape, value
+from tests.operations.scraping import answer, scrape, value
 from tests.stage import Stage, Upstream, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.operation.scraping import answer
+from tests.operations.scraping import answer
 from tests.postgres import cluster
 from tests.stage import Stage, running, wait_for
 

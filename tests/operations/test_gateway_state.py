@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from ostiary.console.readiness import WATCHED_DICTIONARIES, NotReady, check_gateway
 from ostiary.gateway import statistics
 from ostiary.gateway.node import control_socket
 from ostiary.gateway.statistics import GatewaySilent
+from ostiary.operations.readiness import WATCHED_DICTIONARIES, NotReady, check_gateway
 
 NOW = 1_795_523_640.0
 MEGABYTE = 2**20

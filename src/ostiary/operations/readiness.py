@@ -17,12 +17,12 @@ from django.db.migrations.recorder import MigrationRecorder
 from prometheus_client import Metric
 
 from ostiary import settings
-from ostiary.console.patience import Patient
 from ostiary.directory import database, feed
 from ostiary.directory.models import Collection, Recipe
 from ostiary.gateway import publisher_client, statistics
 from ostiary.gateway.node import control_socket, refused_file
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
+from ostiary.operations.deadlines import Patient
 from ostiary.recipes import control as recipe_runner
 from ostiary.telemetry import exposition
 from ostiary.telemetry.unix_http import UnixConnection

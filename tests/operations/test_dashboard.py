@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.operation.scraping import Samples, scrape
+from tests.operations.scraping import Samples, scrape
 from tests.stage import Stage
 
 OPS = Path("ops")
