@@ -28,13 +28,13 @@ AUTH_USER_MODEL = "directory.Member"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 ROOT_URLCONF = "ostiary.console.urls"
 MIDDLEWARE = [
-    "ostiary.console.observing.Observed",
+    "ostiary.middleware.requests.Observed",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "ostiary.console.security.Headers",
+    "ostiary.middleware.security_headers.Headers",
     "ostiary.api.fallback.JsonErrors",
-    "ostiary.console.callers.TrustedProxies",
-    "ostiary.console.public_address.PublicAddress",
+    "ostiary.middleware.trusted_proxies.TrustedProxies",
+    "ostiary.middleware.public_address.PublicAddress",
     "ostiary.console.signed_out.WholePages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -119,7 +119,7 @@ CSRF_FAILURE_VIEW = "ostiary.console.wrong_address.refused_form"
 # Cookies are per host, not per port: two of us side by side must not sign each other out.
 SESSION_COOKIE_NAME = f"ostiary_session_{_current.control_bind[1]}"
 CSRF_COOKIE_NAME = f"ostiary_csrf_{_current.control_bind[1]}"
-# The public URL decides for each answer, see `ostiary.console.public_address`.
+# The public URL decides for each answer, see `ostiary.middleware.public_address`.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _current.secure_cookies
 SESSION_ENGINE = "ostiary.console.sessions"
 SESSION_COOKIE_AGE = 12 * 3600

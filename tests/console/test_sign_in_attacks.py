@@ -13,8 +13,9 @@ from tests.console.authenticator import App
 from tests.console.visitor import Visitor, place, said
 from tests.stage import Stage
 
-from ostiary.console import callers, lockout
+from ostiary.console import lockout
 from ostiary.console.urls import urlpatterns
+from ostiary.middleware import trusted_proxies
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -465,7 +466,7 @@ def test_a_caller_is_who_a_trusted_proxy_says_and_nobody_else(stage: Stage, visi
 def test_an_address_is_believed_as_far_as_proxies_are(
     peer: str, forwarded: str, caller: str
 ) -> None:
-    assert callers.caller(peer, forwarded, ["10.0.0.0/8"]) == caller
+    assert trusted_proxies.caller(peer, forwarded, ["10.0.0.0/8"]) == caller
 
 
 @pytest.mark.parametrize("host", ["localhost:99999", "localhost:", "[::1]", "x" * 300, "a b", "["])

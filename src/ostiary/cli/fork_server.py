@@ -45,7 +45,7 @@ METRICS: Mapping[str, Sequence[str]] = {
     "publisher": ("ostiary.publishing.measures",),
     "control": (
         "ostiary.cli.bounded_http",
-        "ostiary.console.observing",
+        "ostiary.middleware.requests",
         "ostiary.webhooks.measures",
     ),
     "recipes": ("ostiary.recipes.measures",),

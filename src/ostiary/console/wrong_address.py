@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from ostiary import settings as environment
-from ostiary.console import public_address
 from ostiary.console.signed_out import page_of
+from ostiary.middleware import public_address
 
 OLD_FORM = (
     "That form is older than your sign-in, so it was not taken. Go back to it and send it again: what"

@@ -7,7 +7,7 @@ from django.core import signing
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from ostiary.console import public_address
+from ostiary.middleware import public_address
 
 #: Question and answer are signed apart from each other, and from all else.
 QUESTION, ANSWER = "ostiary.doctor.question", "ostiary.doctor.answer"

@@ -12,8 +12,8 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 
 from ostiary import settings
-from ostiary.console.callers import UNASKED
 from ostiary.directory import origins, public_urls
+from ostiary.middleware.trusted_proxies import UNASKED
 
 #: Headers in which a browser tells the page that a request comes from.
 TELLING = ("Origin", "HX-Current-URL", "Referer")
