@@ -8,10 +8,11 @@ import pytest
 from django.test import Client
 
 from ostiary import settings
-from ostiary.directory import enforcement, management_tokens, setup
+from ostiary.directory import management_tokens, setup
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.enforcement import Receipt
-from ostiary.directory.errors import NotInForce
+from ostiary.directory.changes import confirmation
+from ostiary.directory.changes.confirmation import Receipt
+from ostiary.directory.changes.errors import NotInForce
 from ostiary.identity.sealing import KeyRing
 
 
@@ -73,7 +74,7 @@ def api(db: None) -> Iterator[Api]:
     KeyRing.load_or_create(data / "keyring.json")
     setup.ensure()
     confirmer = AtOnce()
-    enforcement.install(confirmer)
+    confirmation.install(confirmer)
     issued = management_tokens.create(by=SYSTEM, name="tests", admin=True)
     api = Api(issued.secret.reveal(), confirmer)
     api.token_id = issued.token.pk

@@ -18,7 +18,7 @@ from tests.api.conftest import Api
 
 from ostiary.directory import access_profiles, clients, members
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import AuditEvent, Connection, Credential, Endpoint, Member, Recipe
 
 

@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 from tests.api.conftest import Api, api
 
-from ostiary.directory import members, set_aside
+from ostiary.directory import members
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Credential, Policy
 from ostiary.identity import tokens
 
@@ -151,10 +152,10 @@ class Refusals:
 
 @pytest.fixture
 def refusals() -> Iterator[Refusals]:
-    before, found = set_aside._installed, Refusals()
-    set_aside.install(found)
+    before, found = unpublished_objects._installed, Refusals()
+    unpublished_objects.install(found)
     yield found
-    set_aside.install(before)
+    unpublished_objects.install(before)
 
 
 def test_what_the_gateway_refuses_is_shown_on_its_page_and_in_lists(

@@ -18,14 +18,14 @@ from ostiary.directory import (
     collections,
     connections,
     endpoints,
-    gateway_check,
     origins,
     recipes,
     workspace,
 )
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.errors import Invalid
-from ostiary.directory.fields import is_plain
+from ostiary.directory.changes import gateway_check
+from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.changes.fields import is_plain
 from ostiary.directory.models import (
     AccessProfile,
     Client,

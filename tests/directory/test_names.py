@@ -7,7 +7,7 @@ from PIL import Image
 
 from ostiary.directory import clients, collections
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Client, Collection
 
 

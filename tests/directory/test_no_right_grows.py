@@ -18,17 +18,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ostiary.directory import (
-    clients,
-    management_tokens,
-    members,
-    permission,
-    project_deletion,
-    projects,
-    setup,
-)
+from ostiary.directory import clients, management_tokens, members, project_deletion, projects, setup
 from ostiary.directory.actor import SYSTEM, Actor, Role
-from ostiary.directory.errors import Forbidden, Invalid, NotFound, Refused
+from ostiary.directory.changes import permission
+from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound, Refused
 from ostiary.directory.models import (
     AuditEvent,
     Folder,

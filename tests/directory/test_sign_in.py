@@ -11,7 +11,7 @@ from tests.console.authenticator import App
 from ostiary.console.sessions import ENTRY, SessionStore
 from ostiary.directory import members, second_factors, sign_ins, single_sign_on, workspace
 from ostiary.directory.actor import SYSTEM, Actor
-from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
+from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.models import AuditEvent, Member, MemberSession, RecoveryCode, SecondFactor
 from ostiary.identity import one_time_codes
 from ostiary.identity.openid import Person

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ostiary.directory import access_profiles, credentials, deliveries, notices, webhooks
 from ostiary.directory.actor import SYSTEM, Actor, Role
-from ostiary.directory.errors import Forbidden, Invalid, NotFound
+from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound
 from ostiary.directory.models import (
     AccessProfile,
     Client,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ostiary.directory import fields
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes import fields
+from ostiary.directory.changes.errors import Invalid
 
 
 def saved(name: str, *, lines: bool = False) -> str:

@@ -15,7 +15,7 @@ from tests.publishing.makers import a_connection
 from tests.publishing.stand_in import Running, StandIn
 from tests.stage import free_port, wait_for
 
-from ostiary.directory import feed
+from ostiary.directory.changes import feed
 
 
 class _Upstream:

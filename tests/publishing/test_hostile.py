@@ -8,7 +8,7 @@ from tests.publishing.conftest import Start
 from tests.publishing.makers import a_collection, a_connection, an_endpoint
 from tests.publishing.stand_in import StandIn
 
-from ostiary.directory import feed
+from ostiary.directory.changes import feed
 from ostiary.directory.models import Collection, Connection, Endpoint, Setting
 
 BROKEN_PEM = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"

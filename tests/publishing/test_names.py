@@ -11,7 +11,7 @@ from tests.publishing.makers import a_collection, a_connection, an_endpoint
 from tests.publishing.stand_in import Running, StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import feed
+from ostiary.directory.changes import feed
 from ostiary.gateway.publisher_client import Server
 
 

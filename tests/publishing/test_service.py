@@ -15,7 +15,7 @@ from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
 from ostiary import settings
-from ostiary.directory import feed
+from ostiary.directory.changes import feed
 from ostiary.directory.models import Collection
 from ostiary.gateway.node import Node
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent

@@ -12,8 +12,9 @@ from tests.publishing.makers import a_connection
 from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import connections, feed, workspace
+from ostiary.directory import connections, workspace
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.changes import feed
 
 
 class _Issuer:

@@ -8,7 +8,7 @@ from tests.publishing.makers import a_connection
 from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import feed
+from ostiary.directory.changes import feed
 from ostiary.directory.models import Connection
 from ostiary.gateway.publishing import certificate_digest
 

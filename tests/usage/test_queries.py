@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.usage.conftest import NOW, Side, Sides, count, took
 
 from ostiary.directory.actor import SYSTEM, Actor, Role
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.usage import latency, outcomes, upkeep
 from ostiary.usage.models import MinuteCount, MinuteLatency
 from ostiary.usage.overview import Choice, overview

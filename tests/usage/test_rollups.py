@@ -11,7 +11,7 @@ from tests.usage.conftest import NOW, Sides, count, took
 
 from ostiary.directory import clients, workspace
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.usage import latency, outcomes, rollups, upkeep
 from ostiary.usage.models import (
     Belonging,

@@ -25,7 +25,7 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.directory import access_profiles, credentials, proofs
-from ostiary.directory.errors import Invalid, NotInForce
+from ostiary.directory.changes.errors import Invalid, NotInForce
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret

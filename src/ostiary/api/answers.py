@@ -10,9 +10,9 @@ from ninja import Schema
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ostiary.api.rendering import moment
-from ostiary.directory import versions
 from ostiary.directory.actor import Actor
-from ostiary.directory.enforcement import Receipt, Saved, confirm, warnings_when_added
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.confirmation import Receipt, Saved, confirm, warnings_when_added
 
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
@@ -124,7 +124,7 @@ def if_match(request: HttpRequest) -> str | None:
 
 def versioned(response: HttpResponse, instance: models.Model) -> None:
     """Send the version of the one object that an answer shows."""
-    response["ETag"] = versions.etag(instance)
+    response["ETag"] = etags.etag(instance)
 
 
 def in_force(saved: Saved[T]) -> tuple[T, Revocation]:

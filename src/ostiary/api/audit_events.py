@@ -7,7 +7,7 @@ from ninja import Query, Router, Schema
 from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Paging, Time, actor, page
-from ostiary.directory import audit
+from ostiary.directory.changes import audit_log
 
 router = Router(tags=["Audit"])
 
@@ -43,6 +43,6 @@ class EventPage(Schema):
 @router.get("/v2/audit_events", response={200: EventPage, **ERRORS})
 def list_events(request: HttpRequest, query: Query[EventQuery]) -> Any:
     """Events of the projects that the token sees, the newest first; never a secret."""
-    found = audit.matching(actor(request), search=query.search, kind=query.target_kind)
+    found = audit_log.matching(actor(request), search=query.search, kind=query.target_kind)
     counts = {"count": found.count(), "page": query.page, "per_page": query.per_page}
     return {"data": page(found, query), **counts}

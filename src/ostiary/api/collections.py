@@ -19,7 +19,8 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, public_urls, set_aside
+from ostiary.directory import collections, public_urls
+from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Collection
 from ostiary.identity import places
 
@@ -166,7 +167,8 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "epoch": collection.epoch,
         "created_at": collection.created_at,
         "updated_at": collection.updated_at,
-        "gateway_problem": set_aside.reason(set_aside.COLLECTION, collection.pk) or None,
+        "gateway_problem": unpublished_objects.reason(unpublished_objects.COLLECTION, collection.pk)
+        or None,
         "warnings": [places.URL_WARNING] if places.in_urls(collection.shown_places or ()) else [],
     }
 

@@ -20,7 +20,8 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import connections, set_aside
+from ostiary.directory import connections
+from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Connection
 
 router = Router(tags=["Connections"])
@@ -122,7 +123,8 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
         },
         "created_at": connection.created_at,
         "updated_at": connection.updated_at,
-        "gateway_problem": set_aside.reason(set_aside.CONNECTION, connection.pk) or None,
+        "gateway_problem": unpublished_objects.reason(unpublished_objects.CONNECTION, connection.pk)
+        or None,
         "warnings": list(warnings),
     }
 

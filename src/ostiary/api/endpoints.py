@@ -21,7 +21,8 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, endpoints, public_urls, set_aside
+from ostiary.directory import collections, endpoints, public_urls
+from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Endpoint
 
 router = Router(tags=["API endpoints"])
@@ -118,7 +119,8 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
         "validate_request": endpoint.validate_request,
         "created_at": endpoint.created_at,
         "updated_at": endpoint.updated_at,
-        "gateway_problem": set_aside.reason(set_aside.ENDPOINT, endpoint.pk) or None,
+        "gateway_problem": unpublished_objects.reason(unpublished_objects.ENDPOINT, endpoint.pk)
+        or None,
     }
 
 

@@ -7,7 +7,7 @@ from ninja import Router, Schema
 from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.review import door, hypothetical, past
 from ostiary.review.explanation import Explanation
 

@@ -21,7 +21,7 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.directory import policies
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Policy
 
 router = Router(tags=["Policies"])

@@ -19,7 +19,7 @@ from ostiary.api.answers import (
     page,
 )
 from ostiary.directory import project_quotas, projects
-from ostiary.directory.enforcement import Saved
+from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.models import Folder
 from ostiary.directory.project_deletion import Deleted
 

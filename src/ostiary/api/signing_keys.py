@@ -7,8 +7,8 @@ from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Time, actor, in_force
 from ostiary.directory import signing_keys
+from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import SigningKey
-from ostiary.directory.permission import require_admin
 
 router = Router(tags=["Signing keys"])
 

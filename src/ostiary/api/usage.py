@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 from ostiary.access.reasons import Reason
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Time, actor
 from ostiary.api.rendering import moment
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.usage import logs, outcomes, sheets
 from ostiary.usage.models import LoggedCall
 from ostiary.usage.queries import Asker, By, Question, Row, rows, some_rows, with_latencies

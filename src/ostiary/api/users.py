@@ -8,8 +8,8 @@ from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Time, actor
 from ostiary.directory import recipes, setup, workspace
+from ostiary.directory.changes.permission import root_of
 from ostiary.directory.models import Recipe
-from ostiary.directory.permission import root_of
 
 router = Router(tags=["Users"])
 

@@ -8,7 +8,7 @@ from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Strict, actor, in_force
 from ostiary.directory import workspace
-from ostiary.directory.permission import require_admin
+from ostiary.directory.changes.permission import require_admin
 from ostiary.identity import places
 
 router = Router(tags=["Settings"])

@@ -1,14 +1,14 @@
-"""The control side's way to wait until a change is in force (see `directory.enforcement`)."""
+"""The control side's way to wait until a change is in force (see `directory.changes.confirmation`)."""
 
 import json
 import time
 from http.client import HTTPException
 from pathlib import Path
 
-from ostiary.directory import feed
-from ostiary.directory.enforcement import Receipt
-from ostiary.directory.errors import NotInForce
-from ostiary.directory.feed import Kind
+from ostiary.directory.changes import feed
+from ostiary.directory.changes.confirmation import Receipt
+from ostiary.directory.changes.errors import NotInForce
+from ostiary.directory.changes.feed import Kind
 from ostiary.gateway.publisher_client import PublisherClient
 from ostiary.telemetry.unix_http import UnixConnection
 

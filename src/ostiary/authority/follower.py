@@ -12,7 +12,7 @@ import logging
 from collections import OrderedDict
 
 from ostiary.authority.lookup import Change, Lookup
-from ostiary.directory.feed import Kind
+from ostiary.directory.changes.feed import Kind
 from ostiary.gateway.contract import EPOCHS
 from ostiary.gateway.control import Behind, ControlError, Lane, Revoked
 from ostiary.gateway.node import Node

@@ -32,7 +32,7 @@ def sentences() -> Iterator[None]:
     from django.core.exceptions import ImproperlyConfigured
     from django.db import DatabaseError, InterfaceError
 
-    from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
+    from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
     from ostiary.identity.sealing import SealingError
 
     try:

@@ -143,15 +143,16 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     from ostiary.cli import certificate
     from ostiary.cli.bounded_bodies import BoundedBodies
     from ostiary.cli.serving import Alive, OnlyTls, serve
-    from ostiary.directory import database, enforcement, gateway_check, set_aside
+    from ostiary.directory import database
+    from ostiary.directory.changes import confirmation, gateway_check, unpublished_objects
     from ostiary.gateway.launch import CertificateChecker
     from ostiary.gateway.publisher_client import PublisherClient
     from ostiary.webhooks import service as webhooks
 
     publisher = PublisherClient(settings.run / "publisher.sock")
     database.queue_writers()
-    enforcement.install(SocketConfirmer(settings.run / "authority.sock", publisher))
-    set_aside.install(publisher)
+    confirmation.install(SocketConfirmer(settings.run / "authority.sock", publisher))
+    unpublished_objects.install(publisher)
     gateway_check.install(CertificateChecker(_node(settings)))
     with webhooks.sending():
         application: Any = BoundedBodies(import_module("ostiary.console.asgi").application)

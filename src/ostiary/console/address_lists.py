@@ -12,10 +12,11 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import address_lists, projects, versions
+from ostiary.directory import address_lists, projects
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import AddressList
 
 #: Profiles that are named beside a list; that there are more is said.
@@ -129,7 +130,7 @@ def _form(
 ) -> HttpResponse:
     context = {
         "list": found,
-        "read": versions.etag(found) if found else "",
+        "read": etags.etag(found) if found else "",
         "given": given,
         "errors": errors,
         "projects": [p for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)],

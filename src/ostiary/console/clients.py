@@ -14,9 +14,10 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, clients, collections, logo, projects, setup, versions
+from ostiary.directory import access_profiles, clients, collections, logo, projects, setup
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.usage.queries import calls_of_clients
 
 
@@ -121,7 +122,7 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     }
     context = {
         "client": client,
-        "read": versions.etag(client),
+        "read": etags.etag(client),
         "errors": errors,
         "projects": projects.projects(by).order_by("name"),
         "given": given,

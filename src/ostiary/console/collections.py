@@ -36,14 +36,13 @@ from ostiary.directory import (
     projects,
     public_urls,
     recipes,
-    set_aside,
     setup,
-    versions,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags, unpublished_objects
+from ostiary.directory.changes.errors import Invalid, Stale
+from ostiary.directory.changes.permission import require
 from ostiary.directory.models import Collection, Endpoint, ImportReport
-from ostiary.directory.permission import require
 from ostiary.identity import places
 from ostiary.review import facts
 
@@ -92,9 +91,11 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         "url_warning": _url_warning(collection),
         "report": ImportReport.objects.filter(collection=collection).first(),
     }
-    refused = set_aside.reason(set_aside.COLLECTION, collection_id)
+    refused = unpublished_objects.reason(unpublished_objects.COLLECTION, collection_id)
     if collection.connection_id is not None:
-        refused += set_aside.reason(set_aside.CONNECTION, collection.connection_id)
+        refused += unpublished_objects.reason(
+            unpublished_objects.CONNECTION, collection.connection_id
+        )
     also = (refused,) if refused else ()
     return live.render(request, "console/collection.html", context, *also)
 
@@ -209,7 +210,7 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
             return redirect("collection", collection_id)
     context = {
         "collection": collection,
-        "read": versions.etag(collection),
+        "read": etags.etag(collection),
         "errors": errors,
         "given": request.POST or _typed(collection),
         "url_warning": _url_warning(collection),
@@ -402,7 +403,7 @@ def _endpoint_form(
         "collection": collection,
         "endpoint": endpoint,
         "usage_query": f"endpoint={endpoint.pk}" if endpoint else "",
-        "read": versions.etag(endpoint) if endpoint else "",
+        "read": etags.etag(endpoint) if endpoint else "",
         "errors": errors,
         "given": given,
         "methods": ENDPOINT_METHODS,

@@ -13,10 +13,11 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import connections, projects, setup, upstream_url, versions
+from ostiary.directory import connections, projects, setup, upstream_url
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import Connection
 
 #: Ways to authenticate at an upstream that a connection can have.
@@ -219,7 +220,7 @@ def _form(
 ) -> HttpResponse:
     context = {
         "connection": connection,
-        "read": versions.etag(connection) if connection else "",
+        "read": etags.etag(connection) if connection else "",
         "given": given,
         "errors": errors,
         "auth": AUTH,

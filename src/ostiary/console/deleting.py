@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from ostiary.console.saving import in_force
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import CannotDestroy, InUse
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import CannotDestroy, InUse
 
 
 def by_name(

@@ -9,7 +9,7 @@ import hashlib
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render as whole
 
-from ostiary.directory import audit, feed
+from ostiary.directory.changes import audit_log, feed
 
 #: Sent by `live.js` alone. Such an answer leaves messages for the next page that is looked at.
 HEADER = "X-Ostiary-Live"
@@ -24,7 +24,7 @@ def render(
     """
     # Before the page is read: what changes in between is asked for once more, and not missed.
     seen = hashlib.sha256(repr(also).encode()).hexdigest()[:16] if also else ""
-    version = f'"{audit.latest()}-{feed.latest()}-{seen}"'
+    version = f'"{audit_log.latest()}-{feed.latest()}-{seen}"'
     polled = HEADER in request.headers
     if polled and request.headers.get("If-None-Match") == version:
         return HttpResponseNotModified(headers={"ETag": version})

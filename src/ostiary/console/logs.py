@@ -15,7 +15,7 @@ from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, clients, collections, workspace
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Endpoint
 from ostiary.usage import logs, names, outcomes, sheets
 from ostiary.usage.models import LoggedCall

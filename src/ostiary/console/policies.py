@@ -15,10 +15,11 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, policies, projects, versions
+from ostiary.directory import access_profiles, policies, projects
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import Policy
 from ostiary.review import preview
 
@@ -106,7 +107,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
 
 def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
     given = _given(request)
-    versions.check(policy, request.POST.get("read"))
+    etags.check(policy, request.POST.get("read"))
     if not previewing.confirmed(request):
         found = preview.of_policy(by=by, policy_id=policy.pk, given=given)
         if not found.idle:
@@ -150,7 +151,7 @@ def _form(
         "admin": by.admin,
         "projects": [] if policy else projects.editable(by).order_by("name"),
         # Back from the preview the form is as old as it was when it was first read.
-        "read": (not errors and given.get("read")) or (versions.etag(policy) if policy else ""),
+        "read": (not errors and given.get("read")) or (etags.etag(policy) if policy else ""),
         "given": given,
         "errors": errors,
         "rates": [

@@ -15,7 +15,7 @@ from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import access_profiles, profile_limits
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import AccessProfile
 from ostiary.review import limits_used
 

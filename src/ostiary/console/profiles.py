@@ -32,10 +32,10 @@ from ostiary.directory import (
     policies,
     proofs,
     public_urls,
-    versions,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Policy
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
@@ -322,7 +322,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
             c for c in profile.collections.all() if c.pk not in seen and c.pk in form.chosen
         ],
         # Back from the preview the form is as old as it was when it was first read.
-        "read": (not errors and form.data.get("read")) or versions.etag(profile),
+        "read": (not errors and form.data.get("read")) or etags.etag(profile),
         "form": form,
         "errors": errors,
         **_choices(by, profile.client, profile),
@@ -333,7 +333,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 def _changed(
     request: HttpRequest, by: Actor, profile: AccessProfile, given: access_profiles.Given
 ) -> HttpResponse:
-    versions.check(profile, request.POST.get("read"))
+    etags.check(profile, request.POST.get("read"))
     if not previewing.confirmed(request):
         found = preview.of_profile(by=by, profile_id=profile.pk, given=given)
         if not found.idle:

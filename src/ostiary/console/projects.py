@@ -11,9 +11,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
-from ostiary.directory import members, project_deletion, project_quotas, projects, versions
+from ostiary.directory import members, project_deletion, project_quotas, projects
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.errors import Invalid, Stale
 
 
 @page
@@ -65,7 +66,7 @@ def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
     given = request.POST or {"name": project.name, "description": project.description}
     context = {
         "project": project,
-        "read": versions.etag(project),
+        "read": etags.etag(project),
         "given": given,
         "errors": errors,
         "may_delete": by.may(Role.OWNER, project_id),

@@ -16,7 +16,7 @@ from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory import projects, recipes
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Refused
+from ostiary.directory.changes.errors import Refused
 from ostiary.recipes import control
 
 MOST_JOBS = 50

@@ -5,8 +5,8 @@ from typing import TypeVar
 from django.contrib import messages
 from django.http import HttpRequest
 
-from ostiary.directory.enforcement import UNCONFIRMED, Saved, confirm
-from ostiary.directory.errors import NotInForce
+from ostiary.directory.changes.confirmation import UNCONFIRMED, Saved, confirm
+from ostiary.directory.changes.errors import NotInForce
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from ostiary.console import passkeys, standing
 from ostiary.console.viewer import page
 from ostiary.directory import single_sign_on
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid, NotFound
-from ostiary.directory.permission import require_admin
+from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.permission import require_admin
 from ostiary.identity import openid
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.openid import Attempt, Client, Endpoints, SignInFailed

@@ -21,7 +21,7 @@ from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
 from ostiary.directory import clients, collections, endpoints, workspace
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Endpoint
 from ostiary.usage import names
 from ostiary.usage.overview import Choice, Overview, overview

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from ostiary.console.signed_out import signed_in
 from ostiary.console.standing import actor_for, member_of
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Forbidden, NotFound
+from ostiary.directory.changes.errors import Forbidden, NotFound
 
 P = ParamSpec("P")
 

@@ -15,9 +15,10 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, Paging, number_of
 from ostiary.console.saving import STALE, first_time
 from ostiary.console.viewer import page
-from ostiary.directory import projects, versions, webhooks
+from ostiary.directory import projects, webhooks
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Stale
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
 from ostiary.directory.notices import OFFERED, EventType
 from ostiary.identity.secret import Secret
@@ -224,7 +225,7 @@ def _form(
 ) -> HttpResponse:
     context = {
         "webhook": webhook,
-        "read": versions.etag(webhook) if webhook else "",
+        "read": etags.etag(webhook) if webhook else "",
         "given": given,
         "errors": errors,
         "kinds": [

@@ -17,20 +17,20 @@ from ostiary.console.listing import PER_PAGE, Paging, asked, lines_of, number_of
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory import (
-    audit,
     management_tokens,
     members,
     projects,
     public_urls,
     second_factors,
     single_sign_on,
-    versions,
     workspace,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, Refused, Stale
+from ostiary.directory.changes import audit_log as audit
+from ostiary.directory.changes import etags
+from ostiary.directory.changes.errors import Invalid, Refused, Stale
+from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import AuditEvent
-from ostiary.directory.permission import require_admin
 from ostiary.identity import places
 
 MOST_LINES = 100_000
@@ -326,7 +326,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "given": given,
         "errors": errors,
         "kept": kept,
-        "read": versions.of_value(now),
+        "read": etags.of_value(now),
         "url_warning": places.URL_WARNING if places.in_urls(now.credential_places) else "",
         "fixed_console_url": environment.current().console_url,
     }

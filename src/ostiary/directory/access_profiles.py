@@ -13,22 +13,19 @@ from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import (
     address_lists,
-    audit,
     clients,
     credentials,
-    feed,
-    fields,
     notices,
     policies,
     project_quotas,
     proofs,
-    versions,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
-from ostiary.directory.permission import require
 from ostiary.identity.secret import Secret
 
 WATCHED = "The address lists are only watched: nobody is refused by them, every address may call"
@@ -150,7 +147,7 @@ def change(
     """Change what is given; in force once confirmed. The authentication method stays."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
-        versions.check(profile, if_match)
+        etags.check(profile, if_match)
         before, active = shown(profile), profile.active
         chosen, hmac_secret = _changed(by, profile, given)
         profile.save()
@@ -252,7 +249,7 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
     """Delete a profile and its credentials."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
-        versions.check(profile, if_match)
+        etags.check(profile, if_match)
         revoked = notices.EventType.CREDENTIAL_REVOKED
         notices.of_credentials(revoked, profile, lambda: credentials.alive(profile), by)
         sequence = _announced(by, "delete", profile, before=shown(profile))
@@ -399,7 +396,7 @@ def _tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
 def _announced(
     by: Actor, verb: str, profile: AccessProfile, before: Mapping[str, object] | None = None
 ) -> int:
-    audit.record(
+    audit_log.record(
         by,
         f"profile.{verb}",
         target_kind="profile",

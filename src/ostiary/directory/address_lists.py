@@ -7,12 +7,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from ostiary.access import addresses
-from ostiary.directory import audit, feed, fields, project_quotas, versions
+from ostiary.directory import project_quotas
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, AddressList
-from ostiary.directory.permission import project_of, require
 
 #: Characters of a list as it is typed, comments included.
 LONGEST = 4_000_000
@@ -67,7 +68,7 @@ def change(
     """Change what is given; in force for every profile that uses it once confirmed."""
     with transaction.atomic():
         found = _locked(by, list_id)
-        versions.check(found, if_match)
+        etags.check(found, if_match)
         before = _shown(found)
         warnings = _fill(found, given, new=False)
         _save(found)
@@ -79,7 +80,7 @@ def delete(*, by: Actor, list_id: int, if_match: str | None = None) -> Saved[Non
     """Delete a list that no profile uses; raises InUse."""
     with transaction.atomic():
         found = _locked(by, list_id)
-        versions.check(found, if_match)
+        etags.check(found, if_match)
         used = AccessProfile.objects.filter(
             Q(allowed_lists=found) | Q(denied_lists=found)
         ).distinct().count()  # fmt: skip
@@ -179,7 +180,7 @@ def _shown(found: AddressList) -> Mapping[str, object]:
 def _announced(
     by: Actor, verb: str, found: AddressList, before: Mapping[str, object] | None = None
 ) -> int:
-    audit.record(
+    audit_log.record(
         by,
         f"address_list.{verb}",
         target_kind="address_list",

@@ -8,22 +8,13 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import (
-    audit,
-    credentials,
-    feed,
-    fields,
-    logo,
-    notices,
-    project_quotas,
-    proofs,
-    versions,
-)
+from ostiary.directory import credentials, logo, notices, project_quotas, proofs
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import NotFound
+from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, Client
-from ostiary.directory.permission import project_of, require
 
 
 def clients(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Client]:
@@ -97,7 +88,7 @@ def change(
     """
     with transaction.atomic():
         client = _locked(by, client_id)
-        versions.check(client, if_match)
+        etags.check(client, if_match)
         before = _shown(client)
         problems = fields.Problems()
         _fill(
@@ -161,7 +152,7 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
     """Delete a client with its profiles and their credentials."""
     with transaction.atomic():
         client = _locked(by, client_id)
-        versions.check(client, if_match)
+        etags.check(client, if_match)
         _record(by, "delete", client, before=_shown(client))
         revoked = notices.EventType.CREDENTIAL_REVOKED
         if notices.listening(revoked, client.project_id):
@@ -250,7 +241,7 @@ def _shown(client: Client) -> Mapping[str, object]:
 def _record(
     by: Actor, verb: str, client: Client, before: Mapping[str, object] | None = None
 ) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"client.{verb}",
         target_kind="client",

@@ -11,25 +11,22 @@ from django.db.models import Count, Q, QuerySet
 
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import (
-    audit,
     connections,
     documents,
     endpoints,
-    feed,
-    fields,
     imports,
     openapi,
     origins,
     project_quotas,
     public_urls,
-    versions,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.imports import Imported
 from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
-from ostiary.directory.permission import project_of, require
 from ostiary.identity import places
 
 _HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -202,7 +199,7 @@ def change(
     """Change what is given of a collection; its kind stays."""
     with transaction.atomic():
         collection = locked(by, collection_id)
-        versions.check(collection, if_match)
+        etags.check(collection, if_match)
         before = _shown(collection)
         problems = fields.Problems()
         if given.kind is not None and given.kind != collection.kind:
@@ -230,7 +227,7 @@ def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Sav
     """Delete a collection that no access profile includes; raises InUse."""
     with transaction.atomic():
         collection = locked(by, collection_id)
-        versions.check(collection, if_match)
+        etags.check(collection, if_match)
         users = collection.profiles.count()
         if users:
             raise InUse(f"The API collection is in {users} access profile{'s' * (users > 1)}")
@@ -506,7 +503,7 @@ def _shown(collection: Collection) -> Mapping[str, object]:
 def _record(
     by: Actor, verb: str, collection: Collection, before: Mapping[str, object] | None = None
 ) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"collection.{verb}",
         target_kind="collection",

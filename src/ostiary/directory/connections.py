@@ -10,22 +10,13 @@ from django.db.models import QuerySet
 
 from ostiary import settings
 from ostiary.access.paths import normalise
-from ostiary.directory import (
-    audit,
-    certificates,
-    feed,
-    fields,
-    gateway_check,
-    project_quotas,
-    upstream_url,
-    versions,
-    workspace,
-)
+from ostiary.directory import certificates, project_quotas, upstream_url, workspace
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields, gateway_check
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import Connection
-from ostiary.directory.permission import project_of, require
 from ostiary.identity import fetching
 from ostiary.identity.sealing import KeyRing
 
@@ -101,7 +92,7 @@ def change(
     trusted = _certificates(given.ca_pem, stored=found.ca_pem)
     with transaction.atomic():
         connection = _locked(by, connection_id)
-        versions.check(connection, if_match)
+        etags.check(connection, if_match)
         before = _shown(connection)
         _fill(connection, name, given, trusted)
         _save(connection, given)
@@ -114,7 +105,7 @@ def delete(*, by: Actor, connection_id: int, if_match: str | None = None) -> Sav
     """Delete a connection that no collection has; raises InUse."""
     with transaction.atomic():
         connection = _locked(by, connection_id)
-        versions.check(connection, if_match)
+        etags.check(connection, if_match)
         used = list(connection.collections.values_list("name", flat=True)[:3])
         if used:
             raise InUse(f"The connection is used by {', '.join(used)}")
@@ -385,7 +376,7 @@ def _shown(connection: Connection) -> Mapping[str, object]:
 def _record(
     by: Actor, verb: str, connection: Connection, before: Mapping[str, object] | None = None
 ) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"connection.{verb}",
         target_kind="connection",

@@ -10,12 +10,13 @@ from django.utils import timezone
 from ostiary import settings
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import audit, feed, fields, notices, proofs
+from ostiary.directory import notices, proofs
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes import audit_log, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, Credential
-from ostiary.directory.permission import require
 from ostiary.identity import tokens
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
@@ -275,7 +276,7 @@ def locked_profile(by: Actor, profile_id: int) -> AccessProfile:
 
 
 def _announced(by: Actor, action: str, profile: AccessProfile, after: Mapping[str, object]) -> int:
-    audit.record(
+    audit_log.record(
         by,
         action,
         target_kind="profile",

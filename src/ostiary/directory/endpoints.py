@@ -14,20 +14,13 @@ from ostiary.access.paths import (
     parse_template,
     stored_template,
 )
-from ostiary.directory import (
-    audit,
-    feed,
-    fields,
-    openapi,
-    policies,
-    project_quotas,
-    versions,
-)
+from ostiary.directory import openapi, policies, project_quotas
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, Collection, Endpoint, Policy, Recipe
-from ostiary.directory.permission import require
 
 TIMEOUTS = (1, 240)
 #: What a call may count in limits; 0: nothing.
@@ -93,7 +86,7 @@ def change(
     """Change what is given of an endpoint."""
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
-        versions.check(endpoint, if_match)
+        etags.check(endpoint, if_match)
         before = _shown(endpoint)
         _fill(endpoint, given)
         _save(endpoint)
@@ -120,7 +113,7 @@ def delete(*, by: Actor, endpoint_id: int, if_match: str | None = None) -> Saved
     """Delete an endpoint; its path is unknown from then on."""
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
-        versions.check(endpoint, if_match)
+        etags.check(endpoint, if_match)
         _record(by, "delete", endpoint)
         sequence = _announce(endpoint)
         endpoint.delete()
@@ -326,7 +319,7 @@ def _shown(endpoint: Endpoint) -> Mapping[str, object]:
 def _record(
     by: Actor, verb: str, endpoint: Endpoint, before: Mapping[str, object] | None = None
 ) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"endpoint.{verb}",
         target_kind="endpoint",

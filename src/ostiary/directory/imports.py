@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ostiary.directory import audit, openapi
+from ostiary.directory import openapi
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import NotFound
+from ostiary.directory.changes import audit_log
+from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.models import Collection, ImportReport
 
 #: Entries of a report that are kept; the answer of the API that imported has all of them.
@@ -73,7 +74,7 @@ def report(collection: Collection) -> ImportReport:
 def dismiss(*, by: Actor, collection: Collection) -> None:
     """Delete the report of a collection that the caller has locked; raises NotFound."""
     report(collection).delete()
-    audit.record(
+    audit_log.record(
         by,
         "collection.dismiss_import_report",
         target_kind="collection",

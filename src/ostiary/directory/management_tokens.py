@@ -12,11 +12,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from ostiary.directory import audit, fields
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Forbidden, NotFound
+from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.errors import Forbidden, NotFound
+from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import ManagementToken, Member, Project
-from ostiary.directory.permission import require_admin
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
@@ -228,7 +228,7 @@ def _record(
     before: dict[str, object] | None = None,
     after: dict[str, object],
 ) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"token.{verb}",
         target_kind="token",

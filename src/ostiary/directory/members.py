@@ -8,11 +8,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from ostiary.directory import audit, fields, management_tokens
+from ostiary.directory import management_tokens
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.permission import require, require_admin
 from ostiary.directory.models import Member, MemberSession, Membership, Project, SignInLink
-from ostiary.directory.permission import require, require_admin
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
@@ -220,7 +221,7 @@ def _record(
     by: Actor, verb: str, member: Member, project_id: int | None = None, role: str = ""
 ) -> None:
     after: dict[str, object] = {"admin": member.admin, "active": member.is_active}
-    audit.record(
+    audit_log.record(
         by,
         f"member.{verb}",
         target_kind="member",

@@ -15,8 +15,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from ostiary.directory import audit
 from ostiary.directory.actor import SYSTEM, Actor
+from ostiary.directory.changes import audit_log
 from ostiary.directory.models import (
     AccessProfile,
     AuditEvent,
@@ -154,7 +154,7 @@ def of_ambiguity(profile_ids: Iterable[int]) -> None:
                 for other in found
                 if other.pk != profile.pk and other.client.project_id == profile.client.project_id
             ]
-            audit.record(
+            audit_log.record(
                 SYSTEM,
                 "profile.ambiguous",
                 target_kind="profile",

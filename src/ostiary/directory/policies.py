@@ -12,12 +12,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from ostiary.access import limits
-from ostiary.directory import audit, feed, fields, project_quotas, versions
+from ostiary.directory import project_quotas
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Policy, Project
-from ostiary.directory.permission import project_of, require, require_admin
 
 WATCHED = "The limits are only watched: they are counted, and nothing is refused by them"
 
@@ -95,7 +96,7 @@ def change(
     """
     with transaction.atomic():
         policy = _locked(by, policy_id)
-        versions.check(policy, if_match)
+        etags.check(policy, if_match)
         before = _shown(policy)
         _fill(
             policy, name=name, description=description, rate_limit=rate_limit,
@@ -145,7 +146,7 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
     """Delete a policy that no profile has; raises InUse."""
     with transaction.atomic():
         policy = _locked(by, policy_id)
-        versions.check(policy, if_match)
+        etags.check(policy, if_match)
         users = policy.profiles.count()
         if users:
             raise InUse(f"The policy is used by {users} access profile{'s' * (users > 1)}")
@@ -308,7 +309,7 @@ def _shown(policy: Policy) -> dict[str, object]:
 
 
 def _record(by: Actor, verb: str, policy: Policy, before: dict[str, object] | None = None) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"policy.{verb}",
         target_kind="policy",

@@ -12,9 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.access import limits
-from ostiary.directory import audit, credentials, feed, fields, policies
+from ostiary.directory import credentials, policies
 from ostiary.directory.actor import Actor
-from ostiary.directory.enforcement import Saved
+from ostiary.directory.changes import audit_log, feed, fields
+from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.models import AccessProfile
 
 
@@ -191,7 +192,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
 
 
 def _announced(by: Actor, verb: str, profile: AccessProfile, before: Mapping[str, object]) -> int:
-    audit.record(
+    audit_log.record(
         by,
         f"profile.{verb}",
         target_kind="profile",

@@ -7,7 +7,6 @@ from django.db import models, transaction
 
 from ostiary.directory import (
     address_lists,
-    audit,
     clients,
     collections,
     connections,
@@ -16,8 +15,10 @@ from ostiary.directory import (
     webhooks,
 )
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import CannotDestroy, NotFound
+from ostiary.directory.changes import audit_log
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import CannotDestroy, NotFound
+from ostiary.directory.changes.permission import require, visible_projects
 from ostiary.directory.models import (
     AccessProfile,
     AddressList,
@@ -32,7 +33,6 @@ from ostiary.directory.models import (
     Property,
     Webhook,
 )
-from ostiary.directory.permission import require, visible_projects
 
 #: Kinds of what a project holds, as answers name them.
 KINDS: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
@@ -134,7 +134,7 @@ def _empty(by: Actor, project: Project) -> int:
 
 
 def _record(by: Actor, project: Project, deleted: Deleted) -> None:
-    audit.record(
+    audit_log.record(
         by,
         "project.delete",
         target_kind="project",

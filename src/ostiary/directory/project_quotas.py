@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 from django.db import models, transaction
 
-from ostiary.directory import audit, fields
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.permission import require_admin, visible_projects
 from ostiary.directory.models import (
     AccessProfile,
     AddressList,
@@ -22,7 +23,6 @@ from ostiary.directory.models import (
     Project,
     Webhook,
 )
-from ostiary.directory.permission import require_admin, visible_projects
 
 MOST = 1_000_000_000
 
@@ -83,7 +83,7 @@ def change(*, by: Actor, project_id: int, quotas: Mapping[str, object]) -> Proje
                 project.quotas[name] = number
         problems.raise_if_any()
         project.save(update_fields=["quotas", "updated_at"])
-        audit.record(
+        audit_log.record(
             by,
             "project.quotas",
             target_kind="project",

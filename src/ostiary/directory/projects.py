@@ -4,12 +4,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import audit, fields, project_deletion, versions
+from ostiary.directory import project_deletion
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import CannotDestroy, Forbidden, Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, fields
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import CannotDestroy, Forbidden, Invalid, NotFound
+from ostiary.directory.changes.permission import require, visible_projects
 from ostiary.directory.models import Client, Folder, Membership, Project
-from ostiary.directory.permission import require, visible_projects
 from ostiary.directory.project_deletion import Deleted
 
 
@@ -102,7 +103,7 @@ def change_folder(
     with transaction.atomic():
         folder = find(by, folder_id)
         require(by, Role.OWNER if folder.parent_id is None else Role.EDITOR, folder.root_id)
-        versions.check(folder, if_match)
+        etags.check(folder, if_match)
         before = _shown(folder)
         if name is not None:
             folder.name = fields.text(problems, "name", name)
@@ -160,7 +161,7 @@ def _shown(folder: Folder) -> dict[str, object]:
 
 def _record(by: Actor, verb: str, folder: Folder, before: dict[str, object] | None = None) -> None:
     kind = "project" if folder.parent_id is None else "folder"
-    audit.record(
+    audit_log.record(
         by,
         f"{kind}.{verb}",
         target_kind=kind,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ostiary import settings
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import fields, workspace
+from ostiary.directory import workspace
+from ostiary.directory.changes import fields
 from ostiary.directory.models import AccessProfile
 from ostiary.identity import fetching, pasted_keys, signed_tokens
 from ostiary.identity.sealing import KeyRing

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from django.db import transaction
 from django.db.models import QuerySet
 
-from ostiary.directory import audit, fields
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Property
-from ostiary.directory.permission import project_of, require, require_admin
 
 MOST = 1000
 
@@ -47,7 +47,7 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
             elif not _of(project_id).filter(name=name).update(value=value):
                 Property.objects.create(project_id=project_id, name=name, value=value)
         # Values are the owner's configuration, and may be secret: the log names them only.
-        audit.record(
+        audit_log.record(
             by,
             "properties.change",
             target_kind="property",

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.db.models import QuerySet
 
-from ostiary.directory import audit, feed
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Forbidden, InUse, Invalid, NotFound
+from ostiary.directory.changes import audit_log, feed
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
+from ostiary.directory.changes.permission import project_of, require_admin
 from ostiary.directory.models import Recipe
-from ostiary.directory.permission import project_of, require_admin
 
 #: A recipe's name: the gateway says it to the runner.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
@@ -104,7 +104,7 @@ def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:
             return Saved(value=recipe, sequence=0)
         recipe.started = started
         recipe.save(update_fields=["started", "updated_at"])
-        audit.record(
+        audit_log.record(
             by,
             "recipe.start" if started else "recipe.stop",
             target_kind="recipe",
@@ -137,7 +137,7 @@ def assign(*, by: Actor, recipe_id: int, project_id: int | None, shared: bool) -
         before = _ownership(recipe)
         recipe.project, recipe.shared = project, shared
         recipe.save(update_fields=["project", "shared", "updated_at"])
-        audit.record(
+        audit_log.record(
             by,
             "recipe.change",
             target_kind="recipe",

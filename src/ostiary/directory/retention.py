@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from ostiary.directory import deliveries, feed, workspace
+from ostiary.directory import deliveries, workspace
+from ostiary.directory.changes import feed
 from ostiary.directory.models import AuditEvent, MemberSession, RevokedToken, SignInLink
 
 #: Leases last ten minutes, and a gateway that was away for longer is told everything anew.

@@ -8,12 +8,13 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import audit, fields, workspace
+from ostiary.directory import workspace
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Forbidden, InUse, NotFound
+from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.errors import Forbidden, InUse, NotFound
+from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import Member, MemberSession, RecoveryCode, SecondFactor
 from ostiary.directory.models.sign_in import PASSKEY, TOTP
-from ostiary.directory.permission import require_admin
 from ostiary.identity import one_time_codes, tokens
 from ostiary.identity.passkeys import Passkey
 from ostiary.identity.sealing import KeyRing
@@ -117,7 +118,7 @@ def rename(*, by: Actor, member: Member, factor_id: int, name: object) -> None:
             problems.add("name", "has already been taken")
         problems.raise_if_any()
         factor.save(update_fields=["name"])
-        audit.record(
+        audit_log.record(
             by,
             "member.second_factor_rename",
             target_kind="member",
@@ -179,7 +180,7 @@ def reset(*, by: Actor, member: Member) -> None:
         of(member).delete()
         RecoveryCode.objects.filter(member=member).delete()
         _end_sessions(member)
-        audit.record(
+        audit_log.record(
             by,
             "member.second_factor_reset",
             target_kind="member",
@@ -246,7 +247,7 @@ def use_passkey(factor: SecondFactor, sign_count: int) -> bool:
 
 def _record(by: Actor, verb: str, member: Member, factor: SecondFactor | None = None) -> None:
     after = {"kind": factor.kind, "name": factor.name} if factor else {}
-    audit.record(
+    audit_log.record(
         by,
         f"member.{verb}",
         target_kind="member",

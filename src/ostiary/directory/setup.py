@@ -2,8 +2,9 @@
 
 from django.db import transaction
 
-from ostiary.directory import audit, feed, signing_keys
+from ostiary.directory import signing_keys
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.changes import audit_log, feed
 from ostiary.directory.models import Change, Project
 
 #: What the first project is called until somebody renames it.
@@ -19,7 +20,7 @@ def ensure() -> None:
             home = Project.objects.create(
                 name=HOME, home=True, description="Where everything starts"
             )
-            audit.record(
+            audit_log.record(
                 SYSTEM,
                 "project.create",
                 target_kind="project",

@@ -6,16 +6,16 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ostiary.directory import audit
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes import audit_log
+from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.models import Member, MemberSession
 
 
 def signed_in(*, by: Actor, member: Member, steps: list[str]) -> None:
     """Note that a member has passed every step."""
     with transaction.atomic():
-        audit.record(
+        audit_log.record(
             by,
             "member.sign_in",
             target_kind="member",
@@ -33,7 +33,7 @@ def refused(*, email: str, address: str, step: str) -> None:
     member = Member.objects.filter(email=email).first()
     stranger = Actor(kind="system", id=None, name="Somebody", address=address)
     with transaction.atomic():
-        audit.record(
+        audit_log.record(
             stranger,
             "member.sign_in_refused",
             target_kind="member",
@@ -55,7 +55,7 @@ def set_password(*, by: Actor, member: Member, password: str, again: str) -> Non
         member.set_password(password)
         member.save(update_fields=["password", "updated_at"])
         MemberSession.objects.filter(member=member).delete()
-        audit.record(
+        audit_log.record(
             by,
             "member.password",
             target_kind="member",
@@ -76,7 +76,7 @@ def end_session(*, by: Actor, member: Member, digest: str) -> None:
         gone, _ = MemberSession.objects.filter(member=member, digest=digest).delete()
         if not gone:
             raise NotFound("session")
-        audit.record(
+        audit_log.record(
             by,
             "member.session_end",
             target_kind="member",

@@ -6,11 +6,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import audit, feed
 from ostiary.directory.actor import SYSTEM, Actor
-from ostiary.directory.enforcement import Saved
+from ostiary.directory.changes import audit_log, feed
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import RevokedToken, SigningKey
-from ostiary.directory.permission import require_admin
 from ostiary.identity import access_tokens, tokens
 from ostiary.identity.sealing import KeyRing
 
@@ -48,7 +48,7 @@ def _rotate(by: Actor) -> Saved[SigningKey]:
         key = SigningKey.objects.create(
             kid=kid, public=dict(public), sealed=ring.seal(private.reveal(), context(kid))
         )
-        audit.record(
+        audit_log.record(
             by, "signing_key.rotate", target_kind="signing_key", target_id=key.pk, target_name=kid
         )
         sequence = feed.announce(feed.Kind.SETTINGS, 0)

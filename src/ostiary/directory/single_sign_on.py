@@ -11,11 +11,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from ostiary import settings
-from ostiary.directory import audit, fields, members, workspace
+from ostiary.directory import members, workspace
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Forbidden, NotFound
+from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.errors import Forbidden, NotFound
+from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import Member, Provider, ProviderLink
-from ostiary.directory.permission import require_admin
 from ostiary.directory.proofs import DISCOVERY
 from ostiary.identity import fetching
 from ostiary.identity.openid import Client, Person
@@ -106,7 +107,7 @@ def _shown(provider: Provider) -> dict[str, object]:
 
 
 def _record_setting(by: Actor, before: dict[str, object], after: dict[str, object]) -> None:
-    audit.record(
+    audit_log.record(
         by,
         "settings.single_sign_on",
         target_kind="settings",
@@ -174,7 +175,7 @@ def unlink_all(*, by: Actor, member: Member) -> None:
 
 
 def _record(by: Actor, verb: str, member: Member, issuer: str) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"member.{verb}",
         target_kind="member",

@@ -10,12 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import audit, credentials, endpoints, feed, proofs, public_urls, signing_keys
+from ostiary.directory import credentials, endpoints, proofs, public_urls, signing_keys
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes import audit_log, feed
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, Credential, Endpoint
-from ostiary.directory.permission import require
 from ostiary.identity import access_tokens
 from ostiary.identity.secret import Secret
 
@@ -81,7 +82,7 @@ def end(trial: Trial) -> Saved[None]:
 
 
 def _record(by: Actor, endpoint: Endpoint, profile: AccessProfile | None) -> None:
-    audit.record(
+    audit_log.record(
         by,
         "endpoint.try",
         target_kind="endpoint",

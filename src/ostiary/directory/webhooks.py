@@ -13,19 +13,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import (
-    audit,
-    deliveries,
-    fields,
-    notices,
-    project_quotas,
-    versions,
-    workspace,
-)
+from ostiary.directory import deliveries, notices, project_quotas, workspace
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes import audit_log, etags, fields
+from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
-from ostiary.directory.permission import project_of, require, require_admin
 from ostiary.identity import fetching, tokens
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
@@ -100,7 +93,7 @@ def change(*, by: Actor, webhook_id: int, given: Given, if_match: str | None = N
     """Change what is given; what waits goes to the new address. The project stays."""
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
-        versions.check(webhook, if_match)
+        etags.check(webhook, if_match)
         before = _shown(webhook)
         problems = fields.Problems()
         _fill(problems, webhook, given)
@@ -139,7 +132,7 @@ def delete(*, by: Actor, webhook_id: int, if_match: str | None = None) -> None:
     """Delete a webhook with its deliveries, also those that wait."""
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
-        versions.check(webhook, if_match)
+        etags.check(webhook, if_match)
         _record(by, "delete", webhook, before=_shown(webhook))
         webhook.delete()
 
@@ -256,7 +249,7 @@ def _record(
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
 ) -> None:
-    audit.record(
+    audit_log.record(
         by,
         f"webhook.{verb}",
         target_kind="webhook",

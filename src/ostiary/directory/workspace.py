@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from django.db import transaction
 
-from ostiary.directory import audit, feed, origins, versions
+from ostiary.directory import origins
 from ostiary.directory.actor import Actor
-from ostiary.directory.enforcement import Saved
-from ostiary.directory.errors import Forbidden, Invalid
-from ostiary.directory.fields import Problems, text
+from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Forbidden, Invalid
+from ostiary.directory.changes.fields import Problems, text
 from ostiary.directory.models import Setting
 from ostiary.identity import places
 
@@ -80,13 +81,13 @@ def change(
         raise Invalid(errors)
     with transaction.atomic():
         before = read()
-        versions.check_tag(versions.of_value(before), if_match)
+        etags.check_tag(etags.of_value(before), if_match)
         after = replace(before, **checked)  # type: ignore[arg-type]
         if problem := _in_order(after):
             raise Invalid(problem)
         for name, value in checked.items():
             Setting.objects.update_or_create(name=name, defaults={"value": value})
-        audit.record(
+        audit_log.record(
             by,
             "settings.change",
             target_kind="settings",

@@ -16,8 +16,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ostiary import settings
-from ostiary.directory import feed
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.changes import feed
 from ostiary.directory.management_tokens import authenticate
 from ostiary.gateway import statistics
 from ostiary.gateway.node import control_socket

@@ -17,7 +17,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from prometheus_client import Metric
 
 from ostiary import settings
-from ostiary.directory import database, feed
+from ostiary.directory import database
+from ostiary.directory.changes import feed
 from ostiary.directory.models import Collection, Recipe
 from ostiary.gateway import publisher_client, statistics
 from ostiary.gateway.node import control_socket, refused_file

@@ -14,9 +14,10 @@ from ostiary.access import addresses, decision, traces
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
 from ostiary.access.reasons import Reason, by_code, refusal
-from ostiary.directory import access_profiles, audit, models, workspace
+from ostiary.directory import access_profiles, models, workspace
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import NotFound
+from ostiary.directory.changes import audit_log
+from ostiary.directory.changes.errors import NotFound
 from ostiary.identity.tokens import masked
 from ostiary.review import consumption, door, facts, hypothetical
 from ostiary.review.door import Stage
@@ -152,7 +153,7 @@ def _changes(
     for kind, number in concerned.items():
         if number:
             any_of |= Q(target_kind=kind, target_id=number)
-    return tuple(audit.events(by).filter(any_of, at__gt=since)[:MOST_CHANGES])
+    return tuple(audit_log.events(by).filter(any_of, at__gt=since)[:MOST_CHANGES])
 
 
 def _what(call: LoggedCall, reason: Reason | None) -> str:

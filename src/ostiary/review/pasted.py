@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ostiary.access.methods import AuthMethod
 from ostiary.directory import models, proofs
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.identity import signed_tokens, verification
 from ostiary.identity.signed_tokens import BadToken, Problem, SignedToken
 

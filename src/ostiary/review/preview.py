@@ -17,7 +17,7 @@ from ostiary.access.addresses import parse_address
 from ostiary.access.reasons import Reason, by_code
 from ostiary.directory import access_profiles, models, policies
 from ostiary.directory.actor import SYSTEM, Actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.review import facts
 from ostiary.review.replaying import Difference, Recorded, Terms, differences
 from ostiary.usage import queries

@@ -5,9 +5,10 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.directory import collections, connections, endpoints, feed, setup
+from ostiary.directory import collections, connections, endpoints, setup
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.errors import InUse
+from ostiary.directory.changes import feed
+from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile, Client, Credential, Policy, Project
 from ostiary.identity import tokens
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import collections, connections, endpoints, feed
+from ostiary.directory import collections, connections, endpoints
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.errors import InUse
+from ostiary.directory.changes import feed
+from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile
 from ostiary.usage import latency, outcomes, rollups, upkeep
 from ostiary.usage.belonging import Projects, projects

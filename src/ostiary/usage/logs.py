@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from ostiary.access.reasons import Reason, refusal
 from ostiary.directory import access_profiles, clients, collections, endpoints
 from ostiary.directory.actor import Actor
-from ostiary.directory.errors import Invalid, NotFound
+from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.models import Client, Collection
 from ostiary.usage import outcomes
 from ostiary.usage.models import LoggedCall

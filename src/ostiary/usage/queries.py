@@ -14,7 +14,7 @@ from django.db.models import Q, Sum
 
 from ostiary.directory import access_profiles, clients, collections, endpoints
 from ostiary.directory.actor import SYSTEM, Actor
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint
 from ostiary.usage import belonging, latency, logs, outcomes, rollups, standings, upkeep
 from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total

@@ -8,7 +8,8 @@ from ostiary import __version__
 from ostiary.access.addresses import Entry
 from ostiary.console.collections import KINDS
 from ostiary.console.profiles import METHODS, policy_words
-from ostiary.directory import proofs, set_aside
+from ostiary.directory import proofs
+from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import (
     AccessProfile,
     Collection,
@@ -57,11 +58,11 @@ def gateway_problem(thing: Connection | Collection | Endpoint) -> str:
     """Why the gateway does not take something; empty: it takes it."""
     match thing:
         case Connection():
-            return set_aside.reason(set_aside.CONNECTION, thing.pk)
+            return unpublished_objects.reason(unpublished_objects.CONNECTION, thing.pk)
         case Collection():
-            return set_aside.reason(set_aside.COLLECTION, thing.pk)
+            return unpublished_objects.reason(unpublished_objects.COLLECTION, thing.pk)
         case Endpoint():
-            return set_aside.reason(set_aside.ENDPOINT, thing.pk)
+            return unpublished_objects.reason(unpublished_objects.ENDPOINT, thing.pk)
         case _:
             assert_never(thing)
 

@@ -6,7 +6,7 @@ The directory does not know gateways; whoever starts the process installs the co
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from ostiary.directory.errors import NotInForce
+from ostiary.directory.changes.errors import NotInForce
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 
-from ostiary.directory.errors import Invalid
+from ostiary.directory.changes.errors import Invalid
 
 #: The first year that no date may be in.
 FAR_YEAR = 9000

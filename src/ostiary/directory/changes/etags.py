@@ -4,7 +4,7 @@ import hashlib
 
 from django.db import models
 
-from ostiary.directory.errors import Stale
+from ostiary.directory.changes.errors import Stale
 
 
 def etag(instance: models.Model) -> str:

@@ -3,7 +3,7 @@
 from django.db.models import QuerySet
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.errors import Forbidden, Invalid, NotFound
+from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound
 from ostiary.directory.models import Project
 
 
