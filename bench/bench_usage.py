@@ -203,7 +203,7 @@ def _subjects() -> dict[str, str]:
 
 
 def _measure(stage: Stage, subjects: dict[str, str]) -> bool:
-    from ostiary.directory.setup import home
+    from ostiary.directory.workspace.setup import home
 
     project = home().pk
     connection.close()

@@ -3,9 +3,10 @@
 import pytest
 
 from ostiary import settings
-from ostiary.directory import clients, collections, connections, setup
+from ostiary.directory import clients, collections, connections
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import Client, Collection
+from ostiary.directory.workspace import setup
 from ostiary.identity.sealing import KeyRing
 
 

@@ -18,9 +18,7 @@ from ostiary.directory import (
     collections,
     connections,
     endpoints,
-    origins,
     recipes,
-    workspace,
 )
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import gateway_check
@@ -35,6 +33,7 @@ from ostiary.directory.models import (
     Endpoint,
     Recipe,
 )
+from ostiary.directory.workspace import origins, workspace_settings
 from ostiary.identity.sealing import KeyRing
 from ostiary.recipes import worker
 from ostiary.settings import current
@@ -125,8 +124,8 @@ def _addresses(text: str) -> list[str]:
 
 
 def _setting(name: str, value: object) -> object:
-    workspace.change(by=SYSTEM, values={name: value})
-    return getattr(workspace.read(), name)
+    workspace_settings.change(by=SYSTEM, values={name: value})
+    return getattr(workspace_settings.read(), name)
 
 
 def _recipe(text: str) -> list[str]:

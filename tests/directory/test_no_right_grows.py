@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ostiary.directory import clients, management_tokens, members, project_deletion, projects, setup
+from ostiary.directory import clients, management_tokens, members, project_deletion, projects
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes import permission
 from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound, Refused
@@ -31,6 +31,7 @@ from ostiary.directory.models import (
     Project,
     SignInLink,
 )
+from ostiary.directory.workspace import setup
 
 ROLES = [role.value for role in Role]
 #: More than any role: what an admin may do.

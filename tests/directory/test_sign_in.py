@@ -9,10 +9,11 @@ from django.contrib.auth import SESSION_KEY
 from tests.console.authenticator import App
 
 from ostiary.console.sessions import ENTRY, SessionStore
-from ostiary.directory import members, second_factors, sign_ins, single_sign_on, workspace
+from ostiary.directory import members, second_factors, sign_ins, single_sign_on
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.models import AuditEvent, Member, MemberSession, RecoveryCode, SecondFactor
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import one_time_codes
 from ostiary.identity.openid import Person
 from ostiary.identity.passkeys import Passkey
@@ -89,7 +90,7 @@ def test_codes_of_one_member_are_nothing_to_another(me: Actor, ann: Member) -> N
 
 def test_the_last_factor_stays_where_one_is_required(me: Actor, ann: Member) -> None:
     _, added = an_app(me, ann)
-    workspace.change(by=SYSTEM, values={"require_second_factor": True})
+    workspace_settings.change(by=SYSTEM, values={"require_second_factor": True})
     with pytest.raises(InUse):
         second_factors.remove(by=me, member=ann, factor_id=added.factor.pk)
     second_factors.reset(by=SYSTEM, member=ann)

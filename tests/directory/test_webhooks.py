@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused(more: dict[str, object], field: str) -> No
 
 
 def test_editors_have_those_of_their_projects_and_admins_the_workspaces() -> None:
-    from ostiary.directory import setup
+    from ostiary.directory.workspace import setup
 
     home = setup.home().pk
     everywhere, here = a_webhook(), a_webhook(home)

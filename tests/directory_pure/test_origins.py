@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.directory.origins import LONGEST, STORED, BadOrigin, parse
+from ostiary.directory.workspace.origins import LONGEST, STORED, BadOrigin, parse
 
 
 @pytest.mark.parametrize(

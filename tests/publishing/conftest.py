@@ -12,7 +12,7 @@ from pytest_django import DjangoDbBlocker
 from tests.publishing.stand_in import Running, StandIn
 
 from ostiary import settings
-from ostiary.directory import setup
+from ostiary.directory.workspace import setup
 from ostiary.gateway.node import Node
 from ostiary.identity.sealing import KeyRing
 

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ostiary.access.paths import parse_template
-from ostiary.directory import origins
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
+from ostiary.directory.workspace import origins
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import LARGEST, Server, Unpublishable
 from ostiary.identity.secret import Secret

@@ -8,10 +8,11 @@ from tests.publishing.makers import a_collection, a_connection, an_endpoint, ann
 from tests.publishing.stand_in import Running, StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import access_profiles, clients, collections, endpoints, workspace
+from ostiary.directory import access_profiles, clients, collections, endpoints
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import feed
 from ostiary.directory.models import Collection, Credential, Endpoint, Recipe
+from ostiary.directory.workspace import workspace_settings
 from ostiary.gateway.node import Node
 
 
@@ -24,7 +25,7 @@ def test_everything_that_there_is_is_published_at_a_start(gateway: StandIn, star
                               auth_secret="s3cret")  # fmt: skip
     collection = a_collection(connection, cors_origins=["https://app.example"])
     endpoint = an_endpoint(collection, "/orders/{id}", target_path="/o/{id}", timeout_seconds=7)
-    workspace.change(by=SYSTEM, values={"trusted_proxies": ["10.0.0.0/8"]})
+    workspace_settings.change(by=SYSTEM, values={"trusted_proxies": ["10.0.0.0/8"]})
     gateway.objects["e999"] = "{}"
     gateway.objects["x"] = "{}"
     running = start()

@@ -12,9 +12,10 @@ from tests.publishing.makers import a_connection
 from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import connections, workspace
+from ostiary.directory import connections
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import feed
+from ostiary.directory.workspace import workspace_settings
 
 
 class _Issuer:
@@ -56,7 +57,7 @@ def issuer() -> Iterator[_Issuer]:
 
 
 def guarded(issuer: _Issuer) -> int:
-    workspace.change(by=SYSTEM, values={"fetch_hosts": ["127.0.0.1"]})
+    workspace_settings.change(by=SYSTEM, values={"fetch_hosts": ["127.0.0.1"]})
     return a_connection(
         "http://10.0.0.1", auth_type="oauth2_client_credentials", auth_name="acme",
         auth_secret="s3cret", token_url=issuer.url,

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.usage.conftest import NOW, Sides, count, took
 
-from ostiary.directory import clients, workspace
+from ostiary.directory import clients
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import latency, outcomes, rollups, upkeep
 from ostiary.usage.models import (
     Belonging,
@@ -250,5 +251,5 @@ def test_retention_that_would_lose_sums_is_refused(
     sides: Sides, values: dict[str, object], field: str
 ) -> None:
     with pytest.raises(Invalid) as refused:
-        workspace.change(by=SYSTEM, values=values)
+        workspace_settings.change(by=SYSTEM, values=values)
     assert set(refused.value.errors) == {field}

@@ -20,8 +20,9 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import clients, logo, public_urls
+from ostiary.directory import clients, logo
 from ostiary.directory.models import Client
+from ostiary.directory.workspace import public_urls
 
 router = Router(tags=["Clients"])
 

@@ -19,9 +19,10 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, public_urls
+from ostiary.directory import collections
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Collection
+from ostiary.directory.workspace import public_urls
 from ostiary.identity import places
 
 router = Router(tags=["API collections"])

@@ -21,9 +21,10 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, endpoints, public_urls
+from ostiary.directory import collections, endpoints
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Endpoint
+from ostiary.directory.workspace import public_urls
 
 router = Router(tags=["API endpoints"])
 

@@ -7,7 +7,7 @@ from ninja import Query, Router
 from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Strict, Success, actor
-from ostiary.directory import properties
+from ostiary.directory.workspace import properties
 
 router = Router(tags=["Properties"])
 

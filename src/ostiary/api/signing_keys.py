@@ -6,9 +6,9 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Time, actor, in_force
-from ostiary.directory import signing_keys
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import SigningKey
+from ostiary.directory.workspace import signing_keys
 
 router = Router(tags=["Signing keys"])
 

@@ -7,9 +7,10 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Time, actor
-from ostiary.directory import recipes, setup, workspace
+from ostiary.directory import recipes
 from ostiary.directory.changes.permission import root_of
 from ostiary.directory.models import Recipe
+from ostiary.directory.workspace import setup, workspace_settings
 
 router = Router(tags=["Users"])
 
@@ -48,6 +49,6 @@ def show_me(request: HttpRequest) -> Any:
         "recipes_count": len(found),
         "active_recipes_count": sum(recipe.started and recipe.present for recipe in found),
         "root_folder_id": root.pk if root else 0,
-        "company_name": workspace.read().name,
+        "company_name": workspace_settings.read().name,
         "admin": by.admin,
     }

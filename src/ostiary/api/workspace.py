@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Strict, actor, in_force
-from ostiary.directory import workspace
 from ostiary.directory.changes.permission import require_admin
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import places
 
 router = Router(tags=["Settings"])
@@ -57,17 +57,17 @@ class SettingsData(Schema):
 @router.get("/v2/settings", response={200: SettingsData, **ERRORS})
 def show_settings(request: HttpRequest) -> Any:
     require_admin(actor(request))
-    return _shown(workspace.read())
+    return _shown(workspace_settings.read())
 
 
 @router.put("/v2/settings", response={200: SettingsData, **ERRORS})
 def change_settings(request: HttpRequest, payload: SettingsIn) -> Any:
     """Change what is given; empty URLs mean those of the listeners."""
     values = {name: value for name, value in payload.dict().items() if value is not None}
-    settings, _ = in_force(workspace.change(by=actor(request), values=values))
+    settings, _ = in_force(workspace_settings.change(by=actor(request), values=values))
     return _shown(settings)
 
 
-def _shown(settings: workspace.Workspace) -> dict[str, Any]:
+def _shown(settings: workspace_settings.Workspace) -> dict[str, Any]:
     warnings = [places.URL_WARNING] if places.in_urls(settings.credential_places) else []
     return {"data": asdict(settings), "warnings": warnings}

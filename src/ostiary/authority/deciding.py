@@ -29,7 +29,7 @@ from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.named_lists import NamedLists
 from ostiary.authority.proving import Proved, Prover
 from ostiary.authority.traces import Traces
-from ostiary.directory.project_quotas import LEASES, UPCALLS
+from ostiary.directory.workspace.project_quotas import LEASES, UPCALLS
 from ostiary.gateway.contract import METHOD_NUMBERS, Lease, Question, Refusal, code
 
 #: Seconds for which a refusal is held; what it rests on voids it sooner.

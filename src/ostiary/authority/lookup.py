@@ -164,7 +164,7 @@ class Row:
     #: Ids of address lists that profiles share, parted by commas.
     allowed_lists: str | None = None
     denied_lists: str | None = None
-    #: JSON text: what the project may ask, as `directory.project_quotas` names it.
+    #: JSON text: what the project may ask, as `directory.workspace.project_quotas` names it.
     project_quotas: str | None = None
 
 

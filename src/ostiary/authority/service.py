@@ -22,7 +22,8 @@ from ostiary.authority.proving import Prover
 from ostiary.authority.signing import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
-from ostiary.directory import public_urls, published, signing_keys, workspace
+from ostiary.directory import published
+from ostiary.directory.workspace import public_urls, signing_keys, workspace_settings
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
@@ -179,7 +180,7 @@ def _provider_of(profile: int) -> Source | None:
 
 def _allowed_hosts() -> Collection[str]:
     close_old_connections()
-    return workspace.read().fetch_hosts
+    return workspace_settings.read().fetch_hosts
 
 
 #: A change of the public URL is in tokens and metadata after so many seconds.

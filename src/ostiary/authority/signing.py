@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from joserfc.jwk import ECKey
 
 from ostiary.authority.lookup import Lookup
-from ostiary.directory.signing_keys import context
+from ostiary.directory.workspace.signing_keys import context
 from ostiary.identity import access_tokens
 from ostiary.identity.access_tokens import RETIRED_SECONDS, SigningKey
 from ostiary.identity.sealing import KeyRing

@@ -39,13 +39,15 @@ def link_member(settings: Settings, *, email: str, reset_second_factor: bool) ->
 
 
 def _link(settings: Settings, email: str) -> str:
-    from ostiary.directory import workspace
     from ostiary.directory.actor import SYSTEM
+    from ostiary.directory.workspace import workspace_settings
 
     members = import_module("ostiary.directory.members")
     secret = members.issue_link(email=email, by=SYSTEM)
     running = addresses.read(settings)
-    console = settings.console_url or running.public_console or workspace.read().console_url
+    console = (
+        settings.console_url or running.public_console or workspace_settings.read().console_url
+    )
     console = console or running.console
     # After the `#`: it never reaches a server's log.
     return f"{console}/sign-in/link#{secret.reveal()}"

@@ -186,7 +186,7 @@ def _migrate() -> None:
 
 
 def _ensure() -> None:
-    from ostiary.directory import setup
+    from ostiary.directory.workspace import setup
 
     setup.ensure()
 

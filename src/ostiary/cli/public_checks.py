@@ -94,10 +94,10 @@ def console(settings: Settings) -> Iterator[Finding]:
     if folder.holder(settings) is None:
         yield skipped(check, "Ostiary does not run.")
         return
-    from ostiary.directory import workspace
+    from ostiary.directory.workspace import workspace_settings
 
     running = addresses.read(settings)
-    public = settings.console_url or running.public_console or workspace.read().console_url
+    public = settings.console_url or running.public_console or workspace_settings.read().console_url
     url = public or running.console
     if settings.console_url != running.public_console:
         yield warning(
@@ -125,7 +125,7 @@ def console(settings: Settings) -> Iterator[Finding]:
     else:
         yield ok(check, f"No public URL is set; the console answers at {url}.")
     yield from _own_certificate(check, settings, url)
-    yield _proxies(told, workspace.read().trusted_proxies)
+    yield _proxies(told, workspace_settings.read().trusted_proxies)
 
 
 def _or_unset(text: str) -> str:
@@ -231,9 +231,9 @@ def gateway(settings: Settings) -> Iterator[Finding]:
     if folder.holder(settings) is None or not mark.exists():
         yield skipped(check, "No gateway runs on this data folder.")
         return
-    from ostiary.directory import workspace
+    from ostiary.directory.workspace import workspace_settings
 
-    public = workspace.read().gateway_url
+    public = workspace_settings.read().gateway_url
     url = public or addresses.read(settings).gateway
     if not public and settings.proxy_protocol:
         yield skipped(check, "No public URL is set, and the listener speaks the PROXY protocol.")
@@ -255,7 +255,9 @@ def gateway(settings: Settings) -> Iterator[Finding]:
         )
         return
     yield from _trust(check, url, answer)
-    yield from _called_from(check, url, number, answer.own, workspace.read().trusted_proxies)
+    yield from _called_from(
+        check, url, number, answer.own, workspace_settings.read().trusted_proxies
+    )
 
 
 def _called_from(

@@ -34,15 +34,14 @@ from ostiary.directory import (
     endpoints,
     openapi,
     projects,
-    public_urls,
     recipes,
-    setup,
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags, unpublished_objects
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.changes.permission import require
 from ostiary.directory.models import Collection, Endpoint, ImportReport
+from ostiary.directory.workspace import public_urls, setup
 from ostiary.identity import places
 from ostiary.review import facts
 

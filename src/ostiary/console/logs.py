@@ -13,10 +13,11 @@ from django.views.decorators.http import require_safe
 from ostiary.access.reasons import Reason
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, clients, collections, workspace
+from ostiary.directory import access_profiles, clients, collections
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Endpoint
+from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import logs, names, outcomes, sheets
 from ostiary.usage.models import LoggedCall
 
@@ -91,7 +92,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "methods": METHODS,
         "collections": collections.collections(by).order_by("name")[:MOST_CHOICES],
         "endpoints": _endpoints(by, asked.wanted.collection_id),
-        "days": workspace.read().request_log_days,
+        "days": workspace_settings.read().request_log_days,
     }
     return render(request, "console/logs.html", context, status=400 if asked.errors else 200)
 

@@ -31,12 +31,12 @@ from ostiary.directory import (
     credentials,
     policies,
     proofs,
-    public_urls,
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Policy
+from ostiary.directory.workspace import public_urls
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
 from ostiary.review import preview

@@ -19,10 +19,11 @@ from django.views.decorators.http import require_safe
 from ostiary.console import charts
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import clients, collections, endpoints, workspace
+from ostiary.directory import clients, collections, endpoints
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Endpoint
+from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import names
 from ostiary.usage.overview import Choice, Overview, overview
 from ostiary.usage.queries import Row
@@ -142,7 +143,7 @@ def dashboard(request: HttpRequest, by: Actor) -> HttpResponse:
         "collections": collections.collections(by).order_by("name")[:MOST_CHOICES],
         "endpoints": _endpoints(by, chosen),
         "some_clients": clients.clients(by).order_by("name").values_list("name", flat=True)[:50],
-        "kept_days": workspace.read().usage_day_days,
+        "kept_days": workspace_settings.read().usage_day_days,
     }
     return render(request, "console/usage.html", context)
 

@@ -16,21 +16,14 @@ from ostiary.console import standing
 from ostiary.console.listing import PER_PAGE, Paging, asked, lines_of, number_of
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import (
-    management_tokens,
-    members,
-    projects,
-    public_urls,
-    second_factors,
-    single_sign_on,
-    workspace,
-)
+from ostiary.directory import management_tokens, members, projects, second_factors, single_sign_on
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log as audit
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Refused, Stale
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import AuditEvent
+from ostiary.directory.workspace import public_urls, workspace_settings
 from ostiary.identity import places
 
 MOST_LINES = 100_000
@@ -295,7 +288,7 @@ def _cell(value: object) -> str:
 def settings(request: HttpRequest, by: Actor) -> HttpResponse:
     require_admin(by)
     errors: Mapping[str, list[str]] = {}
-    now = workspace.read()
+    now = workspace_settings.read()
     given: Mapping[str, Any] = {
         "name": now.name,
         "gateway_url": now.gateway_url,
@@ -309,14 +302,14 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
     if request.method == "POST":
         given = request.POST
         try:
-            saved = workspace.change(
+            saved = workspace_settings.change(
                 by=by, values=_settings(request), if_match=request.POST.get("read")
             )
         except Invalid as error:
             errors = error.errors
         except Stale:
             errors = STALE
-            now = workspace.read()
+            now = workspace_settings.read()
         else:
             if in_force(request, saved):
                 messages.success(request, "The settings were saved.")

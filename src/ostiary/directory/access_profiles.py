@@ -11,21 +11,14 @@ from django.utils import timezone
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import (
-    address_lists,
-    clients,
-    credentials,
-    notices,
-    policies,
-    project_quotas,
-    proofs,
-)
+from ostiary.directory import address_lists, clients, credentials, notices, policies, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
+from ostiary.directory.workspace import project_quotas
 from ostiary.identity.secret import Secret
 
 WATCHED = "The address lists are only watched: nobody is refused by them, every address may call"

@@ -7,13 +7,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from ostiary.access import addresses
-from ostiary.directory import project_quotas
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, AddressList
+from ostiary.directory.workspace import project_quotas
 
 #: Characters of a list as it is typed, comments included.
 LONGEST = 4_000_000

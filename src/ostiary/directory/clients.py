@@ -8,13 +8,14 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import credentials, logo, notices, project_quotas, proofs
+from ostiary.directory import credentials, logo, notices, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, Client
+from ostiary.directory.workspace import project_quotas
 
 
 def clients(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Client]:

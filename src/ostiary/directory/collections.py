@@ -10,16 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import (
-    connections,
-    documents,
-    endpoints,
-    imports,
-    openapi,
-    origins,
-    project_quotas,
-    public_urls,
-)
+from ostiary.directory import connections, documents, endpoints, imports, openapi
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
@@ -27,6 +18,7 @@ from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.imports import Imported
 from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
+from ostiary.directory.workspace import origins, project_quotas, public_urls
 from ostiary.identity import places
 
 _HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -10,13 +10,14 @@ from django.db.models import QuerySet
 
 from ostiary import settings
 from ostiary.access.paths import normalise
-from ostiary.directory import certificates, project_quotas, upstream_url, workspace
+from ostiary.directory import certificates, upstream_url
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields, gateway_check
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import Connection
+from ostiary.directory.workspace import project_quotas, workspace_settings
 from ostiary.identity import fetching
 from ostiary.identity.sealing import KeyRing
 
@@ -286,7 +287,7 @@ def _token_url(problems: fields.Problems, value: object) -> str:
     url = fields.plain(problems, "token_url", value, maximum=2048, blanks=False)
     if url:
         try:
-            fetching.check_url(url, workspace.read().fetch_hosts)
+            fetching.check_url(url, workspace_settings.read().fetch_hosts)
         except fetching.FetchRefused as error:
             problems.add("token_url", str(error).rstrip("."))
     return url

@@ -12,13 +12,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from ostiary.access import limits
-from ostiary.directory import project_quotas
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Policy, Project
+from ostiary.directory.workspace import project_quotas
 
 WATCHED = "The limits are only watched: they are counted, and nothing is refused by them"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ostiary import settings
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import workspace
 from ostiary.directory.changes import fields
 from ostiary.directory.models import AccessProfile
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import fetching, pasted_keys, signed_tokens
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.signed_tokens import FAMILIES
@@ -159,7 +159,7 @@ def _url(problems: fields.Problems, field: str, value: object) -> str:
         problems.add(field, "must be a URL of at most 500 characters")
         return ""
     try:
-        fetching.check_url(value, workspace.read().fetch_hosts)
+        fetching.check_url(value, workspace_settings.read().fetch_hosts)
     except fetching.FetchRefused as error:
         problems.add(field, f"cannot be used: {error}")
     return value

@@ -4,9 +4,10 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from ostiary.directory import deliveries, workspace
+from ostiary.directory import deliveries
 from ostiary.directory.changes import feed
 from ostiary.directory.models import AuditEvent, MemberSession, RevokedToken, SignInLink
+from ostiary.directory.workspace import workspace_settings
 
 #: Leases last ten minutes, and a gateway that was away for longer is told everything anew.
 FEED_SECONDS = 2 * 86_400
@@ -17,7 +18,7 @@ AT_ONCE = 500
 def tidy() -> int:
     """Delete what is too old; returns how many rows."""
     now = timezone.now()
-    kept = timedelta(days=workspace.read().audit_log_days)
+    kept = timedelta(days=workspace_settings.read().audit_log_days)
     deleted = feed.trim(keep_seconds=FEED_SECONDS)
     old = AuditEvent.objects.filter(at__lt=now - kept)
     while ids := list(old.values_list("pk", flat=True)[:AT_ONCE]):

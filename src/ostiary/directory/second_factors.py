@@ -8,13 +8,13 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import workspace
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, fields
 from ostiary.directory.changes.errors import Forbidden, InUse, NotFound
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import Member, MemberSession, RecoveryCode, SecondFactor
 from ostiary.directory.models.sign_in import PASSKEY, TOTP
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import one_time_codes, tokens
 from ostiary.identity.passkeys import Passkey
 from ostiary.identity.sealing import KeyRing
@@ -47,7 +47,7 @@ def of(member: Member) -> QuerySet[SecondFactor]:
 
 def are_required() -> bool:
     """Whether every member must have one."""
-    return workspace.read().require_second_factor
+    return workspace_settings.read().require_second_factor
 
 
 def find(member: Member, factor_id: int) -> SecondFactor:

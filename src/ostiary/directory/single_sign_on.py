@@ -11,13 +11,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from ostiary import settings
-from ostiary.directory import members, workspace
+from ostiary.directory import members
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, fields
 from ostiary.directory.changes.errors import Forbidden, NotFound
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import Member, Provider, ProviderLink
 from ostiary.directory.proofs import DISCOVERY
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import fetching
 from ostiary.identity.openid import Client, Person
 from ostiary.identity.sealing import KeyRing
@@ -48,7 +49,7 @@ def client_at(provider: Provider) -> Client:
         issuer=provider.issuer,
         id=provider.client_id,
         secret=Secret(ring.open(sealed, _context(provider)) if sealed else ""),
-        allowed_hosts=workspace.read().fetch_hosts,
+        allowed_hosts=workspace_settings.read().fetch_hosts,
     )
 
 
@@ -61,7 +62,7 @@ def configure(
     url = fields.text(problems, "issuer", issuer, maximum=500).removesuffix(DISCOVERY)
     if url:
         try:
-            fetching.check_url(url, workspace.read().fetch_hosts)
+            fetching.check_url(url, workspace_settings.read().fetch_hosts)
         except fetching.FetchRefused as error:
             problems.add("issuer", f"cannot be used: {error}")
     name = fields.text(problems, "client_id", client_id)

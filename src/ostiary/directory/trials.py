@@ -10,13 +10,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import credentials, endpoints, proofs, public_urls, signing_keys
+from ostiary.directory import credentials, endpoints, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, Credential, Endpoint
+from ostiary.directory.workspace import public_urls, signing_keys
 from ostiary.identity import access_tokens
 from ostiary.identity.secret import Secret
 

@@ -13,12 +13,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import deliveries, notices, project_quotas, workspace
+from ostiary.directory import deliveries, notices
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
+from ostiary.directory.workspace import project_quotas, workspace_settings
 from ostiary.identity import fetching, tokens
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
@@ -207,7 +208,7 @@ def _url(problems: fields.Problems, value: object) -> str:
     url = fields.text(problems, "url", value, maximum=2048)
     if url:
         try:
-            fetching.check_url(url, workspace.read().fetch_hosts)
+            fetching.check_url(url, workspace_settings.read().fetch_hosts)
         except fetching.FetchRefused as error:
             problems.add("url", f"can't be used: {str(error).rstrip('.')}")
     return url

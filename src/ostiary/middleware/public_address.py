@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 
 from ostiary import settings
-from ostiary.directory import origins, public_urls
+from ostiary.directory.workspace import origins, public_urls
 from ostiary.middleware.trusted_proxies import UNASKED
 
 #: Headers in which a browser tells the page that a request comes from.

@@ -10,7 +10,7 @@ from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 
 from ostiary.access import addresses
-from ostiary.directory import workspace
+from ostiary.directory.workspace import workspace_settings
 
 #: These answer while the database does not, and ask for no address.
 UNASKED = frozenset({"healthz", "readyz", "metrics", "openapi-json"})
@@ -52,7 +52,7 @@ class TrustedProxies:
             return
         peer = request.META["ostiary.peer"] = str(request.META.get("REMOTE_ADDR", ""))
         try:
-            trusted = workspace.read().trusted_proxies
+            trusted = workspace_settings.read().trusted_proxies
         except (DatabaseError, InterfaceError):
             # The view says so, in its own way; nothing is recorded meanwhile.
             return

@@ -16,9 +16,10 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from ostiary.directory import public_urls, published
+from ostiary.directory import published
 from ostiary.directory.changes import feed
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
+from ostiary.directory.workspace import public_urls
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import Unpublishable, Upstream
 from ostiary.publishing import measures

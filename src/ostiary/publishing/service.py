@@ -16,8 +16,8 @@ from urllib.parse import parse_qs
 import uvicorn
 from django.db import close_old_connections
 
-from ostiary.directory import workspace
 from ostiary.directory.connections import own_listeners
+from ostiary.directory.workspace import workspace_settings
 from ostiary.gateway import launch
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
@@ -147,7 +147,7 @@ def make(
 
 def _allowed_hosts() -> Collection[str]:
     close_old_connections()
-    return workspace.read().fetch_hosts
+    return workspace_settings.read().fetch_hosts
 
 
 async def _tell_ready(publisher: Publisher, ready: Callable[[], None]) -> None:

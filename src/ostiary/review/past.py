@@ -14,10 +14,11 @@ from ostiary.access import addresses, decision, traces
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
 from ostiary.access.reasons import Reason, by_code, refusal
-from ostiary.directory import access_profiles, models, workspace
+from ostiary.directory import access_profiles, models
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.errors import NotFound
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.tokens import masked
 from ostiary.review import consumption, door, facts, hypothetical
 from ostiary.review.door import Stage
@@ -251,7 +252,7 @@ def _caller(call: LoggedCall) -> Mapping[str, str]:
         if forwarded
         else "the line of the PROXY protocol"
     )
-    trusted = ", ".join(workspace.read().trusted_proxies) or "none"
+    trusted = ", ".join(workspace_settings.read().trusted_proxies) or "none"
     return address | {"taken from": taken, **told, "trusted proxies now": trusted}
 
 

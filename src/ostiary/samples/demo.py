@@ -13,10 +13,10 @@ from ostiary.directory import (
     endpoints,
     members,
     policies,
-    setup,
 )
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import Collection, Recipe
+from ostiary.directory.workspace import setup
 
 ADMIN = "admin@localhost.localdomain"
 

@@ -5,11 +5,12 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.directory import collections, connections, endpoints, setup
+from ostiary.directory import collections, connections, endpoints
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import feed
 from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile, Client, Credential, Policy, Project
+from ostiary.directory.workspace import setup
 from ostiary.identity import tokens
 
 #: Rows written in one transaction: longer ones would hold up every other writer.

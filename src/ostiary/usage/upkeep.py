@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from django.db import models, transaction
 from django.db.models import Count, F, Max, Min, Sum
 
-from ostiary.directory import workspace
+from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import rollups, standings
 from ostiary.usage.belonging import Projects, projects
 from ostiary.usage.models import (
@@ -177,7 +177,7 @@ def _bring_up_standings(now: int, go_on: Callable[[], None]) -> None:
 
 def firsts(now: int) -> dict[Span, int]:
     """The first minute, hour and day that is kept: the start of an hour, a day and a month."""
-    kept = workspace.read()
+    kept = workspace_settings.read()
     return {
         Span.MINUTE: start_of(Span.HOUR, now - kept.usage_minute_days * DAY),
         Span.HOUR: start_of(Span.DAY, now - kept.usage_hour_days * DAY),
@@ -196,7 +196,7 @@ def delete_old(now: int) -> int:
 
 
 def _old(now: int) -> Iterator[models.QuerySet[models.Model]]:
-    kept = workspace.read()
+    kept = workspace_settings.read()
     reached = rollups.until()
     first = firsts(now)
     minutes = min(first[Span.MINUTE], reached[Span.HOUR])

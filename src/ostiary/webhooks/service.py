@@ -16,8 +16,9 @@ from collections.abc import Collection, Iterator
 from django.db import close_old_connections
 from django.utils import timezone
 
-from ostiary.directory import deliveries, notices, workspace
+from ostiary.directory import deliveries, notices
 from ostiary.directory.deliveries import Attempt
+from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.fetching import Fetcher, FetchRefused
 from ostiary.webhooks import measures, signing
 
@@ -129,7 +130,7 @@ class _Sender:
 def _claim(busy: dict[int, int], most: int) -> tuple[list[Attempt], Collection[str]]:
     close_old_connections()
     attempts = deliveries.claim(now=timezone.now(), busy=busy, most=most)
-    return attempts, workspace.read().fetch_hosts if attempts else ()
+    return attempts, workspace_settings.read().fetch_hosts if attempts else ()
 
 
 def _finish(attempt: Attempt, status: int | None, error: str) -> None:

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from django.db import transaction
 
-from ostiary.directory import origins
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Forbidden, Invalid
 from ostiary.directory.changes.fields import Problems, text
 from ostiary.directory.models import Setting
+from ostiary.directory.workspace import origins
 from ostiary.identity import places
 
 log = logging.getLogger(__name__)

@@ -2,10 +2,10 @@
 
 from django.db import transaction
 
-from ostiary.directory import signing_keys
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import audit_log, feed
 from ostiary.directory.models import Change, Project
+from ostiary.directory.workspace import signing_keys
 
 #: What the first project is called until somebody renames it.
 HOME = "Home"

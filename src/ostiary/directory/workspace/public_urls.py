@@ -1,7 +1,7 @@
 """URLs that answers show: the public ones if set, else those of the listeners."""
 
 from ostiary import settings
-from ostiary.directory import workspace
+from ostiary.directory.workspace import workspace_settings
 from ostiary.settings import Bind
 
 
@@ -9,7 +9,7 @@ def gateway_url() -> str:
     """Where consumers call, without a trailing slash."""
     scheme = "https" if settings.current().certificate else "http"
     local = "localhost" if scheme == "http" else "127.0.0.1"
-    return workspace.read().gateway_url or _listener(
+    return workspace_settings.read().gateway_url or _listener(
         scheme, settings.current().gateway_bind, local=local
     )
 
@@ -19,12 +19,12 @@ def configured_console_url() -> str:
 
     The environment's word goes first: a wrong one in the database could keep everybody out.
     """
-    return settings.current().console_url or workspace.read().console_url
+    return settings.current().console_url or workspace_settings.read().console_url
 
 
 def is_configured() -> bool:
     """Whether the owner has said where consumers call."""
-    return bool(workspace.read().gateway_url)
+    return bool(workspace_settings.read().gateway_url)
 
 
 def console_url() -> str:
