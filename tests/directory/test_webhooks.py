@@ -7,7 +7,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.directory import access_profiles, credentials, deliveries, notices, webhooks
+from ostiary.directory import access_profiles, credentials
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound
 from ostiary.directory.models import (
@@ -19,8 +19,9 @@ from ostiary.directory.models import (
     WebhookDelivery,
     WebhookEvent,
 )
+from ostiary.directory.webhooks import deliveries, events, webhooks
 
-ALL = [kind.value for kind in notices.OFFERED]
+ALL = [kind.value for kind in events.OFFERED]
 
 
 def a_webhook(project_id: int | None = None, **more: object) -> Webhook:
@@ -118,14 +119,14 @@ def test_credentials_that_expire_are_told_of_once(
     profile = a_profile(client_of_ours, collection)
     now = timezone.now()
     AccessProfile.objects.filter(pk=profile.pk).update(expires_at=now + timedelta(days=20))
-    assert notices.tell_expiring(now) == 1
-    assert notices.tell_expiring(now) == 0
+    assert events.tell_expiring(now) == 1
+    assert events.tell_expiring(now) == 0
     assert WebhookDelivery.objects.get().webhook_id == month.pk
-    assert notices.tell_expiring(now + timedelta(days=14)) == 1
+    assert events.tell_expiring(now + timedelta(days=14)) == 1
     assert WebhookDelivery.objects.filter(webhook=week).count() == 1
     credentials.refresh(by=SYSTEM, profile_id=profile.pk, overlap_seconds=86_400)
-    assert notices.tell_expiring(now) == 2 + 1  # the old one's overlap to both, the new one's end
-    assert notices.tell_expiring(now + timedelta(days=90)) == 0
+    assert events.tell_expiring(now) == 2 + 1  # the old one's overlap to both, the new one's end
+    assert events.tell_expiring(now + timedelta(days=90)) == 0
     told = json.loads(WebhookEvent.objects.order_by("pk")[0].payload)["data"]
     assert told["access_profile"]["id"] == profile.pk
     assert told["credential"]["expires_at"].endswith("Z")
@@ -148,7 +149,7 @@ def test_old_deliveries_go_and_what_happens_once_is_remembered_longer() -> None:
     webhook = a_webhook()
     with transaction.atomic():
         for once in (None, "quota:1:0:80"):
-            notices.tell(notices.EventType.QUOTA_WARNING, {}, [webhook], once=once)
+            events.tell(events.EventType.QUOTA_WARNING, {}, [webhook], once=once)
     now = timezone.now()
     for attempt in deliveries.claim(now=now, busy={}, most=10):
         deliveries.finish(attempt, now=now, status=200, error="")

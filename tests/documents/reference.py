@@ -21,7 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import ostiary
 from ostiary.access.reasons import Reason, refusal
 from ostiary.cli.main import parser
-from ostiary.directory.notices import MEANINGS, EventType
+from ostiary.directory.webhooks.events import MEANINGS, EventType
 from ostiary.gateway import statistics
 from ostiary.operations.metrics import FEED_SEQUENCE, PART_UP
 from ostiary.review import door

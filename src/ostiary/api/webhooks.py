@@ -19,9 +19,9 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import webhooks
 from ostiary.directory.models import Webhook, WebhookDelivery
-from ostiary.directory.notices import MEANINGS, OFFERED
+from ostiary.directory.webhooks import webhooks
+from ostiary.directory.webhooks.events import MEANINGS, OFFERED
 from ostiary.identity.secret import Secret
 
 router = Router(tags=["Webhooks"])

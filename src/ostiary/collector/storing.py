@@ -14,7 +14,7 @@ from ostiary.collector import counts, traces
 from ostiary.collector.counts import Counter, Merged, is_forgotten, minute_of, read_identity
 from ostiary.collector.lines import CALLS, Batch, Reader
 from ostiary.collector.owners import Owners
-from ostiary.directory import notices
+from ostiary.directory.webhooks import events
 from ostiary.gateway.contract import Pushed, code
 from ostiary.usage import counting, recording
 from ostiary.usage.recording import Baseline, CountKey, LatencyKey, Position, Totals, What
@@ -193,5 +193,5 @@ class Store:
         readable = [trace for message in messages if (trace := traces.read(message)) is not None]
         recording.store_traces(readable)
         for profiles in {traces.fitting(message) for message in messages} - {frozenset()}:
-            notices.of_ambiguity(profiles)
+            events.of_ambiguity(profiles)
         return len(readable)

@@ -11,13 +11,14 @@ from django.utils import timezone
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import address_lists, clients, credentials, notices, policies, proofs
+from ostiary.directory import address_lists, clients, credentials, policies, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
+from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
 from ostiary.identity.secret import Secret
 
@@ -104,8 +105,8 @@ def create(
             profile, problems, token=token, digest=token_sha256, profile_key=profile_key
         )
         problems.raise_if_any()
-        issued = notices.EventType.CREDENTIAL_ISSUED
-        notices.of_credentials(issued, profile, lambda: credentials.alive(profile), by)
+        issued = events.EventType.CREDENTIAL_ISSUED
+        events.of_credentials(issued, profile, lambda: credentials.alive(profile), by)
         sequence = _announced(by, "create", profile)
     warnings = _warnings(profile)
     return Saved(value=profile, sequence=sequence, warnings=warnings, adds=True), secret
@@ -243,8 +244,8 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         etags.check(profile, if_match)
-        revoked = notices.EventType.CREDENTIAL_REVOKED
-        notices.of_credentials(revoked, profile, lambda: credentials.alive(profile), by)
+        revoked = events.EventType.CREDENTIAL_REVOKED
+        events.of_credentials(revoked, profile, lambda: credentials.alive(profile), by)
         sequence = _announced(by, "delete", profile, before=shown(profile))
         profile.delete()
     return Saved(value=None, sequence=sequence)
@@ -380,10 +381,10 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
 
 
 def _tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
-    kinds = notices.EventType
+    kinds = events.EventType
     if profile.active != was:
         kind = kinds.PROFILE_ACTIVATED if profile.active else kinds.PROFILE_DEACTIVATED
-        notices.of_profile(kind, profile, by)
+        events.of_profile(kind, profile, by)
 
 
 def _announced(

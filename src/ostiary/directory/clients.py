@@ -8,13 +8,14 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import credentials, logo, notices, proofs
+from ostiary.directory import credentials, logo, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, Client
+from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
 
 
@@ -124,9 +125,9 @@ def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
         client = _locked(by, client_id)
         before = _shown(client)
         if client.active != active:
-            kinds = notices.EventType
+            kinds = events.EventType
             kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
-            notices.of_client(kind, client, by)
+            events.of_client(kind, client, by)
         client.active = active
         _record(by, "activate" if active else "deactivate", client, before=before)
         client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
@@ -155,10 +156,10 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
         client = _locked(by, client_id)
         etags.check(client, if_match)
         _record(by, "delete", client, before=_shown(client))
-        revoked = notices.EventType.CREDENTIAL_REVOKED
-        if notices.listening(revoked, client.project_id):
+        revoked = events.EventType.CREDENTIAL_REVOKED
+        if events.listening(revoked, client.project_id):
             for profile in client.profiles.all():
-                notices.of_credentials(revoked, profile, partial(credentials.alive, profile), by)
+                events.of_credentials(revoked, profile, partial(credentials.alive, profile), by)
         # The profiles are gone when the change is followed, so each is announced by itself.
         sequence = feed.announce(feed.Kind.CLIENT, client.pk)
         for profile_id in client.profiles.values_list("pk", flat=True):

@@ -10,13 +10,14 @@ from django.utils import timezone
 from ostiary import settings
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import notices, proofs
+from ostiary.directory import proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, Credential
+from ostiary.directory.webhooks import events
 from ostiary.identity import tokens
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
@@ -219,8 +220,8 @@ def refresh(
         oauth = profile.auth_type == AuthMethod.OAUTH2
         secret = add_client(profile) if oauth else add_issued(profile, expires_at=None)
         overlap = {"overlap_seconds": overlap_seconds}
-        refreshed = notices.EventType.CREDENTIAL_REFRESHED
-        notices.of_credentials(refreshed, profile, lambda: alive(profile)[:1], by, **overlap)
+        refreshed = events.EventType.CREDENTIAL_REFRESHED
+        events.of_credentials(refreshed, profile, lambda: alive(profile)[:1], by, **overlap)
         sequence = _announced(by, "profile.refresh", profile, after=overlap)
     unconfirmed = _unconfirmed(profile.updated_at, overlap_seconds)
     return Saved(value=profile, sequence=sequence, unconfirmed=unconfirmed), secret
@@ -258,8 +259,8 @@ def cut_off(*, by: Actor, profile_id: int, credential_id: int) -> Saved[AccessPr
         if credential.revoked_at is None:
             credential.revoked_at = timezone.now()
             credential.save(update_fields=["revoked_at"])
-            revoked = notices.EventType.CREDENTIAL_REVOKED
-            notices.of_credentials(revoked, profile, lambda: [credential], by)
+            revoked = events.EventType.CREDENTIAL_REVOKED
+            events.of_credentials(revoked, profile, lambda: [credential], by)
         after = {"credential_id": credential_id}
         sequence = _announced(by, "credential.cut_off", profile, after=after)
     return Saved(value=profile, sequence=sequence)

@@ -12,7 +12,6 @@ from ostiary.directory import (
     connections,
     management_tokens,
     policies,
-    webhooks,
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log
@@ -33,6 +32,7 @@ from ostiary.directory.models import (
     Property,
     Webhook,
 )
+from ostiary.directory.webhooks import webhooks
 
 #: Kinds of what a project holds, as answers name them.
 KINDS: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from ostiary.directory import deliveries
 from ostiary.directory.changes import feed
 from ostiary.directory.models import AuditEvent, MemberSession, RevokedToken, SignInLink
+from ostiary.directory.webhooks import deliveries
 from ostiary.directory.workspace import workspace_settings
 
 #: Leases last ten minutes, and a gateway that was away for longer is told everything anew.

@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterable
 
 from ostiary.access import limits
-from ostiary.directory import notices, profile_limits
+from ostiary.directory import profile_limits
 from ostiary.directory.models import AccessProfile, WebhookEvent
-from ostiary.directory.notices import EventType
+from ostiary.directory.webhooks import events
+from ostiary.directory.webhooks.events import EventType
 
 THRESHOLDS = ((80, EventType.QUOTA_WARNING), (100, EventType.QUOTA_REACHED))
 
 
 def tell(counts: Iterable[tuple[tuple[int, int], int]]) -> None:
     """Look at counts, as `counting.store_quota` has them, in the caller's transaction."""
-    if not any(notices.listening(kind) for _, kind in THRESHOLDS):
+    if not any(events.listening(kind) for _, kind in THRESHOLDS):
         return
     counts = list(counts)
     found = AccessProfile.objects.filter(
@@ -26,7 +27,7 @@ def tell(counts: Iterable[tuple[tuple[int, int], int]]) -> None:
         for percent, kind in THRESHOLDS
         if pk in profiles and calls * 100 >= _limit(profiles[pk]) * percent
     ]
-    keys = {notices.quota_key(p.pk, start, percent) for p, start, _, percent, _ in reached}
+    keys = {events.quota_key(p.pk, start, percent) for p, start, _, percent, _ in reached}
     told = WebhookEvent.objects.filter(once__in=keys).values_list("once", flat=True)
     fresh = keys - set(told)
     for profile, start, calls, percent, kind in reached:
@@ -34,8 +35,8 @@ def tell(counts: Iterable[tuple[tuple[int, int], int]]) -> None:
         span = profile_limits.period(profile, now)
         # A gateway has the counts of the period before, or from before a reset, for a while.
         is_current = profile_limits.counted_since(profile, limits.QUOTA, now) == start
-        if span and is_current and notices.quota_key(profile.pk, start, percent) in fresh:
-            notices.of_quota(kind, profile, calls=calls, percent=percent, start=start, end=span.end)
+        if span and is_current and events.quota_key(profile.pk, start, percent) in fresh:
+            events.of_quota(kind, profile, calls=calls, percent=percent, start=start, end=span.end)
 
 
 def _limit(profile: AccessProfile) -> int:

@@ -16,8 +16,8 @@ from collections.abc import Collection, Iterator
 from django.db import close_old_connections
 from django.utils import timezone
 
-from ostiary.directory import deliveries, notices
-from ostiary.directory.deliveries import Attempt
+from ostiary.directory.webhooks import deliveries, events
+from ostiary.directory.webhooks.deliveries import Attempt
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.fetching import Fetcher, FetchRefused
 from ostiary.webhooks import measures, signing
@@ -142,4 +142,4 @@ def _finish(attempt: Attempt, status: int | None, error: str) -> None:
 
 def _tell_expiring() -> None:
     close_old_connections()
-    notices.tell_expiring(timezone.now())
+    events.tell_expiring(timezone.now())

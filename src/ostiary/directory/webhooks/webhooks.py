@@ -13,12 +13,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from ostiary import settings
-from ostiary.directory import deliveries, notices
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
+from ostiary.directory.webhooks import deliveries, events
 from ostiary.directory.workspace import project_quotas, workspace_settings
 from ostiary.identity import fetching, tokens
 from ostiary.identity.sealing import KeyRing
@@ -143,7 +143,7 @@ def send_test(*, by: Actor, webhook_id: int) -> WebhookDelivery:
     with transaction.atomic():
         webhook = _active(by, webhook_id)
         data = {"webhook": {"id": webhook.pk, "name": webhook.name}}
-        notices.tell(notices.EventType.TEST, data, [webhook])
+        events.tell(events.EventType.TEST, data, [webhook])
         _record(by, "test", webhook)
         return webhook.deliveries.select_related("event").order_by("-pk")[0]
 
@@ -215,7 +215,7 @@ def _url(problems: fields.Problems, value: object) -> str:
 
 
 def _events(problems: fields.Problems, value: object) -> list[str]:
-    offered = [kind.value for kind in notices.OFFERED]
+    offered = [kind.value for kind in events.OFFERED]
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         problems.add("events", "can't be blank")
         return []
