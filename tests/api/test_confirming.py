@@ -8,7 +8,7 @@ import pytest
 from tests.api.conftest import Api
 
 from ostiary.access.decision import LEASE_SECONDS
-from ostiary.directory import credentials
+from ostiary.directory.clients import credentials
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
 

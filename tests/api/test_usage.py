@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.api.conftest import Api
 
-from ostiary.directory import clients
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.clients import clients
 from ostiary.usage import upkeep
 from ostiary.usage.models import LoggedCall, MinuteCount, MinuteLatency
 

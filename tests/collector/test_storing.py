@@ -20,9 +20,10 @@ from ostiary.collector.lines import Batch
 from ostiary.collector.service import Lines
 from ostiary.collector.storing import Store
 from ostiary.collector.tail import NAME, Tail
-from ostiary.directory import clients, collections, connections, policies
-from ostiary.directory.access_profiles import Given, create
+from ostiary.directory import collections, connections
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.clients import clients, policies
+from ostiary.directory.clients.access_profiles import Given, create
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.workspace import setup
 from ostiary.gateway.contract import COUNT_KEY, LINE, Pushed, code

@@ -12,18 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostiary.access.paths import LONGEST as LONGEST_PATH
-from ostiary.directory import (
-    access_profiles,
-    certificates,
-    collections,
-    connections,
-    endpoints,
-    recipes,
-)
+from ostiary.directory import certificates, collections, connections, endpoints, recipes
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import gateway_check
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.fields import is_plain
+from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import (
     AccessProfile,
     Client,

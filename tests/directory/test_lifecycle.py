@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ostiary.directory import access_profiles, credentials
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.clients import access_profiles, credentials
 from ostiary.directory.models import AuditEvent, Change, Client, Collection, Credential
 from ostiary.identity import tokens
 

@@ -5,9 +5,10 @@ import io
 import pytest
 from PIL import Image
 
-from ostiary.directory import clients, collections
+from ostiary.directory import collections
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import clients
 from ostiary.directory.models import Client, Collection
 
 

@@ -18,10 +18,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ostiary.directory import clients, management_tokens, members, project_deletion, projects
+from ostiary.directory import management_tokens, members, project_deletion, projects
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes import permission
 from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound, Refused
+from ostiary.directory.clients import clients
 from ostiary.directory.models import (
     AuditEvent,
     Folder,

@@ -2,8 +2,9 @@
 
 import pytest
 
-from ostiary.directory import access_profiles, search
+from ostiary.directory import search
 from ostiary.directory.actor import SYSTEM, Actor, Role
+from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import Client, Collection, Project
 
 

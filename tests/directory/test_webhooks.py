@@ -7,9 +7,9 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.directory import access_profiles, credentials
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound
+from ostiary.directory.clients import access_profiles, credentials
 from ostiary.directory.models import (
     AccessProfile,
     Client,
@@ -135,7 +135,7 @@ def test_credentials_that_expire_are_told_of_once(
 def test_a_deleted_client_tells_of_each_credential(
     client_of_ours: Client, collection: Collection
 ) -> None:
-    from ostiary.directory import clients
+    from ostiary.directory.clients import clients
 
     a_webhook(events=["credential.revoked"])
     for _ in range(3):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from ostiary.directory import logo
-from ostiary.directory.logo import BadLogo
+from ostiary.directory.clients import logo
+from ostiary.directory.clients.logo import BadLogo
 
 RED, BLUE = (255, 0, 0, 255), (0, 0, 255, 255)
 

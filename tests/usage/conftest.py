@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from ostiary import settings
-from ostiary.directory import clients, collections, connections, endpoints, projects
-from ostiary.directory.access_profiles import Given, create
+from ostiary.directory import collections, connections, endpoints, projects
 from ostiary.directory.actor import SYSTEM, Actor, Role
+from ostiary.directory.clients import clients
+from ostiary.directory.clients.access_profiles import Given, create
 from ostiary.directory.workspace import setup
 from ostiary.identity.sealing import KeyRing
 from ostiary.usage.models import MinuteCount, MinuteLatency

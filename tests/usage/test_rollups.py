@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.usage.conftest import NOW, Sides, count, took
 
-from ostiary.directory import clients
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import clients
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import latency, outcomes, rollups, upkeep
 from ostiary.usage.models import (

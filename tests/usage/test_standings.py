@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.usage.conftest import Side, Sides, count
 
-from ostiary.directory import clients
 from ostiary.directory.actor import SYSTEM, Actor, Role
+from ostiary.directory.clients import clients
 from ostiary.usage import upkeep
 from ostiary.usage.models import MinuteCount, Standing, StandingPart
 from ostiary.usage.queries import Asker, By, Question, consumers

@@ -24,8 +24,8 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import access_profiles, credentials, proofs
 from ostiary.directory.changes.errors import Invalid, NotInForce
+from ostiary.directory.clients import access_profiles, credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
@@ -199,8 +199,8 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
         "ip_watch_only": profile.addresses_watched,
         "token_prefix": newest.prefix or None if newest else None,
         "oauth_client_id": newest.public_id if newest and method == AuthMethod.OAUTH2 else None,
-        "profile_key": newest.public_id if newest and method in proofs.SIGNED else None,
-        **proofs.shown(profile),
+        "profile_key": newest.public_id if newest and method in token_rules.SIGNED else None,
+        **token_rules.shown(profile),
         "last_used_at": max(uses, default=None),
         "expires_at": profile.expires_at,
         "epoch": profile.epoch,
@@ -222,7 +222,7 @@ def given_of(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
         addresses_watched=payload.ip_watch_only,
         active=payload.active,
         expires_at=payload.expires_at,
-        proof=proofs.Proof(**{name: getattr(payload, name) for name in ProofIn.model_fields}),
+        proof=token_rules.Proof(**{name: getattr(payload, name) for name in ProofIn.model_fields}),
     )
 
 

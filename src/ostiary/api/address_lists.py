@@ -21,7 +21,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import address_lists
+from ostiary.directory.clients import address_lists
 from ostiary.directory.models import AddressList
 
 router = Router(tags=["Address lists"])

@@ -20,7 +20,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import clients, logo
+from ostiary.directory.clients import clients, logo
 from ostiary.directory.models import Client
 from ostiary.directory.workspace import public_urls
 

@@ -20,8 +20,8 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import policies
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import policies
 from ostiary.directory.models import Policy
 
 router = Router(tags=["Policies"])

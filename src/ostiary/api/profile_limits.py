@@ -9,8 +9,8 @@ from ninja import Router, Schema
 from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Revocation, Strict, Time, actor, in_force
-from ostiary.directory import access_profiles, profile_limits
 from ostiary.directory.actor import Actor
+from ostiary.directory.clients import access_profiles, profile_limits
 from ostiary.review import limits_used
 
 router = Router(tags=["Access profiles"])

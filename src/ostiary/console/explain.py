@@ -13,9 +13,9 @@ from ostiary.access.paths import METHODS
 from ostiary.access.reasons import Reason
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.clients import access_profiles
 from ostiary.review import door, hypothetical, past
 from ostiary.review.explanation import Explanation
 from ostiary.usage import names

@@ -13,9 +13,10 @@ from django.views.decorators.http import require_safe
 from ostiary.access.reasons import Reason
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, clients, collections
+from ostiary.directory import collections
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import logs, names, outcomes, sheets

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, profile_limits
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import access_profiles, profile_limits
 from ostiary.directory.models import AccessProfile
 from ostiary.review import limits_used
 

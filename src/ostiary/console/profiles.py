@@ -23,18 +23,18 @@ from ostiary.console import previewing, profile_limits
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import (
-    access_profiles,
-    address_lists,
-    clients,
-    collections,
-    credentials,
-    policies,
-    proofs,
-)
+from ostiary.directory import collections
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
+from ostiary.directory.clients import (
+    access_profiles,
+    address_lists,
+    clients,
+    credentials,
+    policies,
+    token_rules,
+)
 from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Policy
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import pasted_keys
@@ -121,15 +121,15 @@ class Form:
             proof=self.proof(),
         )
 
-    def proof(self) -> proofs.Proof:
+    def proof(self) -> token_rules.Proof:
         """What belongs to the method that is chosen; what was typed for another one does not."""
-        if self.auth_type not in proofs.SIGNED:
-            return proofs.Proof()
+        if self.auth_type not in token_rules.SIGNED:
+            return token_rules.Proof()
         leeway = self.data.get("leeway_seconds", "") or "60"
         unused = {"jwt_method", "jwt_secret"} if self.auth_type == AuthMethod.OIDC else set()
         unused |= {"oidc_issuer", "oidc_jwks_uri"} if self.auth_type == AuthMethod.JWT else set()
         texts = {name: self.data.get(name) or None for name in _PROOF if name not in unused}
-        return proofs.Proof(
+        return token_rules.Proof(
             **texts,
             access_profile_claim=self.data.get("access_profile_claim", ""),
             required_claims=_entries(self.data.get("required_claims", "")),
@@ -373,7 +373,7 @@ def _typed(profile: AccessProfile) -> QueryDict:
     data.setlist("allowed_lists", [str(each.pk) for each in profile.allowed_lists.all()])
     data.setlist("denied_lists", [str(each.pk) for each in profile.denied_lists.all()])
     data["addresses_watched"] = "1" if profile.addresses_watched else ""
-    for name, value in proofs.shown(profile).items():
+    for name, value in token_rules.shown(profile).items():
         if isinstance(value, bool):
             data[name] = "1" if value else ""
         else:

@@ -20,11 +20,12 @@ from ostiary.access.paths import ANY, METHODS, is_wildcard, stored_template
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
-from ostiary.directory import access_profiles, endpoints, trials
+from ostiary.directory import endpoints, trials
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import fields
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
+from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import public_urls
 from ostiary.gateway import calling

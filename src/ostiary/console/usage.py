@@ -19,9 +19,10 @@ from django.views.decorators.http import require_safe
 from ostiary.console import charts
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import clients, collections, endpoints
+from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import clients
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import names

@@ -14,12 +14,13 @@ from ostiary.access.paths import (
     parse_template,
     stored_template,
 )
-from ostiary.directory import openapi, policies
+from ostiary.directory import openapi
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
+from ostiary.directory.clients import policies
 from ostiary.directory.models import AccessProfile, Collection, Endpoint, Policy, Recipe
 from ostiary.directory.workspace import project_quotas
 

@@ -5,19 +5,13 @@ from dataclasses import dataclass
 
 from django.db import models, transaction
 
-from ostiary.directory import (
-    address_lists,
-    clients,
-    collections,
-    connections,
-    management_tokens,
-    policies,
-)
+from ostiary.directory import collections, connections, management_tokens
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, NotFound
 from ostiary.directory.changes.permission import require, visible_projects
+from ostiary.directory.clients import address_lists, clients, policies
 from ostiary.directory.models import (
     AccessProfile,
     AddressList,

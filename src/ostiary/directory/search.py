@@ -13,17 +13,16 @@ from django.db import connection
 from django.db.models import Case, Model, Q, QuerySet, Value, When
 
 from ostiary.directory import (
-    clients,
     collections,
     connections,
     endpoints,
     management_tokens,
     members,
-    policies,
     projects,
     recipes,
 )
 from ostiary.directory.actor import Actor
+from ostiary.directory.clients import clients, policies
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
 

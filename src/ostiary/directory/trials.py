@@ -10,12 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import credentials, endpoints, proofs
+from ostiary.directory import endpoints
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
+from ostiary.directory.clients import credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential, Endpoint
 from ostiary.directory.workspace import public_urls, signing_keys
 from ostiary.identity import access_tokens
@@ -51,7 +52,7 @@ def begin(
         if profile_id is None:
             raise Invalid({"profile": ["can't be blank, unless a credential is pasted"]})
         profile = credentials.locked_profile(by, profile_id)
-        if AuthMethod(profile.auth_type) in proofs.SIGNED:
+        if AuthMethod(profile.auth_type) in token_rules.SIGNED:
             message = "has tokens that somebody else signs; paste one of them"
             raise Invalid({"profile": [message]})
         now = timezone.now()

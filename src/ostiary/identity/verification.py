@@ -1,6 +1,6 @@
 """What a profile's settings ask of a signed token: its own key, and rules for the claims.
 
-The settings are those that `directory.proofs` stores. Knows no ORM and fetches nothing.
+The settings are those that `directory.clients.token_rules` stores. Knows no ORM and fetches nothing.
 """
 
 from collections.abc import Mapping

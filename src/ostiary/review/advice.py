@@ -18,8 +18,9 @@ from ostiary.access import decision
 from ostiary.access.addresses import parse_address
 from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import access_profiles, models
+from ostiary.directory import models
 from ostiary.directory.actor import Actor
+from ostiary.directory.clients import access_profiles
 from ostiary.identity.tokens import masked
 from ostiary.review import facts
 from ostiary.usage import queries

@@ -10,9 +10,10 @@ from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import METHODS
 from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import access_profiles, models
+from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import fields
+from ostiary.directory.clients import access_profiles
 from ostiary.identity.signed_tokens import LONGEST
 from ostiary.review import consumption, door, facts, pasted
 from ostiary.review.door import Stage

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ostiary import settings
 from ostiary.access import limits
-from ostiary.directory import profile_limits
+from ostiary.directory.clients import profile_limits
 from ostiary.directory.models import AccessProfile
 from ostiary.gateway import control
 from ostiary.gateway.node import control_socket

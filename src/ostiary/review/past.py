@@ -14,10 +14,11 @@ from ostiary.access import addresses, decision, traces
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
 from ostiary.access.reasons import Reason, by_code, refusal
-from ostiary.directory import access_profiles, models
+from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.errors import NotFound
+from ostiary.directory.clients import access_profiles
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.tokens import masked
 from ostiary.review import consumption, door, facts, hypothetical

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import models, proofs
+from ostiary.directory import models
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import token_rules
 from ostiary.identity import signed_tokens, verification
 from ostiary.identity.signed_tokens import BadToken, Problem, SignedToken
 
@@ -31,7 +32,7 @@ class Pasted:
 
 def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
     """Judge a token for a profile at `now` (Unix seconds); raises Invalid if it is none."""
-    if AuthMethod(profile.auth_type) not in proofs.SIGNED:
+    if AuthMethod(profile.auth_type) not in token_rules.SIGNED:
         raise Invalid({"token": [f"is for JWT and OpenID Connect, not for {profile.auth_type}"]})
     try:
         token = signed_tokens.read(text)
@@ -83,4 +84,4 @@ def _named(token: SignedToken, profile: models.AccessProfile) -> dict[str, str]:
 def _signature(profile: models.AccessProfile, token: SignedToken) -> Problem | None:
     if AuthMethod(profile.auth_type) is AuthMethod.OIDC:
         return None
-    return verification.by_own_key(token, profile.proof, proofs.hmac_secret(profile))
+    return verification.by_own_key(token, profile.proof, token_rules.hmac_secret(profile))

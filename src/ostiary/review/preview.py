@@ -15,9 +15,10 @@ from django.db.models import Q
 from ostiary.access import limits
 from ostiary.access.addresses import parse_address
 from ostiary.access.reasons import Reason, by_code
-from ostiary.directory import access_profiles, models, policies
+from ostiary.directory import models
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import access_profiles, policies
 from ostiary.review import facts
 from ostiary.review.replaying import Difference, Recorded, Terms, differences
 from ostiary.usage import queries

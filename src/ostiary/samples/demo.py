@@ -5,16 +5,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from ostiary.directory import (
-    access_profiles,
-    clients,
-    collections,
-    connections,
-    endpoints,
-    members,
-    policies,
-)
+from ostiary.directory import collections, connections, endpoints, members
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.clients import access_profiles, clients, policies
 from ostiary.directory.models import Collection, Recipe
 from ostiary.directory.workspace import setup
 

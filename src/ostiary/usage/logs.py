@@ -8,9 +8,10 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import access_profiles, clients, collections, endpoints
+from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Client, Collection
 from ostiary.usage import outcomes
 from ostiary.usage.models import LoggedCall

@@ -12,9 +12,10 @@ from typing import Any
 from django.db import models
 from django.db.models import Q, Sum
 
-from ostiary.directory import access_profiles, clients, collections, endpoints
+from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint
 from ostiary.usage import belonging, latency, logs, outcomes, rollups, standings, upkeep
 from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total

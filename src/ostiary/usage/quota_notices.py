@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from ostiary.access import limits
-from ostiary.directory import profile_limits
+from ostiary.directory.clients import profile_limits
 from ostiary.directory.models import AccessProfile, WebhookEvent
 from ostiary.directory.webhooks import events
 from ostiary.directory.webhooks.events import EventType

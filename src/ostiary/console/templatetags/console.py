@@ -8,8 +8,8 @@ from ostiary import __version__
 from ostiary.access.addresses import Entry
 from ostiary.console.collections import KINDS
 from ostiary.console.profiles import METHODS, policy_words
-from ostiary.directory import proofs
 from ostiary.directory.changes import unpublished_objects
+from ostiary.directory.clients import token_rules
 from ostiary.directory.models import (
     AccessProfile,
     Collection,
@@ -44,7 +44,7 @@ def method(profile: AccessProfile) -> str:
 @register.filter
 def takes_endless_tokens(profile: AccessProfile) -> bool:
     """Whether the profile accepts signed tokens that never expire."""
-    return proofs.takes_endless_tokens(profile)
+    return token_rules.takes_endless_tokens(profile)
 
 
 @register.filter

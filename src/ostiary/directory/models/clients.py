@@ -60,7 +60,7 @@ class AccessProfile(models.Model):
     denied_lists = models.ManyToManyField(AddressList, related_name="denying")
     #: The lists refuse nobody: whom they would refuse is counted and logged.
     addresses_watched = models.BooleanField(default=False)
-    #: How signed tokens are verified, see `directory.proofs`; empty for the other methods.
+    #: How signed tokens are verified, see `directory.clients.token_rules`; empty for the other methods.
     proof = models.JSONField(default=dict)
     #: The HMAC secret, sealed; empty: none.
     sealed_secret = models.TextField(blank=True, default="")

@@ -12,10 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.access import limits
-from ostiary.directory import credentials, policies
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, feed, fields
 from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.clients import credentials, policies
 from ostiary.directory.models import AccessProfile
 
 

@@ -10,12 +10,12 @@ from django.utils import timezone
 from ostiary import settings
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
+from ostiary.directory.clients import token_rules
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.webhooks import events
 from ostiary.identity import tokens
@@ -48,7 +48,7 @@ def add_first(
     method = AuthMethod(profile.auth_type)
     if method is not AuthMethod.TOKEN and not (token is None and digest is None):
         problems.add("token", f"is for auth tokens, not for {method}")
-    if method in proofs.SIGNED:
+    if method in token_rules.SIGNED:
         _add_key(profile, problems, profile_key)
         return Secret("")
     if profile_key is not None:
@@ -113,7 +113,7 @@ def key_holder(
         credentials__revoked_at=None,
     ).exclude(pk=profile.pk)  # fmt: skip
     for other in others.order_by("pk").distinct():
-        if proofs.overlap(profile, other, secret):
+        if token_rules.overlap(profile, other, secret):
             return other
     return None
 
@@ -212,7 +212,7 @@ def refresh(
     """
     with transaction.atomic():
         profile = locked_profile(by, profile_id)
-        if AuthMethod(profile.auth_type) in proofs.SIGNED:
+        if AuthMethod(profile.auth_type) in token_rules.SIGNED:
             raise Invalid({"auth_type": ["this method has no secret to refresh"]})
         if not 0 <= overlap_seconds <= LONGEST_OVERLAP:
             raise Invalid({"overlap_seconds": [f"must be from 0 to {LONGEST_OVERLAP}"]})

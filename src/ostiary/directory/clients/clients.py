@@ -8,12 +8,12 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import credentials, logo, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.permission import project_of, require
+from ostiary.directory.clients import credentials, logo, token_rules
 from ostiary.directory.models import AccessProfile, Client
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
@@ -170,7 +170,9 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
 
 def _check_keys(problems: fields.Problems, client: Client) -> None:
     """Refuse a move to where signed tokens of the client's consumers fit another profile."""
-    for profile in client.profiles.filter(auth_type__in=[method.value for method in proofs.SIGNED]):
+    for profile in client.profiles.filter(
+        auth_type__in=[method.value for method in token_rules.SIGNED]
+    ):
         profile.client = client
         other = credentials.key_holder(profile)
         if other is not None and other.client_id != client.pk:

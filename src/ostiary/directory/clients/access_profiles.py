@@ -11,12 +11,12 @@ from django.utils import timezone
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import address_lists, clients, credentials, policies, proofs
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
+from ostiary.directory.clients import address_lists, clients, credentials, policies, token_rules
 from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
@@ -41,7 +41,7 @@ class Given:
     addresses_watched: bool | None = None
     active: bool | None = None
     expires_at: datetime | None = None
-    proof: proofs.Proof = field(default_factory=proofs.Proof)
+    proof: token_rules.Proof = field(default_factory=token_rules.Proof)
 
 
 def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]:
@@ -100,7 +100,7 @@ def create(
         profile.save()
         chosen.set_on(profile)
         if hmac_secret:
-            proofs.seal(profile, hmac_secret)
+            token_rules.seal(profile, hmac_secret)
         secret = credentials.add_first(
             profile, problems, token=token, digest=token_sha256, profile_key=profile_key
         )
@@ -130,7 +130,7 @@ def _drafted(
         problems, "auth_type", auth_type, [m.value for m in AuthMethod]
     )
     chosen = _fill(by, problems, profile, given)
-    hmac_secret = proofs.fill(problems, profile, given.proof) if profile.auth_type else ""
+    hmac_secret = token_rules.fill(problems, profile, given.proof) if profile.auth_type else ""
     problems.raise_if_any()
     return profile, chosen, hmac_secret
 
@@ -146,7 +146,7 @@ def change(
         chosen, hmac_secret = _changed(by, profile, given)
         profile.save()
         if hmac_secret:
-            proofs.seal(profile, hmac_secret)
+            token_rules.seal(profile, hmac_secret)
         chosen.set_on(profile)
         _tell_switched(by, profile, active)
         sequence = _announced(by, "change", profile, before=before)
@@ -157,7 +157,7 @@ def _changed(by: Actor, profile: AccessProfile, given: Given) -> tuple["_Chosen"
     """Fill in what is given; what it will have, and an HMAC secret to be sealed."""
     problems = fields.Problems()
     chosen = _fill(by, problems, profile, given)
-    hmac_secret = proofs.fill(problems, profile, given.proof)
+    hmac_secret = token_rules.fill(problems, profile, given.proof)
     problems.raise_if_any()
     if given.proof.given:
         other = credentials.key_holder(profile, secret=hmac_secret)
@@ -358,8 +358,8 @@ def has_lists(profile: AccessProfile) -> bool:
 def _warnings(profile: AccessProfile) -> tuple[str, ...]:
     lists = (profile.allow_list, profile.deny_list)
     found = tuple(warning for each in lists for warning in addresses.parse_list(each).warnings)
-    if proofs.takes_endless_tokens(profile):
-        found = (proofs.WITHOUT_EXP, *found)
+    if token_rules.takes_endless_tokens(profile):
+        found = (token_rules.WITHOUT_EXP, *found)
     return (WATCHED, *found) if profile.addresses_watched and any(lists) else found
 
 
@@ -376,7 +376,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         "denied_lists": sorted(profile.denied_lists.values_list("pk", flat=True)),
         "addresses_watched": profile.addresses_watched,
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
-        **proofs.shown(profile),
+        **token_rules.shown(profile),
     }
 
 
