@@ -7,7 +7,7 @@ import pytest
 from tests.api.conftest import Api
 
 from ostiary.api.application import LARGEST_IMPORT
-from ostiary.directory import documents, imports
+from ostiary.directory.catalog import documents, import_reports
 
 SERVERS = [{"url": "http://10.1.2.3"}]
 
@@ -85,7 +85,7 @@ def test_a_connection_of_ones_own_needs_no_server_in_the_document(api: Api) -> N
 
 @pytest.mark.parametrize(
     ("paths", "said"),
-    [({}, imports.NOTHING_THERE), ({"/*": {"get": {}}}, imports.NOTHING_TAKEN)],
+    [({}, import_reports.NOTHING_THERE), ({"/*": {"get": {}}}, import_reports.NOTHING_TAKEN)],
 )
 def test_nothing_taken_is_no_success(api: Api, paths: object, said: str) -> None:
     made = imported(api, paths)

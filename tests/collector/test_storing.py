@@ -20,8 +20,8 @@ from ostiary.collector.lines import Batch
 from ostiary.collector.service import Lines
 from ostiary.collector.storing import Store
 from ostiary.collector.tail import NAME, Tail
-from ostiary.directory import collections, connections
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, connections
 from ostiary.directory.clients import clients, policies
 from ostiary.directory.clients.access_profiles import Given, create
 from ostiary.directory.models import AccessProfile, Credential

@@ -3,8 +3,8 @@
 import pytest
 
 from ostiary import settings
-from ostiary.directory import collections, connections
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, connections
 from ostiary.directory.clients import clients
 from ostiary.directory.models import Client, Collection
 from ostiary.directory.workspace import setup

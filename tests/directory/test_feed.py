@@ -1,7 +1,7 @@
 """What changes announce: the object that changed, so that a gateway pays for that one alone."""
 
-from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import feed
 from ostiary.directory.models import Change, Collection
 

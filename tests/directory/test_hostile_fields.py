@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostiary.access.paths import LONGEST as LONGEST_PATH
-from ostiary.directory import certificates, collections, connections, endpoints, recipes
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import certificates, collections, connections, endpoints, recipes
 from ostiary.directory.changes import gateway_check
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.fields import is_plain

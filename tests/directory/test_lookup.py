@@ -8,8 +8,8 @@ from django.db import connection
 
 from ostiary import settings
 from ostiary.authority.lookup import PostgresqlLookup, Row
-from ostiary.directory import endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import endpoints
 from ostiary.directory.clients import access_profiles, policies
 from ostiary.directory.models import Client, Collection, Credential
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from PIL import Image
 
-from ostiary.directory import collections
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import clients
 from ostiary.directory.models import Client, Collection

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.directory.certificates import LONGEST, MOST, STORED, BadCertificates, read
+from ostiary.directory.catalog.certificates import LONGEST, MOST, STORED, BadCertificates, read
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 KEY_PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()

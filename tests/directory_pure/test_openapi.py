@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import ENDPOINT_METHODS, METHODS, parse_template
-from ostiary.directory import openapi
-from ostiary.directory.openapi import BadDocument, Document, Noted, Operation, Skipped, read, write
+from ostiary.directory.catalog import openapi
+from ostiary.directory.catalog.openapi import (
+    BadDocument,
+    Document,
+    Noted,
+    Operation,
+    Skipped,
+    read,
+    write,
+)
 
 
 def a_document(paths: object = None, **more: object) -> str:

@@ -8,7 +8,14 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["certificates", "documents", "clients.logo", "openapi", "workspace.origins", "upstream_url"],
+    [
+        "catalog.certificates",
+        "catalog.documents",
+        "clients.logo",
+        "catalog.openapi",
+        "workspace.origins",
+        "catalog.upstream_url",
+    ],
 )
 def test_a_pure_module_imports_no_django(module: str) -> None:
     code = f"import sys, ostiary.directory.{module}; sys.exit('django' in sys.modules)"

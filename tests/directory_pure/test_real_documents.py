@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ostiary.access.paths import choose, parse_template
-from ostiary.directory.openapi import Operation, read
+from ostiary.directory.catalog.openapi import Operation, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.directory.upstream_url import BadUrl, UpstreamUrl, parse, refused_address
+from ostiary.directory.catalog.upstream_url import BadUrl, UpstreamUrl, parse, refused_address
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import transaction
 
-from ostiary.directory import collections, connections, endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.changes import feed
 from ostiary.directory.models import Collection, Connection, Endpoint
 

@@ -8,8 +8,8 @@ from tests.publishing.makers import a_collection, a_connection, an_endpoint, ann
 from tests.publishing.stand_in import Running, StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import feed
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Collection, Credential, Endpoint, Recipe

@@ -9,8 +9,8 @@ from tests.publishing.makers import a_collection, a_connection, an_endpoint, ann
 from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import feed
 from ostiary.directory.models import Collection, Connection, Endpoint
 

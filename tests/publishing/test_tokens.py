@@ -12,8 +12,8 @@ from tests.publishing.makers import a_connection
 from tests.publishing.stand_in import StandIn
 from tests.stage import wait_for
 
-from ostiary.directory import connections
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import connections
 from ostiary.directory.changes import feed
 from ostiary.directory.workspace import workspace_settings
 

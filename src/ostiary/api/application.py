@@ -39,7 +39,8 @@ from ostiary.api import (
     workspace,
 )
 from ostiary.api.rendering import Renderer
-from ostiary.directory import database, openapi
+from ostiary.directory import database
+from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import errors
 from ostiary.directory.management_tokens import authenticate
 

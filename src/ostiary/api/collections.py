@@ -19,7 +19,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections
+from ostiary.directory.catalog import collections
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Collection
 from ostiary.directory.workspace import public_urls

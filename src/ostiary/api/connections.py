@@ -20,7 +20,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import connections
+from ostiary.directory.catalog import connections
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Connection
 

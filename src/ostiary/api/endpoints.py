@@ -21,7 +21,7 @@ from ostiary.api.answers import (
     page,
     versioned,
 )
-from ostiary.directory import collections, endpoints
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import public_urls

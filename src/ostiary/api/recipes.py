@@ -7,7 +7,7 @@ from ninja import Query, Router, Schema
 
 from ostiary import settings
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, in_force, page
-from ostiary.directory import recipes
+from ostiary.directory.catalog import recipes
 from ostiary.directory.models import Recipe
 from ostiary.recipes import control
 

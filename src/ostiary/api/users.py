@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Time, actor
-from ostiary.directory import recipes
+from ostiary.directory.catalog import recipes
 from ostiary.directory.changes.permission import root_of
 from ostiary.directory.models import Recipe
 from ostiary.directory.workspace import setup, workspace_settings

@@ -6,7 +6,7 @@ Django writes a whole body to the disk before it looks who sends it.
 import json
 from typing import Any, Final
 
-from ostiary.directory import openapi
+from ostiary.directory.catalog import openapi
 
 MEGABYTE: Final = 1024 * 1024
 #: Bytes of a body; the API and forms take less.

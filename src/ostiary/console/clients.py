@@ -14,8 +14,9 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import collections, projects
+from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import access_profiles, clients, logo

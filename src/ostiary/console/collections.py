@@ -27,8 +27,9 @@ from ostiary.console.listing import asked, lines_of, number_of
 from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import collections, connections, endpoints, openapi, projects, recipes
+from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import collections, connections, endpoints, openapi, recipes
 from ostiary.directory.changes import etags, unpublished_objects
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.changes.permission import require

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_safe
 from ostiary.access.reasons import Reason
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import collections
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Endpoint

@@ -23,8 +23,8 @@ from ostiary.console import previewing, profile_limits
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import collections
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import (

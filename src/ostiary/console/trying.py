@@ -20,8 +20,8 @@ from ostiary.access.paths import ANY, METHODS, is_wildcard, stored_template
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
-from ostiary.directory import endpoints, trials
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import endpoints, test_calls
 from ostiary.directory.changes import fields
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
@@ -135,7 +135,7 @@ def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
         problems.add("body", f"is longer than {LARGEST_BODY // 1024} KB")
     pasted = _pasted(problems, request.POST)
     problems.raise_if_any()
-    trial = trials.begin(
+    trial = test_calls.begin(
         by=by,
         endpoint_id=endpoint.pk,
         profile_id=number_of(request.POST.get("profile")),
@@ -154,7 +154,7 @@ def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
     try:
         answer = calling.call(_listener(), asked, seconds=_seconds(endpoint) + MARGIN)
     finally:
-        in_force(request, trials.end(trial))
+        in_force(request, test_calls.end(trial))
     return _shown(answer, trial.secret)
 
 

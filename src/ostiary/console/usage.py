@@ -19,8 +19,8 @@ from django.views.decorators.http import require_safe
 from ostiary.console import charts
 from ostiary.console.listing import number_of
 from ostiary.console.viewer import page
-from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import clients
 from ostiary.directory.models import Endpoint

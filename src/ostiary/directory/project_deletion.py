@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from django.db import models, transaction
 
-from ostiary.directory import collections, connections, management_tokens
+from ostiary.directory import management_tokens
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import collections, connections
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, NotFound

@@ -12,16 +12,9 @@ from typing import TypeVar
 from django.db import connection
 from django.db.models import Case, Model, Q, QuerySet, Value, When
 
-from ostiary.directory import (
-    collections,
-    connections,
-    endpoints,
-    management_tokens,
-    members,
-    projects,
-    recipes,
-)
+from ostiary.directory import management_tokens, members, projects
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections, connections, endpoints, recipes
 from ostiary.directory.clients import clients, policies
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens

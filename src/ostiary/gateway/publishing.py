@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, stored_template
-from ostiary.directory import upstream_url
+from ostiary.directory.catalog import upstream_url
+from ostiary.directory.catalog.upstream_url import UpstreamUrl
 from ostiary.directory.models import Collection, Connection
 from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
-from ostiary.directory.upstream_url import UpstreamUrl
 from ostiary.directory.workspace import origins
 from ostiary.gateway.contract import OBJECTS, PUBLIC_ADDRESSES
 from ostiary.identity import places

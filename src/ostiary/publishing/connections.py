@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ostiary.directory.connections import secret_context
+from ostiary.directory.catalog.connections import secret_context
 from ostiary.directory.models import Connection
 from ostiary.directory.published import ConnectionRow
 from ostiary.gateway import publishing

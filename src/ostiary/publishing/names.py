@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ostiary.directory.upstream_url import refused_address
+from ostiary.directory.catalog.upstream_url import refused_address
 from ostiary.publishing import measures
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import uvicorn
 from django.db import close_old_connections
 
-from ostiary.directory.connections import own_listeners
+from ostiary.directory.catalog.connections import own_listeners
 from ostiary.directory.workspace import workspace_settings
 from ostiary.gateway import launch
 from ostiary.gateway.node import Node

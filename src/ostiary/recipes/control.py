@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ostiary.directory.recipes import Found, learn
+from ostiary.directory.catalog.recipes import Found, learn
 from ostiary.telemetry.unix_http import UnixConnection
 
 SECONDS = 5.0

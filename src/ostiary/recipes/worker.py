@@ -35,7 +35,7 @@ MEMORY = 1024 * 1024 * 1024
 FILES = 256
 LARGEST_FILE = 64 * 1024 * 1024
 LONGEST_TRACE = 16 * 1024
-#: As `directory.recipes`, which is not to be imported in here, takes it.
+#: As `directory.catalog.recipes`, which is not to be imported in here, takes it.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 NAME_RULE = "letters, digits, dots, hyphens and underscores, at most 100, beginning with a letter"
 

@@ -25,8 +25,9 @@ from ostiary.access.facts import (
 )
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import Choice, Template, choose, normalise, rewritten, stored_template
-from ostiary.directory import collections, models
+from ostiary.directory import models
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
 from ostiary.directory.clients import policies
 from ostiary.gateway.contract import USAGE_PATH
 

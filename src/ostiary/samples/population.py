@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.directory import collections, connections, endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.changes import feed
 from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile, Client, Credential, Policy, Project

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import collections, connections, endpoints
 from ostiary.directory.actor import SYSTEM
+from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.changes import feed
 from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile

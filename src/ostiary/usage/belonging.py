@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from ostiary.directory import collections
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
 from ostiary.directory.models import Client, Collection
 from ostiary.usage.models import Belonging
 

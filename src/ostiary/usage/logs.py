@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from ostiary.access.reasons import Reason, refusal
-from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Client, Collection

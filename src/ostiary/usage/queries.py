@@ -12,8 +12,8 @@ from typing import Any
 from django.db import models
 from django.db.models import Q, Sum
 
-from ostiary.directory import collections, endpoints
 from ostiary.directory.actor import SYSTEM, Actor
+from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint

@@ -92,7 +92,7 @@ class Credential(models.Model):
     prefix = models.CharField(max_length=16, blank=True, default="", db_index=True)
     last_four = models.CharField(max_length=4, blank=True, default="")
     imported = models.BooleanField(default=False)
-    #: Made for one call of an owner's own (`directory.trials`), and deleted right after it.
+    #: Made for one call of an owner's own (`directory.catalog.test_calls`), and deleted right after it.
     trial = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True)

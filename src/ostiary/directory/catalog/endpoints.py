@@ -14,8 +14,8 @@ from ostiary.access.paths import (
     parse_template,
     stored_template,
 )
-from ostiary.directory import openapi
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound

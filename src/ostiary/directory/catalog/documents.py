@@ -13,8 +13,8 @@ import threading
 from dataclasses import asdict, replace
 from typing import Any
 
-from ostiary.directory import openapi
-from ostiary.directory.openapi import BadDocument, Document, Noted, Operation, Skipped
+from ostiary.directory.catalog import openapi
+from ostiary.directory.catalog.openapi import BadDocument, Document, Noted, Operation, Skipped
 
 #: Bytes up to which a document is read here and now.
 SMALL = 1024 * 1024
@@ -23,7 +23,7 @@ SECONDS = 60
 MEMORY = 2 * 1024**3
 #: Seconds that somebody waits while the document of another is read.
 PATIENCE = 30
-_COMMAND: tuple[str, ...] = (sys.executable, "-m", "ostiary.directory.documents")
+_COMMAND: tuple[str, ...] = (sys.executable, "-m", "ostiary.directory.catalog.documents")
 _TOO_LONG = BadDocument(f"The document takes more than {SECONDS} seconds to read.")
 _TOO_LARGE = BadDocument("The document needs too much memory to be read.")
 _turn = threading.Lock()

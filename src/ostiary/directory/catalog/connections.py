@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 
 from ostiary import settings
 from ostiary.access.paths import normalise
-from ostiary.directory import certificates, upstream_url
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import certificates, upstream_url
 from ostiary.directory.changes import audit_log, etags, feed, fields, gateway_check
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound

@@ -10,13 +10,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import connections, documents, endpoints, imports, openapi
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import connections, documents, endpoints, import_reports, openapi
+from ostiary.directory.catalog.import_reports import Imported
 from ostiary.directory.changes import audit_log, etags, feed, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import project_of, require
-from ostiary.directory.imports import Imported
 from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
 from ostiary.directory.workspace import origins, project_quotas, public_urls
 from ostiary.identity import places
@@ -168,21 +168,21 @@ def _take(
         taken=len(read.operations),
         skipped=read.skipped,
         notes=read.notes,
-        warnings=imports.warnings(read, no_connection=problem),
+        warnings=import_reports.warnings(read, no_connection=problem),
     )
-    imports.keep(imported)
+    import_reports.keep(imported)
     return imported
 
 
 def import_report(by: Actor, collection_id: int) -> ImportReport:
     """What became of the import that made a collection; raises NotFound."""
-    return imports.report(find(by, collection_id))
+    return import_reports.report(find(by, collection_id))
 
 
 def dismiss_import_report(*, by: Actor, collection_id: int) -> None:
     """Delete the report of a collection's import; raises NotFound, Forbidden."""
     with transaction.atomic():
-        imports.dismiss(by=by, collection=locked(by, collection_id))
+        import_reports.dismiss(by=by, collection=locked(by, collection_id))
 
 
 def change(

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ostiary.directory import openapi
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.models import Collection, ImportReport

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.access.methods import AuthMethod
-from ostiary.directory import endpoints
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import endpoints
 from ostiary.directory.changes import audit_log, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid
