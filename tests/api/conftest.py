@@ -8,11 +8,11 @@ import pytest
 from django.test import Client
 
 from ostiary import settings
-from ostiary.directory import management_tokens
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import confirmation
 from ostiary.directory.changes.confirmation import Receipt
 from ostiary.directory.changes.errors import NotInForce
+from ostiary.directory.people import management_tokens
 from ostiary.directory.workspace import setup
 from ostiary.identity.sealing import KeyRing
 

@@ -16,11 +16,11 @@ from hypothesis.stateful import (
 )
 from tests.api.conftest import Api
 
-from ostiary.directory import members
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import AuditEvent, Connection, Credential, Endpoint, Member, Recipe
+from ostiary.directory.people import members
 
 
 def a_project(api: Api, name: str = "Team") -> int:

@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 from tests.api.conftest import Api, api
 
-from ostiary.directory import members
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Credential, Policy
+from ostiary.directory.people import members
 from ostiary.identity import tokens
 
 __all__ = ["api"]

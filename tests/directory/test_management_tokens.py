@@ -1,7 +1,7 @@
 """A management token lives no longer than the right of whoever made it."""
 
-from ostiary.directory import management_tokens, members
 from ostiary.directory.actor import SYSTEM, Actor
+from ostiary.directory.people import management_tokens, members
 
 
 def test_a_token_of_a_member_who_is_switched_off_is_dead() -> None:

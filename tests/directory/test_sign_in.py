@@ -9,10 +9,10 @@ from django.contrib.auth import SESSION_KEY
 from tests.console.authenticator import App
 
 from ostiary.console.sessions import ENTRY, SessionStore
-from ostiary.directory import members, second_factors, sign_ins, single_sign_on
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.models import AuditEvent, Member, MemberSession, RecoveryCode, SecondFactor
+from ostiary.directory.people import members, second_factors, sign_ins, single_sign_on
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import one_time_codes
 from ostiary.identity.openid import Person

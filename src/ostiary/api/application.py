@@ -42,7 +42,7 @@ from ostiary.api.rendering import Renderer
 from ostiary.directory import database
 from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import errors
-from ostiary.directory.management_tokens import authenticate
+from ostiary.directory.people.management_tokens import authenticate
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, page
-from ostiary.directory import management_tokens
 from ostiary.directory.models import ManagementToken
+from ostiary.directory.people import management_tokens
 from ostiary.identity.tokens import masked
 
 router = Router(tags=["Management tokens"])

@@ -12,7 +12,7 @@ def create_token(settings: Settings, *, name: str) -> str:
     with opening.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
-        tokens = import_module("ostiary.directory.management_tokens")
+        tokens = import_module("ostiary.directory.people.management_tokens")
         created = tokens.create(name=name, admin=True, by=SYSTEM)
         return str(created.secret.reveal())
 
@@ -22,7 +22,7 @@ def create_member(settings: Settings, *, email: str, admin: bool) -> str:
     with opening.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
-        members = import_module("ostiary.directory.members")
+        members = import_module("ostiary.directory.people.members")
         members.create(email=email, admin=admin, by=SYSTEM)
         return _link(settings, email)
 
@@ -31,8 +31,8 @@ def link_member(settings: Settings, *, email: str, reset_second_factor: bool) ->
     """A new one-time sign-in link for a member, who may have lost the second factor."""
     with opening.opened(settings):
         if reset_second_factor:
-            from ostiary.directory import members, second_factors
             from ostiary.directory.actor import SYSTEM
+            from ostiary.directory.people import members, second_factors
 
             second_factors.reset(by=SYSTEM, member=members.by_email(email))
         return _link(settings, email)
@@ -42,7 +42,7 @@ def _link(settings: Settings, email: str) -> str:
     from ostiary.directory.actor import SYSTEM
     from ostiary.directory.workspace import workspace_settings
 
-    members = import_module("ostiary.directory.members")
+    members = import_module("ostiary.directory.people.members")
     secret = members.issue_link(email=email, by=SYSTEM)
     running = addresses.read(settings)
     console = (

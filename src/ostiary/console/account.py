@@ -21,10 +21,10 @@ from ostiary.console.sessions import digest_of
 from ostiary.console.sign_in import WRONG_CODE, WRONG_PASSKEY, code_of
 from ostiary.console.signed_out import signed_in
 from ostiary.console.standing import actor_for, member_of
-from ostiary.directory import second_factors, sign_ins, single_sign_on
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import Member
-from ostiary.directory.second_factors import Added
+from ostiary.directory.people import second_factors, sign_ins, single_sign_on
+from ostiary.directory.people.second_factors import Added
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import one_time_codes
 from ostiary.identity.sealing import KeyRing, SealingError

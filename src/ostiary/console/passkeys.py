@@ -11,9 +11,9 @@ from django.views.decorators.http import require_POST
 
 from ostiary.console import standing
 from ostiary.console.standing import member_of
-from ostiary.directory import second_factors
 from ostiary.directory.models import Member, SecondFactor
 from ostiary.directory.models.sign_in import PASSKEY, TOTP
+from ostiary.directory.people import second_factors
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import passkeys
 from ostiary.identity.passkeys import Asked, BadPasskey, Passkey, Person, Site

@@ -10,9 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console import lockout, passkeys, standing
 from ostiary.console.signed_out import signed_in
 from ostiary.console.standing import actor_for, address_of, member_of
-from ostiary.directory import second_factors, sign_ins, single_sign_on
-from ostiary.directory.members import end_sessions, redeem_link
 from ostiary.directory.models import Member
+from ostiary.directory.people import second_factors, sign_ins, single_sign_on
+from ostiary.directory.people.members import end_sessions, redeem_link
 
 #: Said for every reason alike: nobody learns which addresses are members'.
 NOT_IN = "That e-mail and password do not fit, or there were too many tries; wait a minute."

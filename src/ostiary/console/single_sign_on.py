@@ -18,10 +18,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console import passkeys, standing
 from ostiary.console.viewer import page
-from ostiary.directory import single_sign_on
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require_admin
+from ostiary.directory.people import single_sign_on
 from ostiary.identity import openid
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.openid import Attempt, Client, Endpoints, SignInFailed

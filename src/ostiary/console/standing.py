@@ -22,10 +22,10 @@ from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from ostiary.console.sessions import ENTRY
-from ostiary.directory import second_factors, sign_ins, single_sign_on
 from ostiary.directory.actor import Actor
-from ostiary.directory.members import actor_of
 from ostiary.directory.models import Member
+from ostiary.directory.people import second_factors, sign_ins, single_sign_on
+from ostiary.directory.people.members import actor_of
 
 P = ParamSpec("P")
 

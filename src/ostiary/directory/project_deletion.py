@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from django.db import models, transaction
 
-from ostiary.directory import management_tokens
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections
 from ostiary.directory.changes import audit_log
@@ -27,6 +26,7 @@ from ostiary.directory.models import (
     Property,
     Webhook,
 )
+from ostiary.directory.people import management_tokens
 from ostiary.directory.webhooks import webhooks
 
 #: Kinds of what a project holds, as answers name them.

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from ostiary import settings
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import feed
-from ostiary.directory.management_tokens import authenticate
+from ostiary.directory.people.management_tokens import authenticate
 from ostiary.gateway import statistics
 from ostiary.gateway.node import control_socket
 from ostiary.identity.tokens import fingerprint

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from ostiary.directory import members
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.clients import access_profiles, clients, policies
 from ostiary.directory.models import Collection, Recipe
+from ostiary.directory.people import members
 from ostiary.directory.workspace import setup
 
 ADMIN = "admin@localhost.localdomain"

@@ -11,13 +11,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
 from ostiary import settings
-from ostiary.directory import members
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, fields
 from ostiary.directory.changes.errors import Forbidden, NotFound
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.clients.token_rules import DISCOVERY
 from ostiary.directory.models import Member, Provider, ProviderLink
+from ostiary.directory.people import members
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import fetching
 from ostiary.identity.openid import Client, Person

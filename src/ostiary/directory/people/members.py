@@ -8,12 +8,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
-from ostiary.directory import management_tokens
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, fields
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import require, require_admin
 from ostiary.directory.models import Member, MemberSession, Membership, Project, SignInLink
+from ostiary.directory.people import management_tokens
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
