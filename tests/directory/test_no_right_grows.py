@@ -18,7 +18,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ostiary.directory import project_deletion, projects
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes import permission
 from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound, Refused
@@ -33,6 +32,7 @@ from ostiary.directory.models import (
     SignInLink,
 )
 from ostiary.directory.people import management_tokens, members
+from ostiary.directory.projects import project_deletion, projects
 from ostiary.directory.workspace import setup
 
 ROLES = [role.value for role in Role]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from ostiary import settings
-from ostiary.directory import projects
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.clients import clients
 from ostiary.directory.clients.access_profiles import Given, create
+from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
 from ostiary.identity.sealing import KeyRing
 from ostiary.usage.models import MinuteCount, MinuteLatency

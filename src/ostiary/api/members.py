@@ -6,9 +6,9 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
 from ostiary.api.answers import ERRORS, Paging, Strict, Success, Time, actor, page
-from ostiary.directory import projects
 from ostiary.directory.models import Member
 from ostiary.directory.people import members
+from ostiary.directory.projects import projects
 
 router = Router(tags=["Members"])
 

@@ -18,10 +18,10 @@ from ostiary.api.answers import (
     in_force,
     page,
 )
-from ostiary.directory import projects
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.models import Folder
-from ostiary.directory.project_deletion import Deleted
+from ostiary.directory.projects import projects
+from ostiary.directory.projects.project_deletion import Deleted
 from ostiary.directory.workspace import project_quotas
 
 router = Router(tags=["Projects and folders"])

@@ -12,13 +12,13 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import address_lists
 from ostiary.directory.models import AddressList
+from ostiary.directory.projects import projects
 
 #: Profiles that are named beside a list; that there are more is said.
 MOST_NAMED = 5

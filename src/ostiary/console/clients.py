@@ -14,12 +14,12 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import access_profiles, clients, logo
+from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
 from ostiary.usage.queries import calls_of_clients
 

@@ -27,7 +27,6 @@ from ostiary.console.listing import asked, lines_of, number_of
 from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints, openapi, recipes
 from ostiary.directory.changes import etags, unpublished_objects
@@ -35,6 +34,7 @@ from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import Collection, Endpoint, ImportReport
+from ostiary.directory.projects import projects
 from ostiary.directory.workspace import public_urls, setup
 from ostiary.identity import places
 from ostiary.review import facts

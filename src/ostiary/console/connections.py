@@ -13,13 +13,13 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, upstream_url
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import Connection
+from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
 
 #: Ways to authenticate at an upstream that a connection can have.

@@ -15,13 +15,13 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import asked, number_of
 from ostiary.console.saving import STALE, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import access_profiles, policies
 from ostiary.directory.models import Policy
+from ostiary.directory.projects import projects
 from ostiary.review import preview
 
 #: Profiles that are named beside a policy; that there are more is said.

@@ -11,11 +11,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.deleting import by_name
 from ostiary.console.saving import STALE
 from ostiary.console.viewer import page
-from ostiary.directory import project_deletion, projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.people import members
+from ostiary.directory.projects import project_deletion, projects
 from ostiary.directory.workspace import project_quotas
 
 

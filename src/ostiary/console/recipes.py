@@ -14,10 +14,10 @@ from ostiary.console import live
 from ostiary.console.listing import number_of
 from ostiary.console.saving import in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import recipes
 from ostiary.directory.changes.errors import Refused
+from ostiary.directory.projects import projects
 from ostiary.recipes import control
 
 MOST_JOBS = 50

@@ -15,11 +15,11 @@ from ostiary.console.deleting import by_name
 from ostiary.console.listing import PER_PAGE, Paging, number_of
 from ostiary.console.saving import STALE, first_time
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
+from ostiary.directory.projects import projects
 from ostiary.directory.webhooks import webhooks
 from ostiary.directory.webhooks.events import OFFERED, EventType
 from ostiary.identity.secret import Secret

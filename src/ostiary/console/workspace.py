@@ -16,7 +16,6 @@ from ostiary.console import standing
 from ostiary.console.listing import PER_PAGE, Paging, asked, lines_of, number_of
 from ostiary.console.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log as audit
 from ostiary.directory.changes import etags
@@ -24,6 +23,7 @@ from ostiary.directory.changes.errors import Invalid, Refused, Stale
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import AuditEvent
 from ostiary.directory.people import management_tokens, members, second_factors, single_sign_on
+from ostiary.directory.projects import projects
 from ostiary.directory.workspace import public_urls, workspace_settings
 from ostiary.identity import places
 

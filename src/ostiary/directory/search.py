@@ -12,12 +12,12 @@ from typing import TypeVar
 from django.db import connection
 from django.db.models import Case, Model, Q, QuerySet, Value, When
 
-from ostiary.directory import projects
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, connections, endpoints, recipes
 from ostiary.directory.clients import clients, policies
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.people import management_tokens, members
+from ostiary.directory.projects import projects
 from ostiary.identity import tokens
 
 #: Hits that are shown of each kind; whether there are more is said.

@@ -4,14 +4,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory import project_deletion
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, Forbidden, Invalid, NotFound
 from ostiary.directory.changes.permission import require, visible_projects
 from ostiary.directory.models import Client, Folder, Membership, Project
-from ostiary.directory.project_deletion import Deleted
+from ostiary.directory.projects import project_deletion
+from ostiary.directory.projects.project_deletion import Deleted
 
 
 def projects(by: Actor) -> QuerySet[Project]:
