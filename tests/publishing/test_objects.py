@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ostiary.access.paths import parse_template
-from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.directory.workspace import origins
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import LARGEST, Server, Unpublishable
+from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.identity.secret import Secret
 
 TEXT = st.text(max_size=40) | st.sampled_from([

@@ -22,8 +22,8 @@ from ostiary.authority.proving import Prover
 from ostiary.authority.signing import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
-from ostiary.directory import published
 from ostiary.directory.workspace import public_urls, signing_keys, workspace_settings
+from ostiary.gateway import snapshot
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
@@ -174,7 +174,7 @@ async def _warm(follower: Follower, providers: ProviderKeys) -> None:
 
 def _provider_of(profile: int) -> Source | None:
     close_old_connections()
-    found = published.provider_of(profile)
+    found = snapshot.provider_of(profile)
     return Source(issuer=found[0], jwks_uri=found[1]) if found else None
 
 

@@ -20,13 +20,12 @@ from typing import TypeVar
 
 from django.db import Error, close_old_connections, connection
 
-from ostiary.collector import measures
+from ostiary.collector import measures, retention
 from ostiary.collector.counts import Connection, Waiting
 from ostiary.collector.lines import Batch
 from ostiary.collector.storing import Store, Stored
 from ostiary.collector.tail import Piece, Tail
 from ostiary.collector.traces import BadFrame, Frames
-from ostiary.directory import retention
 from ostiary.gateway import control
 from ostiary.gateway.contract import BadPush, Pushed, read_push
 from ostiary.gateway.node import Node

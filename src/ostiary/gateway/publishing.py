@@ -16,9 +16,9 @@ from ostiary.access.paths import ENDPOINT_METHODS, BadTemplate, Template, stored
 from ostiary.directory.catalog import upstream_url
 from ostiary.directory.catalog.upstream_url import UpstreamUrl
 from ostiary.directory.models import Collection, Connection
-from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.directory.workspace import origins
 from ostiary.gateway.contract import OBJECTS, PUBLIC_ADDRESSES
+from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.identity import places
 from ostiary.identity.secret import Secret
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ostiary.directory.catalog.connections import secret_context
 from ostiary.directory.models import Connection
-from ostiary.directory.published import ConnectionRow
 from ostiary.gateway import publishing
 from ostiary.gateway.publishing import MOST_SERVERS, Server, Unpublishable, Upstream
+from ostiary.gateway.snapshot import ConnectionRow
 from ostiary.identity.sealing import KeyRing, SealingError
 from ostiary.identity.secret import Secret
 from ostiary.publishing import names

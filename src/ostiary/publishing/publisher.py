@@ -16,12 +16,11 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
-from ostiary.directory import published
 from ostiary.directory.changes import feed
-from ostiary.directory.published import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.directory.workspace import public_urls
-from ostiary.gateway import publishing
+from ostiary.gateway import publishing, snapshot
 from ostiary.gateway.publishing import Unpublishable, Upstream
+from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.publishing import measures
 from ostiary.publishing.agenda import Agenda, Part
 from ostiary.publishing.aside import Aside, SetAside
@@ -347,7 +346,7 @@ class Publisher:
 
     async def _put_connections(self, ids: list[int]) -> list[int]:
         """Returns those that are done; the others are to be prepared first."""
-        rows, unreadable = await self._read(_each, published.connection_rows, ids)
+        rows, unreadable = await self._read(_each, snapshot.connection_rows, ids)
         built: dict[int, Built] = dict.fromkeys(ids) | unreadable
         done = list(ids)
         for connection, row in rows.items():
@@ -425,7 +424,7 @@ class Publisher:
     async def _prepare(self, ids: list[int]) -> None:
         """Read connections, and wait for what each of them needs, side by side."""
         try:
-            rows, _ = await self._read(_each, published.connection_rows, ids)
+            rows, _ = await self._read(_each, snapshot.connection_rows, ids)
         except Exception as error:
             self._trouble("connections", error)
             await asyncio.sleep(POLL_SECONDS)
@@ -461,11 +460,11 @@ class Publisher:
     # --- what takes long ---------------------------------------------------------------------------
 
     async def _endpoints(self, collection: int) -> None:
-        ids = await self._read(published.endpoint_ids, collection=collection)
+        ids = await self._read(snapshot.endpoint_ids, collection=collection)
         await self._slices(Part.ENDPOINT, {*ids, *self._endpoints_of[collection]})
 
     async def _recipe(self, recipe: int) -> None:
-        await self._slices(Part.ENDPOINT, await self._read(published.endpoint_ids, recipe=recipe))
+        await self._slices(Part.ENDPOINT, await self._read(snapshot.endpoint_ids, recipe=recipe))
 
     async def _slices(self, part: Part, ids: Iterable[int]) -> None:
         for some in _sliced(sorted(ids)):
@@ -493,10 +492,10 @@ class Publisher:
         await self._all_connections()
         await self._slices(
             Part.COLLECTION,
-            {*await self._read(published.collection_ids), *self.mirror.ids("collection")},
+            {*await self._read(snapshot.collection_ids), *self.mirror.ids("collection")},
         )
         await self._slices(
-            Part.ENDPOINT, {*await self._read(published.endpoint_ids), *self.mirror.ids("endpoint")}
+            Part.ENDPOINT, {*await self._read(snapshot.endpoint_ids), *self.mirror.ids("endpoint")}
         )
         await self._bring(Part.SETTINGS, [])
         await self._all_imported()
@@ -506,10 +505,10 @@ class Publisher:
         self.compared.set()
 
     async def _all_connections(self) -> None:
-        ids = {*await self._read(published.connection_ids), *self.mirror.ids("connection")}
+        ids = {*await self._read(snapshot.connection_ids), *self.mirror.ids("connection")}
         upstreams: list[Upstream] = []
         for some in _sliced(sorted(ids)):
-            rows, _ = await self._read(_each, published.connection_rows, some)
+            rows, _ = await self._read(_each, snapshot.connection_rows, some)
             for row in rows.values():
                 try:
                     upstreams.append(self.connections.learn(row))
@@ -539,7 +538,7 @@ class Publisher:
 
     async def _put_imported_of(self, profiles: list[int]) -> None:
         for profile in profiles:
-            rows = await self._read(published.imported_prints, profile=profile)
+            rows = await self._read(snapshot.imported_prints, profile=profile)
             prints = {fingerprint for fingerprint, _ in rows}
             before = self._imported_of[profile]
             await self._put_imported(prints - before, before - prints)
@@ -567,7 +566,7 @@ class Publisher:
         """Compare imported credentials; in each slice the database says again what is so now."""
         async with self._turn:
             held = await self._channel.imported()
-            rows = await self._read(published.imported_prints)
+            rows = await self._read(snapshot.imported_prints)
             self._imported_of.clear()
             for fingerprint, profile in rows:
                 self._imported_of[profile].add(fingerprint)
@@ -575,7 +574,7 @@ class Publisher:
         wanted = {fingerprint for fingerprint, _ in rows}
         for some in _sliced(sorted(wanted ^ held)):
             async with self._turn:
-                good = await self._read(published.still_imported, some)
+                good = await self._read(snapshot.still_imported, some)
                 await self._put_imported(
                     [p for p in some if p in good and p not in held],
                     [p for p in some if p not in good and p in held],
@@ -638,13 +637,13 @@ def _built(row: R, build: Callable[[R], str]) -> Built:
 
 
 def _collections(ids: list[int]) -> dict[int, Built]:
-    rows, unreadable = _each(published.collection_rows, ids)
+    rows, unreadable = _each(snapshot.collection_rows, ids)
     built = {i: _built(row, publishing.collection) for i, row in rows.items()}
     return dict.fromkeys(ids) | unreadable | built
 
 
 def _endpoints(ids: list[int]) -> tuple[dict[int, Built], dict[int, int]]:
-    rows, unreadable = _each(published.endpoint_rows, ids)
+    rows, unreadable = _each(snapshot.endpoint_rows, ids)
     built = {i: _built(row, publishing.endpoint) for i, row in rows.items()}
     collections = {i: row.collection for i, row in rows.items()}
     return dict.fromkeys(ids) | unreadable | built, collections
@@ -653,8 +652,8 @@ def _endpoints(ids: list[int]) -> tuple[dict[int, Built], dict[int, int]]:
 def _settings() -> Built:
     try:
         return publishing.settings(
-            published.trusted_proxies(),
-            published.credential_places(),
+            snapshot.trusted_proxies(),
+            snapshot.credential_places(),
             public_url=public_urls.gateway_url(),
             configured=public_urls.is_configured(),
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import quote_plus
 
-from ostiary.directory.published import ConnectionRow
+from ostiary.gateway.snapshot import ConnectionRow
 from ostiary.identity.fetching import Fetcher, FetchRefused
 from ostiary.identity.secret import Secret
 
