@@ -14,31 +14,13 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from ostiary import __version__
-from ostiary.api import (
-    access_profiles,
-    address_lists,
-    advice,
-    audit_events,
-    clients,
-    collections,
-    connections,
-    endpoints,
-    explanations,
-    members,
-    policies,
-    previews,
-    profile_limits,
-    projects,
-    properties,
-    recipes,
-    signing_keys,
-    tokens,
-    usage,
-    users,
-    webhooks,
-    workspace,
-)
+from ostiary.api import projects, webhooks
+from ostiary.api.catalog import collections, connections, endpoints, recipes
+from ostiary.api.clients import access_profiles, address_lists, clients, policies, profile_limits
+from ostiary.api.insight import advice, explanations, previews, usage
+from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
+from ostiary.api.workspace import audit_log, properties, signing_keys, workspace_settings
 from ostiary.directory import database
 from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import errors
@@ -99,14 +81,14 @@ for prefix, module in (
     ("", access_profiles),
     ("", profile_limits),
     ("", address_lists),
-    ("", audit_events),
+    ("", audit_log),
     ("", policies),
     ("", members),
-    ("", tokens),
+    ("", management_tokens),
     ("", usage),
     ("", users),
     ("", webhooks),
-    ("", workspace),
+    ("", workspace_settings),
     ("", explanations),
     ("", previews),
     ("", advice),

@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
-from ostiary.api.access_profiles import ProfileChange, given_of
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
-from ostiary.api.policies import PolicyIn, limits_of
+from ostiary.api.clients.access_profiles import ProfileChange, given_of
+from ostiary.api.clients.policies import PolicyIn, limits_of
 from ostiary.review import preview
 
 router = Router(tags=["Preview"])
