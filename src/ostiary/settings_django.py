@@ -35,7 +35,7 @@ MIDDLEWARE = [
     "ostiary.api.fallback.JsonErrors",
     "ostiary.middleware.trusted_proxies.TrustedProxies",
     "ostiary.middleware.public_address.PublicAddress",
-    "ostiary.console.signed_out.WholePages",
+    "ostiary.console.frame.sign_in_redirects.WholePages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -115,7 +115,7 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 WHITENOISE_MAX_AGE = 300
 LOGIN_URL = "/sign-in"
-CSRF_FAILURE_VIEW = "ostiary.console.wrong_address.refused_form"
+CSRF_FAILURE_VIEW = "ostiary.console.frame.refused_forms.refused_form"
 # Cookies are per host, not per port: two of us side by side must not sign each other out.
 SESSION_COOKIE_NAME = f"ostiary_session_{_current.control_bind[1]}"
 CSRF_COOKIE_NAME = f"ostiary_csrf_{_current.control_bind[1]}"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ostiary.console.wrong_address import Refused, explained
+from ostiary.console.frame.refused_forms import Refused, explained
 
 PUBLIC = "https://console.example.com"
 GOOD = Refused(

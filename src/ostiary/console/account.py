@@ -16,10 +16,10 @@ from qrcode.main import QRCode
 
 from ostiary import settings
 from ostiary.console import lockout, passkeys, standing
-from ostiary.console.saving import first_time
+from ostiary.console.frame.saving import first_time
+from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sessions import digest_of
 from ostiary.console.sign_in import WRONG_CODE, WRONG_PASSKEY, code_of
-from ostiary.console.signed_out import signed_in
 from ostiary.console.standing import actor_for, member_of
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import Member

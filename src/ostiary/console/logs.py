@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from ostiary.access.reasons import Reason
-from ostiary.console.listing import number_of
+from ostiary.console.frame.listing import number_of
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections

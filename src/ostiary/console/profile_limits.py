@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ostiary.console.listing import number_of
-from ostiary.console.saving import in_force
+from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid

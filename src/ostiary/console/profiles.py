@@ -20,8 +20,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console import previewing, profile_limits
-from ostiary.console.deleting import by_name
-from ostiary.console.saving import STALE, first_time, in_force
+from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections

@@ -8,8 +8,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ostiary.console.deleting import by_name
-from ostiary.console.saving import STALE
+from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.saving import STALE
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags

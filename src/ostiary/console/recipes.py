@@ -10,9 +10,9 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from ostiary import settings
-from ostiary.console import live
-from ostiary.console.listing import number_of
-from ostiary.console.saving import in_force
+from ostiary.console.frame import live
+from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import recipes

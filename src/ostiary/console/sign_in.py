@@ -8,7 +8,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console import lockout, passkeys, standing
-from ostiary.console.signed_out import signed_in
+from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.standing import actor_for, address_of, member_of
 from ostiary.directory.models import Member
 from ostiary.directory.people import second_factors, sign_ins, single_sign_on

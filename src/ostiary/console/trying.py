@@ -17,8 +17,8 @@ from django.views.decorators.http import require_http_methods
 
 from ostiary import settings
 from ostiary.access.paths import ANY, METHODS, is_wildcard, stored_template
-from ostiary.console.listing import number_of
-from ostiary.console.saving import in_force
+from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.saving import in_force
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import endpoints, test_calls

@@ -13,7 +13,6 @@ from ostiary.console import (
     explain,
     finding,
     logs,
-    pages,
     passkeys,
     policies,
     profile_limits,
@@ -27,6 +26,7 @@ from ostiary.console import (
     webhooks,
     workspace,
 )
+from ostiary.console.frame import pages
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [

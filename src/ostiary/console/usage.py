@@ -16,8 +16,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from ostiary.console import charts
-from ostiary.console.listing import number_of
+from ostiary.console.frame import charts
+from ostiary.console.frame.listing import number_of
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints

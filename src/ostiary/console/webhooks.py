@@ -11,9 +11,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ostiary.console.deleting import by_name
-from ostiary.console.listing import PER_PAGE, Paging, number_of
-from ostiary.console.saving import STALE, first_time
+from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.listing import PER_PAGE, Paging, number_of
+from ostiary.console.frame.saving import STALE, first_time
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary import settings as environment
 from ostiary.console import standing
-from ostiary.console.listing import PER_PAGE, Paging, asked, lines_of, number_of
-from ostiary.console.saving import STALE, first_time, in_force
+from ostiary.console.frame.listing import PER_PAGE, Paging, asked, lines_of, number_of
+from ostiary.console.frame.saving import STALE, first_time, in_force
 from ostiary.console.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log as audit

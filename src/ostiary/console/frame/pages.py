@@ -5,7 +5,7 @@ import sys
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from ostiary.console.signed_out import signed_in
+from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.directory import database
 
 

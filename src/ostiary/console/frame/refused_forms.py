@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from ostiary import settings as environment
-from ostiary.console.signed_out import page_of
+from ostiary.console.frame.sign_in_redirects import page_of
 from ostiary.middleware import public_address
 
 OLD_FORM = (

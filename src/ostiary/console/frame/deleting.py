@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from ostiary.console.saving import in_force
+from ostiary.console.frame.saving import in_force
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, InUse
 
