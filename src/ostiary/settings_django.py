@@ -41,7 +41,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "ostiary.console.standing.SecondFactorRequired",
+    "ostiary.console.sign_in.steps.SecondFactorRequired",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     # Django reads uploads of a POST alone.
@@ -121,7 +121,7 @@ SESSION_COOKIE_NAME = f"ostiary_session_{_current.control_bind[1]}"
 CSRF_COOKIE_NAME = f"ostiary_csrf_{_current.control_bind[1]}"
 # The public URL decides for each answer, see `ostiary.middleware.public_address`.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _current.secure_cookies
-SESSION_ENGINE = "ostiary.console.sessions"
+SESSION_ENGINE = "ostiary.console.sign_in.sessions"
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"

@@ -13,7 +13,7 @@ from tests.console.authenticator import App
 from tests.console.visitor import Visitor, place, said
 from tests.stage import Stage
 
-from ostiary.console import lockout
+from ostiary.console.sign_in import lockout
 from ostiary.console.urls import urlpatterns
 from ostiary.middleware import trusted_proxies
 

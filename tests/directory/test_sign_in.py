@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth import SESSION_KEY
 from tests.console.authenticator import App
 
-from ostiary.console.sessions import ENTRY, SessionStore
+from ostiary.console.sign_in.sessions import ENTRY, SessionStore
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.models import AuditEvent, Member, MemberSession, RecoveryCode, SecondFactor

@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.review import advice
 from ostiary.review.advice import Advice, Kind

@@ -13,7 +13,7 @@ from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.listing import PER_PAGE, asked, number_of
 from ostiary.console.frame.saving import STALE, in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags

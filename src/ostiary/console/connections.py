@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.saving import STALE, in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, upstream_url
 from ostiary.directory.changes import etags

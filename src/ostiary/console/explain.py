@@ -12,7 +12,7 @@ from ostiary.access.decision import Outcome, Step
 from ostiary.access.paths import METHODS
 from ostiary.access.reasons import Reason
 from ostiary.console.frame.listing import number_of
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles

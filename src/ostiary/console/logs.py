@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from ostiary.access.reasons import Reason
 from ostiary.console.frame.listing import number_of
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes.errors import Invalid

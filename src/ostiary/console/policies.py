@@ -14,7 +14,7 @@ from ostiary.console import previewing
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.saving import STALE, in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.confirmation import Saved

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.saving import in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, profile_limits

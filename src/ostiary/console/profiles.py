@@ -22,7 +22,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.console import previewing, profile_limits
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.saving import STALE, first_time, in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags

@@ -13,7 +13,7 @@ from ostiary import settings
 from ostiary.console.frame import live
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.saving import in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import recipes
 from ostiary.directory.changes.errors import Refused

@@ -19,7 +19,7 @@ from ostiary import settings
 from ostiary.access.paths import ANY, METHODS, is_wildcard, stored_template
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.saving import in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import endpoints, test_calls
 from ostiary.directory.changes import fields

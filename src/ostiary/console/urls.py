@@ -4,7 +4,6 @@ from django.urls import URLPattern, URLResolver, path
 
 from ostiary.api.application import api
 from ostiary.console import (
-    account,
     address_lists,
     advice,
     clients,
@@ -13,20 +12,18 @@ from ostiary.console import (
     explain,
     finding,
     logs,
-    passkeys,
     policies,
     profile_limits,
     profiles,
     projects,
     recipes,
-    sign_in,
-    single_sign_on,
     trying,
     usage,
     webhooks,
     workspace,
 )
 from ostiary.console.frame import pages
+from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [

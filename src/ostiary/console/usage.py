@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from ostiary.console.frame import charts
 from ostiary.console.frame.listing import number_of
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.listing import PER_PAGE, Paging, number_of
 from ostiary.console.frame.saving import STALE, first_time
-from ostiary.console.viewer import page
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Stale

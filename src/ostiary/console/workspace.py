@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary import settings as environment
-from ostiary.console import standing
 from ostiary.console.frame.listing import PER_PAGE, Paging, asked, lines_of, number_of
 from ostiary.console.frame.saving import STALE, first_time, in_force
-from ostiary.console.viewer import page
+from ostiary.console.sign_in import steps
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log as audit
 from ostiary.directory.changes import etags
@@ -90,9 +90,9 @@ def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_POST
 def member_link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     require_admin(by)
-    if member_id == by.id and not standing.is_confirmed(request):
+    if member_id == by.id and not steps.is_confirmed(request):
         # With a link one sets a new password without the present one.
-        return standing.to_confirm(reverse("members"))
+        return steps.to_confirm(reverse("members"))
     if not first_time(request):
         return redirect("members")
     return _link(request, by, member_id)

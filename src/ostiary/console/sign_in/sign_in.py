@@ -7,9 +7,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ostiary.console import lockout, passkeys, standing
 from ostiary.console.frame.sign_in_redirects import signed_in
-from ostiary.console.standing import actor_for, address_of, member_of
+from ostiary.console.sign_in import lockout, passkeys, steps
+from ostiary.console.sign_in.steps import actor_for, address_of, member_of
 from ostiary.directory.models import Member
 from ostiary.directory.people import second_factors, sign_ins, single_sign_on
 from ostiary.directory.people.members import end_sessions, redeem_link
@@ -25,7 +25,7 @@ WRONG_PASSKEY = "That passkey did not work here; try again, or use another way."
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def with_password(request: HttpRequest) -> HttpResponse:
-    then = standing.onward(request.POST.get("next") or request.GET.get("next"))
+    then = steps.onward(request.POST.get("next") or request.GET.get("next"))
     if request.method == "GET":
         return _sign_in_page(request, then)
     email = request.POST.get("email", "").strip().lower()[:254]
@@ -38,17 +38,17 @@ def with_password(request: HttpRequest) -> HttpResponse:
     if not isinstance(member, Member):
         return _sign_in_page(request, then, email=email, problem=NOT_IN)
     lockout.succeeded(*keys)
-    return standing.after_first(request, member, step="password", then=then)
+    return steps.after_first(request, member, step="password", then=then)
 
 
 @require_POST
 def with_passkey(request: HttpRequest) -> HttpResponse:
     """A passkey that also verified its owner is both steps at once."""
-    then = standing.onward(request.POST.get("next"))
+    then = steps.onward(request.POST.get("next"))
     factor = passkeys.answered(request, passkeys.SIGN_IN)
     if factor is None:
         return _sign_in_page(request, then, problem=WRONG_PASSKEY)
-    return standing.enter(request, factor.member, ["passkey"], then=then, strong=True)
+    return steps.enter(request, factor.member, ["passkey"], then=then, strong=True)
 
 
 def _sign_in_page(
@@ -72,7 +72,7 @@ def with_link(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         member = redeem_link(request.POST.get("code", "").strip()[:200])
         if member is not None:
-            return standing.after_first(request, member, step="link")
+            return steps.after_first(request, member, step="link")
         problem = "This link was used already, is older than 24 hours, or is incomplete."
         return render(request, "console/sign_in_link.html", {"problem": problem}, status=400)
     return render(request, "console/sign_in_link.html")
@@ -82,9 +82,9 @@ def with_link(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def second_step(request: HttpRequest) -> HttpResponse:
     """A code of an app, a recovery code, or a passkey; for who has the first step behind them."""
-    first = standing.pending(request)
+    first = steps.pending(request)
     if first is None:
-        request.session.pop(standing.PENDING, None)
+        request.session.pop(steps.PENDING, None)
         return redirect("sign-in")
     member, problem = first.member, ""
     if request.method == "POST":
@@ -95,10 +95,8 @@ def second_step(request: HttpRequest) -> HttpResponse:
             shown = code_of(request, member)
             problem = WRONG_CODE
         if shown:
-            steps = [first.step, shown]
-            return standing.enter(
-                request, member, steps, then=first.then, strong=True, link=first.link
-            )
+            done = [first.step, shown]
+            return steps.enter(request, member, done, then=first.then, strong=True, link=first.link)
     context = {"problem": problem, **passkeys.ways(request, member)}
     return render(request, "console/second_step.html", context, status=400 if problem else 200)
 

@@ -9,8 +9,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonR
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from ostiary.console import standing
-from ostiary.console.standing import member_of
+from ostiary.console.sign_in import steps
+from ostiary.console.sign_in.steps import member_of
 from ostiary.directory.models import Member, SecondFactor
 from ostiary.directory.models.sign_in import PASSKEY, TOTP
 from ostiary.directory.people import second_factors
@@ -73,7 +73,7 @@ def _ask(request: HttpRequest, purpose: str, site: Site) -> Asked | None:
     if purpose == SIGN_IN:
         return passkeys.ask(site, None)
     if purpose == SECOND_STEP:
-        first = standing.pending(request)
+        first = steps.pending(request)
         if first is None:
             return None
         return passkeys.ask(site, second_factors.passkeys(first.member, site.host))
@@ -83,7 +83,7 @@ def _ask(request: HttpRequest, purpose: str, site: Site) -> Asked | None:
     known = second_factors.passkeys(member, site.host)
     if purpose == CONFIRM:
         return passkeys.ask(site, known)
-    if purpose == REGISTER and standing.may_add(request):
+    if purpose == REGISTER and steps.may_add(request):
         handle = member.pk.to_bytes(8, "big")
         person = Person(handle=handle, name=member.email, shown=member.name or member.email)
         return passkeys.ask_to_register(site, person, known)

@@ -16,8 +16,8 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ostiary.console import passkeys, standing
-from ostiary.console.viewer import page
+from ostiary.console.sign_in import passkeys, steps
+from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require_admin
@@ -69,7 +69,7 @@ def start(request: HttpRequest) -> HttpResponse:
     request.session[ATTEMPT] = {
         "attempt": asdict(attempt),
         "issuer": client.issuer,
-        "then": standing.onward(request.GET.get("next")),
+        "then": steps.onward(request.GET.get("next")),
         "at": int(time.time()),
     }
     return redirect(openid.address(endpoints, client, attempt))
@@ -100,7 +100,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     found = single_sign_on.find(person)
     if found is None:
         return _refused(request, NO_MEMBER)
-    return standing.after_first(
+    return steps.after_first(
         request, found.member, step="single sign-on", then=note["then"], link=found.link
     )
 

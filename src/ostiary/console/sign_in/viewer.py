@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 
 from ostiary.console.frame.sign_in_redirects import signed_in
-from ostiary.console.standing import actor_for, member_of
+from ostiary.console.sign_in.steps import actor_for, member_of
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Forbidden, NotFound
 

@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from ostiary.console.sessions import ENTRY
+from ostiary.console.sign_in.sessions import ENTRY
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import Member
 from ostiary.directory.people import second_factors, sign_ins, single_sign_on

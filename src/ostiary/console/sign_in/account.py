@@ -15,12 +15,12 @@ from qrcode.image.svg import SvgPathFillImage
 from qrcode.main import QRCode
 
 from ostiary import settings
-from ostiary.console import lockout, passkeys, standing
 from ostiary.console.frame.saving import first_time
 from ostiary.console.frame.sign_in_redirects import signed_in
-from ostiary.console.sessions import digest_of
-from ostiary.console.sign_in import WRONG_CODE, WRONG_PASSKEY, code_of
-from ostiary.console.standing import actor_for, member_of
+from ostiary.console.sign_in import lockout, passkeys, steps
+from ostiary.console.sign_in.sessions import digest_of
+from ostiary.console.sign_in.sign_in import WRONG_CODE, WRONG_PASSKEY, code_of
+from ostiary.console.sign_in.steps import actor_for, member_of
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.models import Member
 from ostiary.directory.people import second_factors, sign_ins, single_sign_on
@@ -78,7 +78,7 @@ def browser_of(agent: str) -> str:
 def confirm(request: HttpRequest) -> HttpResponse:
     """Who is there? The password again, or a second factor."""
     member = member_of(request)
-    then = standing.onward(request.POST.get("next") or request.GET.get("next"))
+    then = steps.onward(request.POST.get("next") or request.GET.get("next"))
     problem = ""
     if request.method == "POST":
         if "passkey" in request.POST:
@@ -91,7 +91,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
             shown = "password" if _is_password(request, member) else None
             problem = WRONG_PASSWORD
         if shown:
-            standing.confirm(request)
+            steps.confirm(request)
             return redirect(then)
     context = {
         "next": then,
@@ -111,7 +111,7 @@ def _is_password(request: HttpRequest, member: Member) -> bool:
     if right:
         lockout.succeeded(key)
     elif lockout.is_slow(key):
-        address = standing.address_of(request)
+        address = steps.address_of(request)
         sign_ins.refused(email=member.email, address=address, step="password again")
     return right
 
@@ -122,10 +122,10 @@ def _is_password(request: HttpRequest, member: Member) -> bool:
 def set_password(request: HttpRequest) -> HttpResponse:
     """A new password: with the present one, unless a one-time link led here just now."""
     member = member_of(request)
-    by_link = standing.came_by_link(request)
+    by_link = steps.came_by_link(request)
     asks = member.has_usable_password() and not by_link
-    if not (asks or by_link or standing.is_confirmed(request)):
-        return standing.to_confirm(request.path)
+    if not (asks or by_link or steps.is_confirmed(request)):
+        return steps.to_confirm(request.path)
     problems: list[str] = []
     if request.method == "POST":
         if asks and not _is_password(request, member):
@@ -149,7 +149,7 @@ def _save_password(request: HttpRequest, member: Member) -> list[str]:
         )
     except Invalid as error:
         return [said for all_ in error.errors.values() for said in all_]
-    request.session.pop(standing.LINKED, None)
+    request.session.pop(steps.LINKED, None)
     update_session_auth_hash(request, member)
     return []
 
@@ -175,8 +175,8 @@ def second_factor(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def add_app(request: HttpRequest) -> HttpResponse:
     """An authenticator app: its secret as a picture and as text, then a code that it shows."""
-    if not standing.may_add(request):
-        return standing.to_confirm(request.path)
+    if not steps.may_add(request):
+        return steps.to_confirm(request.path)
     member, errors = member_of(request), {}
     if request.method == "POST":
         secret = _draft(request)
@@ -241,8 +241,8 @@ def _draft(request: HttpRequest) -> Secret | None:
 @signed_in
 @require_http_methods(["GET", "POST"])
 def add_passkey(request: HttpRequest) -> HttpResponse:
-    if not standing.may_add(request):
-        return standing.to_confirm(request.path)
+    if not steps.may_add(request):
+        return steps.to_confirm(request.path)
     member, site = member_of(request), passkeys.site_of(request)
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST":
@@ -272,7 +272,7 @@ def add_passkey(request: HttpRequest) -> HttpResponse:
 
 def _added(request: HttpRequest, member: Member, added: Added) -> HttpResponse:
     """The session goes on, and counts as one that has shown a second factor."""
-    standing.mark_strong(request)
+    steps.mark_strong(request)
     update_session_auth_hash(request, member)
     messages.success(request, f"{added.factor.name} is now a second factor of yours.")
     return _codes(request, added.recovery_codes) if added.recovery_codes else redirect("account")
@@ -284,7 +284,7 @@ def _codes(request: HttpRequest, codes: tuple[Secret, ...]) -> HttpResponse:
 
 
 @signed_in
-@standing.confirmed
+@steps.confirmed
 @require_http_methods(["GET", "POST"])
 def change_factor(request: HttpRequest, factor_id: int) -> HttpResponse:
     """Another name for it, or its removal."""
@@ -319,7 +319,7 @@ def change_factor(request: HttpRequest, factor_id: int) -> HttpResponse:
 
 
 @signed_in
-@standing.confirmed
+@steps.confirmed
 @require_http_methods(["GET", "POST"])
 def recovery_codes(request: HttpRequest) -> HttpResponse:
     """New recovery codes for the old ones."""
@@ -353,7 +353,7 @@ def end_session(request: HttpRequest, digest: str) -> HttpResponse:
 
 
 @signed_in
-@standing.confirmed
+@steps.confirmed
 @require_http_methods(["GET", "POST"])
 def unlink(request: HttpRequest, link_id: int) -> HttpResponse:
     """Single sign-on off for this member; the way back is the password or a sign-in link."""
