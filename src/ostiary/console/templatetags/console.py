@@ -6,8 +6,8 @@ from django import template
 
 from ostiary import __version__
 from ostiary.access.addresses import Entry
-from ostiary.console.collections import KINDS
-from ostiary.console.profiles import METHODS, policy_words
+from ostiary.console.catalog.collections import KINDS
+from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import token_rules
 from ostiary.directory.models import (

@@ -21,11 +21,11 @@ from ostiary.access.paths import (
     stored_template,
     taken_by,
 )
+from ostiary.console.clients.access_profiles import METHODS as AUTH_METHODS
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.listing import asked, lines_of, number_of
 from ostiary.console.frame.saving import STALE, in_force
-from ostiary.console.profiles import METHODS as AUTH_METHODS
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints, openapi, recipes

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.access.limits import Interval, Period
-from ostiary.console import previewing
+from ostiary.console.clients import previews
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.saving import STALE, in_force
@@ -85,7 +85,7 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
     policy = policies.find(by, policy_id)
     errors: Mapping[str, list[str]] = {}
-    if request.method == "POST" and not previewing.going_back(request):
+    if request.method == "POST" and not previews.going_back(request):
         try:
             return _changed(request, by, policy)
         except Invalid as error:
@@ -109,10 +109,10 @@ def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
 def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
     given = _given(request)
     etags.check(policy, request.POST.get("read"))
-    if not previewing.confirmed(request):
+    if not previews.confirmed(request):
         found = preview.of_policy(by=by, policy_id=policy.pk, given=given)
         if not found.idle:
-            return previewing.shown(request, found, name=policy.name, cancel=reverse("policies"))
+            return previews.shown(request, found, name=policy.name, cancel=reverse("policies"))
     saved = policies.change(by=by, policy_id=policy.pk, if_match=request.POST.get("read"), **given)
     if in_force(request, saved):
         messages.success(request, f"The policy {saved.value.name} was changed.")

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
-from ostiary.console import previewing, profile_limits
+from ostiary.console.clients import previews, profile_limits
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.saving import STALE, first_time, in_force
 from ostiary.console.sign_in.viewer import page
@@ -305,7 +305,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     typed = _typed(profile)
     proposed = _propose(typed, request.GET)
     form = Form(data=request.POST if request.method == "POST" else typed)
-    if request.method == "POST" and not previewing.going_back(request):
+    if request.method == "POST" and not previews.going_back(request):
         try:
             return _changed(request, by, profile, form.given())
         except Invalid as error:
@@ -334,11 +334,11 @@ def _changed(
     request: HttpRequest, by: Actor, profile: AccessProfile, given: access_profiles.Given
 ) -> HttpResponse:
     etags.check(profile, request.POST.get("read"))
-    if not previewing.confirmed(request):
+    if not previews.confirmed(request):
         found = preview.of_profile(by=by, profile_id=profile.pk, given=given)
         if not found.idle:
             cancel = reverse("client", args=[profile.client_id])
-            return previewing.shown(request, found, name=profile.name, cancel=cancel)
+            return previews.shown(request, found, name=profile.name, cancel=cancel)
     saved = access_profiles.change(
         by=by, profile_id=profile.pk, given=given, if_match=request.POST.get("read")
     )
@@ -401,7 +401,7 @@ def _before_off(request: HttpRequest, by: Actor, profile: AccessProfile) -> Http
     off = access_profiles.Given(active=False)
     found = preview.of_profile(by=by, profile_id=profile.pk, given=off)
     back = reverse("profile", args=[profile.pk])
-    return previewing.before_switching_off(request, found, name=profile.name, cancel=back)
+    return previews.before_switching_off(request, found, name=profile.name, cancel=back)
 
 
 @page
