@@ -113,8 +113,8 @@ def _this_hour(now: int) -> None:
     """The minutes of this hour as they were in the one that was made up, unless it is that."""
     from django.db.models import Max
 
+    from ostiary.usage.buckets import Span, start_of
     from ostiary.usage.models import MinuteCount, MinuteLatency
-    from ostiary.usage.spans import Span, start_of
 
     hour = start_of(Span.HOUR, now)
     made_up = MinuteCount.objects.aggregate(last=Max("time"))["last"]
@@ -138,9 +138,9 @@ def _this_hour(now: int) -> None:
 def _repeat(now: int, days: int) -> None:
     """Older days are those of a week again; weeks and months are rolled up once, and repeated."""
     from ostiary.usage import rollups
-    from ostiary.usage.belonging import projects
+    from ostiary.usage.buckets import Span, following, start_of
     from ostiary.usage.models import Progress, RolledUp
-    from ostiary.usage.spans import Span, following, start_of
+    from ostiary.usage.project_history import projects
 
     today = start_of(Span.DAY, now)
     for ago in range(MADE_UP_DAYS, days):
@@ -160,8 +160,8 @@ def _repeat(now: int, days: int) -> None:
 
 
 def _copy(span: int, of: int, to: int) -> None:
+    from ostiary.usage.buckets import Level, Span, slot
     from ostiary.usage.models import Outcome, Total
-    from ostiary.usage.spans import Level, Span, slot
 
     for model in (Total, Outcome):
         names = [f.attname for f in model._meta.fields if f.attname not in {"id", "slot"}]
@@ -180,8 +180,8 @@ def _subjects() -> dict[str, str]:
     from django.db.models import Sum
 
     from ostiary.directory.models import AccessProfile, Collection, Endpoint
+    from ostiary.usage.buckets import Level, Span, slot, start_of
     from ostiary.usage.models import Total
-    from ostiary.usage.spans import Level, Span, slot, start_of
 
     chance = random.Random(3)
     profile, client = chance.choice(list(AccessProfile.objects.values_list("pk", "client_id")))

@@ -12,6 +12,7 @@ from tests.usage.conftest import NOW, Side, Sides, count, took
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.usage import latency, outcomes, upkeep
+from ostiary.usage.buckets import Span, start_of
 from ostiary.usage.models import MinuteCount, MinuteLatency
 from ostiary.usage.overview import Choice, overview
 from ostiary.usage.queries import (
@@ -24,7 +25,6 @@ from ostiary.usage.queries import (
     some_rows,
     with_latencies,
 )
-from ostiary.usage.spans import Span, start_of
 
 DAY = 86_400
 

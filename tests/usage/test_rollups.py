@@ -14,6 +14,7 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import clients
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import latency, outcomes, rollups, upkeep
+from ostiary.usage.buckets import BY_LENGTH, Level, Span, cover, following, slot, start_of, time_of
 from ostiary.usage.models import (
     Belonging,
     MinuteCount,
@@ -22,16 +23,6 @@ from ostiary.usage.models import (
     Progress,
     RolledUp,
     Total,
-)
-from ostiary.usage.spans import (
-    BY_LENGTH,
-    Level,
-    Span,
-    cover,
-    following,
-    slot,
-    start_of,
-    time_of,
 )
 
 DAY = 86_400

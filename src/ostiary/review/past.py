@@ -24,7 +24,7 @@ from ostiary.identity.tokens import masked
 from ostiary.review import consumption, door, facts, hypothetical
 from ostiary.review.door import Stage
 from ostiary.review.explanation import Explanation, laid_out
-from ostiary.usage import logs
+from ostiary.usage import request_log
 from ostiary.usage.models import DecisionTrace, LoggedCall
 
 #: Most changes since a call that are named; of more, the newest.
@@ -42,7 +42,7 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
         .first()
     )
     reason = by_code(call.reason) if call.reason else None
-    hidden = logs.hides_collection(by, call)
+    hidden = request_log.hides_collection(by, call)
     if hidden:
         reason = by_code(call.reason)
     would = by_code(call.would) if call.would else None

@@ -16,10 +16,10 @@ from ostiary.directory.changes import feed
 from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile
 from ostiary.usage import latency, outcomes, rollups, upkeep
-from ostiary.usage.belonging import Projects, projects
+from ostiary.usage.buckets import Level, Span, start_of
 from ostiary.usage.models import LoggedCall, MinuteCount, MinuteLatency, Progress, RolledUp, Total
+from ostiary.usage.project_history import Projects, projects
 from ostiary.usage.rollups import Book, Ids, Kind, Sums
-from ostiary.usage.spans import Level, Span, start_of
 
 NAMES = ("Orders", "Billing", "Catalogue", "Reports")
 PATHS = (

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from ostiary.directory.actor import Actor
 from ostiary.usage import outcomes
+from ostiary.usage.buckets import Span, following, start_of
 from ostiary.usage.queries import Asker, By, Question, Row, consumers, rows, with_latencies
-from ostiary.usage.spans import Span, following, start_of
-from ostiary.usage.standings import client_of, profile_of
+from ostiary.usage.running_totals import client_of, profile_of
 
 TOP = 10
 K = TypeVar("K", bound=int)

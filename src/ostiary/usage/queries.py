@@ -17,10 +17,18 @@ from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint
-from ostiary.usage import belonging, latency, logs, outcomes, rollups, standings, upkeep
+from ostiary.usage import (
+    latency,
+    outcomes,
+    project_history,
+    request_log,
+    rollups,
+    running_totals,
+    upkeep,
+)
+from ostiary.usage.buckets import SECONDS, Cover, Level, Span, cover, start_of, time_of
 from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total
-from ostiary.usage.spans import SECONDS, Cover, Level, Span, cover, start_of, time_of
-from ostiary.usage.standings import Consumer, client_of, consumer, profile_of
+from ostiary.usage.running_totals import Consumer, client_of, consumer, profile_of
 
 #: Rows of an answer, before paging: a question with more of them has to be narrowed.
 MOST_ROWS = 200_000
@@ -117,7 +125,7 @@ class Asker:
     @cached_property
     def known_collections(self) -> frozenset[int]:
         """Of an actor with projects of its own, the collections that it may know of."""
-        return belonging.known_collections(self.by)
+        return project_history.known_collections(self.by)
 
     def shown(self, by: Sequence[By], key: Sequence[int]) -> tuple[int, ...]:
         """A group as the actor may see it: a hidden collection does not exist.
@@ -131,8 +139,8 @@ class Asker:
             values[By.COLLECTION] = 0
             if By.ENDPOINT in values:
                 values[By.ENDPOINT] = 0
-            if values.get(By.REASON) == logs.NOT_GRANTED:
-                values[By.REASON] = logs.NOT_FOUND
+            if values.get(By.REASON) == request_log.NOT_GRANTED:
+                values[By.REASON] = request_log.NOT_FOUND
         return tuple(values.values())
 
     @cached_property
@@ -193,7 +201,7 @@ class Asker:
         """Rows that the question's filters let through."""
         for column, values in question.filters.items():
             if column is By.REASON:
-                found = found.filter(logs.for_reasons(self.by, values))
+                found = found.filter(request_log.for_reasons(self.by, values))
             else:
                 found = found.filter(**{f"{column.value}__in": values})
         profile_ids = question.filters.get(By.PROFILE)
@@ -256,7 +264,7 @@ def consumers(asker: Asker, question: Question) -> dict[Consumer, int]:
     return {one: some for one, some in found.items() if some}
 
 
-def _standings(asked: Question) -> standings.Standings:
+def _standings(asked: Question) -> running_totals.Standings:
     """What is known of a question from standings: nothing where other rows are fewer."""
     collection, endpoint = (asked.filters.get(c, frozenset()) for c in (By.COLLECTION, By.ENDPOINT))
     fits = asked.filters.keys() <= {By.COLLECTION, By.ENDPOINT}
@@ -265,9 +273,11 @@ def _standings(asked: Question) -> standings.Standings:
         of_it = Endpoint.objects.filter(pk__in=endpoint, collection_id__in=collection)
         fits = fits and of_it.count() == len(endpoint)
     if not fits or len(endpoint or collection) > 1:
-        return standings.Standings(rest=[(asked.start, asked.end)])
+        return running_totals.Standings(rest=[(asked.start, asked.end)])
     level = Level.PROFILE if endpoint else Level.CONSUMER
-    return standings.read(level, next(iter(endpoint or collection), None), asked.start, asked.end)
+    return running_totals.read(
+        level, next(iter(endpoint or collection), None), asked.start, asked.end
+    )
 
 
 def rows(

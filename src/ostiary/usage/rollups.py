@@ -11,8 +11,8 @@ from typing import Generic, NamedTuple, TypeVar
 from django.db import models, transaction
 from django.db.models import Sum
 
-from ostiary.usage import latency, outcomes, standings
-from ostiary.usage.belonging import Projects
+from ostiary.usage import latency, outcomes, running_totals
+from ostiary.usage.buckets import BY_LENGTH, Level, Span, following, slot, start_of, within
 from ostiary.usage.models import (
     MinuteCount,
     MinuteLatency,
@@ -21,7 +21,7 @@ from ostiary.usage.models import (
     RolledUp,
     Total,
 )
-from ostiary.usage.spans import BY_LENGTH, Level, Span, following, slot, start_of, within
+from ostiary.usage.project_history import Projects
 
 R = TypeVar("R", bound=models.Model)
 
@@ -194,7 +194,7 @@ def store(span: Span, start: int, book: Book, projects: Projects, levels: Iterab
 
 def _make_stale(span: Span, start: int) -> None:
     if span == Span.HOUR:
-        standings.forget(after=start)
+        running_totals.forget(after=start)
     for larger in _LARGER.get(span, ()):
         RolledUp.objects.update_or_create(
             span=larger, time=start_of(larger, start), defaults={"stale": True}

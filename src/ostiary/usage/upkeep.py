@@ -9,8 +9,8 @@ from django.db import models, transaction
 from django.db.models import Count, F, Max, Min, Sum
 
 from ostiary.directory.workspace import workspace_settings
-from ostiary.usage import rollups, standings
-from ostiary.usage.belonging import Projects, projects
+from ostiary.usage import rollups, running_totals
+from ostiary.usage.buckets import SECONDS, Level, Span, following, slot, start_of
 from ostiary.usage.models import (
     DecisionTrace,
     LoggedCall,
@@ -22,7 +22,7 @@ from ostiary.usage.models import (
     Standing,
     Total,
 )
-from ostiary.usage.spans import SECONDS, Level, Span, following, slot, start_of
+from ostiary.usage.project_history import Projects, projects
 
 #: Seconds that an hour is waited for after its end: the collector's last rows of it come then.
 GRACE = 90
@@ -170,7 +170,7 @@ def _bring_up_standings(now: int, go_on: Callable[[], None]) -> None:
         return
     begin = max(start_of(Span.DAY, first), firsts(now)[Span.DAY])
     reached = rollups.until()
-    standings.bring_up(
+    running_totals.bring_up(
         begin=begin, days=reached[Span.DAY], hours=reached[Span.HOUR], go_on=go_on
     )  # fmt: skip
 

@@ -15,10 +15,10 @@ from ostiary.access.reasons import Reason
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Time, actor
 from ostiary.api.rendering import moment
 from ostiary.directory.changes.errors import Invalid
-from ostiary.usage import logs, outcomes, sheets
+from ostiary.usage import csv_export, outcomes, request_log
+from ostiary.usage.buckets import Span
 from ostiary.usage.models import LoggedCall
 from ostiary.usage.queries import Asker, By, Question, Row, rows, some_rows, with_latencies
-from ostiary.usage.spans import Span
 
 router = Router(tags=["Usage"])
 T = TypeVar("T")
@@ -247,7 +247,7 @@ def _usage_lines(asker: Asker, question: Question, found: Sequence[Row]) -> Iter
             latencies = shown["latency_ms"].values()
             yield [*(shown[n] for n in names), *(shown[n] for n in sums), *latencies]
 
-    return sheets.lines([*names, *sums, "p50_ms", "p95_ms", "p99_ms"], cells())
+    return csv_export.lines([*names, *sums, "p50_ms", "p95_ms", "p99_ms"], cells())
 
 
 class LogQuery(Range):
@@ -304,25 +304,25 @@ def list_calls(request: HttpRequest, query: Query[LogQuery]) -> Any:
     by, wanted = actor(request), _wanted(query)
     if _wants_csv(request, query.format):
         # Refused before the first line is sent, if at all.
-        logs.check(by, wanted)
-        return _csv("request-log", log_lines(logs.every(by, wanted, most=MOST_LINES)))
-    found = logs.calls(by, wanted, before=query.cursor, most=query.per_page + 1)
+        request_log.check(by, wanted)
+        return _csv("request-log", log_lines(request_log.every(by, wanted, most=MOST_LINES)))
+    found = request_log.calls(by, wanted, before=query.cursor, most=query.per_page + 1)
     shown = found[: query.per_page]
-    more = logs.cursor(shown[-1]) if len(found) > query.per_page else None
+    more = request_log.cursor(shown[-1]) if len(found) > query.per_page else None
     return {"data": [_call(call) for call in shown], "next_cursor": more}
 
 
-def _wanted(query: LogQuery) -> logs.Wanted:
+def _wanted(query: LogQuery) -> request_log.Wanted:
     start, end = _range(query, int(time.time()))
-    return logs.Wanted(
+    return request_log.Wanted(
         start_ms=int(start * 1000) if query.from_ else 0,
         end_ms=int(end * 1000) if query.to else None,
         client_id=query.client_id, profile_id=query.access_profile_id,
         collection_id=query.api_collection_id, endpoint_id=query.api_endpoint_id,
-        statuses=_read("status", logs.statuses, query.status),
+        statuses=_read("status", request_log.statuses, query.status),
         reasons=frozenset({outcomes.reason_code(query.reason)} if query.reason else ()),
         method=query.method or "", request_id=query.request_id or "",
-        address=_read("ip", logs.address, query.ip) or "",
+        address=_read("ip", request_log.address, query.ip) or "",
     )  # fmt: skip
 
 
@@ -366,7 +366,7 @@ def log_lines(found: Iterable[LoggedCall]) -> Iterator[str]:
             shown = _call(call)
             yield [moment(shown["time"]), *(shown[name] for name in names[1:])]
 
-    return sheets.lines(names, cells())
+    return csv_export.lines(names, cells())
 
 
 def _wants_csv(request: HttpRequest, given: Format) -> bool:

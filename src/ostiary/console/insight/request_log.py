@@ -19,7 +19,7 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import workspace_settings
-from ostiary.usage import logs, names, outcomes, sheets
+from ostiary.usage import csv_export, names, outcomes, request_log
 from ostiary.usage.models import LoggedCall
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ _FIELDS = (
 class Asked:
     """What the address of the page asks for, and what of it could not be read."""
 
-    wanted: logs.Wanted
+    wanted: request_log.Wanted
     given: dict[str, str]
     errors: dict[str, list[str]] = field(default_factory=dict)
 
@@ -58,8 +58,8 @@ class Asked:
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     asked = _asked(by, request.GET)
     if request.GET.get("format") == "csv" and not asked.errors:
-        logs.check(by, asked.wanted)  # refused before the first line is sent, if at all
-        found_all = logs.every(by, asked.wanted, most=MOST_LINES)
+        request_log.check(by, asked.wanted)  # refused before the first line is sent, if at all
+        found_all = request_log.every(by, asked.wanted, most=MOST_LINES)
         response = StreamingHttpResponse(
             _lines(by, found_all), content_type="text/csv; charset=utf-8"
         )
@@ -69,10 +69,10 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     found: list[LoggedCall] = []
     if not asked.errors:
         try:
-            found = logs.calls(by, asked.wanted, before=cursor, most=PER_PAGE + 1)
+            found = request_log.calls(by, asked.wanted, before=cursor, most=PER_PAGE + 1)
         except Invalid:
             cursor = ""
-            found = logs.calls(by, asked.wanted, most=PER_PAGE + 1)
+            found = request_log.calls(by, asked.wanted, most=PER_PAGE + 1)
     shown = found[:PER_PAGE]
     client_id, profile_id = asked.wanted.client_id, asked.wanted.profile_id
     known = names.names(by, clients=[client_id or 0], profiles=[profile_id or 0])
@@ -85,7 +85,9 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         or known.profiles.get(profile_id or 0, asked.given.get("profile", "")),
         "errors": asked.errors,
         "filtered": bool(asked.given),
-        "older": asked.address(cursor=logs.cursor(shown[-1])) if len(found) > PER_PAGE else "",
+        "older": asked.address(cursor=request_log.cursor(shown[-1]))
+        if len(found) > PER_PAGE
+        else "",
         "newest": asked.address() if cursor else "",
         "csv": asked.address(format="csv"),
         "statuses": STATUSES,
@@ -102,7 +104,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_safe
 def show(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
     """One call, with what is known of it."""
-    call = logs.find(by, request_id)
+    call = request_log.find(by, request_id)
     [named] = _named(by, [call])
     return render(request, "console/log.html", {"call": named})
 
@@ -136,16 +138,16 @@ def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
         profile_id = read("profile_name", lambda text: _profile(by, text, client_id, linked))
     reason = read("reason", outcomes.reason_code)
     start, end = read("from", _moment), read("to", _moment)
-    wanted = logs.Wanted(
+    wanted = request_log.Wanted(
         start_ms=(start or 0) * 1000,
         # The last minute that is named is in it.
         end_ms=None if end is None else (end + 60) * 1000,
         client_id=client_id, profile_id=profile_id,
         collection_id=number_of(given.get("collection")),
-        endpoint_id=number_of(given.get("endpoint")), statuses=read("status", logs.statuses),
+        endpoint_id=number_of(given.get("endpoint")), statuses=read("status", request_log.statuses),
         reasons=frozenset() if reason is None else frozenset({reason}),
         method=given.get("method", "").upper()[:16], request_id=given.get("request_id", "")[:40].replace("\0", ""),
-        address=read("ip", logs.address) or "", least_latency_ms=read("latency", _whole),
+        address=read("ip", request_log.address) or "", least_latency_ms=read("latency", _whole),
     )  # fmt: skip
     return Asked(wanted=wanted, given=given, errors=errors)
 
@@ -230,14 +232,14 @@ def _lines(by: Actor, found: Iterator[LoggedCall]) -> Iterator[str]:
         "access_profile", "ip", "latency_ms", "bytes_in", "bytes_out", "request_id", "stands_for",
         "path",
     )  # fmt: skip
-    return sheets.lines(head, _cells(by, found))
+    return csv_export.lines(head, _cells(by, found))
 
 
 def _cells(by: Actor, found: Iterator[LoggedCall]) -> Iterator[list[object]]:
     batch: list[LoggedCall] = []
     for call in found:
         batch.append(call)
-        if len(batch) == logs.CHUNK:
+        if len(batch) == request_log.CHUNK:
             yield from map(_row, _named(by, batch))
             batch = []
     yield from map(_row, _named(by, batch))

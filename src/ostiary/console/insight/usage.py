@@ -26,9 +26,9 @@ from ostiary.directory.clients import clients
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import names
+from ostiary.usage.buckets import Span, start_of
 from ostiary.usage.overview import Choice, Overview, overview
 from ostiary.usage.queries import Row
-from ostiary.usage.spans import Span, start_of
 
 DAY = 86_400
 DEFAULT_DAYS = 30

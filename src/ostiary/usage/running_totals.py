@@ -16,8 +16,8 @@ from typing import NewType, cast
 from django.db import transaction
 from django.db.models import F, Sum
 
+from ostiary.usage.buckets import Level, Span, cover, start_of
 from ostiary.usage.models import Standing, StandingPart, Total
-from ostiary.usage.spans import Level, Span, cover, start_of
 
 DAY = 86_400
 #: Standings that one run makes at most.

@@ -12,10 +12,10 @@ from tests.usage.conftest import Side, Sides, count
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.clients import clients
 from ostiary.usage import upkeep
+from ostiary.usage.buckets import Span, start_of
 from ostiary.usage.models import MinuteCount, Standing, StandingPart
 from ostiary.usage.queries import Asker, By, Question, consumers
-from ostiary.usage.spans import Span, start_of
-from ostiary.usage.standings import client_of, profile_of
+from ostiary.usage.running_totals import client_of, profile_of
 
 DAY, HOUR = 86_400, 3600
 #: Tuesday, 5 January 2027, 12:34:00 UTC: ranges reach over the end of a year.
