@@ -24,7 +24,7 @@ from ostiary.cli.main import parser
 from ostiary.directory.webhooks.events import MEANINGS, EventType
 from ostiary.gateway import statistics
 from ostiary.operations.metrics import FEED_SEQUENCE, PART_UP
-from ostiary.review import door
+from ostiary.review import stages
 from ostiary.settings import NUMBERS, TEXTS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -153,7 +153,7 @@ def reasons() -> str:
 
 
 def _reason(reason: Reason) -> str:
-    face, meaning = refusal(reason), door.meaning(reason)
+    face, meaning = refusal(reason), stages.meaning(reason)
     seen = f"Status {face.status}, code {face.code}. The caller sees `{face.public_reason}`."
     return f"### {reason}\n\n{seen}\n\n{meaning.what}\n\n**What to do:** {meaning.remedy}"
 

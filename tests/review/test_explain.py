@@ -24,7 +24,7 @@ from ostiary.access.facts import (
 from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason, refusal
 from ostiary.directory.models import Change
-from ostiary.review import door
+from ostiary.review import stages
 from ostiary.usage.models import DecisionTrace, QuotaCount
 
 
@@ -58,11 +58,11 @@ def test_every_reason_is_explained_by_the_stage_that_refused(
     assert data["remedy"]
     failed = [step for step in data["steps"] if step["outcome"] == "failed"]
     assert [step["reason"] for step in failed] == [reason]
-    assert failed[0]["check"] == door.meaning(reason).stage
+    assert failed[0]["check"] == stages.meaning(reason).stage
     at = data["steps"].index(failed[0])
     assert all(step["outcome"] == "passed" for step in data["steps"][:at])
     assert all(step["outcome"] == "not reached" for step in data["steps"][at + 1 :])
-    assert [step["check"] for step in data["steps"]] == [stage.value for stage in door.Stage]
+    assert [step["check"] for step in data["steps"]] == [stage.value for stage in stages.Stage]
 
 
 def _trace(world: World, profile: Any, log: Log, *, allowed: str, address: str) -> None:

@@ -16,13 +16,13 @@ def explained(settings: Settings, *, request_id: str) -> str:
     with opening.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
-        past = import_module("ostiary.review.past")
-        return "\n".join(_lines(past.explained(by=SYSTEM, request_id=request_id)))
+        logged_calls = import_module("ostiary.review.logged_calls")
+        return "\n".join(_lines(logged_calls.explained(by=SYSTEM, request_id=request_id)))
 
 
 def _lines(explanation: "Explanation") -> Iterator[str]:
     from ostiary.access.decision import Outcome
-    from ostiary.review import door
+    from ostiary.review import stages
 
     reason = f" ({explanation.reason})" if explanation.reason else ""
     yield f"{explanation.verdict.capitalize()}{reason}. {explanation.what}"
@@ -32,7 +32,7 @@ def _lines(explanation: "Explanation") -> Iterator[str]:
         yield f"Access profile {explanation.profile.pk}: {explanation.profile.name}"
     yield ""
     for step in explanation.stages:
-        yield f"{step.outcome.value:<12}  {door.QUESTIONS[door.Stage(step.check)]}"
+        yield f"{step.outcome.value:<12}  {stages.QUESTIONS[stages.Stage(step.check)]}"
         if step.outcome is not Outcome.NOT_REACHED:
             yield from (f"{'':<14}{name}: {value}" for name, value in step.inputs)
     if explanation.sequence is not None:

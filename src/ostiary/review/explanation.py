@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ostiary.access.decision import Outcome, Step
 from ostiary.access.reasons import Reason, Refusal, refusal
 from ostiary.directory import models
-from ostiary.review.door import Stage
+from ostiary.review.stages import Stage
 from ostiary.usage.models import LoggedCall
 
 

@@ -20,7 +20,7 @@ from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, policies
 from ostiary.review import facts
-from ostiary.review.replaying import Difference, Recorded, Terms, differences
+from ostiary.review.replay import Difference, Recorded, Terms, differences
 from ostiary.usage import queries
 from ostiary.usage.models import LoggedCall
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
 from ostiary.directory.changes.errors import Invalid
-from ostiary.review import door, hypothetical, past
+from ostiary.review import hypothetical_calls, logged_calls, stages
 from ostiary.review.explanation import Explanation
 
 router = Router(tags=["Explain"])
@@ -105,7 +105,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
         "steps": [
             {
                 "check": step.check,
-                "question": door.QUESTIONS[door.Stage(step.check)],
+                "question": stages.QUESTIONS[stages.Stage(step.check)],
                 "outcome": step.outcome,
                 "inputs": dict(step.inputs),
                 "reason": step.reason,
@@ -154,12 +154,12 @@ def explain(request: HttpRequest, payload: ExplainIn) -> Any:
     if (payload.request_id is None) == (payload.access_profile_id is None):
         raise Invalid({"request_id": ["give a request_id or an access_profile_id, not both"]})
     if payload.request_id is not None:
-        return {"data": _shown(past.explained(by=by, request_id=payload.request_id))}
-    made_up = hypothetical.MadeUp(
+        return {"data": _shown(logged_calls.explained(by=by, request_id=payload.request_id))}
+    made_up = hypothetical_calls.MadeUp(
         profile_id=payload.access_profile_id or 0,
         method=payload.method,
         path=payload.path,
         address=payload.ip,
         token=payload.token,
     )
-    return {"data": _shown(hypothetical.explained(by=by, made_up=made_up))}
+    return {"data": _shown(hypothetical_calls.explained(by=by, made_up=made_up))}

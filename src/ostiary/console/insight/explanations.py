@@ -16,7 +16,7 @@ from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles
-from ostiary.review import door, hypothetical, past
+from ostiary.review import hypothetical_calls, logged_calls, stages
 from ostiary.review.explanation import Explanation
 from ostiary.usage import names
 
@@ -52,9 +52,9 @@ def _asked(
     errors: Mapping[str, list[str]] = {}
     if "path" in made_up:
         try:
-            explanation = hypothetical.explained(
+            explanation = hypothetical_calls.explained(
                 by=by,
-                made_up=hypothetical.MadeUp(
+                made_up=hypothetical_calls.MadeUp(
                     profile_id=profile_id or 0,
                     method=made_up.get("method", ""),
                     path=made_up["path"],
@@ -88,7 +88,7 @@ def _offered(by: Actor, chosen: int | None) -> list[Any]:
 def call(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
     """One logged call."""
     try:
-        explanation = past.explained(by=by, request_id=request_id)
+        explanation = logged_calls.explained(by=by, request_id=request_id)
     except NotFound:
         context = {
             "request_id": request_id,
@@ -119,7 +119,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
 
 def _stage(step: Step) -> dict[str, Any]:
     return {
-        "question": door.QUESTIONS[door.Stage(step.check)],
+        "question": stages.QUESTIONS[stages.Stage(step.check)],
         "mark": MARKS[step.outcome],
         "kind": step.outcome.name.lower().replace("_", "-"),
         "inputs": step.inputs,
@@ -131,10 +131,10 @@ def _link(explanation: Explanation) -> str:
     """Where what refused can be changed."""
     if explanation.profile is None or explanation.reason is None:
         return ""
-    match door.meaning(explanation.reason).stage:
-        case door.Stage.ADDRESS | door.Stage.COLLECTION | door.Stage.PROOF:
+    match stages.meaning(explanation.reason).stage:
+        case stages.Stage.ADDRESS | stages.Stage.COLLECTION | stages.Stage.PROOF:
             return reverse("edit-profile", args=[explanation.profile.pk])
-        case door.Stage.QUOTA | door.Stage.RATE if explanation.profile.policy_id:
+        case stages.Stage.QUOTA | stages.Stage.RATE if explanation.profile.policy_id:
             return reverse("edit-policy", args=[explanation.profile.policy_id])
         case _ if explanation.reason is Reason.UNKNOWN_CREDENTIAL:
             return ""

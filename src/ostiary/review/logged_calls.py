@@ -21,9 +21,9 @@ from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.clients import access_profiles
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.tokens import masked
-from ostiary.review import consumption, door, facts, hypothetical
-from ostiary.review.door import Stage
+from ostiary.review import consumption, facts, hypothetical_calls, stages
 from ostiary.review.explanation import Explanation, laid_out
+from ostiary.review.stages import Stage
 from ostiary.usage import request_log
 from ostiary.usage.models import DecisionTrace, LoggedCall
 
@@ -49,14 +49,14 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     trace = _trace(call)
     changes = _changes(by, call, profile, _since(call, trace))
     again = _again(call, profile, by) if profile and _depends_on_directory(reason) else None
-    if not (reason or would or changes) and again and again.would in door.OF_ADDRESSES:
+    if not (reason or would or changes) and again and again.would in stages.OF_ADDRESSES:
         # Lines of admitted calls do not say it; nothing it rests on is another one since.
         would = again.would
     decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
     if hidden:
         decided.pop(Stage.COLLECTION, None)
     meant = reason
-    if reason in door.OF_PATHS:
+    if reason in stages.OF_PATHS:
         # The authority is told what was found, not what lies beside it: that is looked up here.
         meant = again.reason if again and again.reason is Reason.ENDPOINT_INACTIVE else reason
         decided.pop(Stage.ENDPOINT, None)
@@ -65,14 +65,14 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
             decided=decided,
             failing=_failing(call, reason, traced=bool(decided)),
             reason=reason,
-            watched={door.meaning(would).stage: would} if would else {},
+            watched={stages.meaning(would).stage: would} if would else {},
             inputs=lambda stage: _inputs(stage, call, profile, by),
         ),
         reason=reason,
         would=would,
         status=call.status,
         what=_what(call, meant),
-        remedy=door.meaning(meant).remedy if meant else "",
+        remedy=stages.meaning(meant).remedy if meant else "",
         profile=profile,
         call=call,
         sequence=trace.sequence if trace else None,
@@ -83,7 +83,7 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
 
 def _depends_on_directory(reason: Reason | None) -> bool:
     """Whether the same call could fare otherwise now: what it presented itself cannot be shown anew."""
-    return reason is None or door.meaning(reason).stage not in door.OF_THE_CALL
+    return reason is None or stages.meaning(reason).stage not in stages.OF_THE_CALL
 
 
 def _logged(by: Actor, request_id: str) -> LoggedCall:
@@ -127,7 +127,7 @@ def _failing(call: LoggedCall, reason: Reason | None, *, traced: bool) -> Stage 
         return Stage.RATE  # the address or the project had too many calls open
     if reason is Reason.OVERLOADED and call.credential_id:
         return Stage.ANSWER  # it had a lease: what was busy lies behind the gateway
-    return door.meaning(reason).stage
+    return stages.meaning(reason).stage
 
 
 def _since(call: LoggedCall, trace: DecisionTrace | None) -> datetime:
@@ -160,7 +160,7 @@ def _changes(
 
 def _what(call: LoggedCall, reason: Reason | None) -> str:
     if reason is not None:
-        return door.meaning(reason).what
+        return stages.meaning(reason).what
     if call.status < 0:
         return "The call was admitted, and the consumer went away before it was answered."
     return f"The call was admitted, and answered with {call.status}."
@@ -343,6 +343,6 @@ def _again(call: LoggedCall, profile: models.AccessProfile, by: Actor) -> Explan
     address = addresses.parse_address(call.address)
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
     weight = endpoint.weight if endpoint else 1
-    return hypothetical.decided(
+    return hypothetical_calls.decided(
         profile, route, address, path=path or "", credential=credential, weight=weight
     )

@@ -15,10 +15,10 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.changes import fields
 from ostiary.directory.clients import access_profiles
 from ostiary.identity.signed_tokens import LONGEST
-from ostiary.review import consumption, door, facts, pasted
-from ostiary.review.door import Stage
+from ostiary.review import consumption, facts, pasted_tokens, stages
 from ostiary.review.explanation import Explanation, laid_out
-from ostiary.review.pasted import Pasted
+from ostiary.review.pasted_tokens import Pasted
+from ostiary.review.stages import Stage
 
 LONGEST_PATH = 4000
 
@@ -55,7 +55,7 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
         return _malformed(profile, raw)
     called = facts.called(profile, method, path, by)
     now = int(datetime.now(UTC).timestamp())
-    proof = pasted.judged(profile, token, now) if token else None
+    proof = pasted_tokens.judged(profile, token, now) if token else None
     weight = called.endpoint.weight if called.endpoint else 1
     found = decided(profile, called.route, address, path=path, proof=proof, weight=weight)
     if found.reason is None and called.has_dots(path):
@@ -65,7 +65,7 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
 
 def _malformed(profile: models.AccessProfile, raw: str) -> Explanation:
     reason = Reason.MALFORMED_PATH
-    told = door.meaning(reason)
+    told = stages.meaning(reason)
     return Explanation(
         stages=laid_out(
             decided={}, failing=told.stage, reason=reason, watched={},
@@ -125,8 +125,8 @@ def decided(
         reason=reason,
         would=would,
         status=refusal(reason).status if reason else 0,
-        what=door.meaning(reason).what if reason else _admitted(would),
-        remedy=door.meaning(reason).remedy if reason else "",
+        what=stages.meaning(reason).what if reason else _admitted(would),
+        remedy=stages.meaning(reason).remedy if reason else "",
         profile=profile,
     )
 
@@ -154,7 +154,7 @@ def _would(verdict: Allow | Deny, limits: list[Reason]) -> Reason | None:
 def _admitted(would: Reason | None) -> str:
     if would is None:
         return "The call would be admitted."
-    what = door.meaning(would).what
+    what = stages.meaning(would).what
     return f"The call would be admitted, only because a rule is watched and not enforced. {what}"
 
 

@@ -12,8 +12,8 @@ from ostiary.access import limits
 from ostiary.access.decision import Allow, Deny, decide
 from ostiary.access.facts import Profile, ProfileId
 from ostiary.access.reasons import Reason
-from ostiary.review.door import Stage, meaning
-from ostiary.review.replaying import Outcome, Recorded, Terms, differences, facts, replayed
+from ostiary.review.replay import Outcome, Recorded, Terms, differences, facts, replayed
+from ostiary.review.stages import Stage, meaning
 
 START = 1_795_521_600
 ADDRESSES = [None, *map(ipaddress.ip_address, ("192.0.2.7", "198.51.100.9", "2001:db8::7"))]

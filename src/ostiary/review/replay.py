@@ -23,7 +23,7 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.reasons import Reason
-from ostiary.review.door import Stage, meaning
+from ostiary.review.stages import Stage, meaning
 
 #: What is decided anew: refusals before these stages do not rest on the profile's terms.
 _ANEW = frozenset(
