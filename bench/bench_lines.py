@@ -46,7 +46,7 @@ def write_lines(path: Path, lines: int, profiles: int, addresses: int) -> None:
 
 def bench_lines(folder: Path, lines: int) -> None:
     from ostiary.collector.service import Lines
-    from ostiary.collector.storing import Store
+    from ostiary.collector.storage import Store
     from ostiary.gateway.node import Node
 
     for profiles, addresses in MIXES:
@@ -67,7 +67,7 @@ def bench_lines(folder: Path, lines: int) -> None:
 
 
 def bench_counters() -> None:
-    from ostiary.collector.storing import Store
+    from ostiary.collector.storage import Store
     from ostiary.gateway.contract import Pushed
 
     store, hour = Store(), int(time.time()) // 3600

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.api.conftest import Api
-from tests.authority.test_deciding import CEILINGS
+from tests.authority.test_decisions import CEILINGS
 
 from ostiary.authority.ceilings import SHORT_SECONDS, Busy, Gate
 

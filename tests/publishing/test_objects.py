@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ostiary.access.paths import parse_template
 from ostiary.directory.workspace import origins
-from ostiary.gateway import publishing
-from ostiary.gateway.publishing import LARGEST, Server, Unpublishable
+from ostiary.gateway import objects
+from ostiary.gateway.objects import LARGEST, Server, Unpublishable
 from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.identity.secret import Secret
 
@@ -97,7 +97,7 @@ def _plain(value: Any) -> None:
 @example({"handle": "orders\n"})
 def test_any_collection_is_built_plainly_or_refused(changes: dict[str, Any]) -> None:
     try:
-        value = check(publishing.collection(collection(**changes)))
+        value = check(objects.collection(collection(**changes)))
     except Unpublishable as problem:
         assert str(problem).isascii() or "…" in str(problem)
         return
@@ -118,7 +118,7 @@ def test_any_collection_is_built_plainly_or_refused(changes: dict[str, Any]) -> 
 @example({"target_path": "/{other}"})
 def test_any_endpoint_is_built_plainly_or_refused(changes: dict[str, Any]) -> None:
     try:
-        value = check(publishing.endpoint(endpoint(**changes)))
+        value = check(objects.endpoint(endpoint(**changes)))
     except Unpublishable:
         return
     path = parse_template(value["path"])
@@ -153,12 +153,12 @@ def test_any_connection_is_built_plainly_or_refused(
 ) -> None:
     row = connection(**changes)
     try:
-        upstream = publishing.upstream(row)
+        upstream = objects.upstream(row)
         token = None if bearer is None else Secret(bearer)
-        added = publishing.credential(row, Secret(secret), token)
+        added = objects.credential(row, Secret(secret), token)
         servers = [Server(address="10.0.0.1", port=443, host="api.example")]
         down = frozenset({("10.0.0.1", 443)})
-        value = check(publishing.connection(upstream, servers=servers, down=down, added=added))
+        value = check(objects.connection(upstream, servers=servers, down=down, added=added))
     except Unpublishable as problem:
         if len(secret) > 8 and secret not in str(changes):
             assert secret not in str(problem)
@@ -178,7 +178,7 @@ def test_any_connection_is_built_plainly_or_refused(
 @example("10.0.0.0/8")
 def test_any_settings_are_built_plainly_or_refused(value: Any) -> None:
     try:
-        check(publishing.settings(value, [], public_url="https://api.example", configured=True))
+        check(objects.settings(value, [], public_url="https://api.example", configured=True))
     except Unpublishable:
         return
 
@@ -197,10 +197,8 @@ def test_any_settings_are_built_plainly_or_refused(value: Any) -> None:
 )  # fmt: skip
 def test_each_kind_of_credential(auth: dict[str, Any], header: Any, query: str) -> None:
     row = connection(**auth)
-    added = publishing.credential(row, Secret("s3"), Secret("t0"))
-    text = publishing.connection(
-        publishing.upstream(row), servers=[], down=frozenset(), added=added
-    )
+    added = objects.credential(row, Secret("s3"), Secret("t0"))
+    text = objects.connection(objects.upstream(row), servers=[], down=frozenset(), added=added)
     value = json.loads(text)
     assert (value["header"], value["query"]) == (header, query)
 
@@ -208,20 +206,20 @@ def test_each_kind_of_credential(auth: dict[str, Any], header: Any, query: str) 
 def test_a_credential_that_was_lost_is_not_left_out() -> None:
     row = connection(auth_type="header", auth_name="X-Key")
     with pytest.raises(Unpublishable, match="secret is missing"):
-        publishing.credential(row, Secret(""), None)
+        objects.credential(row, Secret(""), None)
 
 
 def test_certificates_matter_only_where_they_are_verified() -> None:
     for more, expected in (
-        ({}, publishing.certificate_digest("PEM")),
+        ({}, objects.certificate_digest("PEM")),
         ({"verify_tls": False}, ""),
         ({"base_urls": ["http://api.example"]}, ""),
     ):
-        assert publishing.upstream(connection(ca_pem="PEM", **more)).ca == expected
+        assert objects.upstream(connection(ca_pem="PEM", **more)).ca == expected
     unverified = connection(base_urls=["https://10.0.0.1"], verify_tls=False)
-    assert publishing.upstream(unverified).tls_name == ""
+    assert objects.upstream(unverified).tls_name == ""
 
 
 def test_an_address_whose_certificate_nginx_cannot_verify_is_not_published() -> None:
-    with pytest.raises(publishing.Unpublishable, match="by its host name"):
-        publishing.upstream(connection(base_urls=["https://10.0.0.1"]))
+    with pytest.raises(objects.Unpublishable, match="by its host name"):
+        objects.upstream(connection(base_urls=["https://10.0.0.1"]))

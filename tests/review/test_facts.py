@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.review.conftest import World
 
 from ostiary.access.limits import WINDOWS
-from ostiary.authority import deciding
+from ostiary.authority import decisions
 from ostiary.authority.lookup import Row, SqliteLookup
 from ostiary.directory.models import (
     AccessProfile,
@@ -143,7 +143,7 @@ def test_what_is_callable_is_what_owners_are_told(
 def _read(path: Path, fingerprint: bytes, collection: int) -> object:
     row = _row(path, fingerprint, collection)
     assert row.granted
-    return deciding.known(row, int(time.time()))
+    return decisions.known(row, int(time.time()))
 
 
 def _row(path: Path, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:

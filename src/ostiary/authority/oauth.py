@@ -21,10 +21,10 @@ from ostiary.access.decision import CHECKS, check_collection, check_endpoint
 from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason
-from ostiary.authority import deciding
+from ostiary.authority import decisions
+from ostiary.authority.address_lists import NamedLists
 from ostiary.authority.lookup import Lookup, Row
-from ostiary.authority.named_lists import NamedLists
-from ostiary.authority.signing import SigningKeys
+from ostiary.authority.signing_keys import SigningKeys
 from ostiary.identity import access_tokens, signed_tokens
 from ostiary.identity.signed_tokens import BadToken, SignedToken
 from ostiary.identity.tokens import client_fingerprint, fingerprint
@@ -166,7 +166,7 @@ class OAuth:
             address=parse_address(asked.address),
             presented=True,
             method=AuthMethod.OAUTH2,
-            known=deciding.known(row, now, await self._named.of(row)),
+            known=decisions.known(row, now, await self._named.of(row)),
             route=Route(),
         )
         reasons = (

@@ -13,13 +13,13 @@ import uvicorn
 from django.db import close_old_connections
 
 from ostiary.authority import measures
+from ostiary.authority.authentication import Prover
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
 from ostiary.authority.provider_keys import ProviderKeys, Source
-from ostiary.authority.proving import Prover
-from ostiary.authority.signing import SigningKeys
+from ostiary.authority.signing_keys import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
 from ostiary.directory.workspace import public_urls, signing_keys, workspace_settings

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, cast
 
 from ostiary.authority import measures
+from ostiary.authority.address_lists import NamedLists
+from ostiary.authority.authentication import Prover
 from ostiary.authority.ceilings import Busy, Gate
-from ostiary.authority.deciding import answer, overloaded
+from ostiary.authority.decisions import answer, overloaded
 from ostiary.authority.lookup import Lookup
-from ostiary.authority.named_lists import NamedLists
-from ostiary.authority.proving import Prover
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import BadQuestion, read_question, write_answer
 from ostiary.telemetry import tracing

@@ -2,8 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from ostiary.collector.lines import Batch
-from ostiary.collector.storing import Stored
+from ostiary.collector.log_lines import Batch
+from ostiary.collector.storage import Stored
 
 _LINES = Counter(
     "ostiary_collector_lines",

@@ -22,8 +22,8 @@ from django.db import Error, close_old_connections, connection
 
 from ostiary.collector import measures, retention
 from ostiary.collector.counts import Connection, Waiting
-from ostiary.collector.lines import Batch
-from ostiary.collector.storing import Store, Stored
+from ostiary.collector.log_lines import Batch
+from ostiary.collector.storage import Store, Stored
 from ostiary.collector.tail import Piece, Tail
 from ostiary.collector.traces import BadFrame, Frames
 from ostiary.gateway import control

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ostiary.gateway import launch
 from ostiary.gateway.contract import OBJECTS
-from ostiary.gateway.publishing import digest, key
+from ostiary.gateway.objects import digest, key
 
 log = logging.getLogger(__name__)
 

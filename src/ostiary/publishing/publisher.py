@@ -18,15 +18,15 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from ostiary.directory.changes import feed
 from ostiary.directory.workspace import public_urls
-from ostiary.gateway import publishing, snapshot
-from ostiary.gateway.publishing import Unpublishable, Upstream
+from ostiary.gateway import objects, snapshot
+from ostiary.gateway.objects import Unpublishable, Upstream
 from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.publishing import measures
 from ostiary.publishing.agenda import Agenda, Part
-from ostiary.publishing.aside import Aside, SetAside
 from ostiary.publishing.channel import Channel, GatewayGone, Line, Outcome
 from ostiary.publishing.connections import Connections, NotReady
 from ostiary.publishing.mirror import Mirror, Saved
+from ostiary.publishing.unpublished_objects import Aside, SetAside
 
 log = logging.getLogger(__name__)
 
@@ -368,7 +368,7 @@ class Publisher:
         """Compare and send; what is refused is set aside, and taken away if it was there."""
         lines, owners = [], {}
         for object_id, text in built.items():
-            name = publishing.key(kind, object_id if kind != "settings" else "")
+            name = objects.key(kind, object_id if kind != "settings" else "")
             owners[name] = object_id
             if isinstance(text, Unpublishable):
                 self.aside.add(kind, object_id, str(text))
@@ -548,8 +548,8 @@ class Publisher:
                 del self._imported_of[profile]
 
     async def _put_imported(self, added: Collection[bytes], gone: Collection[bytes]) -> None:
-        lines = [Line(key=publishing.key("imported", p.hex()), text="1") for p in sorted(added)]
-        lines += [Line(key=publishing.key("imported", p.hex())) for p in sorted(gone)]
+        lines = [Line(key=objects.key("imported", p.hex()), text="1") for p in sorted(added)]
+        lines += [Line(key=objects.key("imported", p.hex())) for p in sorted(gone)]
         outcome = Outcome()
         for some in _sliced(lines):
             part = await self._channel.publish(some)
@@ -638,20 +638,20 @@ def _built(row: R, build: Callable[[R], str]) -> Built:
 
 def _collections(ids: list[int]) -> dict[int, Built]:
     rows, unreadable = _each(snapshot.collection_rows, ids)
-    built = {i: _built(row, publishing.collection) for i, row in rows.items()}
+    built = {i: _built(row, objects.collection) for i, row in rows.items()}
     return dict.fromkeys(ids) | unreadable | built
 
 
 def _endpoints(ids: list[int]) -> tuple[dict[int, Built], dict[int, int]]:
     rows, unreadable = _each(snapshot.endpoint_rows, ids)
-    built = {i: _built(row, publishing.endpoint) for i, row in rows.items()}
+    built = {i: _built(row, objects.endpoint) for i, row in rows.items()}
     collections = {i: row.collection for i, row in rows.items()}
     return dict.fromkeys(ids) | unreadable | built, collections
 
 
 def _settings() -> Built:
     try:
-        return publishing.settings(
+        return objects.settings(
             snapshot.trusted_proxies(),
             snapshot.credential_places(),
             public_url=public_urls.gateway_url(),

@@ -20,7 +20,7 @@ from ostiary.directory.webhooks import deliveries, events
 from ostiary.directory.webhooks.deliveries import Attempt
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.fetching import Fetcher, FetchRefused
-from ostiary.webhooks import measures, signing
+from ostiary.webhooks import measures, signatures
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class _Sender:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Ostiary-Webhooks/1",
-            **signing.headers(attempt.uid, int(time.time()), body, attempt.secrets),
+            **signatures.headers(attempt.uid, int(time.time()), body, attempt.secrets),
         }
         try:
             status = await self._fetcher.post(

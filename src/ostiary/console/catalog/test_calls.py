@@ -28,7 +28,7 @@ from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import public_urls
-from ostiary.gateway import calling
+from ostiary.gateway import consumer_call
 from ostiary.identity.secret import Secret
 
 #: Profiles that can be chosen from; more are found by their name.
@@ -50,7 +50,7 @@ _TEXT = re.compile(r"[\x20-\x7e\t]*")
 class Shown:
     """An answer as the page shows it: texts, without the credential that it may repeat."""
 
-    answer: calling.Answer
+    answer: consumer_call.Answer
     headers: tuple[tuple[str, str], ...]
     body: str
     binary: bool
@@ -73,7 +73,7 @@ def endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
             context["shown"] = _try(request, by, found)
         except Invalid as error:
             context["errors"] = error.errors
-        except calling.NoAnswer as error:
+        except consumer_call.NoAnswer as error:
             context["silence"] = str(error)
     template = "console/try.html"
     if request.htmx:  # type: ignore[attr-defined]
@@ -113,9 +113,9 @@ def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, obje
     }
 
 
-def _listener() -> calling.Listener:
+def _listener() -> consumer_call.Listener:
     current = settings.current()
-    return calling.Listener(
+    return consumer_call.Listener(
         bind=current.gateway_bind,
         certificate=current.certificate,
         proxy_protocol=current.proxy_protocol,
@@ -145,14 +145,14 @@ def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
     proof = ("Authorization", f"Bearer {secret}")
     if endpoint.collection.leave_authorization:
         proof = ("API-TOKEN", secret)
-    asked = calling.Asked(
+    asked = consumer_call.Asked(
         method=method,
         target=target,
         headers=(*headers, proof),
         body=body,
     )
     try:
-        answer = calling.call(_listener(), asked, seconds=_seconds(endpoint) + MARGIN)
+        answer = consumer_call.call(_listener(), asked, seconds=_seconds(endpoint) + MARGIN)
     finally:
         in_force(request, test_calls.end(trial))
     return _shown(answer, trial.secret)
@@ -219,7 +219,7 @@ def _pasted(problems: fields.Problems, given: QueryDict) -> Secret | None:
     return Secret(text)
 
 
-def _shown(answer: calling.Answer, secret: Secret) -> Shown:
+def _shown(answer: consumer_call.Answer, secret: Secret) -> Shown:
     headers = tuple((name, _without(secret, value)) for name, value in answer.headers)
     kind = next((v for n, v in headers if n.lower() == "content-type"), "").lower()
     try:

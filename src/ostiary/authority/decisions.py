@@ -24,10 +24,10 @@ from ostiary.access.facts import (
 from ostiary.access.limits import Interval, Period, Quota, RateLimit
 from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import Reason
+from ostiary.authority.address_lists import NamedLists
+from ostiary.authority.authentication import Proved, Prover
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.lookup import Lookup, Row
-from ostiary.authority.named_lists import NamedLists
-from ostiary.authority.proving import Proved, Prover
 from ostiary.authority.traces import Traces
 from ostiary.directory.workspace.project_quotas import LEASES, UPCALLS
 from ostiary.gateway.contract import METHOD_NUMBERS, Lease, Question, Refusal, code

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostiary.access.reasons import Reason
-from ostiary.collector.lines import CALLS, REFUSALS, Batch, Reader
+from ostiary.collector.log_lines import CALLS, REFUSALS, Batch, Reader
 from ostiary.collector.owners import Owners
 from ostiary.gateway.contract import LINE, ONE_OF, SUBJECT, code
 from ostiary.usage.bulk import CALLS as TABLE

@@ -8,10 +8,10 @@ import pytest
 
 from ostiary.access.limits import Period, period
 from ostiary.access.methods import AuthMethod
-from ostiary.authority import deciding
+from ostiary.authority import decisions
+from ostiary.authority.authentication import Proved
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.lookup import Change, Row, StoredKey
-from ostiary.authority.proving import Proved
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import Lease, Question, Refusal
 from ostiary.settings import Ceilings
@@ -88,7 +88,7 @@ def decide(tmp_path: Any) -> Any:
         gate = Gate(CEILINGS, clock=lambda: float(now))
         traces = Traces(tmp_path / "nobody.sock")
         return asyncio.run(
-            deciding.answer(QUESTION, Known(row), Nothing(), traces, gate, now)  # type: ignore[arg-type]
+            decisions.answer(QUESTION, Known(row), Nothing(), traces, gate, now)  # type: ignore[arg-type]
         )
 
     return decide
@@ -117,7 +117,7 @@ def test_a_stored_address_list_that_does_not_read_admits_nobody(
 ) -> None:
     """Not even partly: an empty list would let everybody in."""
     assert isinstance(decide(**{name: "[]"}), Lease)
-    with pytest.raises(deciding.BrokenList):
+    with pytest.raises(decisions.BrokenList):
         decide(**{name: stored})
 
 

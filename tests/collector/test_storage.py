@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from ostiary import settings
 from ostiary.access.reasons import Reason
-from ostiary.collector.lines import Batch
+from ostiary.collector.log_lines import Batch
 from ostiary.collector.service import Lines
-from ostiary.collector.storing import Store
+from ostiary.collector.storage import Store
 from ostiary.collector.tail import NAME, Tail
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import collections, connections

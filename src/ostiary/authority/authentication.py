@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ostiary.access.methods import AuthMethod
 from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.provider_keys import ProviderKeys, Source
-from ostiary.authority.signing import SigningKeys
+from ostiary.authority.signing_keys import SigningKeys
 from ostiary.directory.clients.token_rules import secret_context
 from ostiary.gateway.contract import BEARER, Question
 from ostiary.identity import access_tokens, signed_tokens, verification

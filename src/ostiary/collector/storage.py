@@ -12,7 +12,7 @@ from django.db import DataError, Error
 from ostiary.access.reasons import Reason
 from ostiary.collector import counts, traces
 from ostiary.collector.counts import Counter, Merged, is_forgotten, minute_of, read_identity
-from ostiary.collector.lines import CALLS, Batch, Reader
+from ostiary.collector.log_lines import CALLS, Batch, Reader
 from ostiary.collector.owners import Owners
 from ostiary.directory.webhooks import events
 from ostiary.gateway.contract import Pushed, code
