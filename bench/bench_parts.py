@@ -45,7 +45,7 @@ PARTS = (
 def pids(stage: Stage, part: str) -> list[int]:
     if part == "ostiary":
         return [stage.pid]
-    found = stage.pids("ostiary.cli.fork_server" if part == "fork server" else part)
+    found = stage.pids("ostiary.cli.supervision.fork_server" if part == "fork server" else part)
     return found + stage.pids("ostiary.recipes.worker") if part == "recipes" else found
 
 

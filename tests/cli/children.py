@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ostiary.cli.probes import Address, Http, Workers
-from ostiary.cli.supervisor import Part
+from ostiary.cli.supervision.probes import Address, Http, Workers
+from ostiary.cli.supervision.supervisor import Part
 
 READY = (
     "import os, socket;"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ostiary.cli.bounded_bodies import LARGER, LARGEST, MOST_DRAINED, BoundedBodies
+from ostiary.cli.serving.bounded_bodies import LARGER, LARGEST, MOST_DRAINED, BoundedBodies
 
 IMPORT = "/api/api_collections"
 

@@ -13,8 +13,8 @@ import uvicorn
 from tests.cli.test_restart import running
 from tests.stage import ask
 
-from ostiary.cli import bounded_http
-from ostiary.cli.bounded_http import Room, bounded
+from ostiary.cli.serving import bounded_http
+from ostiary.cli.serving.bounded_http import Room, bounded
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 HALF = b"GET / HTTP/1.1\r\nHo"

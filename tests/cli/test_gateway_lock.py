@@ -12,8 +12,8 @@ import pytest
 from tests.postgres import cluster
 from tests.stage import OSTIARY, free_port, wait_for
 
-from ostiary.cli import gateway_lock
 from ostiary.cli.failure import Failure
+from ostiary.cli.startup import gateway_lock
 from ostiary.settings import Database, parse_database
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]

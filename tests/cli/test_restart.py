@@ -21,8 +21,8 @@ from typing import Self
 import pytest
 from tests.stage import OSTIARY, ask, free_port, wait_for
 
-from ostiary.cli import folder
-from ostiary.cli.status import Status
+from ostiary.cli.startup import data_folder
+from ostiary.cli.startup.status import Status
 from ostiary.settings import load
 
 pytestmark = pytest.mark.slow
@@ -150,14 +150,14 @@ def test_nobody_is_refused_while_all_is_restarted(control: Control) -> None:
 
 def test_the_data_folder_stays_claimed_over_a_restart(control: Control) -> None:
     settings = load({"OSTIARY_DATA": str(control.data)})
-    assert folder.holder(settings) == control.process.pid
+    assert data_folder.holder(settings) == control.process.pid
     second = subprocess.run(
         [*OSTIARY, "control", "--data", str(control.data), "--control-bind", "127.0.0.1:1"],
         env=ENV, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert second.returncode == 1
     assert second.stderr.startswith("ostiary: Another Ostiary is running with the data folder")
-    assert folder.holder(settings) == control.process.pid
+    assert data_folder.holder(settings) == control.process.pid
 
 
 def test_parts_have_no_socket_of_our_restart(control: Control) -> None:
@@ -201,7 +201,7 @@ def test_a_restart_that_fails_says_why_and_ends_with_status_1(tmp_path: Path) ->
     assert control.lines[-1] == why
     # And nothing is left of it: what follows finds folder and port free.
     assert restart(tmp_path).returncode == 1
-    folder.tcp_socket(("127.0.0.1", control.port), "--control-bind").close()
+    data_folder.tcp_socket(("127.0.0.1", control.port), "--control-bind").close()
 
 
 #: Starts its arguments as systemd does: with the socket as number 3, and its name.

@@ -15,7 +15,7 @@ import pytest
 from tests.cli.children import a_part, a_server, a_working, alive, an_answering
 
 from ostiary.cli.failure import Failure
-from ostiary.cli.supervisor import Pace, Part, supervise
+from ostiary.cli.supervision.supervisor import Pace, Part, supervise
 
 QUICK = Pace(first_delay=0.05, longest_delay=0.2, start=10.0, stop=5.0)
 #: Hangs are noticed after 0.6 seconds of the supervisor's turns.

@@ -46,7 +46,7 @@ def parts(stage: Stage) -> dict[str, int]:
     for pid in map(int, text.split()):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         name = "gateway" if b"nginx" in words[0] else words[4].decode() if len(words) > 4 else ""
-        if b"ostiary.cli.fork_server" in words:
+        if b"ostiary.cli.supervision.fork_server" in words:
             name = "fork server"
         found[name] = pid
     return found

@@ -7,7 +7,7 @@ import pytest
 from tests.stage import Stage, Upstream, wait_for
 
 from ostiary.access.paths import METHODS
-from ostiary.cli.bounded_bodies import LARGEST
+from ostiary.cli.serving.bounded_bodies import LARGEST
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 

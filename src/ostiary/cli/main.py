@@ -25,38 +25,38 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_role(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import running
+    from ostiary.cli.commands import up
 
-    running.run(arguments.command, settings, demo=getattr(arguments, "demo", False))
+    up.run(arguments.command, settings, demo=getattr(arguments, "demo", False))
 
 
 def restart(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import restarting
+    from ostiary.cli.commands import restart as command
 
-    restarting.run(settings)
+    command.run(settings)
 
 
 def create_token(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import accounts
+    from ostiary.cli.commands import accounts
 
     print_secret(accounts.create_token(settings, name=arguments.name))
 
 
 def create_member(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import accounts
+    from ostiary.cli.commands import accounts
 
     print_secret(accounts.create_member(settings, email=arguments.email, admin=arguments.admin))
 
 
 def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import accounts
+    from ostiary.cli.commands import accounts
 
     reset = arguments.reset_second_factor
     print_secret(accounts.link_member(settings, email=arguments.email, reset_second_factor=reset))
 
 
 def seed(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import accounts
+    from ostiary.cli.commands import accounts
 
     accounts.seed(
         settings,
@@ -67,13 +67,13 @@ def seed(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def explain(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import explain
+    from ostiary.cli.commands import explain
 
     sys.stdout.write(f"{explain.explained(settings, request_id=arguments.id)}\n")
 
 
 def doctor(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli import doctor
+    from ostiary.cli.commands import doctor
 
     findings = doctor.examined(settings)
     sys.stdout.write(doctor.shown(findings, as_json=arguments.json))
@@ -210,7 +210,7 @@ def _text(value: Bind | None) -> str | None:
 
 def _wrong_settings(error: SettingsError, *, as_json: bool) -> int:
     """What the doctor says where nothing else can be checked."""
-    from ostiary.cli import doctor
+    from ostiary.cli.commands import doctor
 
     sys.stdout.write(doctor.shown([doctor.wrong_settings(error)], as_json=as_json))
     return FAILED

@@ -3,13 +3,13 @@
 import time
 from importlib import import_module
 
-from ostiary.cli import addresses, opening
+from ostiary.cli.startup import addresses, django_setup
 from ostiary.settings import Settings
 
 
 def create_token(settings: Settings, *, name: str) -> str:
     """Make a management token of an admin; returns it."""
-    with opening.opened(settings):
+    with django_setup.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
         tokens = import_module("ostiary.directory.people.management_tokens")
@@ -19,7 +19,7 @@ def create_token(settings: Settings, *, name: str) -> str:
 
 def create_member(settings: Settings, *, email: str, admin: bool) -> str:
     """Add a member; returns a one-time sign-in link."""
-    with opening.opened(settings):
+    with django_setup.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
         members = import_module("ostiary.directory.people.members")
@@ -29,7 +29,7 @@ def create_member(settings: Settings, *, email: str, admin: bool) -> str:
 
 def link_member(settings: Settings, *, email: str, reset_second_factor: bool) -> str:
     """A new one-time sign-in link for a member, who may have lost the second factor."""
-    with opening.opened(settings):
+    with django_setup.opened(settings):
         if reset_second_factor:
             from ostiary.directory.actor import SYSTEM
             from ostiary.directory.people import members, second_factors
@@ -55,7 +55,7 @@ def _link(settings: Settings, email: str) -> str:
 
 def seed(settings: Settings, *, profiles: int, per_client: int, days: int) -> None:
     """Fill an empty directory with a made-up population, and usage of the last days if any."""
-    with opening.opened(settings):
+    with django_setup.opened(settings):
         import_module("ostiary.samples.population").make(profiles=profiles, per_client=per_client)
         if days:
             import_module("ostiary.samples.usage").make(days=days, now=int(time.time()))

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ostiary import settings as environment
-from ostiary.cli import folder
 from ostiary.cli.failure import Failure
-from ostiary.cli.probes import Address, Http, Line, Probe, Workers
-from ostiary.cli.supervisor import Part
+from ostiary.cli.startup import data_folder
+from ostiary.cli.supervision.probes import Address, Http, Line, Probe, Workers
+from ostiary.cli.supervision.supervisor import Part
 from ostiary.settings import INHERITED_PREFIX, Bind, Settings, bind_text
 
 #: They start side by side, and are stopped in reverse order. The collector and the recipes outlive
@@ -41,15 +41,15 @@ Make = Callable[[Settings, Inherited], socket.socket | None]
 
 
 def _stream(name: str) -> Make:
-    return lambda settings, _: folder.unix_socket(settings.run / name)
+    return lambda settings, _: data_folder.unix_socket(settings.run / name)
 
 
 def _door(name: str, bind: Callable[[Settings], Bind]) -> Make:
     def make(settings: Settings, inherited: Inherited) -> socket.socket:
         number = inherited.pop(name, None)
         if number is not None:
-            return folder.adopted_socket(name, number)
-        return folder.tcp_socket(bind(settings), f"--{name}-bind")
+            return data_folder.adopted_socket(name, number)
+        return data_folder.tcp_socket(bind(settings), f"--{name}-bind")
 
     return make
 
@@ -57,9 +57,9 @@ def _door(name: str, bind: Callable[[Settings], Bind]) -> Make:
 def _h2c(settings: Settings, inherited: Inherited) -> socket.socket | None:
     number = inherited.pop("h2c", None)
     if number is not None:
-        return folder.adopted_socket("h2c", number)
+        return data_folder.adopted_socket("h2c", number)
     bind = settings.h2c_bind
-    return folder.tcp_socket(bind, "OSTIARY_GATEWAY_H2C_BIND") if bind else None
+    return data_folder.tcp_socket(bind, "OSTIARY_GATEWAY_H2C_BIND") if bind else None
 
 
 #: Part → name of an inherited socket → how it is made.
@@ -159,7 +159,7 @@ def _with_ports(settings: Settings, sockets: Mapping[str, socket.socket]) -> Set
 def _address(bind: Bind, sock: socket.socket) -> Bind:
     host, port = sock.getsockname()[:2]
     # The name of that address is what people know it by.
-    return (bind[0] if host in folder.addresses_of(bind[0]) else host), port
+    return (bind[0] if host in data_folder.addresses_of(bind[0]) else host), port
 
 
 def _part(name: str, sockets: Mapping[str, socket.socket], *, forked: bool) -> Part:
@@ -167,7 +167,7 @@ def _part(name: str, sockets: Mapping[str, socket.socket], *, forked: bool) -> P
     return Part(
         name=name,
         # -P: what lies in the folder we were started from is not imported.
-        argv=(sys.executable, "-P", "-m", "ostiary.cli.part", name),
+        argv=(sys.executable, "-P", "-m", "ostiary.cli.supervision.part", name),
         env=environment.environment(**numbers),
         sockets=tuple(sockets.values()),
         # nginx ends what it has begun on SIGQUIT, and cuts it off on SIGTERM.

@@ -1,4 +1,4 @@
-"""One part's process, as the supervisor starts it: `python -P -m ostiary.cli.part NAME`."""
+"""One part's process, as the supervisor starts it: `python -P -m ostiary.cli.supervision.part NAME`."""
 
 import os
 import socket
@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ostiary import settings as environment
-from ostiary.cli import gateway_lock, opening, supervisor
 from ostiary.cli.failure import Failure
+from ostiary.cli.startup import django_setup, gateway_lock
+from ostiary.cli.supervision import supervisor
 from ostiary.settings import Settings
 from ostiary.telemetry import logs, tracing
 
@@ -44,7 +45,7 @@ def _number(name: str) -> int:
 def _keyring(settings: Settings) -> "KeyRing":
     from ostiary.identity.sealing import KeyRing
 
-    return KeyRing.load(settings.data / opening.KEY_RING)
+    return KeyRing.load(settings.data / django_setup.KEY_RING)
 
 
 def _node(settings: Settings) -> "Node":
@@ -71,7 +72,7 @@ def _node(settings: Settings) -> "Node":
 
 
 def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
-    opening.set_up_django()
+    django_setup.set_up_django()
     from ostiary.authority.service import serve
 
     with gateway_lock.held(settings.database):
@@ -106,7 +107,7 @@ def run_gateway(settings: Settings, _: Callable[[], None]) -> None:
 
 
 def run_publisher(settings: Settings, ready: Callable[[], None]) -> None:
-    opening.set_up_django()
+    django_setup.set_up_django()
     service = import_module("ostiary.publishing.service")
     service.serve(
         node=_node(settings),
@@ -117,7 +118,7 @@ def run_publisher(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 def run_collector(settings: Settings, ready: Callable[[], None]) -> None:
-    opening.set_up_django()
+    django_setup.set_up_django()
     service = import_module("ostiary.collector.service")
     service.serve(
         node=_node(settings), log=inherited("log"), counts=inherited("counts"), ready=ready
@@ -137,12 +138,12 @@ def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 def run_control(settings: Settings, ready: Callable[[], None]) -> None:
-    opening.set_up_django()
+    django_setup.set_up_django()
     from ostiary import settings_django
     from ostiary.authority.client import SocketConfirmer
-    from ostiary.cli import certificate
-    from ostiary.cli.bounded_bodies import BoundedBodies
-    from ostiary.cli.serving import Alive, OnlyTls, serve
+    from ostiary.cli.serving import certificate
+    from ostiary.cli.serving.bounded_bodies import BoundedBodies
+    from ostiary.cli.serving.server import Alive, OnlyTls, serve
     from ostiary.directory import database
     from ostiary.directory.changes import confirmation, gateway_check, unpublished_objects
     from ostiary.gateway.launch import CertificateChecker
@@ -165,7 +166,7 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 def run_demo(_: Settings, ready: Callable[[], None]) -> None:
-    from ostiary.cli.serving import serve
+    from ostiary.cli.serving.server import serve
     from ostiary.samples.demo_upstream import Orders
 
     serve(Orders.sample(), sock=inherited("demo"), ready=ready)

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ostiary.cli import fork_requests
-from ostiary.cli.fork_requests import Request
+from ostiary.cli.supervision import fork_requests
+from ostiary.cli.supervision.fork_requests import Request
 
 #: Seconds that a fork may take, which takes some milliseconds.
 FORK_SECONDS = 3.0
@@ -133,7 +133,7 @@ class ForkServer:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         named = fork_requests.argument(self._parts)
-        argv = (sys.executable, "-P", "-m", "ostiary.cli.fork_server", named)
+        argv = (sys.executable, "-P", "-m", "ostiary.cli.supervision.fork_server", named)
         with theirs:
             try:
                 pid = _started(argv, env=self._env, stdin=theirs.fileno())

@@ -5,8 +5,8 @@ import select
 import signal
 import time
 
-from ostiary.cli import folder, status
 from ostiary.cli.failure import Failure
+from ostiary.cli.startup import data_folder, status
 from ostiary.settings import Settings
 
 #: Seconds that a restart may take: the parts' end, migrations, and the parts' start.
@@ -24,7 +24,7 @@ def run(settings: Settings) -> None:
             signal.pidfd_send_signal(process, signal.SIGUSR2)
         except OSError as error:
             raise Failure(
-                f"The Ostiary of {settings.data} may not be signalled: {folder.reason(error)}; run"
+                f"The Ostiary of {settings.data} may not be signalled: {data_folder.reason(error)}; run"
                 " this as the user who runs it."
             ) from error
         _wait(settings, process, start=0 if before is None else before.start)
@@ -38,14 +38,14 @@ def _running(settings: Settings) -> int:
         f"No Ostiary of this user is running with the data folder {settings.data}; name its folder"
         " with --data."
     )
-    pid = folder.holder(settings)
+    pid = data_folder.holder(settings)
     if pid is None:
         raise absent
     try:
         process = os.pidfd_open(pid)
     except OSError as error:
         raise absent from error
-    if folder.holder(settings) != pid:
+    if data_folder.holder(settings) != pid:
         os.close(process)
         raise absent
     return process

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ostiary.cli import folder
 from ostiary.cli.failure import Failure
+from ostiary.cli.startup import data_folder
 from ostiary.settings import Settings, load
 
 
@@ -42,24 +42,24 @@ def mode(path: Path) -> int:
 
 def test_the_data_folder_is_for_us_alone(tmp_path: Path) -> None:
     settings = a_setting(tmp_path / "new" / "data")
-    with folder.claimed(settings):
+    with data_folder.claimed(settings):
         assert (mode(settings.data), mode(settings.run)) == (0o700, 0o700)
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
     settings = a_setting(tmp_path)
     with (
-        folder.claimed(settings),
+        data_folder.claimed(settings),
         pytest.raises(Failure, match=r"^Another Ostiary is running"),
-        folder.claimed(settings),
+        data_folder.claimed(settings),
     ):
         raise AssertionError("claimed twice")
-    with folder.claimed(settings):
+    with data_folder.claimed(settings):
         pass
 
 
 def test_the_lock_is_not_inherited(tmp_path: Path) -> None:
-    with folder.claimed(a_setting(tmp_path)):
+    with data_folder.claimed(a_setting(tmp_path)):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         with (tmp_path / "lock").open() as lock:
@@ -71,7 +71,7 @@ def test_the_lock_is_not_inherited(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Failure, match=r"cannot be made: not a directory; choose another"):
-        folder.make(a_setting(tmp_path / "file" / "data"))
+        data_folder.make(a_setting(tmp_path / "file" / "data"))
 
 
 def test_a_folder_without_rights_is_one_sentence() -> None:
@@ -79,24 +79,24 @@ def test_a_folder_without_rights_is_one_sentence() -> None:
         as_nobody(),
         pytest.raises(Failure, match=r"/var/lib/x cannot be made: permission denied; choose"),
     ):
-        folder.make(a_setting(Path("/var/lib/x")))
+        data_folder.make(a_setting(Path("/var/lib/x")))
 
 
 def test_a_read_only_folder_is_one_sentence() -> None:
     with as_nobody(), tempfile.TemporaryDirectory(dir="/tmp") as name:
         settings = a_setting(Path(name))
-        folder.make(settings)
+        data_folder.make(settings)
         settings.data.chmod(0o500)
         with pytest.raises(Failure, match=r"cannot be written by this user; correct its owner"):
-            folder.make(settings)
+            data_folder.make(settings)
         settings.data.chmod(0o700)
 
 
 def test_sockets_find_room_where_the_path_of_the_data_folder_is_long(tmp_path: Path) -> None:
     settings = a_setting(tmp_path / ("x" * 90))
-    folder.make(settings)
+    data_folder.make(settings)
     try:
-        folder.unix_socket(settings.run / "recipes-control.sock").close()
+        data_folder.unix_socket(settings.run / "recipes-control.sock").close()
         assert mode(settings.run) == 0o700
         assert a_setting(tmp_path / ("y" * 90)).run != settings.run
     finally:
@@ -105,10 +105,10 @@ def test_sockets_find_room_where_the_path_of_the_data_folder_is_long(tmp_path: P
 
 def test_sockets_elsewhere_are_gone_when_the_folder_is_let_go(tmp_path: Path) -> None:
     settings = a_setting(tmp_path / ("x" * 90))
-    with folder.claimed(settings):
-        folder.unix_socket(settings.run / "x.sock").close()
+    with data_folder.claimed(settings):
+        data_folder.unix_socket(settings.run / "x.sock").close()
         # Who comes too late takes nothing away from who is there.
-        with pytest.raises(Failure), folder.claimed(settings):
+        with pytest.raises(Failure), data_folder.claimed(settings):
             raise AssertionError("claimed twice")
         assert (settings.run / "x.sock").exists()
     assert not settings.run.exists()
@@ -118,21 +118,21 @@ def test_a_folder_of_sockets_that_somebody_else_made_is_refused(tmp_path: Path) 
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Failure, match=r"belongs to somebody else; remove it\.$"):
-        folder.make_run(tmp_path / "run")
+        data_folder.make_run(tmp_path / "run")
 
 
 def test_a_port_in_use_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "PORT_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(data_folder, "PORT_PATIENCE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(Failure, match=rf"^Port {port} on 127\.0\.0\.1 is in use; .*--here\.$"):
-            folder.tcp_socket(("127.0.0.1", port), "--here")
+            data_folder.tcp_socket(("127.0.0.1", port), "--here")
 
 
 def test_a_socket_that_was_handed_down_is_taken_as_it_is() -> None:
-    with folder.tcp_socket(("127.0.0.1", 0), "--here") as sock:
+    with data_folder.tcp_socket(("127.0.0.1", 0), "--here") as sock:
         os.set_inheritable(sock.fileno(), True)
-        adopted = folder.adopted_socket("gateway", os.dup(sock.fileno()))
+        adopted = data_folder.adopted_socket("gateway", os.dup(sock.fileno()))
         with adopted:
             assert adopted.getsockname() == sock.getsockname()
             assert not adopted.get_inheritable()
@@ -164,58 +164,58 @@ def a_socket_that_does_not_listen() -> int:
 def test_what_is_no_listening_tcp_socket_is_refused(make: Callable[[], int]) -> None:
     number = make()
     with pytest.raises(Failure, match=r"^The socket gateway .* is no listening TCP socket; use"):
-        folder.adopted_socket("gateway", number)
+        data_folder.adopted_socket("gateway", number)
     with contextlib.suppress(OSError):
         os.close(number)
 
 
 def test_the_holder_of_the_lock_is_known_without_taking_it(tmp_path: Path) -> None:
     settings = a_setting(tmp_path)
-    assert folder.holder(settings) is None
-    with folder.claimed(settings):
-        assert folder.holder(settings) == os.getpid()
+    assert data_folder.holder(settings) is None
+    with data_folder.claimed(settings):
+        assert data_folder.holder(settings) == os.getpid()
     # The file still names us.
-    assert folder.holder(settings) is None
+    assert data_folder.holder(settings) is None
 
 
 def test_a_lock_that_was_held_before_stays_held(tmp_path: Path) -> None:
     settings = a_setting(tmp_path)
-    with folder.claimed(settings) as lock:
+    with data_folder.claimed(settings) as lock:
         held = os.dup(lock)
         os.set_inheritable(held, True)
-        with folder.claimed(settings, held=held) as again:
+        with data_folder.claimed(settings, held=held) as again:
             assert again == held
             assert not os.get_inheritable(again)
 
 
 def test_a_descriptor_of_another_file_is_no_lock(tmp_path: Path) -> None:
     settings = a_setting(tmp_path)
-    with folder.claimed(settings, held=a_pipe()), pytest.raises(Failure, match="is running"):
-        with folder.claimed(settings, held=a_pipe()):
+    with data_folder.claimed(settings, held=a_pipe()), pytest.raises(Failure, match="is running"):
+        with data_folder.claimed(settings, held=a_pipe()):
             raise AssertionError("claimed twice")
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.7"])
 def test_an_address_of_another_machine_is_one_sentence(host: str) -> None:
     with pytest.raises(Failure, match=r"correct --here\.$"):
-        folder.tcp_socket((host, 0), "--here")
+        data_folder.tcp_socket((host, 0), "--here")
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_a_socket_left_behind_is_replaced(tmp_path: Path, kind: socket.SocketKind) -> None:
     path = tmp_path / "x.sock"
-    folder.unix_socket(path, kind).close()
-    with folder.unix_socket(path, kind), socket.socket(socket.AF_UNIX, kind) as client:
+    data_folder.unix_socket(path, kind).close()
+    with data_folder.unix_socket(path, kind), socket.socket(socket.AF_UNIX, kind) as client:
         client.connect(str(path))
         assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_sound_database_or_none_is_fine(tmp_path: Path) -> None:
     path = tmp_path / "x.sqlite3"
-    folder.check_database(path)
+    data_folder.check_database(path)
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE t (x)")
-    folder.check_database(path)
+    data_folder.check_database(path)
 
 
 def damage_header(path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_damaged_database_is_one_sentence(tmp_path: Path, damage: Callable[[Pa
     database.close()
     damage(path)
     with pytest.raises(Failure, match=r"is damaged; restore it from backup\.$"):
-        folder.check_database(path)
+        data_folder.check_database(path)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostiary.cli import measures, prctl, processes
 from ostiary.cli.failure import Failure
-from ostiary.cli.probes import Probe, Silent
-from ostiary.cli.processes import ForkServer, NotStarted, Process
+from ostiary.cli.supervision import measures, prctl, processes
+from ostiary.cli.supervision.probes import Probe, Silent
+from ostiary.cli.supervision.processes import ForkServer, NotStarted, Process
 from ostiary.telemetry import exposition
 
 Say = Callable[[str], None]

@@ -5,7 +5,7 @@ forked starts in a tenth of the time. It has one thread, and opens no database a
 supervisor asks on standard input (a socket of messages) and gets a process id; the part becomes the
 supervisor's own child, so that it outlives this process.
 
-    python -P -m ostiary.cli.fork_server parts=authority,collector,publisher
+    python -P -m ostiary.cli.supervision.fork_server parts=authority,collector,publisher
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ostiary.cli.fork_requests import IDLE, LARGEST, MOST_FILES, Request, parts_of
+from ostiary.cli.supervision.fork_requests import IDLE, LARGEST, MOST_FILES, Request, parts_of
 
 #: Part → what it imports. All parts have all of it, in pages that they share.
 MODULES: Mapping[str, Sequence[str]] = {
@@ -30,7 +30,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "publisher": ("ostiary.publishing.service",),
     "control": (
         "ostiary.authority.client",
-        "ostiary.cli.serving",
+        "ostiary.cli.serving.server",
         "ostiary.console.asgi",
         "ostiary.console.urls",
         "ostiary.gateway.publisher_client",
@@ -44,7 +44,7 @@ METRICS: Mapping[str, Sequence[str]] = {
     "collector": ("ostiary.collector.measures",),
     "publisher": ("ostiary.publishing.measures",),
     "control": (
-        "ostiary.cli.bounded_http",
+        "ostiary.cli.serving.bounded_http",
         "ostiary.middleware.requests",
         "ostiary.webhooks.measures",
     ),
@@ -119,14 +119,14 @@ def _forked() -> int:
 def _become(request: Request, files: Sequence[int]) -> None:
     """Make the new process what the supervisor would have started by itself."""
     from ostiary import settings as environment
-    from ostiary.cli import prctl
+    from ostiary.cli.supervision import prctl
 
     prctl.end_with(request.supervisor)
     os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     _place(files, request.numbers)
     environment.adopt(**request.env)
-    _retitle([sys.executable, "-P", "-m", "ostiary.cli.part", request.name])
+    _retitle([sys.executable, "-P", "-m", "ostiary.cli.supervision.part", request.name])
     _unregister_metrics(but=request.name)
     gc.enable()
 
@@ -174,11 +174,11 @@ def main(argv: Sequence[str]) -> int:
     parts = parts_of(argv[1])
     os.umask(0o077)
     gc.disable()
-    from ostiary.cli import opening
     from ostiary.cli.failure import Failure
+    from ostiary.cli.startup import django_setup
 
     try:
-        opening.set_up_django()
+        django_setup.set_up_django()
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
@@ -195,7 +195,7 @@ def main(argv: Sequence[str]) -> int:
             asking.detach()
     if request is None:
         return 0
-    status: int = import_module("ostiary.cli.part").main([argv[0], request.name])
+    status: int = import_module("ostiary.cli.supervision.part").main([argv[0], request.name])
     return status
 
 

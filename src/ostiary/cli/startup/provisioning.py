@@ -14,8 +14,8 @@ from importlib import import_module
 from pathlib import Path
 
 from ostiary import settings as environment
-from ostiary.cli import addresses, folder, gateway_lock, opening
 from ostiary.cli.failure import Failure
+from ostiary.cli.startup import addresses, data_folder, django_setup, gateway_lock
 from ostiary.settings import Settings
 from ostiary.telemetry import logs
 
@@ -56,7 +56,7 @@ def run(*, gateway: bool, demo_port: int | None, with_keys: Callable[[], None]) 
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "ostiary.cli.preparation", *arguments],
+            [sys.executable, "-P", "-m", "ostiary.cli.startup.provisioning", *arguments],
             env=environment.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -83,9 +83,9 @@ def run(*, gateway: bool, demo_port: int | None, with_keys: Callable[[], None]) 
 def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
     """Check, migrate and fill; raises Failure, DatabaseAway."""
     if settings.database.engine == "sqlite":
-        folder.check_database(Path(settings.database.name))
-    opening.set_up_django()
-    with opening.sentences():
+        data_folder.check_database(Path(settings.database.name))
+    django_setup.set_up_django()
+    with django_setup.sentences():
         if gateway:
             _check_nginx()
             gateway_lock.check(settings.database)
@@ -128,7 +128,7 @@ def _check_keys(settings: Settings) -> None:
 
     from ostiary.identity.sealing import KeyRing
 
-    ring = settings.data / opening.KEY_RING
+    ring = settings.data / django_setup.KEY_RING
     if not ring.exists() and "django_migrations" in connection.introspection.table_names():
         raise Failure(
             f"The key ring {ring} is missing, and the database holds what only it can open; restore"

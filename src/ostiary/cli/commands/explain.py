@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ostiary.cli import opening
+from ostiary.cli.startup import django_setup
 from ostiary.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def explained(settings: Settings, *, request_id: str) -> str:
     """The explanation of a call, one stage a line; raises Failure for one that is not there."""
-    with opening.opened(settings):
+    with django_setup.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
         logged_calls = import_module("ostiary.review.logged_calls")

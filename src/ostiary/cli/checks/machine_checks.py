@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from ostiary.cli import certificate as certificates
-from ostiary.cli import folder, opening
+from ostiary.cli.checks.result import Finding, ok, problem, skipped, warning
 from ostiary.cli.failure import Failure
-from ostiary.cli.finding import Finding, ok, problem, skipped, warning
+from ostiary.cli.serving import certificate as certificates
+from ostiary.cli.startup import data_folder, django_setup
 from ostiary.settings import Settings
 
 MB = 1024 * 1024
@@ -36,7 +36,7 @@ TIME_ERROR = 5
 AHEAD_SECONDS = 60
 
 
-def data_folder(settings: Settings) -> Iterator[Finding]:
+def folder_rights(settings: Settings) -> Iterator[Finding]:
     check, data = "data folder", settings.data
     if not data.exists():
         yield skipped(check, f"{data} is not there yet; the first start makes it.")
@@ -44,7 +44,7 @@ def data_folder(settings: Settings) -> Iterator[Finding]:
     if not os.access(data, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         yield problem(check, f"{data} cannot be written by this user.", "Correct its owner.")
         return
-    ring = data / opening.KEY_RING
+    ring = data / django_setup.KEY_RING
     for path in (data, ring):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             mode = "700" if path.is_dir() else "600"
@@ -97,19 +97,19 @@ def clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _written(settings: Settings) -> Iterator[Path]:
-    names = ("ostiary.sqlite3", "ostiary.sqlite3-wal", "status.json", opening.KEY_RING)
+    names = ("ostiary.sqlite3", "ostiary.sqlite3-wal", "status.json", django_setup.KEY_RING)
     return (path for name in names if (path := settings.data / name).exists())
 
 
 def ports(settings: Settings) -> Iterator[Finding]:
     check = "ports"
-    holder = folder.holder(settings)
+    holder = data_folder.holder(settings)
     if holder is not None:
         yield ok(check, f"Ostiary runs on this data folder, as process {holder}.")
         return
     for option, bind in (("gateway", settings.gateway_bind), ("control", settings.control_bind)):
         try:
-            folder.tcp_socket(bind, f"--{option}-bind").close()
+            data_folder.tcp_socket(bind, f"--{option}-bind").close()
         except Failure as failure:
             yield problem(check, str(failure), "")
             return
@@ -228,11 +228,11 @@ def _answers(server: str) -> bool:
 
 
 def database(settings: Settings) -> Iterator[Finding]:
-    from ostiary.cli import preparation
+    from ostiary.cli.startup import provisioning
 
     check, engine = "database", settings.database.engine
-    missing = preparation.missing_migrations()
-    if missing and folder.holder(settings) is not None:
+    missing = provisioning.missing_migrations()
+    if missing and data_folder.holder(settings) is not None:
         todo = "Run `ostiary restart`, so that this release's tables are made."
         yield problem(check, f"It lacks {missing} migrations of this release.", todo)
     elif missing:
@@ -243,7 +243,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 def parts(settings: Settings) -> Iterator[Finding]:
     """What `/readyz` says, asked from here."""
-    if folder.holder(settings) is None:
+    if data_folder.holder(settings) is None:
         yield skipped("parts", "Ostiary does not run.")
         return
     from ostiary.operations import readiness

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from ostiary.cli import addresses, folder, machine_checks
-from ostiary.cli.finding import Finding, ok, problem, skipped, warning
+from ostiary.cli.checks import machine_checks
+from ostiary.cli.checks.result import Finding, ok, problem, skipped, warning
+from ostiary.cli.startup import addresses, data_folder
 from ostiary.settings import Settings
 
 SECONDS = 10.0
@@ -91,7 +92,7 @@ def _sentence(url: str, said: str) -> str:
 def console(settings: Settings) -> Iterator[Finding]:
     """Console: through its public URL, or its own port if none is set."""
     check = "console URL"
-    if folder.holder(settings) is None:
+    if data_folder.holder(settings) is None:
         yield skipped(check, "Ostiary does not run.")
         return
     from ostiary.directory.workspace import workspace_settings
@@ -228,7 +229,7 @@ def gateway(settings: Settings) -> Iterator[Finding]:
     """Gateway: a call without a credential through its public URL must be refused by this nginx."""
     check = "gateway URL"
     mark = settings.run / "gateway" / "mark"
-    if folder.holder(settings) is None or not mark.exists():
+    if data_folder.holder(settings) is None or not mark.exists():
         yield skipped(check, "No gateway runs on this data folder.")
         return
     from ostiary.directory.workspace import workspace_settings

@@ -11,18 +11,11 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from ostiary import settings as environment
-from ostiary.cli import (
-    addresses,
-    certificate,
-    folder,
-    opening,
-    parts,
-    preparation,
-    status,
-    supervisor,
-)
 from ostiary.cli.failure import Failure
-from ostiary.cli.processes import ForkServer
+from ostiary.cli.serving import certificate
+from ostiary.cli.startup import addresses, data_folder, django_setup, provisioning, status
+from ostiary.cli.supervision import roles, supervisor
+from ostiary.cli.supervision.processes import ForkServer
 from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
 from ostiary.telemetry import logs
 
@@ -47,7 +40,7 @@ def run(role: str, settings: Settings, *, demo: bool = False) -> None:
         inherited = environment.take_inherited()
     except SettingsError as error:
         raise Failure(str(error)) from error
-    with folder.claimed(settings, held=inherited.pop(LOCK, None)) as lock:
+    with data_folder.claimed(settings, held=inherited.pop(LOCK, None)) as lock:
         start = status.begin(settings)
         with _failure_written(settings, start):
             roll, again = _run_parts(role, settings, start, inherited, form=form, demo=demo)
@@ -63,21 +56,21 @@ def _run_parts(
     *,
     form: str,
     demo: bool,
-) -> tuple[parts.Roll, bool]:
+) -> tuple[roles.Roll, bool]:
     number = inherited.pop("demo", None)
     upstream = None
-    if demo or preparation.has_demo(settings):
+    if demo or provisioning.has_demo(settings):
         upstream = demo_socket(settings, number)
-    roll = parts.call(role, settings, demo=upstream, inherited=inherited)
+    roll = roles.call(role, settings, demo=upstream, inherited=inherited)
     forks = ForkServer([part.name for part in roll.parts if part.forked], environment.environment())
-    if (settings.data / opening.KEY_RING).exists():
+    if (settings.data / django_setup.KEY_RING).exists():
         # It reads the key ring, and imports while the folder is prepared.
         forks.start()
     port = upstream.getsockname()[1] if demo and upstream is not None else None
     shown = _prepared(role, settings, demo_port=port, with_keys=forks.start)
     addresses.write(roll.settings)
     # A directory that was in use already did not become a demo.
-    wanted = [p for p in roll.parts if p.name != "demo" or preparation.has_demo(settings)]
+    wanted = [p for p in roll.parts if p.name != "demo" or provisioning.has_demo(settings)]
     again = supervisor.run(
         wanted,
         folder=settings.run,
@@ -98,13 +91,13 @@ def _prepared(
     A gateway that has served before starts without its database, too: what it knows of routes it
     has in its own files, and it refuses what nobody can decide until the database is back.
     """
-    gateway = "gateway" in parts.ROLES[role]
-    if "control" in parts.ROLES[role]:
+    gateway = "gateway" in roles.ROLES[role]
+    if "control" in roles.ROLES[role]:
         # A wrong file is said before anything has started.
         certificate.of(settings)
     try:
-        return preparation.run(gateway=gateway, demo_port=demo_port, with_keys=with_keys)
-    except preparation.DatabaseAway as failure:
+        return provisioning.run(gateway=gateway, demo_port=demo_port, with_keys=with_keys)
+    except provisioning.DatabaseAway as failure:
         if not gateway or not (settings.run / "gateway" / "published.jsonl").exists():
             raise
         print_error(f"{failure} The gateway starts from its last state; all else waits for it.")
@@ -139,7 +132,7 @@ def _start_anew(lock: int, doors: Mapping[str, socket.socket]) -> NoReturn:
     try:
         os.execve(argv[0], argv, environment.environment(**changes))  # noqa: S606
     except OSError as error:
-        raise Failure(f"{argv[0]} cannot be run again: {folder.reason(error)}.") from error
+        raise Failure(f"{argv[0]} cannot be run again: {data_folder.reason(error)}.") from error
 
 
 def _command_line() -> list[str]:
@@ -156,9 +149,11 @@ def demo_socket(settings: Settings, number: int | None = None) -> socket.socket:
     `number` is that of a socket that we had open already.
     """
     if number is not None:
-        return folder.adopted_socket("demo", number)
-    port = preparation.demo_port(settings)
-    return folder.tcp_socket(("127.0.0.1", port), f"the port in {settings.data}/{preparation.DEMO}")
+        return data_folder.adopted_socket("demo", number)
+    port = provisioning.demo_port(settings)
+    return data_folder.tcp_socket(
+        ("127.0.0.1", port), f"the port in {settings.data}/{provisioning.DEMO}"
+    )
 
 
 def print_line(line: str) -> None:

@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ostiary.cli import machine_checks, opening, public_checks
+from ostiary.cli.checks import machine_checks, public_checks
+from ostiary.cli.checks.result import Finding, State, ok, problem, skipped
 from ostiary.cli.failure import Failure
-from ostiary.cli.finding import Finding, State, ok, problem, skipped
+from ostiary.cli.startup import django_setup
 from ostiary.settings import Settings, SettingsError
 
 Check = Callable[[Settings], Iterable[Finding]]
 
 #: In the order in which one depends on another.
 CHECKS: Sequence[tuple[str, Check]] = (
-    ("data folder", machine_checks.data_folder),
+    ("data folder", machine_checks.folder_rights),
     ("disk space", machine_checks.disk_space),
     ("clock", machine_checks.clock),
     ("ports", machine_checks.ports),
@@ -37,14 +38,14 @@ def examined(settings: Settings) -> list[Finding]:
     findings = [ok("settings", "Every OSTIARY_… setting has a name and a value that fit.")]
     for name, check in CHECKS:
         findings += _tried(name, check, settings)
-    if not (settings.data / opening.KEY_RING).exists():
+    if not (settings.data / django_setup.KEY_RING).exists():
         if settings.database.engine == "sqlite" and Path(settings.database.name).exists():
             said = "The key ring keyring.json is missing, and the database holds what only it can open."
             return [*findings, problem("database", said, "Restore keyring.json from a backup.")]
         said = "There is no directory in the data folder yet."
         return findings + [skipped(name, said) for name, _ in DIRECTORY_CHECKS]
     try:
-        opening.set_up_django()
+        django_setup.set_up_django()
     except Failure as failure:
         return [*findings, problem("database", str(failure), "Restore keyring.json from a backup.")]
     for name, check in DIRECTORY_CHECKS:
@@ -54,7 +55,7 @@ def examined(settings: Settings) -> list[Finding]:
 
 def _tried(name: str, check: Check, settings: Settings) -> list[Finding]:
     try:
-        with opening.sentences():
+        with django_setup.sentences():
             return list(check(settings))
     except Failure as failure:
         return [problem(name, str(failure), "")]

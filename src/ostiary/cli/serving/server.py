@@ -9,10 +9,10 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from ostiary.cli.bounded_http import Bounded, Room, bounded, room_for_files
-from ostiary.cli.certificate import Certificate
-from ostiary.cli.folder import BACKLOG
-from ostiary.cli.tls_port import TlsPort
+from ostiary.cli.serving.bounded_http import Bounded, Room, bounded, room_for_files
+from ostiary.cli.serving.certificate import Certificate
+from ostiary.cli.serving.tls_port import TlsPort
+from ostiary.cli.startup.data_folder import BACKLOG
 
 #: A Host header that can stand in a URL.
 HOST = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")

@@ -9,8 +9,8 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from ostiary.cli.bounded_http import HEAD_SECONDS, Bounded, Room, count_late_handshake
-from ostiary.cli.certificate import Certificate
+from ostiary.cli.serving.bounded_http import HEAD_SECONDS, Bounded, Room, count_late_handshake
+from ostiary.cli.serving.certificate import Certificate
 
 #: First byte of a TLS connection: a record of the handshake (RFC 8446, section 5.1).
 HANDSHAKE = b"\x16"
