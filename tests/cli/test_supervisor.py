@@ -333,7 +333,7 @@ def test_long_output_is_passed_on_under_the_part_s_name(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from pathlib import Path
-from ostiary.cli.supervisor import run
+from ostiary.cli.supervision.supervisor import run
 from tests.cli.children import a_server
 folder = Path(sys.argv[1])
 run(

@@ -20,7 +20,9 @@ from ostiary import settings
 from ostiary.identity.sealing import KeyRing
 KeyRing.load_or_create(settings.current().data / "keyring.json")
 call_command("migrate", verbosity=0)
-from ostiary.directory import access_profiles, clients, collections, connections, credentials, setup
+from ostiary.directory.catalog import collections, connections
+from ostiary.directory.clients import access_profiles, clients, credentials
+from ostiary.directory.workspace import setup
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import AccessProfile, AuditEvent, Change, Credential
 setup.ensure()

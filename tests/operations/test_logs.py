@@ -271,7 +271,7 @@ def test_what_is_no_line_of_nginxs_log_is_passed_on() -> None:
 
 
 def test_a_part_that_ends_by_an_error_says_so_in_one_line(tmp_path: Path) -> None:
-    program = "from ostiary import logs; logs.set_up('collector', 'json'); 1 / 0"
+    program = "from ostiary.telemetry import logs; logs.set_up('collector', 'json'); 1 / 0"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False,
         env={**os.environ},  # noqa: TID251

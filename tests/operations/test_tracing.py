@@ -213,7 +213,7 @@ def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
     import sys
 
     program = (
-        "import sys; from ostiary import tracing; tracing.set_up('x', '');"
+        "import sys; from ostiary.telemetry import tracing; tracing.set_up('x', '');"
         "print([m for m in sys.modules if m.startswith('opentelemetry')])"
     )
     done = subprocess.run(
