@@ -3,8 +3,9 @@
 #   make check   lint and the quick tests        make test   every check and every test
 #   make docs    the documents as a site, in build/docs
 #   make bench   the benchmarks                  make clean  removes what these made, never data
+#   make lock    renews the lock files           make sbom   the bill of materials (CycloneDX)
 
-.PHONY: setup setup-dev up lint check test docs bench clean
+.PHONY: setup setup-dev up lint check test docs bench lock sbom clean
 
 VENV := .venv/bin
 DATA ?= ostiary-data
@@ -43,6 +44,13 @@ docs: setup-dev
 
 bench: setup-dev
 	@scripts/bench
+
+# UPGRADE=1 takes the newest versions that pyproject.toml allows.
+lock:
+	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+sbom: setup-dev
+	@scripts/sbom
 
 clean:
 	rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.*
