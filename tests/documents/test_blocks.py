@@ -1,0 +1,36 @@
+"""The commands of README, tutorial and guides do what the pages say, one after another as a reader pastes them."""
+
+from pathlib import Path
+
+import pytest
+from tests.documents.blocks import DOCS, ROOT, Block, blocks, read
+
+PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
+SHELL = {page: [each for each in blocks(page) if each.language == "sh"] for page in PAGES}
+RUN = [page for page in PAGES if any(each.kind != "norun" for each in SHELL[page])]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.slow
+@pytest.mark.gateway
+@pytest.mark.parametrize("page", RUN, ids=_name)
+def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
+    read(page, tmp_path)
+
+
+NOT_RUN = [(page, each) for page in PAGES for each in SHELL[page] if each.kind == "norun"]
+
+
+@pytest.mark.parametrize(
+    ("page", "block"), NOT_RUN, ids=[f"{_name(page)}:{each.line}" for page, each in NOT_RUN]
+)
+def test_a_block_that_is_not_run_says_why(page: Path, block: Block) -> None:
+    assert block.value, page
+
+
+def test_blocks_are_of_known_kinds() -> None:
+    kinds = {each.kind for page in PAGES for each in blocks(page)}
+    assert kinds <= {"", "norun", "background", "output"}
