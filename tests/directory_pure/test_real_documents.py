@@ -312,13 +312,12 @@ paths:
         "POST /oauth2/token",
         "GET /files/{file_id}",
         "OPTIONS /files/{file_id}",
+        "PUT /files/{file_id}",
     ),
     server="https://api.box.com/2.0",
-    skipped={
-        "POST /oauth2/token#refresh": "without a query or fragment",
-        "PUT /files/{file_id}#update": "without a query or fragment",
-    },
-    notes=1,
+    skipped={"POST /oauth2/token#refresh": "same method and path: POST /oauth2/token"},
+    notes=2,
+    calls={"PUT /files/7": "PUT /files/{file_id}"},
 )
 OPENAI = Excerpt(
     text="""
@@ -330,9 +329,29 @@ paths:
   /organization/costs: {get: {}}
   /threads/{thread_id}?beta=true: {get: {}}
 """,
-    taken=("GET /files/{file_id}/content", "GET /organization/costs"),
+    taken=(
+        "GET /files/{file_id}/content",
+        "GET /organization/costs",
+        "GET /threads/{thread_id}",
+    ),
     server="https://api.openai.com/v1",
-    skipped={"GET /threads/{thread_id}?beta=true": "without a query"},
+    notes=1,
+)
+#: Actions in a query or a form, told apart by what no call has in its path.
+AMAZON = Excerpt(
+    text="""
+openapi: 3.0.0
+info: {title: Amazon EC2, version: '2016-11-15'}
+servers: [{url: 'https://ec2.us-east-1.amazonaws.com'}]
+paths:
+  /#Action=RunInstances: {get: {operationId: GET_RunInstances}, post: {operationId: POST_RunInstances}}
+  /#Action=StopInstances: {get: {operationId: GET_StopInstances}}
+  /2012-09-25/jobs?start=1: {get: {}}
+""",
+    taken=("GET /", "POST /", "GET /2012-09-25/jobs"),
+    server="https://ec2.us-east-1.amazonaws.com",
+    skipped={"GET /#Action=StopInstances": "same method and path: GET /#Action=RunInstances"},
+    notes=3,
 )
 FRAMEWORKS = Excerpt(
     text="""

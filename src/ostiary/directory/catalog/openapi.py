@@ -51,6 +51,8 @@ _ANY = "x-amazon-apigateway-any-method"
 _OF_ANY, _WILDCARD = "x-ostiary-any", "x-ostiary-wildcard"
 #: How others write the rest of a path at its end: Amazon, URI templates (RFC 6570), Azure.
 _GREEDY = re.compile(r"\{(?:([A-Za-z_]\w*)[+*]|[+*]([A-Za-z_]\w*)|\*{2}([A-Za-z_]\w*))\}\Z")
+#: What some documents put behind a path to tell operations with the same path apart.
+_VARIANT = re.compile(r"[?#].*", re.DOTALL)
 #: What a path item holds besides operations (OpenAPI 3.1, section 4.8.9).
 _NO_OPERATION = frozenset({"$ref", "summary", "description", "servers", "parameters"})
 _LOADER = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
@@ -279,10 +281,11 @@ def _with_defaults(server: Mapping[str, object]) -> str:
 
 
 def _entries(tree: Mapping[str, object]) -> Iterator[Operation | Skipped | Noted]:
-    """What each path item gives, in the document's order."""
+    """What each path item gives, in the document's order; variants of paths come after all others."""
     seen: dict[tuple[str, str], str] = {}
     budget = MOST_ENTRIES
-    for path, given in _mapping(tree.get("paths")).items():
+    paths = _mapping(tree.get("paths"))
+    for path, given in sorted(paths.items(), key=lambda each: _VARIANT.sub("", each[0]) != each[0]):
         if path.startswith("x-"):
             continue
         item = _resolved(tree, given)
@@ -334,6 +337,7 @@ def _item(
 ) -> Iterator[Operation | Skipped | Noted]:
     if item.get("servers"):
         yield Noted(where=_line(path, 200), note="its own servers are not used")
+    alone = _VARIANT.sub("", path)
     for key, operation in item.items():
         if key in _NO_OPERATION or (key.startswith("x-") and key != _ANY):
             continue
@@ -341,7 +345,7 @@ def _item(
             continue
         method = ANY if key == _ANY else key.upper()
         where = _line(f"{method} {path}", 200)
-        taken_path, note = _with_wildcard(path, _parameters(tree, item, operation))
+        taken_path, note = _with_wildcard(alone, _parameters(tree, item, operation))
         read = _operation(taken_path, method, operation, anything=key == _ANY)
         if isinstance(read, str):
             yield Skipped(where=where, reason=read)
@@ -357,6 +361,11 @@ def _item(
             yield taken
             if note:
                 yield Noted(where=where, note=note)
+            if alone != path:
+                told = (
+                    f"{_line(path[len(alone) :], 100)} is no part of a path: {alone} is taken whole"
+                )
+                yield Noted(where=where, note=told)
             if _mapping(operation).get("servers"):
                 yield Noted(where=where, note="its own servers are not used")
 
