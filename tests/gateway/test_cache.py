@@ -1,14 +1,17 @@
 """Answers that are kept: whose they are, what the upstream says of them, and when they are forgotten."""
 
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
-from tests.stage import Answer, Stage
+from tests.stage import Answer, Stage, running, wait_for
 
 HOUR = {"cache_seconds": 3600}
 HIT, MISS = "Ostiary; hit", "Ostiary; fwd=uri-miss"
@@ -268,3 +271,46 @@ def test_an_answer_is_not_kept_beyond_the_credential_it_was_got_with(
         "PUT", f"connections/{connection['id']}", {"name": connection["name"], "input": given}
     )
     assert door.twice() == (MISS, HIT)
+
+
+@pytest.mark.parametrize("header", ["If-Match", "If-Unmodified-Since"])
+def test_a_condition_that_only_the_api_can_judge_goes_to_it(
+    doors: Any, counter: Counter, header: str
+) -> None:
+    counter.headers = {"ETag": '"1"', "Last-Modified": "Sat, 28 Nov 2026 00:00:00 GMT"}
+    door = doors()
+    assert door.twice() == (MISS, HIT)
+    value = '"2"' if header == "If-Match" else "Sat, 28 Nov 2020 00:00:00 GMT"
+    counter.status = 412
+    answer = door.get(**{header: value})
+    assert (answer.status, answer.headers.get("cache-status")) == (412, None)
+    assert answer.body == str(counter.calls).encode()
+
+
+def test_answers_that_are_being_read_take_a_bounded_part_of_the_disk(
+    tmp_path: Path, counter: Counter
+) -> None:
+    counter.padding = 9_000_000
+    env = {"OSTIARY_CACHE_MEGABYTES": "16", "OSTIARY_GATEWAY_WORKERS": "1"}
+    url = f"http://127.0.0.1:{counter.server.server_address[1]}"
+    with running(tmp_path, env=env) as stage, ExitStack() as readers:
+        made = stage.done("POST", "connections", {"name": "C", "input": {"base_url": url}})
+        collection = stage.done(
+            "POST", "api_collections", {"name": "C", "proxy_connection_id": made["id"], **HOUR}
+        )
+        stage.an_endpoint(collection, "GET /x")
+        token = stage.a_profile(collection)["secret"]
+
+        def said() -> str | None:
+            return stage.call("/c-v1/x", token).headers.get("cache-status")
+
+        assert (said(), said()) == (MISS, HIT)
+        for _ in range(2):
+            reader = readers.enter_context(socket.create_connection(("127.0.0.1", stage.gateway)))
+            reader.sendall(
+                f"GET /c-v1/x HTTP/1.1\r\nHost: a\r\nAPI-TOKEN: {token}\r\n\r\n".encode()
+            )
+            assert reader.recv(1)
+        assert said() is None
+        readers.close()
+        wait_for(lambda: said() == HIT)

@@ -237,3 +237,20 @@ def test_a_service_that_is_down_is_unavailable(door: Door) -> None:
     error = door.refused(path="/demo.v1.Gone/Say", token=profile["secret"])
     assert error.code() == grpc.StatusCode.UNAVAILABLE
     assert "upstream" in error.details()
+
+
+def test_a_call_that_only_looks_like_grpc_is_refused_as_any(door: Door) -> None:
+    """Callers of gRPC ask by POST, and no cache may keep what they are refused with."""
+    url = f"https://127.0.0.1:{door.stage.gateway}/{SERVICE}/Say"
+    for method, kind, status in (
+        ("GET", "application/grpc", 401),
+        ("POST", "application/grpc-web+proto", 401),
+        ("POST", "application/grpc+proto", 200),
+    ):
+        told = subprocess.run(
+            ["curl", "-sSkD", "-", "-X", method, "-H", f"Content-Type: {kind}", url],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert told.split()[1] == str(status)
+        assert ('"reason"' in told) == (status == 401)
+        assert ("cache-control: no-store" in told.lower()) == (status == 200)

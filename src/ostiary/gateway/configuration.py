@@ -58,6 +58,8 @@ _TOLD = {
     "X-Forwarded-Prefix": "$gw_told_prefix",
 }
 _HEAD = 'header_filter_by_lua_block { require("ostiary.gateway").head() }'
+_HEAD_OF_KEPT = _HEAD.replace("head()", "head_of_kept()")
+_HEAD_OF_HTTP2 = _HEAD.replace("head()", "head_of_http2()")
 _FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
 
 
@@ -269,6 +271,7 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield f"  heads_per_address = {max(1, node.heads_per_address // node.workers)},"
     yield f"  connections = {connections(node, facts) * node.workers},"
     yield f"  log_rate = {node.log_rate},"
+    yield f"  cache_bytes = {node.cache_megabytes * 1024 * 1024 // node.workers},"
     if node.proxy_protocol:
         yield "  proxy_protocol = true,"
     if node.certificate:
@@ -454,9 +457,9 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield ""
         yield "# Calls to which something is added, by what is trusted of their upstreams."
         for name, trust in _trusts(facts):
-            for suffix, more in (("", ()), ("_cached", tuple(_kept()))):
+            for suffix, head, more in (("", _HEAD, ()), ("_cached", _HEAD_OF_KEPT, tuple(_kept()))):
                 yield f"location {name}{suffix} {{"
-                yield f"  {_HEAD}"
+                yield f"  {head}"
                 yield f"  {_FORWARD}"
                 yield from _indented((*trust, *more))
                 yield from _indented(_hidden())
@@ -467,7 +470,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Calls to upstreams that speak HTTP/2. Bodies of gRPC come when they come; nginx makes paths of $uri."
         for name, more in _http2_kinds(facts):
             yield f"location {name} {{"
-            yield '  header_filter_by_lua_block { require("ostiary.gateway").head_of_http2() }'
+            yield f"  {_HEAD_OF_HTTP2}"
             yield "  grpc_pass $gw_scheme://$gw_up;"
             yield from _indented(more)
             yield from _indented(_browser_headers())

@@ -4,10 +4,21 @@
 -- admitted and counted before its answer is looked for. An answer belongs to one profile unless the
 -- owner says otherwise, and always to what the upstream was told of the caller's credential and claims.
 
+local calls = require "ostiary.calls"
+
 local concat, floor, md5 = table.concat, math.floor, ngx.md5
-local time, var = ngx.time, ngx.var
+local time, tonumber, var = ngx.time, tonumber, ngx.var
 
 local M = {}
+
+-- A file that is being read is not deleted, nor does it leave the disk if it is. So this worker looks for no more
+-- answers while those that it gives are as large as its share of what may be kept.
+local open_bytes, most_open = 0, 0
+local LARGEST = 10000000
+
+function M.init_worker(options)
+  most_open = options.cache_bytes
+end
 
 -- What follows the name of a location that is the same but for keeping answers.
 M.SUFFIX = "_cached"
@@ -33,6 +44,8 @@ local function seconds_for(call)
   if seconds == 0 or call.method ~= "GET" or call.upstream.http2 or call.is_stream or var.http_cookie or has_body() then
     return nil
   end
+  -- nginx would compare these with its own answer, and refuse the call in HTML.
+  if var.http_if_match or var.http_if_unmodified_since or open_bytes >= most_open then return nil end
   return seconds
 end
 
@@ -48,6 +61,20 @@ function M.find(call, lease, upstream, target)
     upstream.id, upstream.known_by, seconds, span, upstream.host, target,
   }, " ")
   return true
+end
+
+-- The head of an answer that is kept or was is about to be sent.
+function M.began()
+  local call = calls.current()
+  if not call or not call.cached or call.open_bytes then return end
+  -- What does not say how long it is, or has 10 MB, is not kept, see nginx.conf.
+  local length = tonumber(var.upstream_http_content_length) or LARGEST
+  call.open_bytes = length < LARGEST and length or 0
+  open_bytes = open_bytes + call.open_bytes
+end
+
+function M.ended(call)
+  open_bytes = open_bytes - call.open_bytes
 end
 
 return M

@@ -8,6 +8,7 @@
 
 local answers = require "ostiary.answers"
 local browsers = require "ostiary.browsers"
+local caching = require "ostiary.caching"
 local callers = require "ostiary.callers"
 local calls = require "ostiary.calls"
 local contract = require "contract"
@@ -147,6 +148,7 @@ function M.init_worker()
     usage.forget()
   end
   upstreams.init_worker(settings)
+  caching.init_worker(settings)
   upcall.init_worker(settings)
   ends.init_worker(settings)
   plan.init_worker()
@@ -559,6 +561,12 @@ function M.head()
   translation.translate()
 end
 
+-- The same of one that is kept.
+function M.head_of_kept()
+  caching.began()
+  return M.head()
+end
+
 -- The same of one over HTTP/2, whose body comes in frames and cannot be joined. nginx says 0 for the length of
 -- what has none, also of an answer to HEAD.
 function M.head_of_http2()
@@ -574,6 +582,7 @@ function M.log()
   if call == nil then return end
   streams.ended(key)
   if call.is_call and call.crowds then leave_crowd(call) end
+  if call.is_call and call.open_bytes then caching.ended(call) end
   if call.is_call and call.server then upstreams.ended(call) end
   local status = call.is_call and call.http_status or ngx.status
   if call.is_oauth and status == 401 then bad_call(call) end

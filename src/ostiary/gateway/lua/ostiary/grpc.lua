@@ -13,10 +13,13 @@ local STATUSES = contract.grpc_statuses
 local UNKNOWN = 2
 local CONTENT_TYPE = "application/grpc"
 
--- Whether the caller of the current request is one of gRPC.
+-- Whether the caller of the current request is one of gRPC, which calls by POST alone. The method is read from the
+-- request as it came: where nginx refuses one by itself, it goes on as a GET.
 function M.is_caller()
   local type = var.content_type
-  return type ~= nil and sub(type, 1, #CONTENT_TYPE) == CONTENT_TYPE
+  if type == nil or sub(type, 1, #CONTENT_TYPE) ~= CONTENT_TYPE then return false end
+  local after = sub(type, #CONTENT_TYPE + 1, #CONTENT_TYPE + 1)
+  return (after == "" or after == "+" or after == ";") and sub(var.request or "", 1, 5) == "POST "
 end
 
 local function encoded(text)
@@ -29,6 +32,8 @@ function M.refuse(message, status)
   ngx.status = 200
   header["Content-Type"], header["Content-Length"] = CONTENT_TYPE, 0
   header["grpc-status"] = STATUSES[status] or UNKNOWN
+  -- Its status is 200, whatever it says.
+  header["Cache-Control"] = "no-store"
   header["grpc-message"] = encoded(message)
   ngx.send_headers()
 end
