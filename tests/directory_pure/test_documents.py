@@ -47,7 +47,7 @@ def test_a_large_document_that_is_none_gets_the_same_sentence(text: str, sentenc
 
 
 def test_reading_ends_at_its_ceilings(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "openapi: 3.0.0\nx:\n" + "- abc\n" * 1_000_000
+    text = "openapi: 3.0.0\nx:\n" + "- abc\n" * 4_000_000
     for ceiling, sentence in (("MEMORY = 2**26", "too much memory"), ("SECONDS = 1", "to read")):
         program = f"from ostiary.directory.catalog import documents as d; d.{ceiling}; d.main()"
         monkeypatch.setattr(documents, "_COMMAND", (sys.executable, "-c", program))
