@@ -68,3 +68,12 @@ def test_a_body_above_the_bound_of_its_path_is_refused(
     else:
         assert b"larger than" in body["body"]
         assert (b"connection", b"close") in start["headers"]
+
+
+def test_a_form_above_the_bound_gets_a_page_with_a_sentence() -> None:
+    start, body = _asked("/clients/7/logo", [0], said=LARGEST + 1, method="POST")
+    assert start["status"] == 413
+    assert (b"content-type", b"text/html; charset=utf-8") in start["headers"]
+    assert b"larger than 8 MB. Go back, choose a smaller file" in body["body"]
+    start, body = _asked("/api/api_clients", [0], said=LARGEST + 1, method="POST")
+    assert (b"content-type", b"application/json") in start["headers"]

@@ -15,7 +15,8 @@ import h2.connection
 import h2.events
 import httpx
 import pytest
-from tests.stage import Stage, Upstream, running
+from cryptography import x509
+from tests.stage import Stage, Upstream, running, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -205,3 +206,55 @@ def read_in_pieces(
     if sent[0].startswith(CHUNKED):
         pieces.more.release()
     assert call.next() == (b"", True)
+
+
+def _serial(port: int) -> int:
+    """The serial number of the certificate that a new connection gets."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+
+def _written(folder: Path, target: Path) -> None:
+    """A new certificate in place of another, as renewing programs do it."""
+    folder.mkdir()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    both = folder / "both.pem"
+    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+    both.replace(target)
+
+
+def test_a_renewed_certificate_is_taken_without_a_refused_call(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    certificate = tmp_path / "gateway.pem"
+    _written(tmp_path / "first", certificate)
+    with running(tmp_path / "data", env={"OSTIARY_CERTIFICATE": str(certificate)}) as stage:
+        token = stage.a_profile(stage.a_collection(upstream, handle="things-v1"))["secret"]
+        url = f"https://127.0.0.1:{stage.gateway}/things-v1/things/5"
+        first, statuses, done = _serial(stage.gateway), [], threading.Event()
+
+        def call() -> None:
+            while not done.is_set():
+                with httpx.Client(verify=False, trust_env=False, timeout=60) as client:  # noqa: S501 - its own certificate
+                    statuses.append(client.get(url, headers={"API-TOKEN": token}).status_code)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        try:
+            # One that nginx cannot read leaves the last one.
+            certificate.write_text("no certificate")
+            said = "the gateway goes on with its last certificate"
+            wait_for(lambda: any(said in line for line in stage.lines))
+            assert _serial(stage.gateway) == first
+            _written(tmp_path / "second", certificate)
+            wait_for(lambda: _serial(stage.gateway) != first)
+        finally:
+            done.set()
+            caller.join()
+        assert set(statuses) == {200}
+        assert len(statuses) > 5

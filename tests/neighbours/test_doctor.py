@@ -79,7 +79,7 @@ def test_before_the_first_start_what_can_be_checked_is(tmp_path: Path) -> None:
     assert doctor.status == 0, doctor.all
     assert {each["check"] for each in doctor.all} == {
         "settings", "data folder", "disk space", "clock", "ports", "nginx", "console certificate",
-        "gateway certificate", "name servers", "database", "console URL", "gateway URL", "parts",
+        "gateway certificate", "name servers", "database server", "database", "console URL", "gateway URL", "parts",
     }  # fmt: skip
     assert "are free" in doctor.said("ports", "ok")
     assert doctor.said("database", "skipped")
@@ -275,3 +275,32 @@ def test_a_lost_key_ring_is_a_problem_and_not_a_fresh_folder(tmp_path: Path) -> 
     found = Doctor(tmp_path, {})
     assert found.status == 1
     assert "key ring keyring.json is missing" in found.said("database", "problem")
+
+
+def test_a_data_folder_that_is_a_file_is_said(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_text("no folder")
+    doctor = Doctor(data, _binds())
+    assert doctor.status == 1
+    assert f"{data} is a file." in doctor.said("data folder", "problem")
+    assert "is a file" in doctor.said("database", "skipped")
+
+
+def test_a_key_ring_that_others_can_read_is_for_chmod_not_for_a_backup(stage: Stage) -> None:
+    ring = stage.data / "keyring.json"
+    ring.chmod(0o644)
+    try:
+        doctor = Doctor(stage.data, {})
+    finally:
+        ring.chmod(0o600)
+    assert f"chmod 600 {ring}" in doctor.said("data folder", "problem")
+    assert "backup" not in doctor.said("database", "problem")
+
+
+def test_postgresql_that_does_not_answer_is_said_in_its_own_words(tmp_path: Path) -> None:
+    """At once, and before anything waits for a connection of the pool."""
+    url = f"postgres://ostiary:a-secret@127.0.0.1:{free_port()}/ostiary"
+    doctor = Doctor(tmp_path, {"OSTIARY_DATABASE_URL": url, **_binds()})
+    assert "Connection refused" in doctor.said("database server", "problem")
+    assert "has to answer first" in doctor.said("database", "skipped")
+    assert "a-secret" not in json.dumps(doctor.all)

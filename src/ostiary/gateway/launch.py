@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from importlib.resources import files as resources
@@ -38,6 +39,8 @@ AUTHORITIES = (
 INSTALL = "apt-get install nginx libnginx-mod-http-lua lua-cjson"
 #: Seconds that new workers may take to start after a reload.
 RELOAD_SECONDS = 10.0
+#: Held by whoever writes nginx.conf or reloads: each waits for workers that the other would replace.
+_reloading = threading.Lock()
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 #: How nginx reports an error in its configuration.
 _EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.*)")
@@ -196,6 +199,8 @@ def _renew(
     write(target / "contract.lua", contract.lua_module().encode())
     mark = f"{int(time.time()):x}"
     write(target / "mark", mark.encode())
+    if node.certificate:
+        write(target / "certificate", _signature(node.certificate).encode())
     draft = target / "nginx.conf.new"
 
     def problem_with(authorities: Mapping[str, Path]) -> str:
@@ -252,6 +257,33 @@ def _known(target: Path) -> dict[str, Path]:
     return {digest: path for digest, path in sorted(found.items()) if _DIGEST.fullmatch(digest)}
 
 
+def renew_certificate(node: Node) -> str | None:
+    """Put the gateway's certificate in force if its file has changed since that was last done.
+
+    Returns nothing if it has not, else what nginx says against it, empty: nothing. Raises OSError,
+    LaunchError or ControlError, and then the last certificate stays.
+    """
+    noted = folder(node) / "certificate"
+    if node.certificate is None:
+        return None
+    signature = _signature(node.certificate)
+    if noted.read_text() == signature:
+        return None
+    nginx, _ = find_nginx()
+    with _reloading:
+        problem = _tried_apart(node, nginx, (folder(node) / "nginx.conf").read_text())
+        if not problem:
+            _reload(node)
+            write(noted, signature.encode())
+    return problem
+
+
+def _signature(path: Path) -> str:
+    """What tells that a file is another one: inode, size, time of the last change."""
+    state = path.stat()
+    return f"{state.st_ino} {state.st_size} {state.st_mtime_ns}"
+
+
 def trust(node: Node, wanted: Mapping[str, str]) -> dict[str, str]:
     """Have nginx trust exactly these CA files (digest → PEM) besides the system's.
 
@@ -259,6 +291,11 @@ def trust(node: Node, wanted: Mapping[str, str]) -> dict[str, str]:
     memory and loses no call. Returns digest → what nginx says against it. Raises OSError,
     LaunchError or ControlError, and then nothing has changed.
     """
+    with _reloading:
+        return _trust(node, wanted)
+
+
+def _trust(node: Node, wanted: Mapping[str, str]) -> dict[str, str]:
     target = folder(node)
     problems: dict[str, str] = {}
     good: dict[str, Path] = {}

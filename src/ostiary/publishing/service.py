@@ -22,7 +22,7 @@ from ostiary.gateway import launch
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
-from ostiary.publishing import measures
+from ostiary.publishing import measures, renewal
 from ostiary.publishing.channel import Channel
 from ostiary.publishing.connections import USUAL, Connections, Pace
 from ostiary.publishing.health import Health
@@ -70,6 +70,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = asyncio.create_task(publisher.run())
+    renewing = asyncio.create_task(renewal.follow(lambda: launch.renew_certificate(node)))
     server = _Server(
         uvicorn.Config(
             Questions(publisher),
@@ -95,6 +96,7 @@ async def _serve(
     telling.cancel()
     stopping.cancel()
     running.cancel()
+    renewing.cancel()
     results = await asyncio.gather(running, return_exceptions=True)
     await publisher.save()
     for result in results:

@@ -29,6 +29,8 @@ LEAST_FREE, LITTLE_FREE = 100 * MB, 1024 * MB
 RENEWAL_DAYS = 14
 #: Seconds that a name server has.
 NAME_SECONDS = 3.0
+#: Seconds that a database server has for a connection.
+DATABASE_SECONDS = 5
 RESOLV_CONF = Path("/etc/resolv.conf")
 #: What adjtimex(2) returns when nothing keeps the clock.
 TIME_ERROR = 5
@@ -40,6 +42,9 @@ def folder_rights(settings: Settings) -> Iterator[Finding]:
     check, data = "data folder", settings.data
     if not data.exists():
         yield skipped(check, f"{data} is not there yet; the first start makes it.")
+        return
+    if not data.is_dir():
+        yield problem(check, f"{data} is a file.", "Name a folder with --data.")
         return
     if not os.access(data, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         yield problem(check, f"{data} cannot be written by this user.", "Correct its owner.")
@@ -225,6 +230,29 @@ def _answers(server: str) -> bool:
             return sock.recv(512)[:2] == number
     except OSError:
         return False
+
+
+def database_server(settings: Settings) -> Iterator[Finding]:
+    """Whether PostgreSQL takes us, in its own words: a pool of connections keeps them to itself."""
+    check, place = "database server", settings.database
+    if place.engine != "postgresql":
+        yield skipped(check, "The directory is an SQLite file in the data folder.")
+        return
+    import psycopg
+
+    try:
+        with psycopg.connect(
+            host=place.host or None, port=place.port or None, dbname=place.name,
+            user=place.user or None, password=place.password or None,
+            connect_timeout=DATABASE_SECONDS,
+        ) as connection:  # fmt: skip
+            version = connection.info.server_version
+    except psycopg.Error as error:
+        said = " ".join(str(error).split()).removeprefix("connection failed: ").rstrip(".")
+        todo = "Correct OSTIARY_DATABASE_URL, or let the server take this user from here."
+        yield problem(check, f"PostgreSQL cannot be reached: {said}.", todo)
+        return
+    yield ok(check, f"PostgreSQL {version // 10_000} answers as {place.user or 'this user'}.")
 
 
 def database(settings: Settings) -> Iterator[Finding]:

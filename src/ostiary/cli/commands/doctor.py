@@ -23,6 +23,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("console certificate", machine_checks.console_certificate),
     ("gateway certificate", machine_checks.gateway_certificate),
     ("name servers", machine_checks.name_servers),
+    ("database server", machine_checks.database_server),
 )
 #: These need the directory.
 DIRECTORY_CHECKS: Sequence[tuple[str, Check]] = (
@@ -38,6 +39,8 @@ def examined(settings: Settings) -> list[Finding]:
     findings = [ok("settings", "Every OSTIARY_… setting has a name and a value that fit.")]
     for name, check in CHECKS:
         findings += _tried(name, check, settings)
+    if said := _in_the_way(settings, findings):
+        return findings + [skipped(name, said) for name, _ in DIRECTORY_CHECKS]
     if not (settings.data / django_setup.KEY_RING).exists():
         if settings.database.engine == "sqlite" and Path(settings.database.name).exists():
             said = "The key ring keyring.json is missing, and the database holds what only it can open."
@@ -47,10 +50,21 @@ def examined(settings: Settings) -> list[Finding]:
     try:
         django_setup.set_up_django()
     except Failure as failure:
-        return [*findings, problem("database", str(failure), "Restore keyring.json from a backup.")]
+        # A key ring that others can read says itself what to run.
+        todo = "" if "chmod" in str(failure) else "Restore keyring.json from a backup."
+        return [*findings, problem("database", str(failure), todo)]
     for name, check in DIRECTORY_CHECKS:
         findings += _tried(name, check, settings)
     return findings
+
+
+def _in_the_way(settings: Settings, findings: Iterable[Finding]) -> str:
+    """Why the directory cannot be opened, as found by now; empty: nothing is known of it."""
+    if settings.data.exists() and not settings.data.is_dir():
+        return "The data folder is a file."
+    if any(each.check == "database server" and each.state is State.PROBLEM for each in findings):
+        return "The database server has to answer first."
+    return ""
 
 
 def _tried(name: str, check: Check, settings: Settings) -> list[Finding]:

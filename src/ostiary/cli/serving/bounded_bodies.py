@@ -42,7 +42,7 @@ class BoundedBodies:
         said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if int(said) > largest:
             await _drain(receive, int(said))
-            await _refuse(send, largest)
+            await _refuse(scope, send, largest)
             return
         taken, answering = 0, False
 
@@ -65,7 +65,7 @@ class BoundedBodies:
             if not answering:
                 if error.more:
                     await _drain(receive, 0)
-                await _refuse(send, largest)
+                await _refuse(scope, send, largest)
 
 
 async def _drain(receive: Any, said: int) -> None:
@@ -78,13 +78,29 @@ async def _drain(receive: Any, said: int) -> None:
             return
 
 
-async def _refuse(send: Any, largest: int) -> None:
-    sentence = f"The body of this call is larger than {largest // MEGABYTE} MB"
-    body = json.dumps({"message": sentence}).encode()
+#: What a form's sender sees. It has no address of a page: where the form was may be anything.
+PAGE: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Nothing was saved · Ostiary</title>
+<h1>Nothing was saved</h1>
+<p>What you sent is larger than {megabytes} MB. Go back, choose a smaller file, and send the form again.</p>
+</html>
+"""
+
+
+async def _refuse(scope: Any, send: Any, largest: int) -> None:
+    megabytes = largest // MEGABYTE
+    kind, body = b"text/html; charset=utf-8", PAGE.format(megabytes=megabytes).encode()
+    if scope["path"].startswith("/api/"):
+        sentence = f"The body of this call is larger than {megabytes} MB"
+        kind, body = b"application/json", json.dumps({"message": sentence}).encode()
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", b"default-src 'none'"),
+        (b"x-content-type-options", b"nosniff"),
     ]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": body})
