@@ -14,8 +14,9 @@ from ostiary.console.clients import (
 )
 from ostiary.console.frame import pages
 from ostiary.console.insight import advice, explanations, request_log, search, usage
+from ostiary.console.people import management_tokens, members
 from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
-from ostiary.console.workspace import workspace_settings
+from ostiary.console.workspace import audit_log, workspace_settings
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -139,22 +140,22 @@ urlpatterns: list[URLPattern | URLResolver] = [
         webhooks.redeliver,
         name="redeliver",
     ),
-    path("members", workspace_settings.member_list, name="members"),
-    path("members/<int:member_id>", workspace_settings.change_member, name="change-member"),
-    path("members/<int:member_id>/link", workspace_settings.member_link, name="member-link"),
+    path("members", members.member_list, name="members"),
+    path("members/<int:member_id>", members.change_member, name="change-member"),
+    path("members/<int:member_id>/link", members.member_link, name="member-link"),
     path(
         "members/<int:member_id>/single-sign-on/unlink",
-        workspace_settings.unlink_member,
+        members.unlink_member,
         name="unlink-member",
     ),
     path(
         "members/<int:member_id>/second-factor/reset",
-        workspace_settings.reset_second_factor,
+        members.reset_second_factor,
         name="reset-second-factor",
     ),
-    path("tokens", workspace_settings.token_list, name="tokens"),
-    path("tokens/<int:token_id>/revoke", workspace_settings.revoke_token, name="revoke-token"),
-    path("audit-log", workspace_settings.audit_log, name="audit-log"),
+    path("tokens", management_tokens.token_list, name="tokens"),
+    path("tokens/<int:token_id>/revoke", management_tokens.revoke_token, name="revoke-token"),
+    path("audit-log", audit_log.listing, name="audit-log"),
     path("settings", workspace_settings.settings, name="settings"),
     path("settings/single-sign-on", single_sign_on.settings, name="single-sign-on"),
     path("settings/single-sign-on/remove", single_sign_on.remove, name="remove-single-sign-on"),

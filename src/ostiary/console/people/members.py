@@ -1,0 +1,130 @@
+"""Members: their roles, sign-in links, and their second factors taken away. For admins."""
+
+import secrets
+from collections.abc import Mapping
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from ostiary.console.frame.listing import asked, number_of
+from ostiary.console.frame.saving import first_time
+from ostiary.console.sign_in import steps
+from ostiary.console.sign_in.viewer import page
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.changes.errors import Invalid, Refused
+from ostiary.directory.changes.permission import require_admin
+from ostiary.directory.people import members, second_factors, single_sign_on
+from ostiary.directory.projects import projects
+from ostiary.directory.workspace import public_urls
+
+ORDERS = {
+    "email": ("E-mail, A to Z", ("email",)),
+    "-created": ("Newest first", ("-pk",)),
+    "-last": ("Last sign-in, newest first", ("-last_login", "email")),
+}
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def member_list(request: HttpRequest, by: Actor) -> HttpResponse:
+    """The members; a new one gets a sign-in link, shown this once."""
+    require_admin(by)
+    errors: Mapping[str, list[str]] = {}
+    if request.method == "POST" and first_time(request):
+        try:
+            member = members.create(
+                by=by,
+                email=request.POST.get("email", ""),
+                name=request.POST.get("name", ""),
+                admin=request.POST.get("admin") == "1",
+            )
+        except Invalid as error:
+            errors = error.errors
+        else:
+            return _link(request, by, member.pk)
+    wanted = asked(request, ORDERS)
+    found = members.members(by, search=wanted.search)
+    paging = wanted.paging(found.count())
+    context = {
+        "members": wanted.sliced(
+            found.prefetch_related("memberships__project", "provider_links"), paging
+        ),
+        "asked": wanted,
+        "paging": paging,
+        "nouns": "member,members",
+        "projects": projects.projects(by).order_by("name"),
+        "roles": [role.value for role in Role],
+        "errors": errors,
+        "given": request.POST if errors else {},
+        "once": secrets.token_urlsafe(16),
+    }
+    return render(request, "console/members.html", context, status=400 if errors else 200)
+
+
+@page
+@require_POST
+def member_link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    require_admin(by)
+    if member_id == by.id and not steps.is_confirmed(request):
+        # With a link one sets a new password without the present one.
+        return steps.to_confirm(reverse("members"))
+    if not first_time(request):
+        return redirect("members")
+    return _link(request, by, member_id)
+
+
+@page
+@require_POST
+def reset_second_factor(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    second_factors.reset(by=by, member=member)
+    messages.success(request, f"{member.email} has no second factor any more, and is signed out.")
+    return redirect("members")
+
+
+@page
+@require_POST
+def unlink_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    single_sign_on.unlink_all(by=by, member=member)
+    messages.success(request, f"{member.email} is linked to no provider any more.")
+    return redirect("members")
+
+
+def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    secret = members.create_link(by=by, member=member)
+    context = {
+        "title": f"A sign-in link for {member.email}",
+        "label": "Sign-in link",
+        "value": f"{public_urls.console_url()}/sign-in/link#{secret.reveal()}",
+        "text": "It works once, for 24 hours. Send it to that person alone, by a way that you trust.",
+        "back": "members",
+    }
+    return render(request, "console/shown_once.html", context)
+
+
+@page
+@require_POST
+def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    require_admin(by)
+    flags = {
+        name: request.POST[name] == "1" for name in ("admin", "active") if name in request.POST
+    }
+    try:
+        if "project" in request.POST:
+            project = projects.find(by, number_of(request.POST["project"]) or 0)
+            role = request.POST.get("role") or None
+            members.set_role(by=by, member_id=member_id, project_id=project.pk, role=role)
+        else:
+            members.change(by=by, member_id=member_id, **flags)
+    except Invalid as error:
+        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+    except Refused as error:
+        messages.error(request, f"{error}.")
+    else:
+        messages.success(request, "The member was changed.")
+    return redirect("members")
