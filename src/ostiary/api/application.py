@@ -17,7 +17,7 @@ from ostiary import __version__
 from ostiary.api import projects, webhooks
 from ostiary.api.catalog import collections, connections, endpoints, recipes
 from ostiary.api.clients import access_profiles, address_lists, clients, policies, profile_limits
-from ostiary.api.insight import advice, explanations, previews, usage
+from ostiary.api.insight import advice, explanations, previews, request_log, usage
 from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
 from ostiary.api.workspace import audit_log, properties, signing_keys, workspace_settings
@@ -86,6 +86,7 @@ for prefix, module in (
     ("", members),
     ("", management_tokens),
     ("", usage),
+    ("", request_log),
     ("", users),
     ("", webhooks),
     ("", workspace_settings),
