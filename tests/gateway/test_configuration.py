@@ -32,8 +32,8 @@ def test_no_golden_file_is_left_over() -> None:
 @_CASES
 def test_nothing_but_lua_names_an_upstream(name: str) -> None:
     text = rendered(CASES[name])
-    assert re.findall(r"set \$gw_up (\S+);", text) == ["closed"]
-    assert set(re.findall(r"proxy_pass (\S+);", text)) == {"$gw_scheme://$gw_up$gw_target"}
+    assert re.findall(r"set \$gw_to (\S+);", text) == ["http://closed/"]
+    assert set(re.findall(r"(?:proxy|grpc)_pass (\S+);", text)) == {"$gw_to"}
     assert "upstream closed { server 127.0.0.1:1 down; }" in text
 
 

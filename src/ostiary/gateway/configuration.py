@@ -28,11 +28,13 @@ HEAD_BYTES = 16 * 1024
 #: Statuses with which nginx itself answers what is no call, before anything is decided.
 NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 496, 497, 501, 505)
 
-#: Set on calls of few kinds only, and empty on the others.
-SELDOM = (
+#: Variables that Lua sets, besides $gw_to; empty where it does not.
+SET_BY_LUA = (
+    "gw_rate", "gw_announced", "gw_host", "gw_client", "gw_profile", "gw_name", "gw_loop",
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
-    "gw_forwarded", "gw_cache_key", "gw_told_proto", "gw_told_host", "gw_told_port", "gw_told_prefix", "gw_loop", "gw_subject", "gw_details", "gw_log", "gw_origin", "gw_with_credentials", "gw_exposed",
-    "gw_vary", "gw_subprotocol", "gw_name", "gw_target", "gw_host", "gw_client", "gw_profile",
+    "gw_forwarded", "gw_told_proto", "gw_told_host", "gw_told_port", "gw_told_prefix",
+    "gw_cache_key", "gw_origin", "gw_with_credentials", "gw_exposed", "gw_vary", "gw_subprotocol",
+    "gw_log", "gw_subject",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
 _SELDOM_HEADERS = {
@@ -50,17 +52,19 @@ _CACHE_STATUS = {
     "HIT": "hit", "MISS": "fwd=uri-miss", "EXPIRED": "fwd=stale", "BYPASS": "fwd=bypass",
     "REVALIDATED": "fwd=stale", "STALE": "hit", "UPDATING": "hit",
 }  # fmt: skip
-#: What upstreams that speak gRPC are told of their public address.
+#: Who calls, for upstreams that speak HTTP/2.
+_WHO = {"X-Ostiary-Client": "$gw_client", "X-Ostiary-Profile": "$gw_profile"}
+#: What these upstreams are told of their public address.
 _TOLD = {
     "X-Forwarded-Proto": "$gw_told_proto",
     "X-Forwarded-Host": "$gw_told_host",
     "X-Forwarded-Port": "$gw_told_port",
     "X-Forwarded-Prefix": "$gw_told_prefix",
 }
-_HEAD = 'header_filter_by_lua_block { require("ostiary.gateway").head() }'
+_HEAD = "header_filter_by_lua_block { ostiary.head() }"
 _HEAD_OF_KEPT = _HEAD.replace("head()", "head_of_kept()")
 _HEAD_OF_HTTP2 = _HEAD.replace("head()", "head_of_http2()")
-_FORWARD = "proxy_pass $gw_scheme://$gw_up$gw_target;"
+_FORWARD = "proxy_pass $gw_to;"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +191,7 @@ def _lua_settings(node: Node, facts: Facts) -> Iterator[str]:
     yield "init_by_lua_block {"
     yield from _indented(_init(node, facts))
     yield "}"
-    yield 'init_worker_by_lua_block { require("ostiary.gateway").init_worker() }'
+    yield "init_worker_by_lua_block { ostiary.init_worker() }"
 
 
 def _callers(node: Node) -> Iterator[str]:
@@ -223,10 +227,8 @@ def _variables(node: Node) -> Iterator[str]:
     if ":" in node.host:
         yield "# IPv4 callers of an IPv6 socket."
         yield r"map $remote_addr $gw_peer { '~^::ffff:(?<v4>\d+\.\d+\.\d+\.\d+)$' $v4; default $remote_addr; }"
-    yield "# Variables that Lua sets for few kinds of calls: unlike `set`, a map costs the others nothing."
-    for name in SELDOM:
-        value = "-" if name == "gw_details" else ""
-        yield f'map "" ${name} {{ default "{value}"; }}'
+    yield "# The last field of a line; Lua sets it for few."
+    yield 'map "" $gw_details { default "-"; }'
     yield "# The subprotocol of a WebSocket whose API selects none."
     yield "map $upstream_http_sec_websocket_protocol $gw_selected { '' $gw_subprotocol; default ''; }"
     yield "# Pages are told of the collection's rules, else of the upstream's: two answers would be none."
@@ -250,7 +252,9 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield 'require("jit.opt").start("maxtrace=8000", "maxrecord=32000", "maxmcode=40960",'
     yield '  "maxirconst=2000", "maxsnap=2000", "hotloop=30")'
     yield f"local key = assert(io.open({_quoted(folder / 'issue.key')}, 'rb'))"
-    yield 'require("ostiary.gateway").init({'
+    yield "-- The one global: `require` in each handler would cost as much as a header."
+    yield 'ostiary = require("ostiary.gateway")'
+    yield "ostiary.init({"
     yield f"  mark = {_quoted(facts.mark)},"
     yield f"  loop = {_quoted(facts.loop)},"
     yield f"  objects = {_quoted(folder / 'published.jsonl')},"
@@ -427,13 +431,12 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield from _listen(node, facts)
         yield from _listen_clear(node, facts)
         yield f"access_log {_quoted(node.run / 'lines' / 'calls.log')} line buffer=64k flush=1s if=$gw_log;"
-        yield 'log_by_lua_block { require("ostiary.gateway").log() }'
+        yield "log_by_lua_block { ostiary.log() }"
         yield ""
-        yield "# Lua sets these for a call that it admits, $gw_up last of all."
-        yield "set $gw_up closed;"
-        yield "set $gw_scheme http;"
-        for name in ("rate", "announced", "limit", "remaining", "reset"):
-            yield f'set $gw_{name} "";'
+        yield "# Where a call goes: Lua sets it for one that it admits, last of all."
+        yield "set $gw_to http://closed/;"
+        yield "# Variables that Lua does not set are empty."
+        yield "uninitialized_variable_warn off;"
         yield ""
         yield from _answer_headers(facts)
         yield ""
@@ -449,7 +452,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield ""
         yield "# Every call. Most are forwarded from here, the others from one of the locations below."
         yield "location / {"
-        yield '  access_by_lua_block { require("ostiary.gateway").access() }'
+        yield "  access_by_lua_block { ostiary.access() }"
         yield f"  {_HEAD}"
         yield f"  {_FORWARD}"
         yield from _indented(_request_headers(node, facts, any_kind=False))
@@ -471,18 +474,18 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         for name, more in _http2_kinds(facts):
             yield f"location {name} {{"
             yield f"  {_HEAD_OF_HTTP2}"
-            yield "  grpc_pass $gw_scheme://$gw_up;"
+            yield "  grpc_pass $gw_to;"
             yield from _indented(more)
             yield from _indented(_browser_headers())
             yield from _indented(_answer_headers(facts))
             yield "}"
         yield ""
         yield "location @failed {"
-        yield '  content_by_lua_block { require("ostiary.gateway").failed() }'
+        yield "  content_by_lua_block { ostiary.failed() }"
         yield "}"
         yield "location /__malformed/ {"
         yield "  internal;"
-        yield '  content_by_lua_block { require("ostiary.gateway").malformed() }'
+        yield "  content_by_lua_block { ostiary.malformed() }"
         yield "}"
 
     yield "server {"
@@ -517,16 +520,16 @@ def _http2_headers(node: Node, facts: Facts) -> Iterator[str]:
         ours = line.startswith("proxy_set_header") and not line.endswith('"";')
         if ours and name not in {*_TOLD, "Connection", "Upgrade"}:
             yield line.replace("proxy_", "grpc_", 1)
-    for name, variable in _TOLD.items():
+    for name, variable in (_WHO | _TOLD).items():
         yield f"grpc_set_header {name} {variable};"
 
 
 def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:
     """The headers that we set or remove, those that few kinds of calls have only if `any_kind`."""
-    yield "# Lines that tell the public address follow in the same value, from ostiary.upstreams."
+    yield "# Lines that tell the public address and who calls follow in the same value, from ostiary.forwarding."
     yield "proxy_set_header Host $gw_host;"
-    yield "proxy_set_header X-Ostiary-Client $gw_client;"
-    yield "proxy_set_header X-Ostiary-Profile $gw_profile;"
+    yield 'proxy_set_header X-Ostiary-Client "";'
+    yield 'proxy_set_header X-Ostiary-Profile "";'
     yield f"proxy_set_header X-Ostiary-Request-Id {request_id(facts.mark)};"
     # Calls that have passed other gateways are of the other kinds.
     yield f"proxy_set_header CDN-Loop {'$gw_loop' if any_kind else facts.loop};"
@@ -553,9 +556,6 @@ def _answer_headers(facts: Facts) -> Iterator[str]:
     yield "add_header X-Upstream-Request-Id $upstream_http_x_request_id always;"
     yield "add_header RateLimit $gw_rate always;"
     yield "add_header RateLimit-Policy $gw_announced always;"
-    yield "add_header X-RateLimit-Limit $gw_limit always;"
-    yield "add_header X-RateLimit-Remaining $gw_remaining always;"
-    yield "add_header X-RateLimit-Reset $gw_reset always;"
 
 
 def _browser_headers() -> Iterator[str]:
@@ -580,6 +580,12 @@ def _control(node: Node) -> Iterator[str]:
         yield "location = /accepted {"
         yield "  internal;"
         yield "  stub_status;"
+        yield "}"
+        yield "# Variables that Lua sets are declared by a `set` that never runs: one that did would cost every call."
+        yield "location = /variables {"
+        yield "  internal;"
+        for name in SET_BY_LUA:
+            yield f'  set ${name} "";'
         yield "}"
 
     yield "# Our own processes alone can open this socket."

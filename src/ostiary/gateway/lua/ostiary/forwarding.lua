@@ -1,5 +1,5 @@
 -- Letting an admitted call go: what the upstream is told and not told, where it is asked, and last of
--- all the variable that names it. Until then `$gw_up` names an upstream that is down.
+-- all the variable that names it. Until then `$gw_to` names an upstream that is down.
 
 local browsers = require "ostiary.browsers"
 local caching = require "ostiary.caching"
@@ -19,38 +19,61 @@ local M = {}
 
 local BEARER = contract.forms.bearer
 
+-- The older headers of a limited profile's answers. Few policies have them: where they were variables, every
+-- other answer would be looked at for them.
+local function tell_legacy(lease, now)
+  local header, window = ngx.header, lease.window
+  header["X-RateLimit-Limit"] = window.text
+  header["X-RateLimit-Remaining"] = "" .. limits.whole(lease.rate_left or 0)
+  header["X-RateLimit-Reset"] = "" .. limits.whole(window.ends - now)
+end
+
+M.tell_legacy = tell_legacy
+
 -- The headers of a limited profile's answers.
 function M.tell_limits(lease, now)
   var.gw_rate = limits.told(lease, now)
   var.gw_announced = lease.announced
   if lease.legacy_headers == 1 and lease.window then
-    var.gw_limit = lease.window.text
-    var.gw_remaining = limits.whole(lease.rate_left)
-    var.gw_reset = limits.whole(lease.window.ends - now)
+    tell_legacy(lease, now)
   end
 end
 
--- Let a call go to its upstream: what names it is set last of all.
-function M.forward(lease, upstream, host_lines, target)
-  var.gw_client, var.gw_profile = lease.client_text, lease.profile_text
-  var.gw_host = host_lines
-  var.gw_target = target
-  if upstream.scheme ~= "http" then
-    var.gw_scheme = upstream.scheme
-    var.gw_name = upstream.name
+-- Host and the lines behind it (see `upstreams.host_lines`), with those that say who calls: digits, which
+-- cannot part a line. One variable of nginx for all of them costs no more than the Host alone.
+local function lines_of(lease, host_lines)
+  if lease.host_lines ~= host_lines then
+    lease.lines = host_lines .. "\r\nX-Ostiary-Client: " .. lease.client .. "\r\nX-Ostiary-Profile: " .. lease.profile
+    lease.host_lines = host_lines
   end
-  var.gw_up = upstream.block
+  return lease.lines
+end
+
+-- Let a call go to its upstream: what names it, `to`, is set last of all.
+function M.forward(lease, upstream, host_lines, to)
+  var.gw_host = lines_of(lease, host_lines)
+  if upstream.name then var.gw_name = upstream.name end
+  var.gw_to = to
+end
+local forward = M.forward
+
+-- The same for an upstream that speaks HTTP/2, whose headers cannot be lines of one; nginx knows the path.
+local function forward_http2(lease, upstream, host, to)
+  var.gw_client, var.gw_profile = "" .. lease.client, "" .. lease.profile
+  var.gw_host = host
+  if upstream.name then var.gw_name = upstream.name end
+  var.gw_to = to
 end
 
 -- The same for a call that a trusted proxy brought, of a caller whose address only it knows. It goes on
 -- in a location that tells the upstream that address.
-function M.forward_for(call, upstream, target)
+function M.forward_for(call, upstream, to)
   var.gw_caller = call.address
   var.gw_loop = loops.told(call)
   local forwarded = upstreams.forwarded(upstream, call.address)
   if forwarded then var.gw_forwarded = forwarded end
   calls.begin(call)
-  M.forward(call.lease, upstream, call.route.collection.host_lines, target)
+  forward(call.lease, upstream, call.route.collection.host_lines, to)
 end
 
 local function claims_of(call)
@@ -144,17 +167,17 @@ function M.forward_any(call, lease, upstream)
   local target = target_of(call, upstream)
   call.upstream = upstream
   calls.begin(call)
-  if call.is_stream or call.route.timeout then
-    upstream = setmetatable({ block = upstream.dynamic or upstream.block }, { __index = upstream })
-  end
+  local to = upstream.start
+  if call.is_stream or call.route.timeout then to = upstream.dynamic_start or to end
   call.cached = collection.caches and caching.find(call, lease, upstream, target)
   if upstream.http2 and not http2.retarget(target) then return refusals.refuse(call, contract.codes.malformed_path) end
-  local host = collection.host_lines
   if upstream.http2 then
     http2.strip(credentials.MOST_HEADERS)
-    call.is_grpc, host = upstream.grpc, upstreams.tell_http2(upstream, collection.handle, call.address)
+    call.is_grpc = upstream.grpc
+    forward_http2(lease, upstream, upstreams.tell_http2(upstream, collection.handle, call.address), to)
+  else
+    forward(lease, upstream, collection.host_lines, to .. target)
   end
-  M.forward(lease, upstream, host, target)
   local location = upstream.location or "@any"
   return ngx.exec(call.cached and location .. caching.SUFFIX or location)
 end

@@ -1,6 +1,6 @@
 -- A call's way through the gateway: normal form, route, credential, lease, limits, and the upstream last.
 --
--- Admission is what is proved: until `forwarding.forward` has set it, `$gw_up` names an upstream that is down, so
+-- Admission is what is proved: until `forwarding.forward` has set it, `$gw_to` names an upstream that is down, so
 -- whatever fails before, an error or a table that is full, ends in a refusal.
 --
 -- `access` is the fast path, and its form is dictated by LuaJIT: no loop but one over headers, no
@@ -47,9 +47,9 @@ local exact = routes.exact
 local forward, forward_for, tell_limits = forwarding.forward, forwarding.forward_for, forwarding.tell_limits
 
 -- A target in normal form, with no escape, no trailing slash, and no segment that begins with a dot;
--- where its last segment is.
-local FORM = [[^(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)*/]]
-  .. [[([A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*)(?:\z|\?[!"$-~]*\z)]]
+-- where its last segment is: a group that is repeated holds what it matched last. Possessive, since no
+-- character can be matched in two ways.
+local FORM = [[^(?:/([A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*+))++(?:\z|\?[!"$-~]*+\z)]]
 local LONGEST = form.LONGEST_PATH
 -- Refused calls a second of one address from which on unknown credentials are refused unasked.
 local BAD_CALLS = 200
@@ -322,11 +322,7 @@ local function spend(call, lease)
     if lease.told then
       ngx.header["RateLimit"] = limits.told(lease, now)
       ngx.header["RateLimit-Policy"] = lease.announced
-      if lease.window then
-        ngx.header["X-RateLimit-Limit"] = lease.window.limit
-        ngx.header["X-RateLimit-Remaining"] = lease.rate_left or 0
-        ngx.header["X-RateLimit-Reset"] = lease.window.ends - now
-      end
+      if lease.window then forwarding.tell_legacy(lease, now) end
     end
     call.lease, call.profile = lease, lease.profile
     local details = code ~= codes.overloaded and limits.described(lease, code) or nil
@@ -372,8 +368,7 @@ local function forward_oauth(call)
   ngx.req.set_header("X-Ostiary-Address", call.address)
   var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
   var.gw_host = var.http_host or "localhost"
-  var.gw_target = call.path .. call.query
-  var.gw_up = upstreams.oauth.block
+  var.gw_to = upstreams.oauth.start .. call.path .. call.query
   return ngx.exec("@any")
 end
 
@@ -499,10 +494,10 @@ local function decide()
     changes_seen = changes
   end
   if #uri > LONGEST or calls.count >= BUSY then return slow(uri, changes) end
-  local from, to = re_find(uri, FORM, "jo", nil, 1)
+  local first, last = re_find(uri, FORM, "jo", nil, 1)
   local by_path = exact[get_method()]
-  if not from or not by_path then return slow(uri, changes) end
-  local route = by_path[sub(uri, 1, to)] or by_path[sub(uri, 1, from - 1)]
+  if not first or not by_path then return slow(uri, changes) end
+  local route = by_path[sub(uri, 1, last)] or by_path[sub(uri, 1, first - 1)]
   if not route or not route.simple then return slow(uri, changes) end
   local collection = route.collection
   local upstream = collection.upstream
@@ -531,7 +526,7 @@ local function decide()
     end
     if lease.told then tell_limits(lease, now) end
   end
-  local target = upstream.base .. sub(uri, route.skip)
+  local to = upstream.to .. sub(uri, route.skip)
   -- The name of a header that an owner added: the upstream does not get it.
   if where ~= HEADER and where ~= AUTHORIZATION then clear_header(where) end
   if caller then
@@ -540,7 +535,7 @@ local function decide()
       is_call = true, is_quick = not var.http_x_request_id, proxied = true, lease = lease, route = route, flags = 0,
       address = caller,
     }
-    forward_for(call, upstream, target)
+    forward_for(call, upstream, to)
     return ngx.exec("@any")
   end
   if upstream.several then
@@ -548,7 +543,7 @@ local function decide()
   else
     calls.begin(lease)
   end
-  return forward(lease, upstream, collection.host_lines, target)
+  return forward(lease, upstream, collection.host_lines, to)
 end
 
 -- The access phase of every call. An error in it is nginx's 500, and nothing is forwarded.

@@ -71,7 +71,6 @@ function M.read(text)
   lease.count_tail = tail
   lease.subject = lease.endpoint .. "/" .. lease.collection .. "/" .. lease.profile .. "/" .. lease.client
     .. "/" .. lease.credential .. "/"
-  lease.client_text, lease.profile_text = "" .. lease.client, "" .. lease.profile
   lease.hour, lease.keys = 0, {}
   lease.checked = -1
   return lease

@@ -60,6 +60,8 @@ local UNANSWERED, SWITCHED = "000", "101"
 local ending, doubted, grace, asked, bodies = {}, {}, {}, {}, {}
 -- Calls that were ended for their slow bodies.
 local slow = {}
+-- Calls that were looked at: nothing is known of the others, which are nearly all.
+local seen = {}
 local looked_changes, looked_at = -1, 0
 
 -- --- nginx's requests ------------------------------------------------------------------------------
@@ -300,6 +302,8 @@ end
 -- --- looking -------------------------------------------------------------------------------------------
 
 function M.ended(key)
+  if not seen[key] then return end
+  seen[key] = nil
   ending[key], doubted[key], grace[key], bodies[key], slow[key] = nil, nil, nil, nil, nil
   local names = streams[key]
   if not names then return end
@@ -353,6 +357,7 @@ function M.look()
   for key, call in pairs(calls.open) do
     local lease = lease_of(call)
     if lease then
+      seen[key] = true
       look_at(key, call, lease, changes, moment, void)
       young[key] = call
     end

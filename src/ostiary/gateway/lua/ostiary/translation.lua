@@ -227,7 +227,7 @@ local function context()
     base = upstream.base, prefix = "/" .. collection.handle, scheme = upstream.scheme,
     own = upstream.own, hosts = upstream.hosts, told = upstream.told ~= upstreams.NOTHING and public.scheme ~= nil,
     origin = public.origin, authority = public.authority, host = public.host,
-    target = route.target and match(ngx.var.gw_target, "^[^?]*") or nil,
+    target = route.target and match(ngx.var.gw_to, "^%a+://[^/]+([^?]*)") or nil,
   }
 end
 

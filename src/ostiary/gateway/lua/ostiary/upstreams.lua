@@ -36,8 +36,8 @@ M.NOTHING = TOLD.none
 M.public = {}
 
 -- Recipes and the token endpoint are reached like upstreams of ours.
-M.recipes = { block = "recipes", scheme = "http", host = "recipes", base = "" }
-M.oauth = { block = "oauth", scheme = "http", host = "oauth", base = "" }
+M.recipes = { start = "http://recipes", scheme = "http", host = "recipes", base = "" }
+M.oauth = { start = "http://oauth", scheme = "http", host = "oauth", base = "" }
 
 function M.init_worker(options)
   rendered, tls_blocks = options.rendered, options.tls_blocks
@@ -122,8 +122,6 @@ function M.set(object)
     scheme = http2 and (tls and "grpcs" or "grpc") or tls and "https" or "http",
     name = tls and tls.name or nil,
     location = location_of(tls, http2),
-    block = own or block,
-    dynamic = block,
     servers = servers_of(object),
     turn = 0,
     stream_timeout = object.stream_timeout or 3600,
@@ -142,7 +140,11 @@ function M.set(object)
   }, "\n"))
   -- Calls that are more than their lease: their server, or that they were tried before, is remembered.
   upstream.several = upstream.servers[2] ~= nil or upstream.retries > 0
-  if own and (object.timeout ~= DEFAULT_TIMEOUT or upstream.retries > 0) then upstream.block = upstream.dynamic end
+  if own and (object.timeout ~= DEFAULT_TIMEOUT or upstream.retries > 0) then own = nil end
+  -- How its calls' URLs begin, where the server is named by Lua, and elsewhere.
+  upstream.dynamic_start = upstream.scheme .. "://" .. block
+  upstream.start = upstream.scheme .. "://" .. (own or block)
+  upstream.to = upstream.start .. upstream.base
   -- Nothing is added to the call, and no location of its own is needed.
   upstream.simple = not (object.header or upstream.query or upstream.location or upstream.missing
     or upstream.told == TOLD.forwarded)
