@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from bench.arrivals import latencies
 from bench.lone import gateway
 from bench.peers import HOW, PEERS, peer
 from bench.stand import (
     LOAD,
     SERVER,
     Server,
-    at_rate,
     bare_haproxy,
     bare_nginx,
     cpu_seconds,
@@ -74,8 +74,8 @@ def latency(bare: Server, ours: Server, direct: Server, rate: float) -> None:
     took: dict[str, list[int]] = {}
     for _ in range(ROUNDS):
         for server in (direct, bare, ours):
-            load = at_rate(server, rate, SECONDS, times=True, around=LOAD)
-            took.setdefault(server.name, []).extend(load.took)
+            values = latencies(server, rate, SECONDS, around=LOAD)
+            took.setdefault(server.name, []).extend(values)
     p50 = {name: quantile(values, 0.5) / 1000 for name, values in took.items()}
     p99 = {name: quantile(values, 0.99) / 1000 for name, values in took.items()}
     for name in took:
