@@ -16,9 +16,9 @@ from ostiary.access.decision import (
     Allow,
     Deny,
     Outcome,
-    check_client,
     decide,
     explain,
+    refused_caller,
 )
 from ostiary.access.facts import (
     Client,
@@ -34,7 +34,8 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.reasons import Reason, by_code, refusal
+from ostiary.access.reasons import Reason, by_code, describe
+from ostiary.access.stages import Stage
 
 NOW = 1_800_000_000
 HERE = ipaddress.ip_address("192.0.2.7")
@@ -228,8 +229,9 @@ def test_of_two_things_that_are_wrong_the_first_check_tells() -> None:
 
 
 def test_a_check_that_is_asked_about_nobody_does_not_pass() -> None:
+    (check,) = (each for each in CHECKS if each.stage is Stage.CLIENT)
     with pytest.raises(AssertionError):
-        check_client(some_facts(known=None))
+        check.refuses(some_facts(known=None))
 
 
 @pytest.mark.parametrize(
@@ -280,23 +282,56 @@ def test_lists_that_are_only_watched_say_what_they_would_do_and_refuse_nobody(ca
     assert verdict.would is reason
     assert verdict.address_bound == bool(lists)
     steps = {step.check: step for step in explain(facts)}
-    assert steps["address"].reason is reason
-    assert steps["address"].outcome is (Outcome.WATCHED if reason else Outcome.PASSED)
-    assert steps["endpoint"].outcome is Outcome.PASSED
+    assert steps[Stage.ADDRESS].reason is reason
+    assert steps[Stage.ADDRESS].outcome is (Outcome.WATCHED if reason else Outcome.PASSED)
+    assert steps[Stage.ENDPOINT].outcome is Outcome.PASSED
     enforced = decide(some_facts(profile=lists))
     assert (enforced.reason if isinstance(enforced, Deny) else None) is reason
 
 
 def test_an_explanation_names_the_range_that_came_nearest() -> None:
     facts = some_facts(profile={"allowed": (OTHER_NET, ipaddress.ip_network("192.0.3.0/24"))})
-    inputs = {s.check: dict(s.inputs) for s in explain(facts)}["address"]
+    inputs = {s.check: dict(s.inputs) for s in explain(facts)}[Stage.ADDRESS]
     assert inputs["nearest allowed"] == "192.0.3.0/24, missed by 1 bit"
 
 
 def test_an_explanation_shows_the_beginning_of_a_long_list() -> None:
     nets = tuple(ipaddress.ip_network(f"10.0.{i}.0/24") for i in range(30))
     inputs = {s.check: dict(s.inputs) for s in explain(some_facts(profile={"allowed": nets}))}
-    assert inputs["address"]["allowed"].endswith("10.0.19.0/24 and 10 more")
+    assert inputs[Stage.ADDRESS]["allowed"].endswith("10.0.19.0/24 and 10 more")
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_who_calls_is_refused_whatever_is_called(case: str) -> None:
+    facts, reason = REFUSED[case]
+    of_paths = describe(reason).stage in {Stage.COLLECTION, Stage.ENDPOINT}
+    assert refused_caller(facts) is (None if of_paths else reason)
+
+
+def test_a_caller_is_not_refused_by_a_list_that_is_only_watched() -> None:
+    assert refused_caller(some_facts(profile={"denied": (NET,), "addresses_watched": True})) is None
+
+
+#: As earlier releases stored it, for a refused address.
+STORED: list[dict[str, Any]] = [
+    {"check": name, "outcome": "passed", "inputs": {}, "reason": None}
+    for name in ("presented", "known", "method", "proof", "credential", "client", "profile")
+] + [
+    {
+        "check": "address",
+        "outcome": "failed",
+        "inputs": {"address": "203.0.113.7", "allowed": "198.51.100.0/24"},
+        "reason": "address_not_allowed",
+    },
+    {"check": "collection", "outcome": "not reached", "inputs": {}, "reason": None},
+    {"check": "endpoint", "outcome": "not reached", "inputs": {}, "reason": None},
+]
+
+
+def test_traces_of_earlier_releases_are_still_read() -> None:
+    steps = traces.read(STORED)
+    assert [step.check for step in steps] == [check.stage for check in CHECKS]
+    assert traces.written(steps) == STORED
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -341,25 +376,25 @@ def test_nothing_is_allowed_unless_everything_is_right(
 
 
 def test_every_reason_has_a_face_and_a_number_of_its_own() -> None:
-    codes = {refusal(reason).code for reason in Reason}
+    codes = {describe(reason).code for reason in Reason}
     assert len(codes) == len(Reason)
     assert min(codes) >= 10
-    assert all(by_code(refusal(reason).code) is reason for reason in Reason)
-    assert all(400 <= refusal(reason).status <= 599 for reason in Reason)
+    assert all(by_code(describe(reason).code) is reason for reason in Reason)
+    assert all(400 <= describe(reason).status <= 599 for reason in Reason)
 
 
 def test_a_stranger_cannot_tell_why_a_credential_does_not_work() -> None:
     told = {
-        (face.status, face.public_reason, face.message)
+        (face.status, face.public.name, face.public.message)
         for _, reason in REFUSED.values()
-        if (face := refusal(reason)).status in {401}
+        if (face := describe(reason)).status in {401}
     }
     assert len(told) == 1
 
 
 def test_what_is_not_granted_looks_like_what_does_not_exist() -> None:
     faces = [
-        refusal(reason)
+        describe(reason)
         for reason in (
             Reason.COLLECTION_NOT_FOUND,
             Reason.COLLECTION_NOT_GRANTED,
@@ -367,4 +402,4 @@ def test_what_is_not_granted_looks_like_what_does_not_exist() -> None:
             Reason.ENDPOINT_INACTIVE,
         )
     ]
-    assert len({(f.status, f.public_reason, f.message) for f in faces}) == 1
+    assert len({(f.status, f.public.name, f.public.message) for f in faces}) == 1

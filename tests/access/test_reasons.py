@@ -2,7 +2,8 @@
 
 import pytest
 
-from ostiary.access.reasons import Reason, by_code, refusal
+from ostiary.access.reasons import REASONS, Reason, by_code, describe
+from ostiary.access.stages import STAGES, Stage
 
 #: Numbers in logs and in gateways that run; a new reason adds a line, no line ever changes.
 NUMBERS = {
@@ -88,12 +89,12 @@ STATUSES = {
 
 
 def test_every_reason_has_the_number_it_has_always_had() -> None:
-    assert {reason.value: refusal(reason).code for reason in Reason} == NUMBERS
+    assert {reason.value: describe(reason).code for reason in Reason} == NUMBERS
 
 
 @pytest.mark.parametrize("reason", Reason, ids=str)
 def test_a_reason_is_found_again_by_its_number(reason: Reason) -> None:
-    assert by_code(refusal(reason).code) is reason
+    assert by_code(describe(reason).code) is reason
 
 
 @pytest.mark.parametrize("number", [-1, 0, 9, max(NUMBERS.values()) + 1])
@@ -102,14 +103,37 @@ def test_other_numbers_mean_no_reason(number: int) -> None:
         by_code(number)
 
 
+def test_every_reason_has_a_row() -> None:
+    assert set(REASONS) == set(Reason)
+    assert len({row.code for row in REASONS.values()}) == len(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=str)
+def test_a_row_tells_the_owner_what_happened_and_what_to_do(reason: Reason) -> None:
+    row = describe(reason)
+    for text in (row.meaning, row.remedy):
+        assert text[0].isupper()
+        assert text.endswith(".")
+
+
+def test_a_status_of_nginx_has_one_reason() -> None:
+    statuses = [status for row in REASONS.values() for status in row.nginx_statuses]
+    assert len(set(statuses)) == len(statuses)
+
+
+def test_every_stage_has_a_question() -> None:
+    assert list(STAGES) == list(Stage)
+    assert all(row.question.endswith("?") for row in STAGES.values())
+
+
 def test_every_reason_has_its_status() -> None:
-    assert {reason.value: refusal(reason).status for reason in Reason} == STATUSES
+    assert {reason.value: describe(reason).status for reason in Reason} == STATUSES
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_refusals_that_could_tell_what_exists_all_look_alike(status: int) -> None:
-    faces = [refusal(r) for r in Reason if refusal(r).status == status]
-    assert len({(face.public_reason, face.message) for face in faces}) == 1
+    faces = [describe(r) for r in Reason if describe(r).status == status]
+    assert len({(face.public.name, face.public.message) for face in faces}) == 1
     assert len(faces) > 1
 
 
@@ -117,7 +141,30 @@ def test_refusals_that_could_tell_what_exists_all_look_alike(status: int) -> Non
 def test_a_message_is_one_sentence_that_fits_json_and_configuration_as_it_is(
     reason: Reason,
 ) -> None:
-    message = refusal(reason).message
+    message = describe(reason).public.message
     assert message.endswith(".")
     assert message.isascii()
     assert not set(message) & set("\"\\'%{}[]\r\n")
+
+
+@pytest.mark.parametrize(
+    ("reason", "admitted", "replayed", "of_the_call"),
+    [
+        (Reason.CREDENTIAL_MISSING, False, False, True),
+        (Reason.REVOKED_CREDENTIAL, False, False, False),
+        (Reason.ADDRESS_DENIED, False, True, False),
+        (Reason.UPSTREAM_TIMEOUT, True, True, False),
+    ],
+)
+def test_the_stage_of_a_reason_says_what_another_decision_could_change(
+    reason: Reason, *, admitted: bool, replayed: bool, of_the_call: bool
+) -> None:
+    row = describe(reason)
+    assert row.is_admitted == admitted
+    assert row.is_replayed == replayed
+    assert row.is_of_the_call == of_the_call
+
+
+def test_a_row_has_every_status_that_a_call_can_get() -> None:
+    assert describe(Reason.HEAD_TOO_LARGE).statuses == (414, 431)
+    assert describe(Reason.RATE_LIMITED).statuses == (429,)

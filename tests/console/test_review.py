@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.console.steps import at, looks_good
 from tests.stage import Stage
 
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
@@ -22,8 +22,8 @@ def log(stage: Stage, request_id: str, **fields: Any) -> None:
         "at_ms": int(time.time() * 1000),
         "request_id": request_id,
         "node": "",
-        "status": refusal(reason).status if reason else 200,
-        "reason": refusal(reason).code if reason else 0,
+        "status": describe(reason).status if reason else 200,
+        "reason": describe(reason).code if reason else 0,
         "would": 0,
         "method": "GET",
         "collection_id": 1,
@@ -88,7 +88,7 @@ def test_a_made_up_call_is_explained_from_the_profile_s_card(owner: Page, stage:
     owner.get_by_role("button", name="What would it get?").click()
     answer = owner.get_by_role("region", name="The answer")
     expect(answer).to_contain_text("method_not_allowed")
-    expect(answer).to_contain_text("takes other methods")
+    expect(answer).to_contain_text("accepts other methods")
     expect(owner.get_by_label("Path", exact=True)).to_have_value("/orders-v1/orders")
     looks_good(owner, "explain-made-up")
     owner.get_by_label("Method", exact=True).select_option("GET")

@@ -19,12 +19,11 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 import ostiary
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Party, Reason, describe
 from ostiary.cli.main import parser
 from ostiary.directory.webhooks.events import MEANINGS, EventType
 from ostiary.gateway import statistics
 from ostiary.operations.metrics import FEED_SEQUENCE, PART_UP
-from ostiary.review import stages
 from ostiary.settings import NUMBERS, TEXTS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -126,17 +125,17 @@ def _help(action: argparse.Action) -> str:
 
 def reasons() -> str:
     """Every reason of a refusal, with what the caller sees and what the owner can do."""
-    faces: dict[str, list[Reason]] = {}
+    by_name: dict[str, list[Reason]] = {}
     for reason in Reason:
-        faces.setdefault(refusal(reason).public_reason, []).append(reason)
+        by_name.setdefault(describe(reason).public.name, []).append(reason)
     table = [
         (
-            " ".join(str(s) for s in sorted({refusal(reason).status for reason in inner})),
+            ", ".join(str(s) for s in sorted({s for r in inner for s in describe(r).statuses})),
             f"`{public}`",
-            refusal(inner[0]).message,
+            describe(inner[0]).public.message,
             ", ".join(f"[`{reason}`](#{reason})" for reason in inner),
         )
-        for public, inner in sorted(faces.items(), key=lambda face: refusal(face[1][0]).status)
+        for public, inner in sorted(by_name.items(), key=lambda item: describe(item[1][0]).status)
     ]
     return _page(
         "Refusals",
@@ -145,17 +144,28 @@ def reasons() -> str:
         "[Explain](../how-to/explain.md) show you the exact reason.",
         "## What the caller sees",
         _table(("status", "`reason`", "`message`", "exact reasons"), table),
-        "`malformed_request` comes with 400, 405, 408, 413, 501 or 505, and `head_too_large` with 414 or 431: "
-        "the status says what is wrong.",
+        "Where a reason has several statuses, the status says what is wrong.",
         "## What it means, and what to do",
         *(_reason(reason) for reason in Reason),
     )
 
 
 def _reason(reason: Reason) -> str:
-    face, meaning = refusal(reason), stages.meaning(reason)
-    seen = f"Status {face.status}, code {face.code}. The caller sees `{face.public_reason}`."
-    return f"### {reason}\n\n{seen}\n\n{meaning.what}\n\n**What to do:** {meaning.remedy}"
+    row = describe(reason)
+    statuses = ", ".join(str(status) for status in row.statuses)
+    shown = (
+        f"Status {statuses}, code {row.code}. The caller sees `{row.public.name}`. "
+        f"Usually resolved by the {_PARTIES[row.resolved_by]}."
+    )
+    return f"### {reason}\n\n{shown}\n\n{row.meaning}\n\n**What to do:** {row.remedy}"
+
+
+_PARTIES = {
+    Party.CONSUMER: "consumer",
+    Party.OWNER: "owner of the client, profile or collection",
+    Party.OPERATOR: "operator of Ostiary",
+    Party.UPSTREAM: "operator of the upstream",
+}
 
 
 # --- webhook events -------------------------------------------------------------------------------

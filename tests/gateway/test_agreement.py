@@ -35,7 +35,7 @@ from ostiary.access.facts import (
 )
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import ENDPOINT_METHODS, METHODS, choose, normalise
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 from ostiary.identity.tokens import issue_token
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
@@ -281,9 +281,9 @@ def expected(workshop: Workshop, call: Call) -> Expected:
 
 
 def _refused(reason: Reason, allow: tuple[str, ...] = ()) -> Expected:
-    face = refusal(reason)
+    face = describe(reason)
     methods = ",".join(allow) if reason is Reason.METHOD_NOT_ALLOWED else None
-    return Expected(status=face.status, reason=face.public_reason, allow=methods)
+    return Expected(status=face.status, reason=face.public.name, allow=methods)
 
 
 def _route(collection: Collection | None, call: Call, below: str) -> tuple[Route, str | None]:

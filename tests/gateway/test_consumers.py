@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tests.stage import Answer, Stage, Upstream, ask, raw, wait_for
 
+from ostiary.access.reasons import Reason, describe
+
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 PLACES = [
@@ -441,21 +443,40 @@ def test_every_answer_has_a_request_id(stage: Stage, plain: Any, pages: Any, tok
 
 
 @pytest.mark.parametrize(
-    ("call", "status"),
+    ("call", "status", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GE\x01T / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-        (b"GET / HTTP/3.1\r\nHost: x\r\n\r\n", 505),
-        (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405),
-        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n", 431),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, Reason.MALFORMED_REQUEST),
+        (b"GE\x01T / HTTP/1.1\r\nHost: x\r\n\r\n", 400, Reason.MALFORMED_REQUEST),
+        (b"GET / HTTP/3.1\r\nHost: x\r\n\r\n", 505, Reason.MALFORMED_REQUEST),
+        (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405, Reason.MALFORMED_REQUEST),
+        (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, Reason.HEAD_TOO_LARGE),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+            431,
+            Reason.HEAD_TOO_LARGE,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            400,
+            Reason.MALFORMED_REQUEST,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            Reason.MALFORMED_REQUEST,
+        ),
     ],
-)
-def test_what_nginx_refuses_is_told_as_we_tell(stage: Stage, call: bytes, status: int) -> None:
+    ids=[
+        "no host", "method", "version", "trace", "line", "header", "negative length", "coding",
+    ],
+)  # fmt: skip
+def test_what_nginx_refuses_is_answered_as_the_table_of_reasons_says(
+    stage: Stage, call: bytes, status: int, reason: Reason
+) -> None:
     head, _, body = raw(stage.gateway, call).partition(b"\r\n\r\n")
+    row = describe(reason)
     assert int(head.split(b" ")[1]) == status
+    assert status in row.statuses
     told = json.loads(body)
-    assert told["message"] and told["reason"]
+    assert (told["message"], told["reason"]) == (row.public.message, row.public.name)
     assert f"X-Request-Id: {told['request_id']}".encode() in head

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import pytest
 from tests.api.conftest import Api, api
 
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 from ostiary.usage.models import LoggedCall
 
 __all__ = ["api"]
@@ -26,12 +26,12 @@ def log(db: None) -> Log:
     def written(request_id: str, **fields: Any) -> LoggedCall:
         reason: Reason | None = fields.pop("reason", None)
         would: Reason | None = fields.pop("would", None)
-        told = refusal(reason) if reason else None
+        told = describe(reason) if reason else None
         line: dict[str, Any] = {
             "at_ms": NOON * 1000 + 500,
             "status": told.status if told else 200,
             "reason": told.code if told else 0,
-            "would": refusal(would).code if would else 0,
+            "would": describe(would).code if would else 0,
             "method": "GET",
             "address": "192.0.2.7",
             "latency_ms": 7,

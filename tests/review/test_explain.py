@@ -22,9 +22,9 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
+from ostiary.access.stages import Stage
 from ostiary.directory.models import Change
-from ostiary.review import stages
 from ostiary.usage.models import DecisionTrace, QuotaCount
 
 
@@ -53,16 +53,17 @@ def test_every_reason_is_explained_by_the_stage_that_refused(
     log("A-1", reason=reason, profile_id=profile["id"], client_id=world.client["id"])
     data = explained(world, request_id="A-1")
     assert (data["verdict"], data["reason"]) == ("refused", reason)
-    assert data["public_body"]["reason"] == refusal(reason).public_reason
+    assert data["public_body"]["reason"] == describe(reason).public.name
     assert data["what"]
     assert data["remedy"]
+    assert data["resolved_by"] == describe(reason).resolved_by
     failed = [step for step in data["steps"] if step["outcome"] == "failed"]
     assert [step["reason"] for step in failed] == [reason]
-    assert failed[0]["check"] == stages.meaning(reason).stage
+    assert failed[0]["check"] == describe(reason).stage
     at = data["steps"].index(failed[0])
     assert all(step["outcome"] == "passed" for step in data["steps"][:at])
     assert all(step["outcome"] == "not reached" for step in data["steps"][at + 1 :])
-    assert [step["check"] for step in data["steps"]] == [stage.value for stage in stages.Stage]
+    assert [step["check"] for step in data["steps"]] == [stage.value for stage in Stage]
 
 
 def _trace(world: World, profile: Any, log: Log, *, allowed: str, address: str) -> None:
@@ -213,7 +214,7 @@ def test_a_made_up_call_is_told_what_it_would_get(world: World, case: str) -> No
     data = asked(world, world.a_profile(**given), **call)
     assert data["reason"] == reason
     assert data["verdict"] == ("refused" if reason else "admitted")
-    assert data["status"] == (refusal(reason).status if reason else 0)
+    assert data["status"] == (describe(reason).status if reason else 0)
 
 
 def test_a_made_up_call_meets_the_limits_as_they_are_now(world: World) -> None:

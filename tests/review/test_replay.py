@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ostiary.access import limits
 from ostiary.access.decision import Allow, Deny, decide
 from ostiary.access.facts import Profile, ProfileId
-from ostiary.access.reasons import Reason
+from ostiary.access.reasons import Reason, describe
+from ostiary.access.stages import Stage
 from ostiary.review.replay import Outcome, Recorded, Terms, differences, facts, replayed
-from ostiary.review.stages import Stage, meaning
 
 START = 1_795_521_600
 ADDRESSES = [None, *map(ipaddress.ip_address, ("192.0.2.7", "198.51.100.9", "2001:db8::7"))]
@@ -62,7 +62,7 @@ logs = st.lists(recorded, max_size=25).map(lambda calls: sorted(calls, key=lambd
 
 def _fixed(call: Recorded) -> bool:
     """Refused for what no change of a profile's terms mends."""
-    return call.reason is not None and meaning(call.reason).stage in {
+    return call.reason is not None and describe(call.reason).stage in {
         Stage.CALLER, Stage.REQUEST, Stage.PATH, Stage.PRESENTED, Stage.AUTHORITY, Stage.KNOWN,
         Stage.METHOD, Stage.PROOF, Stage.CREDENTIAL, Stage.CLIENT,
     }  # fmt: skip

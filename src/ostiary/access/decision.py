@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ostiary.access.addresses import Address, NamedList, Near, Network, contains, nearest
 from ostiary.access.facts import Facts, Known, Profile
 from ostiary.access.reasons import Reason
+from ostiary.access.stages import Stage
 
 #: A decision is good for this many seconds at most, then it is taken again.
 LEASE_SECONDS = 600
@@ -48,7 +49,7 @@ class Outcome(enum.StrEnum):
 class Step:
     """One check of a decision, for the owner: what it looked at, and what it found."""
 
-    check: str
+    check: Stage
     outcome: Outcome
     #: Names and values; none where the check was not reached.
     inputs: tuple[tuple[str, str], ...] = ()
@@ -56,30 +57,30 @@ class Step:
     reason: Reason | None = None
 
 
-def check_presented(facts: Facts) -> Reason | None:
+def _presented_refused(facts: Facts) -> Reason | None:
     if facts.several:
         return Reason.CONFLICTING_CREDENTIALS
     return None if facts.presented else Reason.CREDENTIAL_MISSING
 
 
-def check_known(facts: Facts) -> Reason | None:
+def _known_refused(facts: Facts) -> Reason | None:
     if facts.fitting:
         return Reason.AMBIGUOUS_CREDENTIAL
     return None if facts.known else Reason.UNKNOWN_CREDENTIAL
 
 
-def check_method(facts: Facts) -> Reason | None:
+def _method_refused(facts: Facts) -> Reason | None:
     fits = facts.known is not None and facts.known.profile.method is facts.method
     return None if fits else Reason.METHOD_MISMATCH
 
 
-def check_proof(facts: Facts) -> Reason | None:
+def _proof_refused(facts: Facts) -> Reason | None:
     if facts.problem or _over(facts.proved_until, facts.now):
         return Reason.TOKEN_INVALID
     return None
 
 
-def check_credential(facts: Facts) -> Reason | None:
+def _credential_refused(facts: Facts) -> Reason | None:
     credential = _known(facts).credential
     if credential.revoked_at is not None:
         return Reason.REVOKED_CREDENTIAL
@@ -88,22 +89,18 @@ def check_credential(facts: Facts) -> Reason | None:
     return Reason.EXPIRED_CREDENTIAL if _over(credential.expires_at, facts.now) else None
 
 
-def check_client(facts: Facts) -> Reason | None:
+def _client_refused(facts: Facts) -> Reason | None:
     return None if _known(facts).client.active else Reason.CLIENT_INACTIVE
 
 
-def check_profile(facts: Facts) -> Reason | None:
+def _profile_refused(facts: Facts) -> Reason | None:
     profile = _known(facts).profile
     if not profile.active:
         return Reason.PROFILE_INACTIVE
     return Reason.PROFILE_EXPIRED if _over(profile.expires_at, facts.now) else None
 
 
-def check_address(facts: Facts) -> Reason | None:
-    return None if _known(facts).profile.addresses_watched else _address(facts)
-
-
-def _address(facts: Facts) -> Reason | None:
+def _address_refused(facts: Facts) -> Reason | None:
     return refused_address(_known(facts).profile, facts.address)
 
 
@@ -126,7 +123,7 @@ def _listed(address: Address, own: tuple[Network, ...], shared: tuple[NamedList,
     return contains(own, address) or any(address in each for each in shared)
 
 
-def check_collection(facts: Facts) -> Reason | None:
+def _collection_refused(facts: Facts) -> Reason | None:
     if facts.route.usage:
         return None
     if facts.route.collection is None:
@@ -134,7 +131,7 @@ def check_collection(facts: Facts) -> Reason | None:
     return None if facts.route.granted else Reason.COLLECTION_NOT_GRANTED
 
 
-def check_endpoint(facts: Facts) -> Reason | None:
+def _endpoint_refused(facts: Facts) -> Reason | None:
     route = facts.route
     if route.endpoint is not None or route.usage:
         return None
@@ -144,38 +141,139 @@ def check_endpoint(facts: Facts) -> Reason | None:
     return Reason.ENDPOINT_INACTIVE if route.inactive else Reason.ENDPOINT_NOT_FOUND
 
 
-Check = Callable[[Facts], Reason | None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check: its name in stored traces, why it refuses, and what it looks at."""
+
+    stage: Stage
+    refuses: Callable[[Facts], Reason | None]
+    #: Names and values for an explanation; times are Unix seconds.
+    inputs: Callable[[Facts], Mapping[str, object]]
+    #: The check is made and reported, but refuses nothing.
+    is_watched: Callable[[Facts], bool] = lambda _: False
+
 
 #: Who calls, then whether it may at all, then from where, then what. A stranger must learn
 #: nothing of what exists, so everything about paths comes after everything about credentials.
 CHECKS: tuple[Check, ...] = (
-    check_presented,
-    check_known,
-    check_method,
-    check_proof,
-    check_credential,
-    check_client,
-    check_profile,
-    check_address,
-    check_collection,
-    check_endpoint,
+    Check(
+        stage=Stage.PRESENTED,
+        refuses=_presented_refused,
+        inputs=lambda f: {"presented": f.presented, "several": f.several},
+    ),
+    Check(
+        stage=Stage.KNOWN,
+        refuses=_known_refused,
+        inputs=lambda f: (
+            {"fits profiles": f.fitting}
+            if f.fitting
+            else {"credential": f.known.credential.id if f.known else None}
+        ),
+    ),
+    Check(
+        stage=Stage.METHOD,
+        refuses=_method_refused,
+        inputs=lambda f: {"presented as": f.method, "profile": _known(f).profile.method},
+    ),
+    Check(
+        stage=Stage.PROOF,
+        refuses=_proof_refused,
+        inputs=lambda f: {"problem": f.problem or None, "good until": f.proved_until},
+    ),
+    Check(
+        stage=Stage.CREDENTIAL,
+        refuses=_credential_refused,
+        inputs=lambda f: {
+            "now": f.now,
+            "revoked at": _known(f).credential.revoked_at,
+            "overlap until": _known(f).credential.overlap_until,
+            "expires at": _known(f).credential.expires_at,
+        },
+    ),
+    Check(
+        stage=Stage.CLIENT,
+        refuses=_client_refused,
+        inputs=lambda f: {"client": _known(f).client.id, "active": _known(f).client.active},
+    ),
+    Check(
+        stage=Stage.PROFILE,
+        refuses=_profile_refused,
+        inputs=lambda f: {
+            "profile": _known(f).profile.id,
+            "active": _known(f).profile.active,
+            "now": f.now,
+            "expires at": _known(f).profile.expires_at,
+        },
+    ),
+    Check(
+        stage=Stage.ADDRESS,
+        refuses=_address_refused,
+        inputs=lambda f: {
+            "address": f.address,
+            "denied": _known(f).profile.denied,
+            "allowed": _known(f).profile.allowed,
+            **_shared_lists(_known(f).profile),
+            "nearest allowed": _nearest(f),
+            "only watched": _known(f).profile.addresses_watched,
+        },
+        is_watched=lambda f: _known(f).profile.addresses_watched,
+    ),
+    Check(
+        stage=Stage.COLLECTION,
+        refuses=_collection_refused,
+        inputs=lambda f: (
+            _USAGE
+            if f.route.usage
+            else {"collection": f.route.collection, "granted": f.route.granted}
+        ),
+    ),
+    Check(
+        stage=Stage.ENDPOINT,
+        refuses=_endpoint_refused,
+        inputs=lambda f: (
+            _USAGE
+            if f.route.usage
+            else {
+                "endpoint": f.route.endpoint,
+                "inactive": f.route.inactive,
+                "methods of the path": f.route.allow,
+            }
+        ),
+    ),
+)
+_USAGE: Mapping[str, object] = {"reads": "what is used of its own limits"}
+#: What does not depend on a path.
+_CALLER_CHECKS = tuple(
+    check for check in CHECKS if check.stage not in {Stage.COLLECTION, Stage.ENDPOINT}
 )
 
 
 def decide(facts: Facts) -> Verdict:
     """Whether the call may pass; limits are counted afterwards, where it is forwarded."""
+    would = None
     for check in CHECKS:
-        reason = check(facts)
-        if reason is not None:
+        reason = check.refuses(facts)
+        if reason is None:
+            continue
+        if not check.is_watched(facts):
             return Deny(reason=reason, known=facts.known)
+        would = reason
     known = _known(facts)
-    profile = known.profile
     return Allow(
         known=known,
         until=_until(facts, known),
-        address_bound=profile.has_lists,
-        would=_would(check_address, facts),
+        address_bound=known.profile.has_lists,
+        would=would,
     )
+
+
+def refused_caller(facts: Facts) -> Reason | None:
+    """Why a caller is refused whatever it calls: by who it is, or where it calls from."""
+    for check in _CALLER_CHECKS:
+        reason = check.refuses(facts)
+        if reason is not None and not check.is_watched(facts):
+            return reason
+    return None
 
 
 def explain(facts: Facts) -> tuple[Step, ...]:
@@ -183,35 +281,25 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     steps: list[Step] = []
     refused = False
     for check in CHECKS:
-        steps.append(_unreached(check) if refused else _step(check, facts))
-        refused |= steps[-1].outcome is Outcome.FAILED
+        if refused:
+            steps.append(Step(check=check.stage, outcome=Outcome.NOT_REACHED))
+        else:
+            steps.append(_step(check, facts))
+            refused = steps[-1].outcome is Outcome.FAILED
     return tuple(steps)
 
 
 def _step(check: Check, facts: Facts) -> Step:
-    reason, would = check(facts), _would(check, facts)
-    passed = Outcome.WATCHED if would else Outcome.PASSED
+    reason = check.refuses(facts)
+    outcome = Outcome.PASSED
+    if reason is not None:
+        outcome = Outcome.WATCHED if check.is_watched(facts) else Outcome.FAILED
     return Step(
-        check=_name(check),
-        outcome=Outcome.FAILED if reason else passed,
-        inputs=tuple((name, _text(value)) for name, value in _INPUTS[check](facts).items()),
-        reason=reason or would,
+        check=check.stage,
+        outcome=outcome,
+        inputs=tuple((name, _text(value)) for name, value in check.inputs(facts).items()),
+        reason=reason,
     )
-
-
-def _would(check: Check, facts: Facts) -> Reason | None:
-    """Why a check would refuse, were it not only watched."""
-    if check is check_address and _known(facts).profile.addresses_watched:
-        return _address(facts)
-    return None
-
-
-def _unreached(check: Check) -> Step:
-    return Step(check=_name(check), outcome=Outcome.NOT_REACHED)
-
-
-def _name(check: Check) -> str:
-    return check.__name__.removeprefix("check_")
 
 
 def _text(value: object) -> str:
@@ -224,57 +312,6 @@ def _text(value: object) -> str:
         return str(value)
     more = f" and {len(value) - MOST_SHOWN:,} more" if len(value) > MOST_SHOWN else ""
     return ", ".join(map(str, value[:MOST_SHOWN])) + more
-
-
-#: What each check looks at; times are Unix seconds.
-_INPUTS: Mapping[Check, Callable[[Facts], Mapping[str, object]]] = {
-    check_presented: lambda f: {"presented": f.presented, "several": f.several},
-    check_known: lambda f: (
-        {"fits profiles": f.fitting}
-        if f.fitting
-        else {"credential": f.known.credential.id if f.known else None}
-    ),
-    check_method: lambda f: {"presented as": f.method, "profile": _known(f).profile.method},
-    check_proof: lambda f: {"problem": f.problem or None, "good until": f.proved_until},
-    check_credential: lambda f: {
-        "now": f.now,
-        "revoked at": _known(f).credential.revoked_at,
-        "overlap until": _known(f).credential.overlap_until,
-        "expires at": _known(f).credential.expires_at,
-    },
-    check_client: lambda f: {"client": _known(f).client.id, "active": _known(f).client.active},
-    check_profile: lambda f: {
-        "profile": _known(f).profile.id,
-        "active": _known(f).profile.active,
-        "now": f.now,
-        "expires at": _known(f).profile.expires_at,
-    },
-    check_address: lambda f: {
-        "address": f.address,
-        "denied": _known(f).profile.denied,
-        "allowed": _known(f).profile.allowed,
-        **_shared_lists(_known(f).profile),
-        "nearest allowed": _nearest(f),
-        "only watched": _known(f).profile.addresses_watched,
-    },
-    check_collection: lambda f: (
-        {"reads": "what is used of its own limits"}
-        if f.route.usage
-        else {
-            "collection": f.route.collection,
-            "granted": f.route.granted,
-        }
-    ),
-    check_endpoint: lambda f: (
-        {"reads": "what is used of its own limits"}
-        if f.route.usage
-        else {
-            "endpoint": f.route.endpoint,
-            "inactive": f.route.inactive,
-            "methods of the path": f.route.allow,
-        }
-    ),
-}
 
 
 def nearest_allowed(profile: Profile, address: Address | None) -> Near | None:
@@ -301,7 +338,7 @@ def _shared_lists(profile: Profile) -> Mapping[str, object]:
 
 
 def _known(facts: Facts) -> Known:
-    if facts.known is None:  # `check_known` stands before all who ask
+    if facts.known is None:  # the check of `known` comes before all that ask
         raise AssertionError("asked about an unknown credential")
     return facts.known
 

@@ -23,7 +23,7 @@ from ostiary.access.facts import (
 )
 from ostiary.access.limits import Interval, Period, Quota, RateLimit
 from ostiary.access.methods import AuthMethod
-from ostiary.access.reasons import Reason
+from ostiary.access.reasons import Reason, describe
 from ostiary.authority.address_lists import NamedLists
 from ostiary.authority.authentication import Proved, Prover
 from ostiary.authority.ceilings import Gate
@@ -314,8 +314,7 @@ def _ends(known: Known, proved: Proved) -> int:
 def _refused(verdict: Deny, proved: Proved, trace: int, now: int) -> Refusal:
     known = verdict.known
     lists = known is not None and known.profile.has_lists
-    # An address is one of many: holding a refusal of each would let one caller fill the memory.
-    held = verdict.reason not in {Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED}
+    held = describe(verdict.reason).is_held
     passing = proved.problem is not None and proved.problem.passing
     return Refusal(
         profile=known.profile.id if known else 0,

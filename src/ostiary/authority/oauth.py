@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 from ostiary.access.addresses import parse_address
-from ostiary.access.decision import CHECKS, check_collection, check_endpoint
+from ostiary.access.decision import refused_caller
 from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
-from ostiary.access.reasons import Reason
+from ostiary.access.reasons import Rule, describe
 from ostiary.authority import decisions
 from ostiary.authority.address_lists import NamedLists
 from ostiary.authority.lookup import Lookup, Row
@@ -169,16 +169,12 @@ class OAuth:
             known=decisions.known(row, now, await self._named.of(row)),
             route=Route(),
         )
-        reasons = (
-            check(facts) for check in CHECKS if check not in {check_collection, check_endpoint}
-        )
-        reason = next((r for r in reasons if r is not None), None)
-        if reason in {
-            Reason.ADDRESS_DENIED, Reason.ADDRESS_NOT_ALLOWED, Reason.ADDRESS_UNPARSABLE,
-        }:  # fmt: skip
+        reason = refused_caller(facts)
+        if reason is None:
+            return
+        if describe(reason).rule is Rule.ADDRESSES:
             raise Refused("unauthorized_client", "not from this address", 403)
-        if reason is not None:
-            raise _invalid_client(asked)
+        raise _invalid_client(asked)
 
     async def _client(self, asked: Asked) -> tuple[str, Row]:
         """The client that a call proves itself to be (RFC 6749, section 2.3.1)."""

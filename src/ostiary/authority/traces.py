@@ -12,11 +12,8 @@ from pathlib import Path
 
 from ostiary.access.decision import explain
 from ostiary.access.facts import Facts
-from ostiary.access.reasons import Reason
+from ostiary.access.reasons import Reason, describe
 from ostiary.access.traces import written
-
-#: What needs no trace: there is nothing to tell but the reason, and strangers can make many.
-_PLAIN = frozenset({Reason.UNKNOWN_CREDENTIAL})
 
 
 class Traces:
@@ -29,7 +26,7 @@ class Traces:
 
     def tell(self, facts: Facts, reason: Reason, sequence: int) -> int:
         """Send the trace of a refusal; its number, or 0 if there is none."""
-        if reason in _PLAIN:
+        if not describe(reason).is_traced:
             return 0
         number = random.randrange(1, 2**31)
         known = facts.known

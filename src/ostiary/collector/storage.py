@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from django.db import DataError, Error
 
-from ostiary.access.reasons import Reason
+from ostiary.access.reasons import REASONS, Rule
 from ostiary.collector import counts, traces
 from ostiary.collector.counts import Counter, Merged, is_forgotten, minute_of, read_identity
 from ostiary.collector.log_lines import CALLS, Batch, Reader
 from ostiary.collector.owners import Owners
 from ostiary.directory.webhooks import events
-from ostiary.gateway.contract import Pushed, code
+from ostiary.gateway.contract import Pushed
 from ostiary.usage import counting, recording
 from ostiary.usage.recording import Baseline, CountKey, LatencyKey, Position, Totals, What
 
@@ -26,7 +26,7 @@ _MOST_BASELINES = 300_000
 #: The time of a credential's last use is written this often at most, in seconds.
 USE_SECONDS = 60
 #: Codes of calls that used their credential: admitted, or refused for a limit alone.
-_USES = frozenset({0, code(Reason.RATE_LIMITED), code(Reason.QUOTA_EXCEEDED)})
+_USES = frozenset({0, *(row.code for row in REASONS.values() if row.rule is Rule.LIMITS)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ostiary.gateway.contract import LINE, STRIPPED
+from ostiary.gateway.contract import LINE, STRIPPED, nginx_refusals
 from ostiary.gateway.node import Node
 
 #: Connections whose server has a block of its own: nginx looks for a block's name in all of them.
@@ -24,9 +24,6 @@ SPARE_FILES = 128
 
 #: What nginx reads of an answer at first, in bytes; answers.lua knows it too.
 HEAD_BYTES = 16 * 1024
-
-#: Statuses with which nginx itself answers what is no call, before anything is decided.
-NGINX_REFUSALS = (400, 403, 404, 405, 408, 411, 413, 414, 416, 421, 494, 495, 496, 497, 501, 505)
 
 #: Variables that Lua sets, besides $gw_to; empty where it does not.
 SET_BY_LUA = (
@@ -443,7 +440,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
         yield "# Admitted calls whose upstream fails, and errors of Lua."
         yield "error_page 500 502 503 504 @failed;"
         yield "# What nginx itself refuses before anything is decided."
-        for status in NGINX_REFUSALS:
+        for status in sorted(nginx_refusals()):
             yield f"error_page {status} /__malformed/{status};"
         yield ""
         yield "# What an upstream gets, in every location but the first, which has a list of its own."

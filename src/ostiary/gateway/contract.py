@@ -13,7 +13,7 @@ from typing import Any
 from ostiary.access.limits import LARGEST
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import ANY, METHODS
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 from ostiary.identity.signed_tokens import LONGEST
 
 # --- the upcall (authority.upcalls, lua/upcall.lua) ------------------------------------------------
@@ -310,19 +310,40 @@ def read_push(head: str, lines: Iterable[str]) -> Pushed:
 
 def code(reason: Reason) -> int:
     """The number by which a reason travels through the gateway."""
-    return refusal(reason).code
+    return describe(reason).code
 
 
 def _shown(reason: Reason) -> dict[str, Any]:
-    face = refusal(reason)
+    row = describe(reason)
     return {
         "name": reason.value,
-        "status": face.status,
-        "message": face.message,
-        "public_name": face.public_reason,
+        "status": row.status,
+        "message": row.public.message,
+        "public_name": row.public.name,
+        "is_unproved": row.is_unproved,
         # The beginning of the body; the request id and the end follow.
-        "body": json.dumps({"message": face.message, "reason": face.public_reason})[:-1]
+        "body": json.dumps({"message": row.public.message, "reason": row.public.name})[:-1]
         + ', "request_id": "',
+    }
+
+
+#: Statuses that are nginx's own and no client knows; the reason's status is sent in their place. A header
+#: above the bound, three of client certificates (which are not asked for), plain HTTP where TLS is spoken.
+_NGINX_OWN = {
+    494: Reason.HEAD_TOO_LARGE,
+    495: Reason.MALFORMED_REQUEST,
+    496: Reason.MALFORMED_REQUEST,
+    497: Reason.MALFORMED_REQUEST,
+}
+
+
+def nginx_refusals() -> Mapping[int, tuple[int, int]]:
+    """What nginx refuses itself: its status → the reason's code, and the status that is sent."""
+    own = {status: (code(reason), describe(reason).status) for status, reason in _NGINX_OWN.items()}
+    return own | {
+        status: (code(reason), status)
+        for reason in Reason
+        for status in describe(reason).nginx_statuses
     }
 
 
@@ -350,6 +371,7 @@ def values() -> dict[str, Any]:
         "any_method": ANY,
         "largest_limit": LARGEST,
         "codes": {reason.name.lower(): code(reason) for reason in Reason},
+        "nginx_refusals": {str(n): list(sent) for n, sent in nginx_refusals().items()},
         "reasons": {str(code(reason)): _shown(reason) for reason in Reason},
     }
 

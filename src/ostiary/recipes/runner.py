@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import uvicorn
 import uvloop
 
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 from ostiary.recipes import measures
 from ostiary.recipes.folder import Folder
 from ostiary.recipes.inputs import BadInput, merged
@@ -285,10 +285,10 @@ async def _body(receive: Any) -> bytes | None:
 async def _refuse(
     send: Any, reason: Reason, headers: Headers, errors: Mapping[str, Any] | None = None
 ) -> None:
-    told = refusal(reason)
+    told = describe(reason)
     content: dict[str, Any] = {
-        "message": told.message,
-        "reason": told.public_reason,
+        "message": told.public.message,
+        "reason": told.public.name,
         "request_id": headers.get("x-ostiary-request-id", ""),
     }
     if errors is not None:

@@ -7,7 +7,7 @@ and says so where it stopped.
 import enum
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 from ostiary.access import decision
 from ostiary.access.addresses import parse_address
 from ostiary.access.methods import AuthMethod
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import REASONS, Rule
 from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.clients import access_profiles
@@ -39,6 +39,7 @@ MOST_PROFILES = 1_000
 #: Profiles whose collections are compared with what they called.
 MOST_ASKED = 500
 MOST_LINES = 50_000
+_LIMIT_CODES = [row.code for row in REASONS.values() if row.rule is Rule.LIMITS]
 #: From so few addresses a list of them can be kept by hand.
 FEW_ADDRESSES = 10
 #: A list is much too large if it holds so many addresses for each that was seen.
@@ -294,7 +295,7 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
         return
     for policy in models.Policy.objects.filter(watched=True, updated_at__lt=since)[:MOST_OF_A_KIND]:
         own = calls.filter(profile_id__in=policy.profiles.values("pk"))
-        if own.exists() and not own.filter(would__in=_codes(LIMITS)).exists():
+        if own.exists() and not own.filter(would__in=_LIMIT_CODES).exists():
             yield Advice(
                 kind=Kind.ENFORCEABLE,
                 policy=policy,
@@ -311,13 +312,6 @@ def _refuses(profile: models.AccessProfile, calls: QuerySet[LoggedCall]) -> bool
         decision.refused_address(seen, parse_address(text)) is not None
         for text in calls.values_list("address", flat=True).distinct()[:MOST_LINES]
     )
-
-
-LIMITS = (Reason.RATE_LIMITED, Reason.QUOTA_EXCEEDED)
-
-
-def _codes(reasons: Iterable[Reason]) -> list[int]:
-    return [refusal(reason).code for reason in reasons]
 
 
 def _name(credential: models.Credential) -> str:

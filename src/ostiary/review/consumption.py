@@ -10,9 +10,9 @@ from ostiary import settings
 from ostiary.access import limits
 from ostiary.access.facts import Profile
 from ostiary.access.reasons import Reason
+from ostiary.access.stages import Stage
 from ostiary.gateway import control
 from ostiary.gateway.node import control_socket
-from ostiary.review.stages import Stage
 from ostiary.usage.models import LoggedCall, QuotaCount
 
 #: Lines of the log that are looked through for the calls of one window.

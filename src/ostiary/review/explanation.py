@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ostiary.access.decision import Outcome, Step
-from ostiary.access.reasons import Reason, Refusal, refusal
+from ostiary.access.reasons import Description, Reason, describe
+from ostiary.access.stages import Stage
 from ostiary.directory import models
-from ostiary.review.stages import Stage
 from ostiary.usage.models import LoggedCall
 
 
@@ -36,9 +36,9 @@ class Explanation:
     now: "Explanation | None" = None
 
     @property
-    def told(self) -> Refusal | None:
-        """What the consumer is told of a refusal."""
-        return refusal(self.reason) if self.reason else None
+    def described(self) -> Description | None:
+        """The row of the reason, with what the consumer is shown."""
+        return describe(self.reason) if self.reason else None
 
     @property
     def at(self) -> datetime | None:
@@ -54,7 +54,7 @@ class Explanation:
 
 def laid_out(
     *,
-    decided: Mapping[str, Step],
+    decided: Mapping[Stage, Step],
     failing: Stage | None,
     reason: Reason | None,
     watched: Mapping[Stage, Reason],
@@ -67,7 +67,7 @@ def laid_out(
     steps: list[Step] = []
     for stage in Stage:
         if any(step.outcome is Outcome.FAILED for step in steps):
-            steps.append(Step(check=stage.value, outcome=Outcome.NOT_REACHED))
+            steps.append(Step(check=stage, outcome=Outcome.NOT_REACHED))
         elif stage in decided and decided[stage].outcome is not Outcome.NOT_REACHED:
             steps.append(decided[stage])
         else:
@@ -75,7 +75,7 @@ def laid_out(
             passed = Outcome.WATCHED if stage in watched else Outcome.PASSED
             steps.append(
                 Step(
-                    check=stage.value,
+                    check=stage,
                     outcome=Outcome.FAILED if failed else passed,
                     inputs=tuple(inputs(stage).items()),
                     reason=reason if failed else watched.get(stage),

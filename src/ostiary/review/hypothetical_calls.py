@@ -9,16 +9,16 @@ from ostiary.access.decision import Allow, Deny, Outcome, Step, decide, explain
 from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import METHODS
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
+from ostiary.access.stages import Stage
 from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import fields
 from ostiary.directory.clients import access_profiles
 from ostiary.identity.signed_tokens import LONGEST
-from ostiary.review import consumption, facts, pasted_tokens, stages
+from ostiary.review import consumption, facts, pasted_tokens
 from ostiary.review.explanation import Explanation, laid_out
 from ostiary.review.pasted_tokens import Pasted
-from ostiary.review.stages import Stage
 
 LONGEST_PATH = 4000
 
@@ -65,14 +65,14 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
 
 def _malformed(profile: models.AccessProfile, raw: str) -> Explanation:
     reason = Reason.MALFORMED_PATH
-    told = stages.meaning(reason)
+    row = describe(reason)
     return Explanation(
         stages=laid_out(
-            decided={}, failing=told.stage, reason=reason, watched={},
+            decided={}, failing=row.stage, reason=reason, watched={},
             inputs=lambda stage: {"path": raw} if stage is Stage.PATH else {},
         ),
-        reason=reason, would=None, status=refusal(reason).status, what=told.what,
-        remedy=told.remedy, profile=profile,
+        reason=reason, would=None, status=row.status, what=row.meaning,
+        remedy=row.remedy, profile=profile,
     )  # fmt: skip
 
 
@@ -124,9 +124,9 @@ def decided(
         ),
         reason=reason,
         would=would,
-        status=refusal(reason).status if reason else 0,
-        what=stages.meaning(reason).what if reason else _admitted(would),
-        remedy=stages.meaning(reason).remedy if reason else "",
+        status=describe(reason).status if reason else 0,
+        what=describe(reason).meaning if reason else _admitted(would),
+        remedy=describe(reason).remedy if reason else "",
         profile=profile,
     )
 
@@ -154,7 +154,7 @@ def _would(verdict: Allow | Deny, limits: list[Reason]) -> Reason | None:
 def _admitted(would: Reason | None) -> str:
     if would is None:
         return "The call would be admitted."
-    what = stages.meaning(would).what
+    what = describe(would).meaning
     return f"The call would be admitted, only because a rule is watched and not enforced. {what}"
 
 

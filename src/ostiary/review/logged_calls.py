@@ -13,7 +13,8 @@ from django.db.models import Q
 from ostiary.access import addresses, decision, traces
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
-from ostiary.access.reasons import Reason, by_code, refusal
+from ostiary.access.reasons import Reason, Rule, by_code, describe
+from ostiary.access.stages import Stage
 from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
@@ -21,9 +22,8 @@ from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.clients import access_profiles
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.tokens import masked
-from ostiary.review import consumption, facts, hypothetical_calls, stages
+from ostiary.review import consumption, facts, hypothetical_calls
 from ostiary.review.explanation import Explanation, laid_out
-from ostiary.review.stages import Stage
 from ostiary.usage import request_log
 from ostiary.usage.models import DecisionTrace, LoggedCall
 
@@ -49,14 +49,14 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     trace = _trace(call)
     changes = _changes(by, call, profile, _since(call, trace))
     again = _again(call, profile, by) if profile and _depends_on_directory(reason) else None
-    if not (reason or would or changes) and again and again.would in stages.OF_ADDRESSES:
+    if not (reason or would or changes) and again and _rule(again.would) is Rule.ADDRESSES:
         # Lines of admitted calls do not say it; nothing it rests on is another one since.
         would = again.would
     decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
     if hidden:
         decided.pop(Stage.COLLECTION, None)
     meant = reason
-    if reason in stages.OF_PATHS:
+    if _rule(reason) is Rule.PATHS:
         # The authority is told what was found, not what lies beside it: that is looked up here.
         meant = again.reason if again and again.reason is Reason.ENDPOINT_INACTIVE else reason
         decided.pop(Stage.ENDPOINT, None)
@@ -65,14 +65,14 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
             decided=decided,
             failing=_failing(call, reason, traced=bool(decided)),
             reason=reason,
-            watched={stages.meaning(would).stage: would} if would else {},
+            watched={describe(would).stage: would} if would else {},
             inputs=lambda stage: _inputs(stage, call, profile, by),
         ),
         reason=reason,
         would=would,
         status=call.status,
         what=_what(call, meant),
-        remedy=stages.meaning(meant).remedy if meant else "",
+        remedy=describe(meant).remedy if meant else "",
         profile=profile,
         call=call,
         sequence=trace.sequence if trace else None,
@@ -81,9 +81,13 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     )
 
 
+def _rule(reason: Reason | None) -> Rule | None:
+    return describe(reason).rule if reason else None
+
+
 def _depends_on_directory(reason: Reason | None) -> bool:
     """Whether the same call could fare otherwise now: what it presented itself cannot be shown anew."""
-    return reason is None or stages.meaning(reason).stage not in stages.OF_THE_CALL
+    return reason is None or not describe(reason).is_of_the_call
 
 
 def _logged(by: Actor, request_id: str) -> LoggedCall:
@@ -103,7 +107,7 @@ def _sees(by: Actor, call: LoggedCall) -> bool:
     """
     if by.admin:
         return True
-    if not call.profile_id and call.reason == refusal(Reason.AMBIGUOUS_CREDENTIAL).code:
+    if not call.profile_id and call.reason == describe(Reason.AMBIGUOUS_CREDENTIAL).code:
         return models.Collection.objects.visible_to(by).filter(pk=call.collection_id).exists()
     visible = models.AccessProfile.objects.visible_to(by)
     return bool(call.profile_id) and visible.filter(pk=call.profile_id).exists()
@@ -127,7 +131,7 @@ def _failing(call: LoggedCall, reason: Reason | None, *, traced: bool) -> Stage 
         return Stage.RATE  # the address or the project had too many calls open
     if reason is Reason.OVERLOADED and call.credential_id:
         return Stage.ANSWER  # it had a lease: what was busy lies behind the gateway
-    return stages.meaning(reason).stage
+    return describe(reason).stage
 
 
 def _since(call: LoggedCall, trace: DecisionTrace | None) -> datetime:
@@ -160,7 +164,7 @@ def _changes(
 
 def _what(call: LoggedCall, reason: Reason | None) -> str:
     if reason is not None:
-        return stages.meaning(reason).what
+        return describe(reason).meaning
     if call.status < 0:
         return "The call was admitted, and the consumer went away before it was answered."
     return f"The call was admitted, and answered with {call.status}."
@@ -297,7 +301,7 @@ def _limit(
         return {"ceiling": f"open calls of one {call.details['ceiling']}"}
     reason = Reason.QUOTA_EXCEEDED if stage is Stage.QUOTA else Reason.RATE_LIMITED
     at = (call.at_ms - call.latency_ms) // 1000
-    if refusal(reason).code == call.reason:
+    if describe(reason).code == call.reason:
         logged = consumption.logged(stage, call.details, at)
         if logged:
             return logged

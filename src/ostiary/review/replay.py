@@ -22,14 +22,7 @@ from ostiary.access.facts import (
     Profile,
     Route,
 )
-from ostiary.access.reasons import Reason
-from ostiary.review.stages import Stage, meaning
-
-#: What is decided anew: refusals before these stages do not rest on the profile's terms.
-_ANEW = frozenset(
-    {Stage.PROFILE, Stage.ADDRESS, Stage.COLLECTION, Stage.ENDPOINT, Stage.QUOTA, Stage.RATE,
-     Stage.ANSWER}
-)  # fmt: skip
+from ostiary.access.reasons import Reason, describe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +91,7 @@ def replayed(calls: Iterable[Recorded], terms: Terms) -> Iterator[Outcome]:
     meter = Meter(terms)
     decided: dict[object, Reason | Allow] = {}
     for call in calls:
-        if call.reason is not None and meaning(call.reason).stage not in _ANEW:
+        if call.reason is not None and not describe(call.reason).is_replayed:
             yield Outcome(refused=call.weight, reason=call.reason)
             continue
         verdict = _decided(call, terms, decided)

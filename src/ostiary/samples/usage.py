@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.changes import feed
@@ -34,10 +34,10 @@ _KINDS = (
     Kind(2, 0, 0),
     Kind(4, 0, 0),
     Kind(5, 0, 0),
-    Kind(4, refusal(Reason.RATE_LIMITED).code, 0),
-    Kind(4, refusal(Reason.ADDRESS_NOT_ALLOWED).code, 0),
-    Kind(4, refusal(Reason.QUOTA_EXCEEDED).code, 0),
-    Kind(5, refusal(Reason.UPSTREAM_TIMEOUT).code, 0),
+    Kind(4, describe(Reason.RATE_LIMITED).code, 0),
+    Kind(4, describe(Reason.ADDRESS_NOT_ALLOWED).code, 0),
+    Kind(4, describe(Reason.QUOTA_EXCEEDED).code, 0),
+    Kind(5, describe(Reason.UPSTREAM_TIMEOUT).code, 0),
 )
 _SHARES = (0.955, 0.015, 0.005, 0.015, 0.004, 0.004, 0.002)
 

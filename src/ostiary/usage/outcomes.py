@@ -1,22 +1,9 @@
 """What becomes of a call, in the words that owners read: admitted, an error, refused and why."""
 
-from ostiary.access.reasons import Reason, by_code, refusal
+from ostiary.access.reasons import REASONS, Reason, by_code, describe
 
-#: The call was admitted, and failed behind the door: an error, and no violation of a policy.
-FAILED = frozenset(
-    {
-        Reason.INPUT_INVALID,
-        Reason.INPUT_TOO_LARGE,
-        Reason.RECIPE_STOPPED,
-        Reason.RECIPE_FAILED,
-        Reason.UPSTREAM_MISSING,
-        Reason.UPSTREAM_UNAVAILABLE,
-        Reason.UPSTREAM_FAILED,
-        Reason.UPSTREAM_TIMEOUT,
-    }
-)
 #: Codes that a row may have whose calls were admitted.
-ADMITTED_CODES = frozenset({0, *(refusal(reason).code for reason in FAILED)})
+ADMITTED_CODES = frozenset({0, *(row.code for row in REASONS.values() if row.is_admitted)})
 #: Classes of status that are an error of an admitted call; 0: no answer was sent.
 ERROR_CLASSES = frozenset({0, 4, 5})
 NO_ANSWER = "none"
@@ -42,7 +29,7 @@ def reason_name(code: int) -> str | None:
 
 def reason_code(name: str) -> int:
     """The stored code of a reason's name, 0 for "none"; raises ValueError for any other."""
-    return 0 if name == NO_ANSWER else refusal(Reason(name)).code
+    return 0 if name == NO_ANSWER else describe(Reason(name)).code
 
 
 def class_name(status_class: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from ostiary.access.reasons import Reason, refusal
+from ostiary.access.reasons import Reason, describe
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid, NotFound
@@ -17,8 +17,8 @@ from ostiary.usage import outcomes
 from ostiary.usage.models import LoggedCall
 
 CHUNK = 500
-NOT_GRANTED = refusal(Reason.COLLECTION_NOT_GRANTED).code
-NOT_FOUND = refusal(Reason.COLLECTION_NOT_FOUND).code
+NOT_GRANTED = describe(Reason.COLLECTION_NOT_GRANTED).code
+NOT_FOUND = describe(Reason.COLLECTION_NOT_FOUND).code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

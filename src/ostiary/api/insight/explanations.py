@@ -6,9 +6,10 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
+from ostiary.access.stages import STAGES
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
 from ostiary.directory.changes.errors import Invalid
-from ostiary.review import hypothetical_calls, logged_calls, stages
+from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
 
 router = Router(tags=["Explain"])
@@ -62,7 +63,10 @@ class ChangeOut(Schema):
 
 
 class VerdictOut(Schema):
-    """`status` is 0 for an admitted call that is made up, and -1 where no answer was sent."""
+    """`status` is 0 for an admitted call that is made up, and -1 where no answer was sent.
+
+    `resolved_by`: who can usually resolve it (consumer, owner, operator or upstream).
+    """
 
     verdict: str
     reason: str | None
@@ -70,6 +74,7 @@ class VerdictOut(Schema):
     status: int
     what: str
     remedy: str
+    resolved_by: str | None
 
 
 class ExplanationOut(VerdictOut):
@@ -95,17 +100,18 @@ def _verdict(explanation: Explanation) -> dict[str, Any]:
         "status": explanation.status,
         "what": explanation.what,
         "remedy": explanation.remedy,
+        "resolved_by": explanation.described.resolved_by if explanation.described else None,
     }
 
 
 def _shown(explanation: Explanation) -> dict[str, Any]:
-    told, call, profile = explanation.told, explanation.call, explanation.profile
+    row, call, profile = explanation.described, explanation.call, explanation.profile
     return _verdict(explanation) | {
-        "public_body": {"message": told.message, "reason": told.public_reason} if told else None,
+        "public_body": {"message": row.public.message, "reason": row.public.name} if row else None,
         "steps": [
             {
                 "check": step.check,
-                "question": stages.QUESTIONS[stages.Stage(step.check)],
+                "question": STAGES[step.check].question,
                 "outcome": step.outcome,
                 "inputs": dict(step.inputs),
                 "reason": step.reason,

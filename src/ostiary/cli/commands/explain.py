@@ -22,7 +22,7 @@ def explained(settings: Settings, *, request_id: str) -> str:
 
 def _lines(explanation: "Explanation") -> Iterator[str]:
     from ostiary.access.decision import Outcome
-    from ostiary.review import stages
+    from ostiary.access.stages import STAGES
 
     reason = f" ({explanation.reason})" if explanation.reason else ""
     yield f"{explanation.verdict.capitalize()}{reason}. {explanation.what}"
@@ -32,7 +32,7 @@ def _lines(explanation: "Explanation") -> Iterator[str]:
         yield f"Access profile {explanation.profile.pk}: {explanation.profile.name}"
     yield ""
     for step in explanation.stages:
-        yield f"{step.outcome.value:<12}  {stages.QUESTIONS[stages.Stage(step.check)]}"
+        yield f"{step.outcome.value:<12}  {STAGES[step.check].question}"
         if step.outcome is not Outcome.NOT_REACHED:
             yield from (f"{'':<14}{name}: {value}" for name, value in step.inputs)
     if explanation.sequence is not None:

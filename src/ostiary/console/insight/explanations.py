@@ -10,13 +10,14 @@ from django.views.decorators.http import require_safe
 
 from ostiary.access.decision import Outcome, Step
 from ostiary.access.paths import METHODS
-from ostiary.access.reasons import Reason
+from ostiary.access.reasons import Reason, describe
+from ostiary.access.stages import STAGES, Stage
 from ostiary.console.frame.listing import number_of
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles
-from ostiary.review import hypothetical_calls, logged_calls, stages
+from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
 from ostiary.usage import names
 
@@ -119,7 +120,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
 
 def _stage(step: Step) -> dict[str, Any]:
     return {
-        "question": stages.QUESTIONS[stages.Stage(step.check)],
+        "question": STAGES[step.check].question,
         "mark": MARKS[step.outcome],
         "kind": step.outcome.name.lower().replace("_", "-"),
         "inputs": step.inputs,
@@ -131,10 +132,10 @@ def _link(explanation: Explanation) -> str:
     """Where what refused can be changed."""
     if explanation.profile is None or explanation.reason is None:
         return ""
-    match stages.meaning(explanation.reason).stage:
-        case stages.Stage.ADDRESS | stages.Stage.COLLECTION | stages.Stage.PROOF:
+    match describe(explanation.reason).stage:
+        case Stage.ADDRESS | Stage.COLLECTION | Stage.PROOF:
             return reverse("edit-profile", args=[explanation.profile.pk])
-        case stages.Stage.QUOTA | stages.Stage.RATE if explanation.profile.policy_id:
+        case Stage.QUOTA | Stage.RATE if explanation.profile.policy_id:
             return reverse("edit-policy", args=[explanation.profile.policy_id])
         case _ if explanation.reason is Reason.UNKNOWN_CREDENTIAL:
             return ""

@@ -21,9 +21,6 @@ local FAILURES = {
   [503] = { code = codes.upstream_unavailable, tally = "upstream_connect" },
 }
 
--- Statuses of nginx's that have a reason of their own.
-local OWN = { [413] = codes.input_too_large, [414] = codes.head_too_large, [431] = codes.head_too_large }
-
 -- Why an admitted call has no answer of its upstream's.
 local function failure_of(call)
   local status = call.tried or ngx.status
@@ -69,9 +66,8 @@ end
 
 -- The body of an answer to what is no call; the last part of the internal path is nginx's status.
 function M.malformed()
-  local status = tonumber(sub(var.uri, -3))
-  if status == 494 then status = 431 elseif status > 494 and status < 498 then status = 400 end
-  local code = OWN[status] or codes.malformed_request
+  local refusal = contract.nginx_refusals[tonumber(sub(var.uri, -3))]
+  local code, status = refusal[1], refusal[2]
   local call = as_call(calls.current()) or { is_call = true }
   if not call.lease then
     call.reason = code

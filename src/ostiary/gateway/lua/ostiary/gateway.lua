@@ -192,11 +192,6 @@ local function hold_refusal(call, answer, text)
   refused:set(key, text, answer.expires - time())
 end
 
--- Refusals that cost a look-up or a verification and led to nothing: past a rate they are not asked for.
-local UNPROVED = {
-  [codes.unknown_credential] = true, [codes.token_invalid] = true, [codes.method_mismatch] = true,
-}
-
 local function refuse_as_held(call, held)
   call.profile, call.trace = held.profile, held.trace
   local code = held.code
@@ -204,7 +199,7 @@ local function refuse_as_held(call, held)
     call.allow = routes.allow(call.collection, call.below)
     if call.allow then code = codes.method_not_allowed end
   end
-  if UNPROVED[code] then bad_call(call) end
+  if contract.reasons[code].is_unproved then bad_call(call) end
   return refuse(call, code)
 end
 
