@@ -83,8 +83,9 @@ sleep() {{ command sleep $((3 * $1)); }}
 class Reader:
     """Pastes blocks into one shell in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, texts: Mapping[str, str]) -> None:
         self._folder = folder
+        self._texts = texts
         self._ports = {port: str(free_port()) for port in (GATEWAY, CONTROL, *OTHERS)}
         self._count = 0
         self._open = ExitStack()
@@ -138,11 +139,17 @@ class Reader:
         process.stdin.write(text)
         process.stdin.flush()
 
-    def _file(self, text: str) -> str:
-        """A file with a block, as this reader's ports make it."""
-        self._count += 1
+    def _own(self, text: str) -> str:
+        """A page's text with what is this reader's own: ports, and hosts or secrets of a provider."""
         for port, free in self._ports.items():
             text = re.sub(rf"(?<!\d){port}(?!\d)", free, text)
+        for there, here in self._texts.items():
+            text = text.replace(there, here)
+        return text
+
+    def _file(self, text: str) -> str:
+        self._count += 1
+        text = self._own(text)
         name = f".block-{self._count}"
         (self._folder / name).write_text(f"set -eu -o pipefail\n{_FUNCTIONS}{text}")
         return name
@@ -181,9 +188,7 @@ class Reader:
 
     def expect(self, block: Block, printed: str) -> None:
         """Compare what was printed with a block `{.output}`."""
-        wanted = block.text
-        for port, free in self._ports.items():
-            wanted = re.sub(rf"(?<!\d){port}(?!\d)", free, wanted)
+        wanted = self._own(block.text)
         pieces = [r"\s+".join(map(re.escape, piece.split())) for piece in wanted.split("…")]
         pattern = r"[\s\S]*?".join(rf"\s*{piece}\s*" if piece else "" for piece in pieces)
         assert re.search(pattern, printed), (
@@ -191,10 +196,10 @@ class Reader:
         )
 
 
-def read(page: Path, folder: Path) -> None:
-    """Paste every block of a page, in order."""
+def read(page: Path, folder: Path, texts: Mapping[str, str] | None = None) -> None:
+    """Paste every block of a page, in order, with `texts` of the page exchanged for others."""
     found = [each for each in blocks(page) if each.language == "sh" or each.kind == "output"]
-    reader = Reader(folder)
+    reader = Reader(folder, texts or {})
     try:
         run = [each for each in found if each.language == "sh" and each.kind != "norun"]
         if any(each.needs_the_product for each in run if each.kind != "background") and not any(

@@ -1,9 +1,12 @@
 """The commands of README, tutorial and guides do what the pages say, one after another as a reader pastes them."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.documents.blocks import DOCS, ROOT, Block, blocks, read
+from tests.openid_provider import Provider, a_key
 
 PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 SHELL = {page: [each for each in blocks(page) if each.language == "sh"] for page in PAGES}
@@ -18,7 +21,27 @@ def _name(page: Path) -> str:
 @pytest.mark.gateway
 @pytest.mark.parametrize("page", RUN, ids=_name)
 def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
-    read(page, tmp_path)
+    with _neighbours(page, tmp_path) as texts:
+        read(page, tmp_path, texts)
+
+
+@contextmanager
+def _neighbours(page: Path, folder: Path) -> Iterator[Mapping[str, str]]:
+    """What a page needs beside Ostiary, and by which texts it is called."""
+    if page.stem != "openid-consumers":
+        yield {}
+        return
+    provider = Provider(folder)
+    provider.start(a_key("first")[1])
+    try:
+        yield {
+            "https://login.example.com/realms/shop/protocol/openid-connect": provider.issuer,
+            "https://login.example.com/realms/shop": provider.issuer,
+            "login.example.com": "127.0.0.1",
+            "the secret of the application": "a secret of the tests alone",
+        }
+    finally:
+        provider.stop()
 
 
 NOT_RUN = [(page, each) for page in PAGES for each in SHELL[page] if each.kind == "norun"]
