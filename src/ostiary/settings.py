@@ -78,6 +78,8 @@ class Settings:
     otlp_endpoint: str
     #: Seconds after which a provider's keys are asked for again.
     key_set_seconds: int
+    #: Between two looks for damage of an SQLite file.
+    database_check_seconds: int
     #: Calls a second of a gateway up to which each has a log line.
     log_rate: int
     cache_megabytes: int
@@ -307,6 +309,14 @@ NUMBERS: Mapping[str, Number] = {
         most=10_000_000,
         meaning="Seconds after which the keys of OpenID providers are fetched again.",
     ),
+    "OSTIARY_DATABASE_CHECK_SECONDS": Number(
+        default=6 * 3600,
+        most=10_000_000,
+        meaning=(
+            "Seconds after which the SQLite file is looked through for damage again, while somebody asks "
+            "for `/readyz`. A file above 4 GB is not. PostgreSQL sees to its own files."
+        ),
+    ),
     "OSTIARY_LOG_RATE": Number(
         default=1000,
         most=10_000_000,
@@ -478,6 +488,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         console_hsts_seconds=_number("OSTIARY_CONSOLE_HSTS_SECONDS", value),
         secure_cookies=_flag("OSTIARY_SECURE_COOKIES", _text("OSTIARY_SECURE_COOKIES", value)),
         key_set_seconds=_number("OSTIARY_KEY_SET_SECONDS", value),
+        database_check_seconds=_number("OSTIARY_DATABASE_CHECK_SECONDS", value),
         log_rate=_number("OSTIARY_LOG_RATE", value),
         cache_megabytes=_number("OSTIARY_CACHE_MEGABYTES", value),
         gateway_workers=_number("OSTIARY_GATEWAY_WORKERS", value),

@@ -149,6 +149,14 @@ def test_a_collection_of_another_project_is_not_there_for_who_called_it(api: Api
     assert {r["api_collection_id"] for r in rows} == {None, *ids.values()}
 
 
+def test_a_call_is_found_by_the_id_that_a_proxy_in_front_gave_it(api: Api, now: int) -> None:
+    _log(now, details={"caller_request_id": "edge-7/a"})
+    _log(now, details={"caller_request_id": "edge-8"})
+    [found] = api.done("GET", "v2/request_logs?caller_request_id=edge-7/a")["data"]
+    assert found["caller_request_id"] == "edge-7/a"
+    assert api.done("GET", "v2/request_logs?caller_request_id=edge")["data"] == []
+
+
 def test_the_request_log_filters_and_pages(api: Api, now: int) -> None:
     _log(now - 9, status=404, reason=23, address="2001:db8::1", details={"path": "/x"})
     _log(now - 8, status=-1)

@@ -4,7 +4,7 @@ import pytest
 
 from ostiary.directory import search
 from ostiary.directory.actor import SYSTEM, Actor, Role
-from ostiary.directory.clients import access_profiles
+from ostiary.directory.clients import access_profiles, address_lists
 from ostiary.directory.models import Client, Collection, Project
 
 
@@ -46,6 +46,14 @@ def test_a_whole_token_finds_its_profile_alone(secret: str) -> None:
 )
 def test_what_means_something_to_a_database_means_nothing_here(secret: str, text: str) -> None:
     assert kinds(SYSTEM, text) == {}
+
+
+def test_an_address_list_is_found_by_its_name(client_of_ours: Client) -> None:
+    given = address_lists.Given(name="Runners of GitHub", text="192.0.2.0/24")
+    address_lists.create(by=SYSTEM, given=given, project_id=client_of_ours.project_id)
+    stranger = Actor(kind="member", id=None, name="S", roles={})
+    assert kinds(SYSTEM, "github") == {"address_list": ["Runners of GitHub"]}
+    assert kinds(stranger, "github") == {}
 
 
 def test_a_percent_sign_is_one(secret: str) -> None:

@@ -1,5 +1,9 @@
 """What a database's error means for whoever asked."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 
@@ -42,3 +46,23 @@ def test_what_was_asked_wrongly_is_no_trouble_of_the_database(error: Exception |
 
 def test_a_connection_that_is_gone_is_a_trouble() -> None:
     assert database.trouble(InterfaceError("connection already closed")) == database.OTHERWISE
+
+
+def test_a_look_at_a_file_finds_damage_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_damaged", [])
+    file = tmp_path / "a b.sqlite3"
+    with closing(sqlite3.connect(file)) as made:
+        made.execute("CREATE TABLE t (x TEXT)")
+        made.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 100)
+        made.commit()
+    database.look(tmp_path / "none.sqlite3")
+    assert not (tmp_path / "none.sqlite3").exists()
+    database.look(file)
+    assert not database.damage()
+    with file.open("r+b") as pages:
+        pages.seek(4096 * 5)
+        pages.write(b"\xa5" * 4096)
+    database.look(file)
+    assert "restore a backup" in database.damage()

@@ -1,9 +1,10 @@
 """`/readyz` is red while something that is wanted is missing: a server, recipes, a plan in force."""
 
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -143,3 +144,21 @@ def test_a_gateway_that_starts_from_older_files_is_red(stage: Stage, tmp_path: P
         shutil.rmtree(target)
     stage.kill("gateway")
     _is_green(stage)
+
+
+def test_a_damaged_page_that_nobody_reads_is_red(tmp_path: Path) -> None:
+    with running(tmp_path, env={"OSTIARY_DATABASE_CHECK_SECONDS": "1"}) as stage:
+        wait_for(lambda: _status(stage) == 200, what="ready")
+        file = tmp_path / "ostiary.sqlite3"
+        with closing(sqlite3.connect(file, timeout=30)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (size,) = database.execute("PRAGMA page_size").fetchone()
+            (page,) = database.execute(
+                "SELECT rootpage FROM sqlite_schema WHERE name = 'usage_standingpart'"
+            ).fetchone()
+        with file.open("r+b") as pages:
+            pages.seek((page - 1) * size)
+            pages.write(b"\xa5" * size)
+        _is_red(stage, "database", "restore a backup")
+        # What reads other pages goes on.
+        assert stage.api("GET", "api_clients").status == 200

@@ -3,7 +3,10 @@
 Knows no table.
 """
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from django.db import (
@@ -67,9 +70,33 @@ def trouble(error: BaseException) -> str:
         return OTHERWISE
     said = str(error)
     sentence = next((text for words, text in _TROUBLES if any(w in said for w in words)), OTHERWISE)
-    if sentence is _TROUBLES[0][1] and not _damaged:
-        _damaged.append(sentence)
+    if sentence is _TROUBLES[0][1]:
+        _note_damage()
     return sentence
+
+
+def _note_damage() -> None:
+    if not _damaged:
+        _damaged.append(_TROUBLES[0][1])
+
+
+def look(path: Path) -> None:
+    """Read a whole SQLite file for damage, beside whoever uses it; `damage` says what was found.
+
+    Takes as long as reading the file does. A file that cannot be looked at now is left for later.
+    """
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+        ) as connection:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        return
+    except sqlite3.DatabaseError:
+        _note_damage()
+        return
+    if found != ("ok",):
+        _note_damage()
 
 
 def damage() -> str:

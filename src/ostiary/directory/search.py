@@ -14,7 +14,7 @@ from django.db.models import Case, Model, Q, QuerySet, Value, When
 
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, connections, endpoints, recipes
-from ostiary.directory.clients import clients, policies
+from ostiary.directory.clients import address_lists, clients, policies
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.people import management_tokens, members
 from ostiary.directory.projects import projects
@@ -79,6 +79,7 @@ def _by_name(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
     yield "endpoint", _endpoints(by, text)
     yield "connection", _hits(connections.connections(by), text, "name", "project__name")
     yield "policy", _hits(policies.policies(by), text, "name")
+    yield "address_list", _hits(address_lists.address_lists(by), text, "name", "project__name")
     yield "recipe", _hits(recipes.recipes(by), text, "name", "file")
     yield "project", _hits(projects.projects(by), text, "name")
     if by.admin:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
@@ -23,6 +23,7 @@ from ostiary.directory.models import Collection, Recipe
 from ostiary.gateway import publisher_client, statistics
 from ostiary.gateway.node import control_socket, refused_file
 from ostiary.gateway.publisher_client import PublisherClient, PublisherSilent
+from ostiary.operations.damage import Looks
 from ostiary.operations.deadlines import Patient
 from ostiary.recipes import control as recipe_runner
 from ostiary.telemetry import exposition
@@ -132,11 +133,21 @@ def _checks() -> Mapping[str, Check]:
 def _database() -> State:
     if damage := database.damage():
         raise NotReady(damage)
+    if looks := _looks():
+        looks.look()
     wanted = _on_disk()
     missing = wanted - set(MigrationRecorder(connection).applied_migrations())
     if missing:
         raise NotReady(f"It lacks {len(missing)} migrations; start this version once.")
     return State(ok=True, said="It answers, and its tables are this version's.")
+
+
+@cache
+def _looks() -> Looks | None:
+    now = settings.current()
+    if now.database.engine != "sqlite":
+        return None
+    return Looks(Path(now.database.name), seconds=now.database_check_seconds)
 
 
 _migrations: set[tuple[str, str]] = set()

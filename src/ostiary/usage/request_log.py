@@ -44,6 +44,8 @@ class Wanted:
     reasons: frozenset[int] = field(default_factory=frozenset)
     method: str = ""
     request_id: str = ""
+    #: The one that a trusted proxy sent.
+    caller_request_id: str = ""
     address: str = ""
     least_latency_ms: int | None = None
 
@@ -153,6 +155,8 @@ def _matching(by: Actor, wanted: Wanted, before: str) -> QuerySet[LoggedCall]:
         "latency_ms__gte": wanted.least_latency_ms,
     }
     found = found.filter(**{name: value for name, value in exact.items() if value is not None})
+    if wanted.caller_request_id:
+        found = found.filter(details__caller_request_id=wanted.caller_request_id)
     if wanted.statuses is not None:
         one = wanted.statuses.first == wanted.statuses.last
         span = {"status": wanted.statuses.first}

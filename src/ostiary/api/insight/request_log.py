@@ -25,6 +25,8 @@ class LogQuery(Range):
     status: str | None = Field(None, pattern=r"^([1-5]xx|[1-5][0-9][0-9]|none)$")
     method: str | None = Field(None, pattern=r"^[A-Z]{1,16}$")
     request_id: str | None = Field(None, pattern=r"^[!-~]{1,40}$")
+    #: The `X-Request-Id` that a trusted proxy sent.
+    caller_request_id: str | None = Field(None, pattern=r"^[!-~]{1,128}$")
     #: The caller's address.
     ip: str | None = Field(None, min_length=2, max_length=45)
     #: `next_cursor` of the page before.
@@ -92,6 +94,7 @@ def _wanted(query: LogQuery) -> request_log.Wanted:
         statuses=_read("status", request_log.statuses, query.status),
         reasons=frozenset({outcomes.reason_code(query.reason)} if query.reason else ()),
         method=query.method or "", request_id=query.request_id or "",
+        caller_request_id=query.caller_request_id or "",
         address=_read("ip", request_log.address, query.ip) or "",
     )  # fmt: skip
 

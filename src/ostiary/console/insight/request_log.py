@@ -37,7 +37,7 @@ STATUSES = {
 #: Filters whose text is the value that is looked for.
 _FIELDS = (
     "from", "to", "status", "reason", "method", "client", "client_name", "profile", "profile_name", "collection",
-    "endpoint", "ip", "request_id", "latency",
+    "endpoint", "ip", "request_id", "caller_request_id", "latency",
 )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _endpoints(by: Actor, collection_id: int | None) -> list[tuple[int, str]]:
 
 
 def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
-    given = {n: query[n].strip()[:100] for n in _FIELDS if query.get(n, "").strip()}
+    given = {n: query[n].strip()[:128] for n in _FIELDS if query.get(n, "").strip()}
     errors: dict[str, list[str]] = {}
 
     def read(name: str, how: Callable[[str], T]) -> T | None:
@@ -147,6 +147,7 @@ def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
         endpoint_id=number_of(given.get("endpoint")), statuses=read("status", request_log.statuses),
         reasons=frozenset() if reason is None else frozenset({reason}),
         method=given.get("method", "").upper()[:16], request_id=given.get("request_id", "")[:40].replace("\0", ""),
+        caller_request_id=given.get("caller_request_id", "").replace("\0", ""),
         address=read("ip", request_log.address) or "", least_latency_ms=read("latency", _whole),
     )  # fmt: skip
     return Asked(wanted=wanted, given=given, errors=errors)

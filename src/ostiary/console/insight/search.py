@@ -22,6 +22,7 @@ KINDS = {
     "endpoint": ("Endpoints", "collection"),
     "connection": ("Connections", "edit-connection"),
     "policy": ("Policies", ""),
+    "address_list": ("Address lists", "edit-address-list"),
     "recipe": ("Recipes", ""),
     "project": ("Projects", "edit-project"),
     "member": ("Members", ""),
