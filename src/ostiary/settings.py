@@ -381,7 +381,7 @@ NUMBERS: Mapping[str, Number] = {
     "OSTIARY_HEADS_PER_ADDRESS": Number(
         default=256,
         most=10_000_000,
-        meaning="Half-sent heads and TLS handshakes of one address, shared out among the workers.",
+        meaning="Half-sent heads, TLS handshakes and HTTP/2 connections without a call of one address, shared out among the workers.",
     ),
 }
 

@@ -1,5 +1,6 @@
 """Ceilings: what one caller can take up leaves others served."""
 
+import re
 import socket
 import threading
 import time
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from tests.gateway.test_streams import Streaming, head
-from tests.stage import Stage, Upstream, running, wait_for
+from tests.stage import Stage, Upstream, free_port, running, wait_for
 
 from ostiary.authority.ceilings import SHORT_SECONDS
 from ostiary.gateway import control
@@ -23,6 +24,7 @@ PER_PROFILE, PER_PROJECT, HEADS = 20, 30, 50
 BUSY = 512
 #: Half-sent heads, as many as file descriptors of this process leave.
 HALVES = 400
+H2C = free_port()
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "OSTIARY_CONNECTIONS_PER_PROJECT": str(PER_PROJECT),
         "OSTIARY_HEADS_PER_ADDRESS": str(HEADS),
         "OSTIARY_GATEWAY_WORKERS": "1",
+        "OSTIARY_GATEWAY_H2C_BIND": f"127.0.0.1:{H2C}",
     }
     with running(tmp_path_factory.mktemp("data"), env=env) as stage:
         yield stage
@@ -167,6 +170,52 @@ def test_the_oldest_half_sent_heads_above_the_ceiling_of_an_address_end(
         assert halves[-1].recv(65536).startswith(b"HTTP/1.1 200")
     finally:
         for sock in (spared, *halves):
+            sock.close()
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SETTINGS, _HEADERS, _END_STREAM, _END_HEADERS = 4, 1, 1, 4
+
+
+def _frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    """One frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return len(body).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + body
+
+
+def _literal(name: bytes, value: bytes) -> bytes:
+    """A header as HPACK has it without any index (RFC 7541, section 6.2.2)."""
+    return b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
+
+
+def _http2(source: str, frames: bytes = b"") -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", H2C), source_address=(source, 0), timeout=60)
+    sock.sendall(_PREFACE + _frame(_SETTINGS, 0, 0) + frames)
+    return sock
+
+
+def test_http2_connections_without_a_call_above_the_ceiling_of_an_address_end(
+    stage: Stage, things: Any
+) -> None:
+    secret = stage.a_profile(things)["secret"].encode()
+    path = _literal(b":path", b"/things-v1/things") + _literal(b":authority", b"x")
+    # Its first two are `:method: GET` and `:scheme: http`.
+    call = b"\x82\x86" + path + _literal(b"api-token", secret)
+    called = _http2("127.0.7.5", _frame(_HEADERS, _END_STREAM | _END_HEADERS, 1, call))
+    answer = b""
+    # An answer's head begins with `:status: 200`.
+    while not re.search(rb"\x01[\x04\x05]\0\0\0\x01\x88", answer):
+        answer += called.recv(65536)
+    half = _frame(_HEADERS, _END_STREAM, 1, b"\x82\x86")
+    waiting = [_http2("127.0.7.5", half if n % 2 else b"") for n in range(3 * HEADS)]
+    spared = _http2("127.0.7.6")
+    try:
+        wait_for(lambda: sum(map(_is_open, waiting)) <= HEADS, what="connections that ended")
+        assert not any(map(_is_open, waiting[:HEADS]))
+        assert _is_open(called)
+        assert _is_open(spared)
+        assert stage.call("/things-v1/things", secret.decode()).status == 200
+    finally:
+        for sock in (called, spared, *waiting):
             sock.close()
 
 

@@ -278,6 +278,8 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     if node.certificate:
         # HTTP/2 comes with TLS alone.
         yield f"  head_bytes = {HEAD_BYTES},"
+    if node.certificate or node.h2c:
+        yield "  http2 = true,"
     yield f"  tls_blocks = {TLS_BLOCKS},"
     blocks = ", ".join(f"[{_quoted(name)}] = {_quoted(at)}" for name, at in facts.blocks.items())
     yield f"  rendered = {{ {blocks} }},"

@@ -44,6 +44,7 @@ local M = {}
 local codes = contract.codes
 local HEADER, AUTHORIZATION = credentials.HEADER, credentials.AUTHORIZATION
 local exact = routes.exact
+local saw_call = heads.called
 local forward, forward_for, tell_limits = forwarding.forward, forwarding.forward_for, forwarding.tell_limits
 
 -- A target in normal form, with no escape, no trailing slash, and no segment that begins with a dot;
@@ -432,6 +433,7 @@ local function presented_by(call, count, value, where)
 end
 
 local function slow(uri, changes)
+  saw_call()
   local call = new_call(uri)
   local path, query = form.split(uri)
   if not path then path, query = routes.split_encoded(uri) end
@@ -524,6 +526,7 @@ local function decide()
   local to = upstream.to .. sub(uri, route.skip)
   -- The name of a header that an owner added: the upstream does not get it.
   if where ~= HEADER and where ~= AUTHORIZATION then clear_header(where) end
+  saw_call()
   if caller then
     -- The proxy's own id of the call goes into its line.
     local call = {

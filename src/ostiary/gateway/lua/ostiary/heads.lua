@@ -1,5 +1,5 @@
--- Half-sent heads: an address may keep so many connections whose head (or TLS handshake) is not complete;
--- of those above, the oldest are ended.
+-- Half-sent heads: an address may keep so many connections whose head (or TLS handshake) is not complete, or
+-- over which HTTP/2 is spoken and no call has come; of those above, the oldest are ended.
 --
 -- nginx's own limits count only what has a whole head, so its connections are walked four times a second,
 -- but only while there may be more half-sent heads than one address may have. The layout of nginx's structs
@@ -10,9 +10,13 @@ local ffi = require "ffi"
 local callers = require "ostiary.callers"
 local calls = require "ostiary.calls"
 
+local get_request = require("resty.core.base").get_request
+require "ostiary.streams"
+
 local C = ffi.C
 local state = ngx.shared.state
 local cast, pairs, pcall, tonumber = ffi.cast, pairs, pcall, tonumber
+local now, sleep, spawn = ngx.now, ngx.sleep, ngx.thread.spawn
 local sort = table.sort
 
 -- The beginnings of nginx's structs, 1.22 to 1.28. Of a connection only what comes before any part that
@@ -45,6 +49,15 @@ local ACTIONS = {
   ["reading client pipelined request line"] = true,
   ["reading client request headers"] = true,
 }
+-- What it says of every connection that speaks HTTP/2, whatever it waits for.
+local HTTP2 = "processing HTTP/2 connection"
+local NONE, HALF, UNCALLED = 0, 1, 2
+-- Connections that are ended at once: nginx has to close each, and calls wait meanwhile.
+local AT_ONCE = 50
+-- Seconds between two walks for HTTP/2 alone, whose idle connections nginx does not tell from others.
+local HTTP2_SECONDS = 1
+-- Calls' connections that are remembered, twice: older ones are forgotten.
+local MOST_CALLED = 50000
 local AF_INET, AF_INET6 = 2, 10
 -- A connection's size in bytes lies between these; free ones that are looked at to learn it.
 local SMALLEST, LARGEST, SAMPLES = 144, 1024, 64
@@ -53,8 +66,14 @@ local LISTENING = 1024
 
 local caller_type = ffi.typeof("ostiary_caller_t *")
 local bytes_type = ffi.typeof("uint8_t *")
+local request_type = ffi.typeof("ostiary_request_t *")
 local first, size, total
 local most = 0
+local is_busy, walked_at = false, 0
+-- Whether callers may speak HTTP/2.
+local http2 = false
+-- Numbers of connections over which a call has come, and how many the newer ones are.
+local called, called_before, called_count = {}, {}, 0
 
 -- Whether a place is that of a connection on which nginx listens: one of the last two before the free ones
 -- is, since the Lua module may have taken one. Its log is a part of what it listens with.
@@ -84,7 +103,7 @@ end
 
 -- `options.heads_per_address`: for this worker.
 function M.init_worker(options)
-  most = options.heads_per_address
+  most, http2 = options.heads_per_address, options.http2 == true
   local ok, at, step, left = pcall(learned)
   if not ok or not at then
     ngx.log(ngx.ERR, "nginx's connections are not laid out as expected: half-sent heads have no ceiling")
@@ -97,38 +116,67 @@ end
 
 local known = {}
 
--- Whether a log's action, a literal in nginx's own memory, is that of a head that is not complete.
-local function is_half(action)
-  local place = tonumber(cast("uintptr_t", action))
-  local half = known[place]
-  if half == nil then
-    half = ACTIONS[ffi.string(action)] == true
-    known[place] = half
-  end
-  return half
+-- A call has come over the current request's connection; a stream of HTTP/2 has the number of its connection.
+function M.called()
+  if not http2 then return end
+  local caller = cast(caller_type, cast(request_type, get_request()).connection)
+  local number = tonumber(caller.log.number)
+  if called[number] then return end
+  if called_count >= MOST_CALLED then called, called_before, called_count = {}, called, 0 end
+  called[number], called_count = true, called_count + 1
 end
 
-local function address_of(caller)
+-- What a log's action, a literal in nginx's own memory, says of a connection.
+local function kind_of(action)
+  local place = tonumber(cast("uintptr_t", action))
+  local kind = known[place]
+  if kind == nil then
+    local text = ffi.string(action)
+    kind = ACTIONS[text] and HALF or text == HTTP2 and UNCALLED or NONE
+    known[place] = kind
+  end
+  return kind
+end
+
+-- Whether a caller's connection has no whole head yet.
+local function is_half(caller)
+  if caller.fd < 0 or caller.listening == nil or caller.log == nil or caller.log.action == nil
+    or caller.address == nil then
+    return false
+  end
+  local kind = kind_of(caller.log.action)
+  if kind ~= UNCALLED then return kind == HALF end
+  local number = tonumber(caller.log.number)
+  return not (called[number] or called_before[number])
+end
+
+local function spelled(bytes, length)
+  local address = callers.spelled(bytes, length)
+  return not callers.is_trusted_peer(address) and callers.group(address)
+end
+
+-- What a connection is counted under, false for a trusted proxy's; `names` remembers it by the address's bytes.
+local function group_of(caller, names)
   local bytes = caller.address
   local family = bytes[0] + bytes[1] * 256
-  if family == AF_INET then return callers.spelled(bytes + 4, 4) end
-  if family == AF_INET6 then return callers.spelled(bytes + 8, 16) end
+  local length = family == AF_INET and 4 or family == AF_INET6 and 16
+  if not length then return false end
+  local at = bytes + (length == 4 and 4 or 8)
+  local key = ffi.string(at, length)
+  if names[key] == nil then names[key] = spelled(at, length) end
+  return names[key]
 end
 
 -- The half-sent heads of each address.
 local function gathered()
-  local groups = {}
+  local groups, names = {}, {}
   for i = 0, total - 1 do
     local caller = cast(caller_type, first + i * size)
-    if caller.fd >= 0 and caller.listening ~= nil and caller.log ~= nil and caller.log.action ~= nil
-      and caller.address ~= nil and is_half(caller.log.action) then
-      local address = address_of(caller)
-      if address and not callers.is_trusted_peer(address) then
-        local group = callers.group(address)
-        local list = groups[group] or {}
-        groups[group] = list
-        list[#list + 1] = { number = tonumber(caller.log.number), fd = caller.fd }
-      end
+    local group = is_half(caller) and group_of(caller, names)
+    if group then
+      local list = groups[group] or {}
+      groups[group] = list
+      list[#list + 1] = { number = tonumber(caller.log.number), caller = caller }
     end
   end
   return groups
@@ -138,18 +186,33 @@ local function older(a, b)
   return a.number < b.number
 end
 
--- End the oldest half-sent heads of each address that has too many; `undo` ends a connection by its
--- descriptor. Returns how many were ended.
-local function thin(groups, undo)
-  local ended = 0
-  for _, list in pairs(groups) do
+-- The oldest half-sent heads of each address that has too many.
+local function surplus()
+  local ends = {}
+  for _, list in pairs(gathered()) do
     if #list > most then
       sort(list, older)
-      for i = 1, #list - most do undo(list[i].fd) end
-      ended = ended + #list - most
+      for i = 1, #list - most do ends[#ends + 1] = list[i] end
     end
   end
-  return ended
+  return ends
+end
+
+-- End them, some at a time, if they are still what they were; `undo` ends a connection by its descriptor.
+local function thin(undo)
+  local ends = surplus()
+  for i = 1, #ends do
+    local caller = ends[i].caller
+    if is_half(caller) and tonumber(caller.log.number) == ends[i].number then undo(caller.fd) end
+    if i % AT_ONCE == 0 then sleep(0.001) end
+  end
+  if #ends > 0 then state:incr("ceiling_heads", #ends, 0) end
+end
+
+local function run(undo)
+  local ok, why = pcall(thin, undo)
+  is_busy = false
+  if not ok then ngx.log(ngx.ERR, "half-sent heads: ", why) end
 end
 
 -- Whether there may be more half-sent heads than one address may have: those with a first byte are counted
@@ -157,13 +220,15 @@ end
 local function may_be_many()
   if C.ngx_stat_reading[0] > most then return true end
   local cycle = C.ngx_cycle
-  return total - tonumber(cycle.free_n) - tonumber(cycle.reusable_n) > calls.count + most
+  local used = total - tonumber(cycle.free_n)
+  if used - tonumber(cycle.reusable_n) > calls.count + most then return true end
+  return http2 and used > most and now() - walked_at >= HTTP2_SECONDS
 end
 
 function M.look(undo)
-  if not first or not may_be_many() then return end
-  local ended = thin(gathered(), undo)
-  if ended > 0 then state:incr("ceiling_heads", ended, 0) end
+  if not first or is_busy or not may_be_many() then return end
+  is_busy, walked_at = true, now()
+  spawn(run, undo)
 end
 
 return M
