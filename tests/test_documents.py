@@ -41,6 +41,15 @@ def test_dictionaries_are_documented_with_their_sizes(page: str) -> None:
     assert shown == sizes
 
 
+def test_the_readme_claims_what_was_measured() -> None:
+    table = (ROOT / "docs/performance.md").read_text()
+    measured = re.search(r"^\| \*\*everything promised.*\*\*([\d.]+)\*\* \|$", table, re.MULTILINE)
+    claimed = re.search(r"([\d.]+) times the instructions", (ROOT / "README.md").read_text())
+    assert measured
+    assert claimed
+    assert claimed[1] == measured[1]
+
+
 def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)

@@ -104,6 +104,8 @@ class Reader:
         }
         return {
             **env,
+            # As on a terminal.
+            "OSTIARY_LOG_FORMAT": "text",
             "PATH": f"{ROOT}/.venv/bin:{env['PATH']}",
             **binds,
             **{f"OSTIARY_{name}": bind for name, bind in binds.items()},

@@ -7,10 +7,15 @@ from pathlib import Path
 import pytest
 from tests.documents.blocks import DOCS, ROOT, Block, blocks, read
 from tests.openid_provider import Provider, a_key
+from tests.postgres import cluster
 
 PAGES = [ROOT / "README.md", DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 SHELL = {page: [each for each in blocks(page) if each.language == "sh"] for page in PAGES}
-RUN = [page for page in PAGES if any(each.kind != "norun" for each in SHELL[page])]
+RUN = [
+    pytest.param(page, marks=[pytest.mark.postgres] if page.stem == "postgresql" else [])
+    for page in PAGES
+    if any(each.kind != "norun" for each in SHELL[page])
+]
 
 
 def _name(page: Path) -> str:
@@ -28,9 +33,21 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
 @contextmanager
 def _neighbours(page: Path, folder: Path) -> Iterator[Mapping[str, str]]:
     """What a page needs beside Ostiary, and by which texts it is called."""
-    if page.stem != "openid-consumers":
+    if page.stem == "openid-consumers":
+        with _provider(folder) as texts:
+            yield texts
+    elif page.stem == "postgresql":
+        with cluster() as url:
+            there = "postgres://ostiary:PASSWORD@127.0.0.1:5432"
+            copy = url.replace("/ostiary?", "/restored?")
+            # A shell takes the question mark for a pattern.
+            yield {f"{there}/ostiary": f"'{url}'", f"{there}/restored": f"'{copy}'"}
+    else:
         yield {}
-        return
+
+
+@contextmanager
+def _provider(folder: Path) -> Iterator[Mapping[str, str]]:
     provider = Provider(folder)
     provider.start(a_key("first")[1])
     try:
