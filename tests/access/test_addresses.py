@@ -1,5 +1,6 @@
 """Address lists mean what their owner typed, or are refused; and matching agrees with arithmetic."""
 
+import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
@@ -12,12 +13,14 @@ from ostiary.access.addresses import (
     NamedList,
     Network,
     contains,
+    destinations,
     hops,
     nearest,
     pack,
     parse_address,
     parse_hop,
     parse_list,
+    unmapped,
 )
 
 
@@ -430,3 +433,33 @@ def test_a_named_list_is_its_id_its_name_and_its_networks() -> None:
     assert named != NamedList(id=1, name="Office", packed="")
     assert named != packed
     assert str(named) == "Office (2 ranges)"
+
+
+@pytest.mark.parametrize(
+    ("text", "reached"),
+    [
+        ("192.0.2.7", ["192.0.2.7"]),
+        ("2001:db8::7", ["2001:db8::7"]),
+        ("::1", ["::1"]),
+        ("::ffff:192.0.2.7", ["192.0.2.7"]),
+        ("2002:c000:207::1", ["192.0.2.7"]),
+        ("64:ff9b::192.0.2.7", ["192.0.2.7"]),
+        ("64:ff9b:1::192.0.2.7", ["64:ff9b:1::c000:207", "192.0.2.7"]),
+        ("::192.0.2.7", ["::c000:207", "192.0.2.7"]),
+        (
+            "2001:0:c633:6401::3fff:fdf8",
+            ["2001:0:c633:6401::3fff:fdf8", "198.51.100.1", "192.0.2.7"],
+        ),
+    ],
+)
+def test_packets_arrive_at_every_address_that_another_carries(
+    text: str, reached: list[str]
+) -> None:
+    found = destinations(ipaddress.ip_address(text))
+    assert list(found) == [ipaddress.ip_address(each) for each in reached]
+
+
+def test_only_an_ipv4_mapped_address_is_another_spelling() -> None:
+    assert str(unmapped(ipaddress.ip_address("::ffff:192.0.2.7"))) == "192.0.2.7"
+    for text in ("192.0.2.7", "2002:c000:207::1"):
+        assert str(unmapped(ipaddress.ip_address(text))) == text

@@ -1,5 +1,6 @@
 """Forms of the console in this process, without a gateway: what they save, and what they say."""
 
+import csv
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -32,6 +33,10 @@ class Owner:
         answer = self._client.get(path)
         assert answer.status_code == 200, (path, answer.status_code)
         return str(answer.content.decode())
+
+    def lines(self, path: str) -> list[str]:
+        """A table that is sent as it is made."""
+        return self._client.get(path).getvalue().decode().splitlines()
 
     def status(self, path: str, headers: dict[str, str]) -> int:
         return int(self._client.get(path, headers=headers).status_code)
@@ -205,3 +210,9 @@ def test_a_page_that_is_looked_at_learns_of_a_refusal(
     assert owner.status(path, seen) == 304
     refusals.reasons["collection", collection_id] = "it is too long"
     assert owner.status(path, seen) == 200
+
+
+def test_a_name_in_the_audit_log_s_csv_is_no_formula(owner: Owner) -> None:
+    owner.send("/policies/new", {"name": "=1+1", "rate_second": "5"})
+    rows = list(csv.DictReader(owner.lines("/audit-log?format=csv")))
+    assert "'=1+1" in [row["name"] for row in rows]

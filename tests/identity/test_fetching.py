@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ostiary.directory.catalog.upstream_url import refused_address
 from ostiary.identity import fetching
 from ostiary.identity.fetching import Fetcher, FetchRefused, check_url, is_public
 
@@ -92,6 +93,36 @@ def test_the_name_of_this_machine_is_refused_by_what_it_means() -> None:
         asyncio.run(Fetcher().fetch("https://localhost/k", ()))
 
 
-def test_wrapped_addresses_are_what_they_wrap() -> None:
-    assert is_public(ipaddress.ip_address("::ffff:8.8.8.8"))
-    assert not is_public(ipaddress.ip_address("::ffff:192.168.0.1"))
+#: Forms of IPv6 that carry an IPv4 address; `{}` is its last or its middle half, in hexadecimal.
+FORMS = {
+    "mapped": "::ffff:{0}",
+    "compatible": "::{0}",
+    "6to4": "2002:{0}::1",
+    "translated": "64:ff9b::{0}",
+    "translated locally": "64:ff9b:1::{0}",
+    "Teredo": "2001:0:808:808:0:0:{1}",
+}
+
+
+def wrapped(form: str, inner: str) -> ipaddress.IPv6Address:
+    """An IPv4 address in a form of IPv6; Teredo has its client's address inverted."""
+    number = int(ipaddress.IPv4Address(inner))
+    halves = [f"{n >> 16:x}:{n & 0xFFFF:x}" for n in (number, number ^ 0xFFFFFFFF)]
+    return ipaddress.IPv6Address(FORMS[form].format(*halves))
+
+
+@pytest.mark.parametrize("inner", ["127.0.0.1", "192.168.0.1", "169.254.169.254", "224.0.0.1"])
+@pytest.mark.parametrize("form", FORMS)
+def test_an_address_that_is_not_public_is_not_in_any_form_of_ipv6(form: str, inner: str) -> None:
+    assert not is_public(wrapped(form, inner))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_upstream_has_the_address_of_metadata_in_any_form_of_ipv6(form: str) -> None:
+    assert refused_address(wrapped(form, "169.254.169.254"))
+
+
+@pytest.mark.parametrize("form", ["mapped", "6to4", "translated"])
+def test_a_public_address_stays_public_where_only_packets_are_wrapped(form: str) -> None:
+    assert is_public(wrapped(form, "8.8.8.8"))
+    assert not refused_address(wrapped(form, "8.8.8.8"))

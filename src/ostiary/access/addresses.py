@@ -98,17 +98,56 @@ def _split(text: str) -> list[str]:
     return texts
 
 
+def unmapped(address: Address) -> Address:
+    """An IPv4-mapped address (RFC 4291, section 2.5.5.2) as IPv4, and any other as it is.
+
+    Both spellings are one host to the operating system.
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or address
+    return address
+
+
+#: Translators to IPv4 (RFC 6052 and 8215): the last four bytes are an address behind them.
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+_TRANSLATED_LOCALLY = ipaddress.ip_network("64:ff9b:1::/48")
+
+
+def destinations(address: Address) -> tuple[Address, ...]:
+    """Every address at which packets to this one can arrive: who refuses one must ask about all.
+
+    IPv6 carries IPv4 addresses as IPv4-mapped and IPv4-compatible ones, in 6to4 (RFC 3056), behind
+    translators, and in Teredo (RFC 4380; the server's and the client's).
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return (address,)
+    inner = address.ipv4_mapped or address.sixtofour
+    if inner is not None:
+        return (inner,)
+    if address.teredo is not None:
+        return (address, *address.teredo)
+    last = ipaddress.IPv4Address(address.packed[-4:])
+    if address in _TRANSLATED:
+        return (last,)
+    if address in _TRANSLATED_LOCALLY or _is_compatible(address):
+        return (address, last)
+    return (address,)
+
+
+def _is_compatible(address: ipaddress.IPv6Address) -> bool:
+    """Whether it is IPv4-compatible (RFC 4291, section 2.5.5.1); `::` and `::1` are not."""
+    return 1 < int(address) < 2**32
+
+
 def parse_address(text: str) -> Address | None:
     """A caller's address; IPv4-mapped ones become IPv4."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id is not None:
-            return None
-        return address.ipv4_mapped or address
-    return address
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        return None
+    return unmapped(address)
 
 
 #: An address with a port behind it, as Azure's and other proxies write it into X-Forwarded-For.
@@ -287,7 +326,7 @@ def _network(text: str) -> tuple[Network, tuple[str, ...]]:
     length = int(prefix) if slash else bits
     if length > bits:
         raise _BadEntry(f"the number after the slash must be at most {bits}")
-    address, length, notes = _unmapped(address, length)
+    address, length, notes = _unmapped_range(address, length)
     network = ipaddress.ip_network((address, length), strict=False)
     if network.network_address != address:
         notes += (f"means {network} ({network.num_addresses:,} addresses)",)
@@ -303,9 +342,9 @@ def _mask_length(text: str) -> int:
     return length
 
 
-def _unmapped(address: Address, length: int) -> tuple[Address, int, tuple[str, ...]]:
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    if mapped is None:
+def _unmapped_range(address: Address, length: int) -> tuple[Address, int, tuple[str, ...]]:
+    mapped = unmapped(address)
+    if mapped is address:
         return address, length, ()
     if length < 96:
         raise _BadEntry("a range wider than IPv4 cannot be written with an IPv4-mapped address")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from ostiary.access.addresses import unmapped
 from ostiary.collector.owners import Owners
 from ostiary.gateway.contract import LINE, SUBJECT
 from ostiary.usage.bulk import Row
@@ -244,6 +245,4 @@ def _storable(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _address(text: str) -> str:
     """An IPv6 address in its usual form; one of IPv4 inside of it as that."""
-    address = ipaddress.ip_address(text)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
+    return str(unmapped(ipaddress.ip_address(text)))

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
+from ostiary.access.addresses import Address, destinations
 from ostiary.identity.key_sets import LARGEST
 
 # Eight megabytes, which parts that never fetch anything do without: it is imported where it is used.
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 SECONDS = 5.0
 MOST_REDIRECTS = 3
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class FetchRefused(Exception):
@@ -72,15 +71,7 @@ def is_allowed(parts: SplitResult, allowed: Collection[str]) -> bool:
 
 def is_public(address: Address) -> bool:
     """Whether an address is of the public internet, in whatever it is wrapped."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is None and address.teredo is not None:
-            return False
-        if inner is not None:
-            return is_public(inner)
-    return address.is_global and not address.is_multicast
+    return all(each.is_global and not each.is_multicast for each in destinations(address))
 
 
 def _literal(host: str) -> Address | None:

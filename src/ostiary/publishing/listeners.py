@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+from ostiary.access.addresses import Address, unmapped
 
 #: RFC 5737: no machine has it, so that whoever may bind it may bind anything.
 _NOBODYS = ipaddress.IPv4Address("192.0.2.1")
@@ -27,7 +27,7 @@ class Listeners:
         text, port = place
         if port not in self._by_port:
             return False
-        address = _plain(ipaddress.ip_address(text))
+        address = unmapped(ipaddress.ip_address(text))
         listened = self._by_port[port]
         return is_local(address) if listened is None else address in listened
 
@@ -38,7 +38,7 @@ def _addresses(host: str) -> set[Address] | None:
     if bare in {"", "*"}:
         return None
     try:
-        address = _plain(ipaddress.ip_address(bare.partition("%")[0]))
+        address = unmapped(ipaddress.ip_address(bare.partition("%")[0]))
         return None if address.is_unspecified else {address}
     except ValueError:
         pass
@@ -46,12 +46,7 @@ def _addresses(host: str) -> set[Address] | None:
         answers = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
     except OSError:
         return None
-    return {_plain(ipaddress.ip_address(str(a[4][0]).partition("%")[0])) for a in answers}
-
-
-def _plain(address: Address) -> Address:
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    return {unmapped(ipaddress.ip_address(str(a[4][0]).partition("%")[0])) for a in answers}
 
 
 def is_local(address: Address) -> bool:

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ostiary.access.addresses import unmapped
 from ostiary.directory.catalog.upstream_url import refused_address
 from ostiary.publishing import measures
 
@@ -279,11 +280,9 @@ def _usable(addresses: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     good, bad = set(), []
     for text in addresses:
         try:
-            address = ipaddress.ip_address(text.partition("%")[0])
+            address = unmapped(ipaddress.ip_address(text.partition("%")[0]))
         except ValueError:
             continue
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
         if "%" in text or refused_address(address):
             bad.append(str(address))
         else:

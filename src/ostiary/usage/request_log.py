@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from ostiary.access.addresses import unmapped
 from ostiary.access.reasons import Reason, describe
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
@@ -67,12 +68,9 @@ def address(text: str) -> str:
         found = ipaddress.ip_address(text)
     except ValueError:
         raise ValueError("must be an IPv4 or IPv6 address") from None
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.scope_id:
-            raise ValueError("must be an address without a zone")
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
-    return str(found)
+    if isinstance(found, ipaddress.IPv6Address) and found.scope_id:
+        raise ValueError("must be an address without a zone")
+    return str(unmapped(found))
 
 
 def calls(by: Actor, wanted: Wanted, *, before: str = "", most: int) -> list[LoggedCall]:

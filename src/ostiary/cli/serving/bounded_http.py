@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ostiary.access.addresses import unmapped
+
 #: Seconds that the head of a request may take, as a whole.
 HEAD_SECONDS = 10.0
 #: Seconds between two pieces of a request's body.
@@ -107,13 +109,11 @@ class Room:
 def group(address: str) -> str:
     """What an address is counted as: IPv6 by its /64, which one caller commonly has whole."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = unmapped(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         return ""
     if isinstance(parsed, ipaddress.IPv4Address):
-        return address
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
+        return str(parsed)
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 

@@ -1,7 +1,7 @@
 """The audit log: who did what, as a page and as CSV."""
 
-import csv
 from collections.abc import Iterator
+from itertools import islice
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
@@ -12,6 +12,7 @@ from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
 from ostiary.directory.models import AuditEvent
+from ostiary.usage import csv_export
 
 MOST_LINES = 100_000
 
@@ -60,29 +61,14 @@ def _said(value: object) -> str:
     return str(value)
 
 
-class _Echo:
-    """A file that gives back what is written, for a writer whose lines are sent as they come."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def _lines(events: Iterator[AuditEvent]) -> Iterator[str]:
-    writer = csv.writer(_Echo())
     names = ("at", "actor", "action", "kind", "id", "name", "project", "address", "before", "after")
-    yield writer.writerow(names)
-    for number, event in enumerate(events):
-        if number >= MOST_LINES:
-            return
-        row = (
+    rows = (
+        (
             event.at.isoformat(), event.actor_name, event.action, event.target_kind,
-            event.target_id, event.target_name, event.project_id, event.address, event.before,
-            event.after,
-        )  # fmt: skip
-        yield writer.writerow([_cell(value) for value in row])
-
-
-def _cell(value: object) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+            event.target_id, event.target_name, event.project_id, event.address,
+            str(event.before), str(event.after),
+        )
+        for event in islice(events, MOST_LINES)
+    )  # fmt: skip
+    return csv_export.lines(names, rows)

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import idna
 
+from ostiary.access.addresses import Address, destinations, unmapped
 from ostiary.access.paths import normalise
 
 LONGEST = 2048
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _USUAL_PORTS = {"http": 80, "https": 443, "grpc": 80, "grpcs": 443}
 #: Stricter than `urlsplit`, which takes `x[::1]y` for `::1`.
@@ -26,8 +26,6 @@ _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
 #: Addresses of cloud metadata that are not link-local: AWS over IPv6, Alibaba.
 _METADATA = frozenset({"fd00:ec2::254", "100.100.100.200"})
 _NOWHERE = ipaddress.ip_network("0.0.0.0/8")
-#: RFC 6052, section 2.1: the last 32 bits are an IPv4 address that a translator calls.
-_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
 class BadUrl(ValueError):
@@ -92,23 +90,18 @@ def refused_address(address: Address) -> bool:
 
     Also in the forms of IPv6 that carry such an IPv4 address.
     """
-    plain = _unwrapped(address)
+    return any(_is_refused(each) for each in destinations(address))
+
+
+def _is_refused(address: Address) -> bool:
     return (
-        plain.is_link_local
-        or plain.is_multicast
-        or plain.is_unspecified
-        or plain in _NOWHERE
-        or plain == ipaddress.IPv4Address("255.255.255.255")
-        or str(plain) in _METADATA
+        address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+        or address in _NOWHERE
+        or address == ipaddress.IPv4Address("255.255.255.255")
+        or str(address) in _METADATA
     )
-
-
-def _unwrapped(address: Address) -> Address:
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _TRANSLATED:
-        return ipaddress.IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _authority(netloc: str) -> tuple[str, int | None, bool]:
@@ -131,7 +124,7 @@ def _ipv6(text: str) -> str:
         address = ipaddress.IPv6Address(text)
     except ValueError:
         raise BadUrl("has no valid IPv6 address between its brackets") from None
-    return _checked(address.ipv4_mapped or address)
+    return _checked(unmapped(address))
 
 
 def _checked(address: Address) -> str:
@@ -198,6 +191,6 @@ def _is_local_name(host: str) -> bool:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return _unwrapped(ipaddress.ip_address(host)).is_loopback
+        return any(each.is_loopback for each in destinations(ipaddress.ip_address(host)))
     except ValueError:
         return False
