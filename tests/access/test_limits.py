@@ -162,7 +162,7 @@ def test_periods_of_days_count_from_the_day_of_giving(kind: Period, now: int, si
 @given(st.sampled_from(Interval), _TIMES)
 def test_to_try_again_then_is_to_be_in_the_next_window(interval: Interval, now: int) -> None:
     this = window(interval, now)
-    seconds = this.retry_after(now)
+    seconds = this.end - now
     assert 1 <= seconds <= interval.seconds
     assert window(interval, now + seconds) != this
     assert window(interval, now + seconds - 1) == this

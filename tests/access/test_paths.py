@@ -646,7 +646,7 @@ def test_a_template_may_end_in_a_slash_and_is_then_another(
 ) -> None:
     template = parse_template(text)
     assert (template.text, template.shape) == (normal, shape)
-    assert template.ends_in_slash
+    assert template.segments[-1] == ""
     assert parse_template(template.text) == template
     assert template.matches(normal.replace("{x}", "5")[1:].split("/"))
     assert not template.matches(normal.replace("{x}", "5")[1:].removesuffix("/").split("/") + ["b"])

@@ -16,7 +16,6 @@ from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import certificates, collections, connections, endpoints, recipes
 from ostiary.directory.changes import gateway_check
 from ostiary.directory.changes.errors import Invalid
-from ostiary.directory.changes.fields import is_plain
 from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import (
     AccessProfile,
@@ -61,7 +60,10 @@ class Field(NamedTuple):
 
 
 def plain(maximum: int, *, blanks: bool = False) -> Callable[[str], bool]:
-    return lambda text: is_plain(text, maximum=maximum, blanks=blanks)
+    least = " " if blanks else "!"
+    return lambda text: (
+        len(text) <= maximum and text == text.strip() and all(least <= c <= "~" for c in text)
+    )
 
 
 def _connection(**given: Any) -> Connection:

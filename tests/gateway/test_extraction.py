@@ -1,13 +1,13 @@
-"""The gateway and `identity.extraction` read the same credential out of the same headers."""
+"""The gateway and the model read the same credential out of the same headers."""
 
 import base64
 from typing import Any
 
 import pytest
+from tests.models.extraction import Presented, extract
 from tests.stage import Stage, Upstream, raw
 
 from ostiary.access.reasons import Reason
-from ostiary.identity.extraction import Presented, extract
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 

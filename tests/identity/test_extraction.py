@@ -5,9 +5,9 @@ from base64 import b64encode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.models.extraction import Form, Presented, extract
 
 from ostiary.access.reasons import Reason
-from ostiary.identity.extraction import Form, Presented, extract
 from ostiary.identity.secret import Secret
 
 MISSING = Reason.CREDENTIAL_MISSING

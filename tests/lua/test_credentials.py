@@ -1,4 +1,4 @@
-"""Which credential a call presents: Lua reads what `identity.extraction` reads."""
+"""Which credential a call presents: Lua reads what the model reads."""
 
 import ctypes
 import ctypes.util
@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.lua.nginx import Machine, Worker
+from tests.models.extraction import Form, Presented, extract
 
 from ostiary.access.reasons import Reason
 from ostiary.gateway.contract import FORMS, code
 from ostiary.identity import tokens
-from ostiary.identity.extraction import Form, Presented, extract
 from ostiary.identity.places import NONE, Places, gathered, parse_all
 from ostiary.identity.secret import Secret
 

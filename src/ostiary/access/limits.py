@@ -114,10 +114,6 @@ class Span:
     start: int
     end: int
 
-    def retry_after(self, now: int) -> int:
-        """Whole seconds until the next one begins: at least 1, if `now` lies in this one."""
-        return self.end - now
-
 
 def since(span: Span, reset: int | None) -> int:
     """From when a window or period is counted: its start, or its last reset if that lies within."""

@@ -76,10 +76,6 @@ class Template:
         return "/" + "/".join(map(_shape, self.segments))
 
     @property
-    def ends_in_slash(self) -> bool:
-        return self.segments[-1] == ""
-
-    @property
     def has_wildcard(self) -> bool:
         return is_wildcard(self.segments[-1])
 

@@ -1,6 +1,5 @@
 """Shapes that every noun's answers share: errors, pages, wrappers, versions."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -144,6 +143,3 @@ def _shown(receipt: Receipt) -> Revocation:
     return Revocation(
         confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms, streams=receipt.streams
     )
-
-
-Present = Callable[[M], Schema]

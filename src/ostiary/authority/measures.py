@@ -15,6 +15,7 @@ from ostiary.access.reasons import by_code
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Change, Lookup, Row, StoredKey
+from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import Lease, Question, Refusal
 from ostiary.telemetry import tracing
 
@@ -84,6 +85,10 @@ _CEILINGS = Gauge(
     "ostiary_upcalls_above_ceiling",
     "First calls that a profile's or project's ceiling refused, since the start.",
 )
+_TRACES_LOST = Gauge(
+    "ostiary_traces_lost",
+    "Traces of refusals that could not be stored for Explain, since the start.",
+)
 
 
 # Of what never happened there is a zero, so that its first time is seen to be one more.
@@ -95,10 +100,11 @@ for _outcome in ("confirmed", "too_late"):
     _CONFIRM_SECONDS.labels(_outcome)
 
 
-def watch(follower: Follower, gate: Gate) -> None:
-    """Tell of the follower and of the ceilings what they count."""
+def watch(follower: Follower, gate: Gate, traces: Traces) -> None:
+    """Show what the follower, the ceilings and the traces count."""
     _CONFIRMED.set_function(lambda: follower.confirmed)
     _CEILINGS.set_function(lambda: gate.refused)
+    _TRACES_LOST.set_function(lambda: traces.dropped)
 
 
 def decided(verdict: Lease | Refusal, began: float) -> None:

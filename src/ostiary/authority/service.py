@@ -117,10 +117,11 @@ async def _serve(
     signing = SigningKeys(lookup, keyring)
     prover = Prover(lookup, signing, providers, keyring)
     gate = Gate(ceilings)
+    traces = Traces(node.run / "log.sock")
     upcalls = Upcalls(
         lookup,
         prover,
-        Traces(node.run / "log.sock"),
+        traces,
         gate,
         # A span must end in the task that it was begun in.
         at_once=database.engine == "sqlite" and not tracing.is_on(),
@@ -130,7 +131,7 @@ async def _serve(
         asyncio.create_task(follower.run()),
         asyncio.create_task(_warm(follower, providers)),
     ]
-    measures.watch(follower, gate)
+    measures.watch(follower, gate, traces)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
     upcall, *others = sockets
     loop = asyncio.get_running_loop()

@@ -22,6 +22,7 @@ class Traces:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sock: socket.socket | None = None
+        #: Traces that could not be sent at once.
         self.dropped = 0
 
     def tell(self, facts: Facts, reason: Reason, sequence: int) -> int:

@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,6 @@ class KeyRing:
         if not path.exists():
             _create(path, cls.new())
         return cls.load(path)
-
-    def write(self, path: Path) -> None:
-        """Replace the file as a whole or not at all."""
-        _draft(path, self).replace(path)
-        _sync(path.parent)
-
-    def rotated(self) -> "KeyRing":
-        """The same ring with a new first key; what the older ones sealed still opens."""
-        return replace(self, keys=(_new_key(), *self.keys))
 
     def seal(self, plain: str, context: str) -> str:
         """Encrypt `plain` for the place `context` (`table:id:field`)."""

@@ -21,7 +21,6 @@ SIGN_IN_PREFIX = "osts_"
 CLIENT_ID_PREFIX = "ostc_"
 CLIENT_SECRET_PREFIX = "ostk_"  # noqa: S105 - a prefix
 TOKEN_LENGTH = 65
-BODY_LENGTH = 43
 MARK_LENGTH = 12
 CHECKSUM_LENGTH = 6
 #: The length of everything of ours but consumers' tokens, which carry a mark besides.
@@ -108,14 +107,6 @@ def checksum_ok(text: str) -> bool:
     """Whether the last six characters fit the rest: no typing error."""
     body, given = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
     return hmac.compare_digest(_checksum(body).encode(), _raw(given))
-
-
-def mark_ok(text: str, issue_key: bytes) -> bool:
-    """Whether a value of our form was issued under `issue_key`."""
-    body = text[len(TOKEN_PREFIX) :][:BODY_LENGTH]
-    start = len(TOKEN_PREFIX) + BODY_LENGTH
-    given = text[start : start + MARK_LENGTH]
-    return hmac.compare_digest(mark(body, issue_key).encode(), _raw(given))
 
 
 def prefix_of(text: str) -> str:

@@ -93,7 +93,7 @@ class Saved:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._wanted = asyncio.Event()
-        self.writes = self.failures = 0
+        self.failures = 0
 
     def want(self) -> None:
         """Something changed; the files are written soon."""
@@ -120,7 +120,6 @@ class Saved:
             self.failures += 1
             log.warning("the last good state cannot be written: %s", error.strerror)
             return False
-        self.writes += 1
         return True
 
     def _write(

@@ -62,8 +62,6 @@ _FINDERS: Mapping[By, Callable[[Actor, int], object]] = {
     By.COLLECTION: collections.find,
     By.ENDPOINT: endpoints.find,
 }
-#: Sizes of a bucket that may be asked for; none: the whole range is one.
-BUCKETS = (Span.MINUTE, Span.HOUR, Span.DAY, Span.MONTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

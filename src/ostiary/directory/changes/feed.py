@@ -3,7 +3,7 @@
 import enum
 from datetime import timedelta
 
-from django.db import connection, transaction
+from django.db import connection
 from django.utils import timezone
 
 from ostiary.directory.database import FEED_LOCK
@@ -38,14 +38,7 @@ def announce(kind: Kind, object_id: int) -> int:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FEED_LOCK])
     row = Change.objects.create(kind=kind.value, object_id=object_id)
-    if connection.vendor == "postgresql":
-        transaction.on_commit(_notify)
     return row.pk
-
-
-def _notify() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("NOTIFY ostiary_change")
 
 
 def latest() -> int:

@@ -98,11 +98,6 @@ def plain(
     return found
 
 
-def is_plain(text: str, *, maximum: int, blanks: bool = True) -> bool:
-    """Whether a stored text is what `plain` lets through."""
-    return len(text) <= maximum and text == text.strip() and _printable(text, blanks=blanks)
-
-
 def _printable(text: str, *, blanks: bool) -> bool:
     least = " " if blanks else "!"
     return all(least <= c <= "~" for c in text)

@@ -3,7 +3,7 @@
 from ostiary.directory.models.address_lists import AddressList
 from ostiary.directory.models.clients import AccessProfile, Client, Credential
 from ostiary.directory.models.collections import Collection, Connection, Endpoint, ImportReport
-from ostiary.directory.models.history import AuditEvent, Change, GatewayNode, IdempotentAnswer
+from ostiary.directory.models.history import AuditEvent, Change
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
 from ostiary.directory.models.policies import Policy
@@ -30,8 +30,6 @@ __all__ = [
     "Credential",
     "Endpoint",
     "Folder",
-    "GatewayNode",
-    "IdempotentAnswer",
     "ImportReport",
     "ManagementToken",
     "Member",

@@ -1,4 +1,4 @@
-"""What happened: audit log, change feed, which nodes followed it, answers to repeat."""
+"""What happened: audit log and change feed."""
 
 from django.db import models
 
@@ -26,25 +26,3 @@ class Change(models.Model):
     kind = models.CharField(max_length=16)
     object_id = models.IntegerField()
     at = models.DateTimeField(auto_now_add=True)
-
-
-class GatewayNode(models.Model):
-    """A machine with a gateway, and how far it has followed the feed."""
-
-    name = models.CharField(max_length=255, unique=True)
-    confirmed = models.BigIntegerField(default=0)
-    seen_at = models.DateTimeField()
-
-
-class IdempotentAnswer(models.Model):
-    """The answer to a POST with an `Idempotency-Key`, kept for 24 hours, without its secret."""
-
-    owner = models.CharField(max_length=64)
-    key = models.CharField(max_length=255)
-    request = models.BinaryField(max_length=32)
-    status = models.PositiveSmallIntegerField()
-    body = models.TextField()
-    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="one_answer_per_key")]

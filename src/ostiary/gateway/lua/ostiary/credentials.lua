@@ -1,5 +1,5 @@
 -- Which credential a call presents, read in one walk over its headers; the same as
--- ostiary.identity.extraction, and tested to be. Other headers that need a second look are noticed in
+-- tests.models.extraction, and tested to be. Other headers that need a second look are noticed in
 -- the same walk.
 
 local contract = require "contract"
