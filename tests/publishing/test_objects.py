@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from ostiary.access.paths import parse_template
 from ostiary.directory.workspace import origins
-from ostiary.gateway import objects
-from ostiary.gateway.objects import LARGEST, Server, Unpublishable
+from ostiary.gateway import connection_objects, objects
+from ostiary.gateway.connection_objects import Server
+from ostiary.gateway.objects import LARGEST, Unpublishable
 from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.identity.secret import Secret
 
@@ -153,12 +154,14 @@ def test_any_connection_is_built_plainly_or_refused(
 ) -> None:
     row = connection(**changes)
     try:
-        upstream = objects.upstream(row)
+        upstream = connection_objects.upstream(row)
         token = None if bearer is None else Secret(bearer)
-        added = objects.credential(row, Secret(secret), token)
+        added = connection_objects.credential(row, Secret(secret), token)
         servers = [Server(address="10.0.0.1", port=443, host="api.example")]
         down = frozenset({("10.0.0.1", 443)})
-        value = check(objects.connection(upstream, servers=servers, down=down, added=added))
+        value = check(
+            connection_objects.connection(upstream, servers=servers, down=down, added=added)
+        )
     except Unpublishable as problem:
         if len(secret) > 8 and secret not in str(changes):
             assert secret not in str(problem)
@@ -197,8 +200,10 @@ def test_any_settings_are_built_plainly_or_refused(value: Any) -> None:
 )  # fmt: skip
 def test_each_kind_of_credential(auth: dict[str, Any], header: Any, query: str) -> None:
     row = connection(**auth)
-    added = objects.credential(row, Secret("s3"), Secret("t0"))
-    text = objects.connection(objects.upstream(row), servers=[], down=frozenset(), added=added)
+    added = connection_objects.credential(row, Secret("s3"), Secret("t0"))
+    text = connection_objects.connection(
+        connection_objects.upstream(row), servers=[], down=frozenset(), added=added
+    )
     value = json.loads(text)
     assert (value["header"], value["query"]) == (header, query)
 
@@ -206,20 +211,20 @@ def test_each_kind_of_credential(auth: dict[str, Any], header: Any, query: str) 
 def test_a_credential_that_was_lost_is_not_left_out() -> None:
     row = connection(auth_type="header", auth_name="X-Key")
     with pytest.raises(Unpublishable, match="secret is missing"):
-        objects.credential(row, Secret(""), None)
+        connection_objects.credential(row, Secret(""), None)
 
 
 def test_certificates_matter_only_where_they_are_verified() -> None:
     for more, expected in (
-        ({}, objects.certificate_digest("PEM")),
+        ({}, connection_objects.certificate_digest("PEM")),
         ({"verify_tls": False}, ""),
         ({"base_urls": ["http://api.example"]}, ""),
     ):
-        assert objects.upstream(connection(ca_pem="PEM", **more)).ca == expected
+        assert connection_objects.upstream(connection(ca_pem="PEM", **more)).ca == expected
     unverified = connection(base_urls=["https://10.0.0.1"], verify_tls=False)
-    assert objects.upstream(unverified).tls_name == ""
+    assert connection_objects.upstream(unverified).tls_name == ""
 
 
 def test_an_address_whose_certificate_nginx_cannot_verify_is_not_published() -> None:
     with pytest.raises(objects.Unpublishable, match="by its host name"):
-        objects.upstream(connection(base_urls=["https://10.0.0.1"]))
+        connection_objects.upstream(connection(base_urls=["https://10.0.0.1"]))

@@ -10,7 +10,7 @@ from tests.stage import wait_for
 
 from ostiary.directory.changes import feed
 from ostiary.directory.models import Connection
-from ostiary.gateway.objects import certificate_digest
+from ostiary.gateway.connection_objects import certificate_digest
 
 
 def https(pem: str, number: int = 1) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ostiary.directory.catalog.connections import secret_context
 from ostiary.directory.models import Connection
-from ostiary.gateway import objects
-from ostiary.gateway.objects import MOST_SERVERS, Server, Unpublishable, Upstream
+from ostiary.gateway import connection_objects
+from ostiary.gateway.connection_objects import MOST_SERVERS, Server, Upstream
+from ostiary.gateway.objects import Unpublishable
 from ostiary.gateway.snapshot import ConnectionRow
 from ostiary.identity.sealing import KeyRing, SealingError
 from ostiary.identity.secret import Secret
@@ -79,7 +80,7 @@ class Connections:
     def learn(self, row: ConnectionRow) -> Upstream:
         """Begin to resolve and to ask for what a connection needs; raises Unpublishable."""
         try:
-            upstream = objects.upstream(row)
+            upstream = connection_objects.upstream(row)
             secret = self._secret(row)
         except Exception:
             self.forget(row.id)
@@ -130,12 +131,12 @@ class Connections:
             raise Unpublishable(problem)
         servers = self._servers(upstream)
         bearer = self._tokens.bearer(row.id)
-        added = objects.credential(row, self._secret(row), bearer)
+        added = connection_objects.credential(row, self._secret(row), bearer)
         if row.auth_type == Connection.Auth.OAUTH2 and bearer is None:
             # Without a token the upstream would tell the caller that *it* is not authorised.
             servers = []
         self._health.follow(row.id, _target(upstream, servers))
-        return objects.connection(
+        return connection_objects.connection(
             upstream, servers=servers, down=self._health.down(row.id), added=added
         )
 

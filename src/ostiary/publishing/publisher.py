@@ -19,7 +19,8 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from ostiary.directory.changes import feed
 from ostiary.directory.workspace import public_urls
 from ostiary.gateway import objects, snapshot
-from ostiary.gateway.objects import Unpublishable, Upstream
+from ostiary.gateway.connection_objects import Upstream
+from ostiary.gateway.objects import Unpublishable
 from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.publishing import measures
 from ostiary.publishing.agenda import Agenda, Part
