@@ -232,6 +232,19 @@ _COLLECTION: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_endpoints_that_exchange_their_paths_around_a_change_of_the_collection_all_stay() -> None:
+    publisher, _, late = _anew()
+    # Several pairs: in which order a collection takes its endpoints up is LuaJIT's.
+    pairs = [(2 * n, 2 * n + 1) for n in range(8)]
+    before = [(f"e{n}", _endpoint(n, f"/{n}")) for pair in pairs for n in pair]
+    publisher.publish([("k1", _COLLECTION), *before])
+    moved = [(f"e{one}", _endpoint(one, f"/{other}")) for one, other in pairs]
+    followed = [(f"e{other}", _endpoint(other, f"/{one}")) for one, other in pairs]
+    publisher.publish([*moved, ("k1", _COLLECTION), *followed])
+    late.start()
+    assert publisher.seen() == late.seen()
+
+
 @pytest.mark.slow
 def test_a_worker_that_missed_more_changes_than_are_remembered_reads_everything() -> None:
     publisher, follower, late = _anew()

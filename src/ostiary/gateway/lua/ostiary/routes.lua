@@ -136,17 +136,33 @@ local function place(route)
   local trail = trail_of(collection.tree, segments, count, true)
   local leaf = trail[count + 1]
   leaf.methods = leaf.methods or {}
+  -- Between two changes of one moment, another endpoint may still be here.
+  route.beneath = leaf.methods[route.method]
   leaf.methods[route.method] = route
   refresh_exact(collection, segments, count, trail[count])
+end
+
+-- Take a route out of those of one method at a leaf; whether it was among them.
+local function unstack(leaf, route)
+  local above, each = nil, leaf and leaf.methods and leaf.methods[route.method]
+  while each and each ~= route do
+    above, each = each, each.beneath
+  end
+  if not each then return false end
+  if above then
+    above.beneath = route.beneath
+  else
+    leaf.methods[route.method] = route.beneath
+  end
+  route.beneath = nil
+  return true
 end
 
 local function displace(route)
   local collection = route.collection
   local segments, count = segments_of(route.path)
   local trail = trail_of(collection.tree, segments, count, false)
-  local leaf = trail[count + 1]
-  if not leaf or not leaf.methods or leaf.methods[route.method] ~= route then return end
-  leaf.methods[route.method] = nil
+  if not unstack(trail[count + 1], route) then return end
   for i = count, 1, -1 do
     if not is_empty(trail[i + 1]) then break end
     drop_child(trail[i], segments[i])
