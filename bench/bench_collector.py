@@ -1,5 +1,6 @@
 """What the collector makes of a flood: every call counted, lines kept, and the processor it takes."""
 
+import contextlib
 import sqlite3
 import time
 
@@ -11,7 +12,8 @@ SECONDS = 8
 
 
 def one(stage: Stage, statement: str) -> int:
-    with sqlite3.connect(f"file:{stage.data / 'ostiary.sqlite3'}?mode=ro", uri=True) as base:
+    path = stage.data / "ostiary.sqlite3"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
         return int(base.execute(statement).fetchone()[0] or 0)
 
 

@@ -215,6 +215,7 @@ def test_a_sound_database_or_none_is_fine(tmp_path: Path) -> None:
     data_folder.check_database(path)
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE t (x)")
+    database.close()
     data_folder.check_database(path)
 
 

@@ -26,7 +26,8 @@ Counts = Counter[tuple[int, int, int, int]]
 
 
 def rows(stage: Stage, statement: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(f"file:{stage.data / 'ostiary.sqlite3'}?mode=ro", uri=True) as base:
+    path = stage.data / "ostiary.sqlite3"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
         return base.execute(statement).fetchall()
 
 

@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -327,7 +328,7 @@ def test_the_secret_is_sealed_and_neither_it_nor_the_address_is_in_the_audit_log
     stage.done("PUT", f"v2/webhooks/{webhook['id']}", {"name": "Renamed", "expiry_days": 30})
     secret = webhook["secret"].removeprefix("whsec_")
     assert "secret" not in str(stage.done("GET", f"v2/webhooks/{webhook['id']}")["data"]["secret"])
-    with sqlite3.connect(stage.data / "ostiary.sqlite3") as database:
+    with closing(sqlite3.connect(stage.data / "ostiary.sqlite3")) as database:
         whole = "\n".join(database.iterdump())
     assert secret not in whole
     events = stage.done("GET", "v2/audit_events?target_kind=webhook")["data"]
