@@ -3,9 +3,10 @@
 #   make check   lint and the quick tests        make test   every check and every test
 #   make docs    the documents as a site, in build/docs
 #   make bench   the benchmarks                  make clean  removes what these made, never data
+#   make test-debian13   make up and the gateway's tests on Debian 13, in a chroot
 #   make lock    renews the lock files           make sbom   the bill of materials (CycloneDX)
 
-.PHONY: setup setup-dev up lint check test docs bench lock sbom clean
+.PHONY: setup setup-dev up lint check test test-debian13 docs bench lock sbom clean
 
 VENV := .venv/bin
 DATA ?= ostiary-data
@@ -36,6 +37,9 @@ check: lint
 test: lint
 	@scripts/coverage-floors
 	$(PYTEST)
+
+test-debian13:
+	@scripts/debian13
 
 # A link that leads nowhere is a warning, and a warning fails.
 docs: setup-dev
