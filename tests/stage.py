@@ -130,6 +130,27 @@ def _chunks(stream: Any) -> bytes:
     return body
 
 
+#: What the supervisor's events mean to people.
+_TOLD = {
+    "ready": "ready",
+    "stopped": "stopped",
+    "part ready": "{name_of_part} ready",
+    "part died": "{name_of_part} died ({how}), restarting",
+    "part hangs": "{name_of_part} hangs, restarting",
+    "worker hangs": "{name_of_part} has a worker that hangs, replacing it",
+}
+
+
+def told(line: str) -> str:
+    """What a terminal would show in place of a line of `ostiary up`."""
+    if not line.startswith('{"'):
+        return line
+    event = json.loads(line)
+    if event.get("part") != "supervisor" or event["event"] not in _TOLD:
+        return line
+    return _TOLD[event["event"]].format(**event)
+
+
 def ask(
     port: int,
     method: str,
@@ -220,6 +241,8 @@ class Stage:
         self.before = before
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
         self.env.update(env or {})
+        #: What it printed; and, in `lines`, what a terminal would have shown as well.
+        self.printed: list[str] = []
         self.lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self.token = ""
@@ -228,6 +251,7 @@ class Stage:
 
     def start(self, *options: str) -> None:
         self.lines.clear()
+        self.printed.clear()
         binds = [f"127.0.0.1:{self.gateway}", f"127.0.0.1:{self.control}"]
         self._process = subprocess.Popen(
             # Who kills the tests need not look for what they started.
@@ -245,7 +269,11 @@ class Stage:
         assert process.stdout is not None
         with process.stdout as stream:
             for line in stream:
-                self.lines.append(line.rstrip("\n"))
+                line = line.rstrip("\n")
+                self.printed.append(line)
+                self.lines.append(line)
+                if (text := told(line)) != line:
+                    self.lines.append(text)
 
     def is_ready(self) -> bool:
         assert self._process is not None

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from tests.stage import OSTIARY, ask, free_port, wait_for
+from tests.stage import OSTIARY, ask, free_port, told, wait_for
 
 from ostiary.cli.startup import data_folder
 from ostiary.cli.startup.status import Status
@@ -49,7 +49,7 @@ class Control:
     def _read(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as stream:
-            self.lines.extend(line.rstrip("\n") for line in stream)
+            self.lines.extend(told(line.rstrip("\n")) for line in stream)
 
     def wait_ready(self) -> None:
         wait_for(self._is_ready, what="ready")

@@ -18,7 +18,7 @@ expect.set_options(timeout=60_000)
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data"), "--demo") as stage:
+    with running(tmp_path_factory.mktemp("data"), "--demo", "--print-secrets") as stage:
         yield stage
 
 

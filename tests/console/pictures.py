@@ -46,7 +46,10 @@ def populate(stage: Stage) -> None:
 
 
 def main(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as data, running(Path(data), "--demo") as stage:
+    with (
+        tempfile.TemporaryDirectory() as data,
+        running(Path(data), "--demo", "--print-secrets") as stage,
+    ):
         populate(stage)
         link = re.search(r"http://\S+/sign-in/link#osts_\S+", "\n".join(stage.lines))
         assert link

@@ -104,11 +104,11 @@ class Reader:
         }
         return {
             **env,
-            # As on a terminal.
-            "OSTIARY_LOG_FORMAT": "text",
             "PATH": f"{ROOT}/.venv/bin:{env['PATH']}",
             **binds,
             **{f"OSTIARY_{name}": bind for name, bind in binds.items()},
+            # As on a terminal.
+            "OSTIARY_LOG_FORMAT": "text",
         }
 
     @contextmanager

@@ -15,5 +15,5 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data"), "--demo") as stage:
+    with running(tmp_path_factory.mktemp("data"), "--demo", "--print-secrets") as stage:
         yield stage

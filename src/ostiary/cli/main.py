@@ -27,7 +27,12 @@ class Parser(argparse.ArgumentParser):
 def run_role(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli.commands import up
 
-    up.run(arguments.command, settings, demo=getattr(arguments, "demo", False))
+    up.run(
+        arguments.command,
+        settings,
+        demo=getattr(arguments, "demo", False),
+        print_secrets=getattr(arguments, "print_secrets", False),
+    )
 
 
 def restart(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -115,6 +120,11 @@ def parser() -> Parser:
     _control_options(up)
     _recipes_options(up)
     up.add_argument("--demo", action="store_true", help="on the first start, set up a demo")
+    up.add_argument(
+        "--print-secrets",
+        action="store_true",
+        help="print the demo's sign-in link and token where no terminal is, too",
+    )
     role = _command(commands, "control", run_role, "run console and management API alone")
     _control_options(role)
     role = _command(commands, "gateway", run_role, "run a gateway alone (nginx and authority)")

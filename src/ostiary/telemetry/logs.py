@@ -38,6 +38,7 @@ _LEVELS = {
     "alert": "critical",
     "emerg": "critical",
 }
+_QUIET = frozenset({"debug", "info"})
 #: A line of nginx's error log, whose time is UTC as we start it; or one from before it is open.
 _NGINX = re.compile(
     rf"""(?: (?P<time>\d{{4}}/\d\d/\d\d\ \d\d:\d\d:\d\d)\ \[(?P<level>{"|".join(_LEVELS)})\]
@@ -110,7 +111,7 @@ def set_up(part: str, form: str) -> None:
 
 
 def relayed(part: str, line: str, form: str) -> str:
-    """A line that the process of `part` said, as it is passed on.
+    """A line that the process of `part` said, as it is passed on; empty if it is not.
 
     In the form `json`, events of the part itself are passed as they are. Everything else (nginx, a
     recipe that prints) becomes an event.
@@ -118,7 +119,10 @@ def relayed(part: str, line: str, form: str) -> str:
     if part == "gateway":
         line = _QUERY.sub("?***", line)
     if form != "json":
-        return f"{part}: {redacted(line)}"
+        match = _NGINX.match(line) if part == "gateway" else None
+        # On a terminal what goes well is not worth a line.
+        is_quiet = match is not None and _LEVELS[match["level"] or match["early"]] in _QUIET
+        return "" if is_quiet else f"{part}: {redacted(line)}"
     if line.startswith("{") and _is_event_of(part, line):
         return line
     event: dict[str, Any] = {

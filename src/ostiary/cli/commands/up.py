@@ -1,19 +1,25 @@
 """`ostiary up` and the roles of it for several machines, from claim to clean stop."""
 
 import contextlib
+import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn, Self, TextIO
 
 from ostiary import settings as environment
+from ostiary.cli.commands import greeting
+from ostiary.cli.commands.greeting import Greeting
 from ostiary.cli.failure import Failure
 from ostiary.cli.serving import certificate
 from ostiary.cli.startup import addresses, data_folder, django_setup, provisioning, status
+from ostiary.cli.startup.provisioning import Provisioned
 from ostiary.cli.supervision import roles, supervisor
 from ostiary.cli.supervision.processes import ForkServer
 from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
@@ -22,8 +28,63 @@ from ostiary.telemetry import logs
 #: Name of the data folder's lock among what is handed down over a restart.
 LOCK = "lock"
 
+log = logging.getLogger(__name__)
 
-def run(role: str, settings: Settings, *, demo: bool = False) -> None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where a start tells what happens: each event once, as a line for people or as one for machines."""
+
+    form: str
+    #: Whether people read standard output.
+    for_people: bool
+    #: Whether secrets of the demo may be printed there.
+    with_secrets: bool
+
+    @classmethod
+    def of(cls, settings: Settings, *, print_secrets: bool) -> Self:
+        """What the terminal and the settings ask for."""
+        terminal = sys.stdout.isatty()
+        form = settings.log_format or ("text" if sys.stderr.isatty() else "json")
+        return cls(
+            form=form,
+            for_people=form == "text" or (terminal and not settings.log_format),
+            with_secrets=print_secrets or terminal,
+        )
+
+    def set_up_logs(self) -> None:
+        """Say events of this process on standard error, but those that people are told."""
+        logs.set_up("supervisor", self.form)
+        if self.form == "text":
+            supervisor.log.setLevel(logging.CRITICAL)
+
+    def say(self, line: str) -> None:
+        """Tell people; for machines the same is an event."""
+        if self.for_people:
+            print_line(line)
+
+    def relay(self, part: str, line: str) -> None:
+        """Pass on what a part printed."""
+        if relayed := logs.relayed(part, line, self.form):
+            print_error(relayed)
+
+    def greet(self, shown: Greeting) -> None:
+        """Tell where the console is, and how to get in."""
+        if self.for_people:
+            if text := shown.text(with_secrets=self.with_secrets):
+                print_line(text)
+            return
+        log.info("console", extra=shown.fields())
+        if self.with_secrets and shown.demo:
+            print_line(shown.demo)
+
+    def end(self) -> None:
+        """Tell that nothing runs any more."""
+        self.say("stopped")
+        log.info("stopped")
+
+
+def run(role: str, settings: Settings, *, demo: bool = False, print_secrets: bool = False) -> None:
     """Run a role's parts in the foreground until SIGINT or SIGTERM; raises Failure.
 
     On SIGUSR2 the parts are stopped, and this process executes its command line anew, with the
@@ -33,9 +94,20 @@ def run(role: str, settings: Settings, *, demo: bool = False) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
     os.umask(0o077)
     _raise_limit()
-    form = settings.log_format or ("text" if sys.stderr.isatty() else "json")
-    settings = environment.adopt(OSTIARY_LOG_FORMAT=form)
-    logs.set_up("supervisor", form)
+    output = Output.of(settings, print_secrets=print_secrets)
+    settings = environment.adopt(OSTIARY_LOG_FORMAT=output.form)
+    output.set_up_logs()
+    if shutil.which("setpriv") is None:
+        raise Failure("setpriv is missing; install it (on Debian: apt-get install util-linux).")
+    try:
+        _run_claimed(role, settings, output, demo=demo)
+    except KeyboardInterrupt:
+        output.end()
+        raise
+    output.end()
+
+
+def _run_claimed(role: str, settings: Settings, output: Output, *, demo: bool) -> None:
     try:
         inherited = environment.take_inherited()
     except SettingsError as error:
@@ -43,7 +115,7 @@ def run(role: str, settings: Settings, *, demo: bool = False) -> None:
     with data_folder.claimed(settings, held=inherited.pop(LOCK, None)) as lock:
         start = status.begin(settings)
         with _failure_written(settings, start):
-            roll, again = _run_parts(role, settings, start, inherited, form=form, demo=demo)
+            roll, again = _run_parts(role, settings, start, inherited, output=output, demo=demo)
             if again:
                 _start_anew(lock, roll.doors)
 
@@ -54,7 +126,7 @@ def _run_parts(
     start: status.Status,
     inherited: dict[str, int],
     *,
-    form: str,
+    output: Output,
     demo: bool,
 ) -> tuple[roles.Roll, bool]:
     number = inherited.pop("demo", None)
@@ -67,16 +139,20 @@ def _run_parts(
         # It reads the key ring, and imports while the folder is prepared.
         forks.start()
     port = upstream.getsockname()[1] if demo and upstream is not None else None
-    shown = _prepared(role, settings, demo_port=port, with_keys=forks.start)
+    provisioned = _prepared(role, settings, demo_port=port, with_keys=forks.start)
     addresses.write(roll.settings)
+    shown = None
+    if provisioned is not None:
+        with_console = "control" in roles.ROLES[role]
+        shown = greeting.of(roll.settings, provisioned, with_console=with_console)
     # A directory that was in use already did not become a demo.
     wanted = [p for p in roll.parts if p.name != "demo" or provisioning.has_demo(settings)]
     again = supervisor.run(
         wanted,
         folder=settings.run,
-        say=print_line,
-        write=lambda part, line: print_error(logs.relayed(part, line, form)),
-        greeting=shown,
+        say=output.say,
+        write=output.relay,
+        greet=lambda: output.greet(shown) if shown else None,
         when_ready=lambda: status.tell_ready(settings, start),
         forks=forks,
     )
@@ -85,8 +161,8 @@ def _run_parts(
 
 def _prepared(
     role: str, settings: Settings, *, demo_port: int | None, with_keys: Callable[[], None]
-) -> str:
-    """Prepare; what to show when all is ready. Raises Failure.
+) -> Provisioned | None:
+    """Prepare; None if the database is away. Raises Failure.
 
     A gateway that has served before starts without its database, too: what it knows of routes it
     has in its own files, and it refuses what nobody can decide until the database is back.
@@ -100,8 +176,8 @@ def _prepared(
     except provisioning.DatabaseAway as failure:
         if not gateway or not (settings.run / "gateway" / "published.jsonl").exists():
             raise
-        print_error(f"{failure} The gateway starts from its last state; all else waits for it.")
-        return ""
+        log.warning("%s The gateway starts from its last state; all else waits for it.", failure)
+        return None
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Getting the data folder ready before anything starts: keys, tables, the demo.
 
-A process of its own, so that the supervisor need not keep Django in memory. What it prints is
-shown to the operator once everything is ready.
+A process of its own, so that the supervisor need not keep Django in memory. It prints what a greeting
+needs.
 """
 
 import json
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +32,18 @@ KEYS = "keys\n"
 DEMO = "demo.json"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioned:
+    """What a start knows of a folder that is ready."""
+
+    #: Whether there is somebody who can sign in.
+    anybody: bool = True
+    #: What to tell of a demo that was just made, with its secrets; else empty.
+    demo: str = ""
+    #: The address of the demo's admin, if there is one.
+    admin: str = ""
+
+
 class DatabaseAway(Failure):
     """The database does not answer, so that nothing could be prepared."""
 
@@ -47,8 +60,8 @@ def demo_port(settings: Settings) -> int:
         return 0
 
 
-def run(*, gateway: bool, demo_port: int | None, with_keys: Callable[[], None]) -> str:
-    """Prepare in a child process; returns what to show when all is ready.
+def run(*, gateway: bool, demo_port: int | None, with_keys: Callable[[], None]) -> Provisioned:
+    """Prepare in a child process.
 
     `with_keys` is called as soon as there is a key ring. Raises Failure, DatabaseAway.
     """
@@ -77,10 +90,10 @@ def run(*, gateway: bool, demo_port: int | None, with_keys: Callable[[], None]) 
         # One sentence if it was foreseen; else the trace, for us.
         raise Failure(said.strip() or "The data folder could not be prepared.")
     sys.stderr.write(said)
-    return shown.strip()
+    return Provisioned(**json.loads(shown))
 
 
-def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
+def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> Provisioned:
     """Check, migrate and fill; raises Failure, DatabaseAway."""
     if settings.database.engine == "sqlite":
         data_folder.check_database(Path(settings.database.name))
@@ -97,8 +110,11 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> str:
         _migrate()
         _ensure()
         if _anybody():
-            return ""
-        return _make_demo(settings, demo_port) if demo_port else _hint(settings)
+            return Provisioned(admin=_demo_admin(settings))
+        if not demo_port:
+            return Provisioned(anybody=False)
+        demo = _make_demo(settings, demo_port)
+        return Provisioned(demo=demo, admin=_demo_admin(settings))
 
 
 def _check_nginx() -> None:
@@ -196,12 +212,16 @@ def _make_demo(settings: Settings, port: int) -> str:
     (settings.data / DEMO).write_text(json.dumps({"port": port}))
     at = addresses.of(settings)
     demo = import_module("ostiary.samples.demo")
-    shown: str = demo.create(
-        upstream=f"http://127.0.0.1:{port}",
-        recipes=settings.recipes,
-        console=at.public_console or at.console,
-        gateway=at.gateway,
-    )
+    from django.db import transaction
+
+    # All of it or nothing: half a demo would be in the way of the next start.
+    with transaction.atomic():
+        shown: str = demo.create(
+            upstream=f"http://127.0.0.1:{port}",
+            recipes=settings.recipes,
+            console=at.public_console or at.console,
+            gateway=at.gateway,
+        )
     return shown
 
 
@@ -211,11 +231,11 @@ def _anybody() -> bool:
     return Member.objects.exists()
 
 
-def _hint(settings: Settings) -> str:
-    return (
-        "Nobody can sign in yet; run:"
-        f" ostiary member create --data {settings.data} --email YOU@EXAMPLE.COM --admin"
-    )
+def _demo_admin(settings: Settings) -> str:
+    from ostiary.directory.models import Member
+
+    email: str = import_module("ostiary.samples.demo").ADMIN if has_demo(settings) else ""
+    return email if email and Member.objects.filter(email=email).exists() else ""
 
 
 def main(argv: list[str]) -> int:
@@ -223,7 +243,7 @@ def main(argv: list[str]) -> int:
     logs.set_up("preparation", environment.current().log_format)
     options = dict(argument.split("=") for argument in argv[1:])
     try:
-        shown = prepare(
+        provisioned = prepare(
             environment.current(),
             gateway=options["gateway"] == "1",
             demo_port=int(options["demo"]) or None,
@@ -231,7 +251,7 @@ def main(argv: list[str]) -> int:
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return AWAY if isinstance(failure, DatabaseAway) else 1
-    sys.stdout.write(f"{shown}\n")
+    json.dump(asdict(provisioned), sys.stdout)
     return 0
 
 

@@ -59,8 +59,12 @@ def serve(asking: socket.socket) -> Request | None:
     """
     while True:
         gc.freeze()
-        asking.send(IDLE)
-        text, files, _, _ = socket.recv_fds(asking, LARGEST, MOST_FILES)
+        try:
+            asking.send(IDLE)
+            text, files, _, _ = socket.recv_fds(asking, LARGEST, MOST_FILES)
+        except (BrokenPipeError, ConnectionResetError):
+            # The supervisor ended before it read that we are here.
+            return None
         if not text:
             return None
         request = Request.decoded(text)

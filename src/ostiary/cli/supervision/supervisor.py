@@ -365,14 +365,14 @@ async def supervise(
     say: Say,
     write: Write,
     stop: asyncio.Event,
-    greeting: str = "",
+    greet: Callable[[], None] | None = None,
     when_ready: Callable[[], None] | None = None,
     pace: Pace | None = None,
     forks: ForkServer | None = None,
 ) -> None:
-    """Start `parts` side by side, say `ready` and the greeting, and keep them until `stop`.
+    """Start `parts` side by side, say `ready`, and keep them until `stop`.
 
-    They are ended in reverse order. `when_ready` is called before `ready` is said.
+    They are ended in reverse order. `when_ready` is called before `ready` is said, `greet` after.
 
     `run` is a folder of mode 0700 for the notices. Raises Failure if a part cannot be started.
     """
@@ -391,8 +391,9 @@ async def supervise(
         if when_ready is not None:
             when_ready()
         say("ready")
-        if greeting:
-            say(greeting)
+        log.info("ready")
+        if greet is not None:
+            greet()
         await _either(stop.wait(), *tasks)
         _raise_failure(tasks)
     finally:
@@ -416,7 +417,7 @@ def run(
     folder: Path,
     say: Say,
     write: Write,
-    greeting: str = "",
+    greet: Callable[[], None] | None = None,
     when_ready: Callable[[], None] | None = None,
     forks: ForkServer | None = None,
 ) -> bool:
@@ -431,7 +432,7 @@ def run(
             folder=folder,
             say=say,
             write=write,
-            greeting=greeting,
+            greet=greet,
             when_ready=when_ready,
             forks=forks,
         )
@@ -444,7 +445,7 @@ async def _until_signalled(
     folder: Path,
     say: Say,
     write: Write,
-    greeting: str,
+    greet: Callable[[], None] | None,
     when_ready: Callable[[], None] | None,
     forks: ForkServer | None,
 ) -> bool:
@@ -477,7 +478,7 @@ async def _until_signalled(
             say=say,
             write=write,
             stop=stop,
-            greeting=greeting,
+            greet=greet,
             when_ready=when_ready,
             forks=forks,
         )
