@@ -4,9 +4,10 @@
 #   make docs    the documents as a site, in build/docs
 #   make bench   the benchmarks                  make clean  removes what these made, never data
 #   make test-debian13   make up and the gateway's tests on Debian 13, in a chroot
+#   make test-image      builds the image of Dockerfile and starts it
 #   make lock    renews the lock files           make sbom   the bill of materials (CycloneDX)
 
-.PHONY: setup setup-dev up lint check test test-debian13 docs bench lock sbom clean
+.PHONY: setup setup-dev up lint check test test-debian13 test-image docs bench lock sbom clean
 
 VENV := .venv/bin
 DATA ?= ostiary-data
@@ -40,6 +41,9 @@ test: lint
 
 test-debian13:
 	@scripts/debian13
+
+test-image:
+	@scripts/test-image
 
 # A link that leads nowhere is a warning, and a warning fails.
 docs: setup-dev

@@ -86,6 +86,12 @@ def doctor(arguments: argparse.Namespace, settings: Settings) -> None:
         raise SystemExit(FAILED)
 
 
+def health(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import health as command
+
+    sys.stdout.write(f"{command.check(settings)} answers\n")
+
+
 def print_secret(text: str) -> None:
     """Standard output holds the one thing that was asked for."""
     sys.stdout.write(f"{text}\n")
@@ -134,6 +140,7 @@ def parser() -> Parser:
     _command(commands, "restart", restart, "restart what runs, without refusing a call")
     examining = _command(commands, "doctor", doctor, "check the set-up and say what to correct")
     examining.add_argument("--json", action="store_true", help="print a list of objects")
+    _command(commands, "health", health, "exit with 0 if what runs answers")
     _account_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
