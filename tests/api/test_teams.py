@@ -349,14 +349,16 @@ def test_who_may_read_a_collection_may_not_let_consumers_into_it(api: Api) -> No
     members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="viewer")
     members.set_role(by=SYSTEM, member_id=member.pk, project_id=other, role="owner")
     by = members.actor_of(member, "")
-    client = clients.create(by=by, name="C", project_id=other)
-    given = access_profiles.Given(name="P", collection_ids=[collection["id"]])
+    client = clients.create(by=by, given=clients.ClientInput(name="C", project_id=other))
+    given = access_profiles.NewProfileInput(
+        name="P", client_id=client.pk, auth_type="token", collection_ids=[collection["id"]]
+    )
     with pytest.raises(Invalid) as refused:
-        access_profiles.create(by=by, client_id=client.pk, auth_type="token", given=given)
-    assert "needs the role editor" in refused.value.errors["api_collection_ids"][0]
+        access_profiles.create(by=by, given=given)
+    assert "needs the role editor" in refused.value.errors["collection_ids"][0]
     members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="editor")
     by = members.actor_of(Member.objects.get(pk=member.pk), "")
-    made, _ = access_profiles.create(by=by, client_id=client.pk, auth_type="token", given=given)
+    made, _ = access_profiles.create(by=by, given=given)
     # What was granted stays, and may be saved again, without the role.
     members.set_role(by=SYSTEM, member_id=member.pk, project_id=mine, role="viewer")
     by = members.actor_of(Member.objects.get(pk=member.pk), "")

@@ -80,8 +80,8 @@ def test_usage_pages(api: Api, now: int) -> None:
 
 def test_a_token_sees_its_project_alone(api: Api, now: int) -> None:
     other = api.done("POST", "folders", {"name": "Other"})["id"]
-    mine = clients.create(by=SYSTEM, name="A").pk
-    theirs = clients.create(by=SYSTEM, name="B", project_id=other).pk
+    mine = clients.create(by=SYSTEM, given=clients.ClientInput(name="A")).pk
+    theirs = clients.create(by=SYSTEM, given=clients.ClientInput(name="B", project_id=other)).pk
     for client, calls in ((mine, 1), (theirs, 10), (0, 100)):
         _count(now, client_id=client, calls=calls, collection_id=0)
         _log(now, client_id=client, collection_id=0)
@@ -98,7 +98,7 @@ def test_a_token_sees_its_project_alone(api: Api, now: int) -> None:
 def test_a_collection_of_another_project_is_not_there_for_who_called_it(api: Api, now: int) -> None:
     """Neither in the request log nor in usage: such a call looks like one for no collection."""
     other = api.done("POST", "folders", {"name": "Other"})["id"]
-    client = clients.create(by=SYSTEM, name="B", project_id=other).pk
+    client = clients.create(by=SYSTEM, given=clients.ClientInput(name="B", project_id=other)).pk
     ids = {}
     for name, project in (("Hidden", api.home), ("Own", other)):
         given = {"name": name, "project_id": project}

@@ -23,7 +23,7 @@ from ostiary.collector.tail import NAME, Tail
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import collections, connections
 from ostiary.directory.clients import clients, policies
-from ostiary.directory.clients.access_profiles import Given, create
+from ostiary.directory.clients.access_profiles import NewProfileInput, create
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.workspace import setup
 from ostiary.gateway.contract import COUNT_KEY, LINE, Pushed, code
@@ -83,20 +83,27 @@ def profile(db: None) -> AccessProfile:
     data.mkdir(parents=True, exist_ok=True)
     KeyRing.load_or_create(data / "keyring.json")
     setup.ensure()
-    client = clients.create(by=SYSTEM, name="Acme", project_id=setup.home().pk)
+    client = clients.create(
+        by=SYSTEM, given=clients.ClientInput(name="Acme", project_id=setup.home().pk)
+    )
     quota = {"limit": 10, "interval": "month"}
-    policy = policies.create(by=SYSTEM, name="P", usage_quota=quota).value
+    policy = policies.create(
+        by=SYSTEM, given=policies.PolicyInput.of(name="P", usage_quota=quota)
+    ).value
     connection = connections.create(
-        by=SYSTEM, name="Acme", project_id=setup.home().pk,
-        given=connections.Input(base_urls=["http://10.0.0.1"]),
+        by=SYSTEM, given=connections.ConnectionInput(
+            name="Acme", project_id=setup.home().pk,
+            base_urls=["http://10.0.0.1"]),
     ).value  # fmt: skip
     collection = collections.create(
-        by=SYSTEM, project_id=setup.home().pk,
-        given=collections.Given(name="Things", connection_id=connection.pk),
+        by=SYSTEM,
+        given=collections.CollectionInput(project_id=setup.home().pk, name="Things", connection_id=connection.pk),
     ).value.collection  # fmt: skip
     saved, _ = create(
-        by=SYSTEM, client_id=client.pk, auth_type="token",
-        given=Given(name="P", policy_id=policy.pk, collection_ids=[collection.pk]),
+        by=SYSTEM, given=NewProfileInput(
+            client_id=client.pk, auth_type="token",
+            name="P", policy_id=policy.pk, collection_ids=[collection.pk],
+        ),
     )  # fmt: skip
     return saved.value
 

@@ -22,15 +22,12 @@ def directory(db: None) -> None:
 @pytest.fixture
 def collection(directory: None) -> Collection:
     connection = connections.create(
-        by=SYSTEM,
-        name="Upstream",
-        project_id=None,
-        given=connections.Input(base_urls=["http://10.0.0.1"]),
+        by=SYSTEM, given=connections.ConnectionInput(name="Upstream", base_urls=["http://10.0.0.1"])
     ).value
-    given = collections.Given(name="Things", connection_id=connection.pk)
-    return collections.create(by=SYSTEM, given=given, project_id=None).value.collection
+    given = collections.CollectionInput(name="Things", connection_id=connection.pk)
+    return collections.create(by=SYSTEM, given=given).value.collection
 
 
 @pytest.fixture
 def client_of_ours(directory: None) -> Client:
-    return clients.create(by=SYSTEM, name="Acme")
+    return clients.create(by=SYSTEM, given=clients.ClientInput(name="Acme"))

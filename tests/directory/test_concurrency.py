@@ -26,13 +26,13 @@ from ostiary.directory.workspace import setup
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import AccessProfile, AuditEvent, Change, Credential
 setup.ensure()
-link = connections.create(by=SYSTEM, name="U", project_id=None,
-    given=connections.Input(base_urls=["http://10.0.0.1"])).value
-things = collections.create(by=SYSTEM, project_id=None,
-    given=collections.Given(name="T", connection_id=link.pk)).value.collection
-client = clients.create(by=SYSTEM, name="C")
-saved, _ = access_profiles.create(by=SYSTEM, client_id=client.pk, auth_type="token",
-    given=access_profiles.Given(name="P", collection_ids=[things.pk]))
+link = connections.create(by=SYSTEM,
+    given=connections.ConnectionInput(name="U", base_urls=["http://10.0.0.1"])).value
+things = collections.create(by=SYSTEM,
+    given=collections.CollectionInput(name="T", connection_id=link.pk)).value.collection
+client = clients.create(by=SYSTEM, given=clients.ClientInput(name="C"))
+saved, _ = access_profiles.create(by=SYSTEM,
+    given=access_profiles.NewProfileInput(client_id=client.pk, auth_type="token", name="P", collection_ids=[things.pk]))
 profile = saved.value.pk
 problems, sequences = [], []
 def refresh():
@@ -45,7 +45,7 @@ def switch():
             active=bool(number % 2)).sequence)
 def rename():
     for number in range(10):
-        given = access_profiles.Given(name=f"N{number}")
+        given = access_profiles.ProfileInput(name=f"N{number}")
         sequences.append(access_profiles.change(by=SYSTEM, profile_id=profile, given=given).sequence)
 def guarded(work):
     def run():

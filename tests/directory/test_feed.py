@@ -22,10 +22,10 @@ def test_every_change_of_an_endpoint_announces_that_endpoint_and_raises_its_coll
     collection: Collection,
 ) -> None:
     start = feed.latest()
-    given = endpoints.Given(name="E", method="GET", path="/e")
+    given = endpoints.EndpointInput(name="E", method="GET", path="/e")
     made = endpoints.create(by=SYSTEM, collection_id=collection.pk, given=given)
     number = made.value.pk
-    endpoints.change(by=SYSTEM, endpoint_id=number, given=endpoints.Given(name="F"))
+    endpoints.change(by=SYSTEM, endpoint_id=number, given=endpoints.EndpointInput(name="F"))
     endpoints.switch(by=SYSTEM, endpoint_id=number, active=True)
     last = endpoints.delete(by=SYSTEM, endpoint_id=number)
     assert _since(start) == [("endpoint", number)] * 4
@@ -35,7 +35,7 @@ def test_every_change_of_an_endpoint_announces_that_endpoint_and_raises_its_coll
 
 def test_an_import_announces_its_collection_once(directory: None) -> None:
     start = feed.latest()
-    given = collections.Given(name="Orders")
-    saved = collections.create(by=SYSTEM, given=given, project_id=None, document=(DOCUMENT, "yaml"))
+    given = collections.CollectionInput(name="Orders")
+    saved = collections.create(by=SYSTEM, given=given, document=(DOCUMENT, "yaml"))
     assert saved.value.taken == 3
     assert _since(start) == [("collection", saved.value.collection.pk)]

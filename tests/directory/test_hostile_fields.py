@@ -70,9 +70,9 @@ def _connection(**given: Any) -> Connection:
     Connection.objects.filter(name="Hostile").delete()
     made = connections.create(
         by=SYSTEM,
-        name="Hostile",
-        project_id=None,
-        given=connections.Input(**{"base_urls": ["http://10.0.0.1"]} | given),
+        given=connections.ConnectionInput.of(
+            **{"name": "Hostile", "base_urls": ["http://10.0.0.1"]} | given
+        ),
     )
     return Connection.objects.get(pk=made.value.pk)
 
@@ -86,7 +86,7 @@ def _secret(kind: str, text: str) -> list[str]:
 def _collection(**given: Any) -> Collection:
     Collection.objects.filter(name="Hostile").delete()
     made = collections.create(
-        by=SYSTEM, given=collections.Given(**{"name": "Hostile"} | given), project_id=None
+        by=SYSTEM, given=collections.CollectionInput.of(**{"name": "Hostile"} | given)
     )
     return Collection.objects.get(pk=made.value.collection.pk)
 
@@ -96,7 +96,7 @@ def _endpoint(path: str, target: str | None = None) -> Endpoint:
     made = endpoints.create(
         by=SYSTEM,
         collection_id=Collection.objects.get(name="Things").pk,
-        given=endpoints.Given(name="E", method="GET", path=path, target_path=target),
+        given=endpoints.EndpointInput.of(name="E", method="GET", path=path, target_path=target),
     )
     return Endpoint.objects.get(pk=made.value.pk)
 
@@ -105,9 +105,9 @@ def _addresses(text: str) -> list[str]:
     AccessProfile.objects.all().delete()
     saved, _ = access_profiles.create(
         by=SYSTEM,
-        client_id=Client.objects.get().pk,
-        auth_type="token",
-        given=access_profiles.Given(
+        given=access_profiles.NewProfileInput.of(
+            client_id=Client.objects.get().pk,
+            auth_type="token",
             name="P",
             collection_ids=[Collection.objects.get(name="Things").pk],
             allow_list=text,
@@ -324,8 +324,8 @@ def test_certificates_that_stay_are_not_asked_about_again(collection: Collection
 
     def change(pem: str) -> None:
         connections.change(
-            by=SYSTEM, connection_id=stored.pk, name="Hostile",
-            given=connections.Input(base_urls=["http://10.0.0.1"], ca_pem=pem),
+            by=SYSTEM, connection_id=stored.pk,
+            given=connections.ConnectionInput(name="Hostile", base_urls=["http://10.0.0.1"], ca_pem=pem),
         )  # fmt: skip
 
     try:

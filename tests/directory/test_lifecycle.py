@@ -53,9 +53,9 @@ def test_never_more_than_two_are_alive_and_every_change_is_announced_and_recorde
 ) -> None:
     saved, secret = access_profiles.create(
         by=SYSTEM,
-        client_id=client_of_ours.pk,
-        auth_type="token",
-        given=access_profiles.Given(name="P", collection_ids=[collection.pk]),
+        given=access_profiles.NewProfileInput(
+            client_id=client_of_ours.pk, auth_type="token", name="P", collection_ids=[collection.pk]
+        ),
     )
     profile = saved.value
     issued = [secret.reveal()]

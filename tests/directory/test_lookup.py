@@ -31,16 +31,23 @@ def test_what_a_decision_needs_is_read_in_one_statement(
     collection: Collection, client_of_ours: Client
 ) -> None:
     policy = policies.create(
-        by=SYSTEM, name="P", legacy_headers=True,
-        rate_limits=[{"limit": 5, "interval": "minute"}, {"limit": 9, "interval": "day"}],
+        by=SYSTEM, given=policies.PolicyInput.of(
+            name="P", legacy_headers=True,
+            rate_limits=[{"limit": 5, "interval": "minute"}, {"limit": 9, "interval": "day"}],
+        ),
     ).value  # fmt: skip
-    given = access_profiles.Given(
-        name="P", collection_ids=[collection.pk], policy_id=policy.pk, allow_list=["192.0.2.7"]
+    given = access_profiles.NewProfileInput(
+        client_id=client_of_ours.pk,
+        auth_type="token",
+        name="P",
+        collection_ids=[collection.pk],
+        policy_id=policy.pk,
+        allow_list=["192.0.2.7"],
     )
-    access_profiles.create(by=SYSTEM, client_id=client_of_ours.pk, auth_type="token", given=given)
+    access_profiles.create(by=SYSTEM, given=given)
     endpoint = endpoints.create(
         by=SYSTEM, collection_id=collection.pk,
-        given=endpoints.Given(name="E", method="GET", path="/e", active=True),
+        given=endpoints.EndpointInput(name="E", method="GET", path="/e", active=True),
     ).value  # fmt: skip
     fingerprint = bytes(Credential.objects.get().fingerprint)
     row = asyncio.run(_find(fingerprint, collection.pk, endpoint.pk))

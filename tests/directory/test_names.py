@@ -33,8 +33,8 @@ def picture(colour: str) -> bytes:
 def test_a_name_in_any_script_makes_a_handle(
     collection: Collection, name: str, handle: str
 ) -> None:
-    given = collections.Given(name=name, connection_id=collection.connection_id)
-    made = collections.create(by=SYSTEM, given=given, project_id=None).value.collection
+    given = collections.CollectionInput(name=name, connection_id=collection.connection_id)
+    made = collections.create(by=SYSTEM, given=given).value.collection
     assert made.handle == handle
 
 
@@ -53,7 +53,9 @@ def test_an_empty_file_is_no_logo_and_changes_nothing(client_of_ours: Client) ->
         clients.set_logo(by=SYSTEM, client_id=client_of_ours.pk, content=b"")
     assert caught.value.errors == {"logo": ["The logo must be a PNG or JPEG image."]}
     with pytest.raises(Invalid):
-        clients.change(by=SYSTEM, client_id=client_of_ours.pk, logo_file=b"")
+        clients.change(
+            by=SYSTEM, client_id=client_of_ours.pk, given=clients.ClientInput(), logo_file=b""
+        )
     client_of_ours.refresh_from_db()
     assert client_of_ours.logo_version == had.logo_version > 0
     assert bytes(client_of_ours.logo_small) == bytes(had.logo_small)
@@ -61,6 +63,10 @@ def test_an_empty_file_is_no_logo_and_changes_nothing(client_of_ours: Client) ->
 
 def test_a_logo_is_removed_only_when_asked(client_of_ours: Client) -> None:
     clients.set_logo(by=SYSTEM, client_id=client_of_ours.pk, content=picture("red"))
-    assert clients.change(by=SYSTEM, client_id=client_of_ours.pk, name="Other").logo_version
-    changed = clients.change(by=SYSTEM, client_id=client_of_ours.pk, without_logo=True)
+    assert clients.change(
+        by=SYSTEM, client_id=client_of_ours.pk, given=clients.ClientInput(name="Other")
+    ).logo_version
+    changed = clients.change(
+        by=SYSTEM, client_id=client_of_ours.pk, given=clients.ClientInput(), without_logo=True
+    )
     assert (changed.logo_version, bytes(changed.logo_small)) == (0, b"")

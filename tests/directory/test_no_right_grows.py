@@ -297,7 +297,7 @@ class Teams(RuleBasedStateMachine):
         pk = None if which is None else self.project_ids[which % len(self.project_ids)]
         before = rights(by)
         with contextlib.suppress(Refused):
-            made = clients.create(by=by, name="C", project_id=pk)
+            made = clients.create(by=by, given=clients.ClientInput(name="C", project_id=pk))
             assert before[made.project_id] >= Role.EDITOR.rank
 
     @rule(who=WHO, what=st.integers(0, 9), where=st.integers(0, 9))
@@ -310,7 +310,7 @@ class Teams(RuleBasedStateMachine):
         target = self.project_ids[where % len(self.project_ids)]
         before = rights(by)
         with contextlib.suppress(Refused):
-            clients.change(by=by, client_id=pk, project_id=target)
+            clients.change(by=by, client_id=pk, given=clients.ClientInput(project_id=target))
             assert before[project] >= Role.EDITOR.rank
             assert before[target] >= Role.EDITOR.rank
 

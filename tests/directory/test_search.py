@@ -16,9 +16,12 @@ def kinds(by: Actor, text: str) -> dict[str, list[str]]:
 def secret(collection: Collection, client_of_ours: Client) -> str:
     _, secret = access_profiles.create(
         by=SYSTEM,
-        client_id=client_of_ours.pk,
-        auth_type="token",
-        given=access_profiles.Given(name="Acme 100% script", collection_ids=[collection.pk]),
+        given=access_profiles.NewProfileInput(
+            client_id=client_of_ours.pk,
+            auth_type="token",
+            name="Acme 100% script",
+            collection_ids=[collection.pk],
+        ),
     )
     return secret.reveal()
 
@@ -49,8 +52,10 @@ def test_what_means_something_to_a_database_means_nothing_here(secret: str, text
 
 
 def test_an_address_list_is_found_by_its_name(client_of_ours: Client) -> None:
-    given = address_lists.Given(name="Runners of GitHub", text="192.0.2.0/24")
-    address_lists.create(by=SYSTEM, given=given, project_id=client_of_ours.project_id)
+    given = address_lists.AddressListInput(
+        name="Runners of GitHub", text="192.0.2.0/24", project_id=client_of_ours.project_id
+    )
+    address_lists.create(by=SYSTEM, given=given)
     stranger = Actor(kind="member", id=None, name="S", roles={})
     assert kinds(SYSTEM, "github") == {"address_list": ["Runners of GitHub"]}
     assert kinds(stranger, "github") == {}

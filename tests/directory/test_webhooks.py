@@ -36,9 +36,9 @@ def a_webhook(project_id: int | None = None, **more: object) -> Webhook:
 def a_profile(client: Client, collection: Collection) -> AccessProfile:
     saved, _ = access_profiles.create(
         by=SYSTEM,
-        client_id=client.pk,
-        auth_type="token",
-        given=access_profiles.Given(name="P", collection_ids=[collection.pk]),
+        given=access_profiles.NewProfileInput(
+            client_id=client.pk, auth_type="token", name="P", collection_ids=[collection.pk]
+        ),
     )
     return saved.value
 

@@ -14,23 +14,23 @@ _numbers = itertools.count(1)
 
 
 def a_connection(*urls: str, **more: Any) -> Connection:
-    given = connections.Input(base_urls=list(urls) or ["http://10.0.0.1"], **more)
-    return connections.create(
-        by=SYSTEM, name=f"Connection {next(_numbers)}", project_id=None, given=given
-    ).value
+    given = connections.ConnectionInput(
+        name=f"Connection {next(_numbers)}", base_urls=list(urls) or ["http://10.0.0.1"], **more
+    )
+    return connections.create(by=SYSTEM, given=given).value
 
 
 def a_collection(connection: Connection | None = None, **more: Any) -> Collection:
-    given = collections.Given(
+    given = collections.CollectionInput(
         name=f"Collection {next(_numbers)}",
         connection_id=(connection or a_connection()).pk,
         **more,
     )
-    return collections.create(by=SYSTEM, given=given, project_id=None).value.collection
+    return collections.create(by=SYSTEM, given=given).value.collection
 
 
 def an_endpoint(collection: Collection, path: str = "/things/{id}", **more: Any) -> Endpoint:
-    given = endpoints.Given(name="E", method="GET", path=path, active=True, **more)
+    given = endpoints.EndpointInput(name="E", method="GET", path=path, active=True, **more)
     return endpoints.create(by=SYSTEM, collection_id=collection.pk, given=given).value
 
 

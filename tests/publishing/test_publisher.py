@@ -68,7 +68,7 @@ def test_changes_are_followed_and_cost_their_own_objects(gateway: StandIn, start
     assert {f"k{collection.pk}", f"e{first.pk}", f"e{second.pk}"} <= gateway.objects.keys()
     wait_for(lambda: running.publisher.agenda.published == feed.latest())
     gateway.requests.clear()
-    endpoints.change(by=SYSTEM, endpoint_id=first.pk, given=endpoints.Given(active=False))
+    endpoints.change(by=SYSTEM, endpoint_id=first.pk, given=endpoints.EndpointInput(active=False))
     assert confirmed(running)
     assert f"e{first.pk}" not in gateway.objects
     assert f"e{second.pk}" in gateway.objects
@@ -101,10 +101,9 @@ def test_recipes_are_published_while_they_run(gateway: StandIn, start: Start) ->
 
 def test_imported_credentials_come_and_go(gateway: StandIn, start: Start) -> None:
     collection = a_collection()
-    client = clients.create(by=SYSTEM, name="C")
-    profile, _ = access_profiles.create(
-        by=SYSTEM, client_id=client.pk, auth_type="token",
-        given=access_profiles.Given(name="P", collection_ids=[collection.pk]),
+    client = clients.create(by=SYSTEM, given=clients.ClientInput(name="C"))
+    profile, _ = access_profiles.create(by=SYSTEM,
+        given=access_profiles.NewProfileInput(client_id=client.pk, auth_type="token", name="P", collection_ids=[collection.pk]),
     )  # fmt: skip
     gateway.objects["i" + "ab" * 32] = "1"
     running = start()
@@ -140,7 +139,9 @@ def test_one_bad_object_is_set_aside_alone_and_comes_back(gateway: StandIn, star
     assert running.client.reason("collection", bad.pk) == problem.reason
     assert running.client.reason("collection", good.pk) == ""
     assert [each.id for each in running.publisher.concerning(sequence)] == [bad.pk]
-    collections.change(by=SYSTEM, collection_id=bad.pk, given=collections.Given(cors_origins=[]))
+    collections.change(
+        by=SYSTEM, collection_id=bad.pk, given=collections.CollectionInput(cors_origins=[])
+    )
     assert confirmed(running)
     assert f"k{bad.pk}" in gateway.objects
     assert running.client.state().set_aside == ()
@@ -155,7 +156,7 @@ def test_what_the_gateway_refuses_is_set_aside_and_taken_away(
     gateway.refuse = lambda key, text: "no room for it" if key == f"k{one.pk}" else None
     for each in (one, other):
         collections.change(
-            by=SYSTEM, collection_id=each.pk, given=collections.Given(forward_claims=True)
+            by=SYSTEM, collection_id=each.pk, given=collections.CollectionInput(forward_claims=True)
         )
     assert confirmed(running)
     assert f"k{one.pk}" not in gateway.objects

@@ -33,7 +33,7 @@ def test_nothing_is_lost_in_a_storm(
 
     def switch_endpoint() -> None:
         if Endpoint.objects.exists():
-            given = endpoints.Given(active=dice.random() < 0.5)
+            given = endpoints.EndpointInput(active=dice.random() < 0.5)
             endpoints.change(by=SYSTEM, endpoint_id=an_id(Endpoint), given=given)
 
     def delete_endpoint() -> None:
@@ -41,7 +41,7 @@ def test_nothing_is_lost_in_a_storm(
             endpoints.delete(by=SYSTEM, endpoint_id=an_id(Endpoint))
 
     def change_collection() -> None:
-        given = collections.Given(forward_claims=dice.random() < 0.5)
+        given = collections.CollectionInput(forward_claims=dice.random() < 0.5)
         collections.change(by=SYSTEM, collection_id=an_id(Collection), given=given)
 
     def spoil_collection() -> None:

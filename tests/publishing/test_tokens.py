@@ -81,11 +81,11 @@ def test_a_token_is_there_when_the_connection_is_confirmed(
     assert running.client.state().tokens == {}
     # Another secret is another client: the token of the old one is used no more.
     issuer.status = 401
-    given = connections.Input(
-        base_urls=["http://10.0.0.1"], auth_type="oauth2_client_credentials", auth_name="acme",
+    given = connections.ConnectionInput(
+        name="Other", base_urls=["http://10.0.0.1"], auth_type="oauth2_client_credentials", auth_name="acme",
         auth_secret="other", token_url=issuer.url,
     )  # fmt: skip
-    connections.change(by=SYSTEM, connection_id=connection, name="Other", given=given)
+    connections.change(by=SYSTEM, connection_id=connection, given=given)
     assert running.client.confirm(feed.latest(), 20)
     assert shown(gateway, connection) == (0, "")
     assert "401" in running.client.state().tokens[connection]

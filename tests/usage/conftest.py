@@ -8,7 +8,7 @@ from ostiary import settings
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.clients import clients
-from ostiary.directory.clients.access_profiles import Given, create
+from ostiary.directory.clients.access_profiles import NewProfileInput, create
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
 from ostiary.identity.sealing import KeyRing
@@ -41,22 +41,24 @@ class Sides:
 
 
 def _side(name: str, project: int) -> Side:
-    connection = connections.create(
-        by=SYSTEM, name=name, project_id=project,
-        given=connections.Input(base_urls=["http://10.0.0.1"]),
+    connection = connections.create(by=SYSTEM, given=connections.ConnectionInput(name=name, project_id=project, base_urls=["http://10.0.0.1"]),
     ).value  # fmt: skip
     collection = collections.create(
-        by=SYSTEM, project_id=project,
-        given=collections.Given(name=name, connection_id=connection.pk),
+        by=SYSTEM,
+        given=collections.CollectionInput(project_id=project, name=name, connection_id=connection.pk),
     ).value.collection  # fmt: skip
     endpoint = endpoints.create(
         by=SYSTEM, collection_id=collection.pk,
-        given=endpoints.Given(name="Item", method="GET", path="/items", active=True),
+        given=endpoints.EndpointInput(name="Item", method="GET", path="/items", active=True),
     ).value  # fmt: skip
-    client = clients.create(by=SYSTEM, name=f"{name} client", project_id=project)
+    client = clients.create(
+        by=SYSTEM, given=clients.ClientInput(name=f"{name} client", project_id=project)
+    )
     saved, _ = create(
-        by=SYSTEM, client_id=client.pk, auth_type="token",
-        given=Given(name=f"{name} profile", collection_ids=[collection.pk]),
+        by=SYSTEM, given=NewProfileInput(
+            client_id=client.pk, auth_type="token",
+            name=f"{name} profile", collection_ids=[collection.pk],
+        ),
     )  # fmt: skip
     return Side(project, client.pk, saved.value.pk, collection.pk, endpoint.pk)
 

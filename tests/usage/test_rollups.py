@@ -183,7 +183,11 @@ def test_refused_errors_and_the_rest_are_told_apart(sides: Sides) -> None:
 def test_a_client_that_moves_takes_its_past_along(sides: Sides) -> None:
     count(NOW - 2 * DAY, sides.ours, 5)
     upkeep.run(NOW)
-    clients.change(by=SYSTEM, client_id=sides.ours.client, project_id=sides.theirs.project)
+    clients.change(
+        by=SYSTEM,
+        client_id=sides.ours.client,
+        given=clients.ClientInput(project_id=sides.theirs.project),
+    )
     upkeep.run(NOW + 30)
     rows = Total.objects.filter(project_id__gt=0)
     assert set(rows.values_list("project_id", flat=True)) == {sides.theirs.project}

@@ -161,8 +161,9 @@ def test_calls_of_consumers_are_those_of_a_naive_count(sides: Sides, steps: list
                 model.count(_row(sides, given_[0], now), given_[0]["calls"])
             elif kind == "move" and sides.ours.client in model.projects:
                 clients.change(
-                    by=SYSTEM, client_id=sides.ours.client, project_id=sides.theirs.project
-                )
+                    by=SYSTEM, client_id=sides.ours.client,
+                    given=clients.ClientInput(project_id=sides.theirs.project),
+                )  # fmt: skip
                 model.projects[sides.ours.client] = sides.theirs.project
             elif kind == "delete" and sides.theirs.client in model.projects:
                 clients.delete(by=SYSTEM, client_id=sides.theirs.client)

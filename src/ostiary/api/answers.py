@@ -1,20 +1,34 @@
 """Shapes that every noun's answers share: errors, pages, wrappers, versions."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_origin
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import PydanticUndefined
 
 from ostiary.api.rendering import moment
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.confirmation import Receipt, Saved, confirm, warnings_when_added
+from ostiary.directory.changes.errors import Problem
+from ostiary.directory.changes.inputs import Input
 
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
+S = TypeVar("S", bound=Schema)
+N = TypeVar("N", bound=Input)
 
 MOST_PER_PAGE = 100
 LARGEST_ID = 2**31 - 1
@@ -62,8 +76,11 @@ class Message(Schema):
 
 
 class Invalid(Schema):
+    """`errors`: sentences by field. `codes`: by field, a word for each of the sentences."""
+
     message: str
     errors: dict[str, list[str]] | None = None
+    codes: dict[str, list[str]] | None = None
 
 
 class ServerError(Schema):
@@ -143,3 +160,101 @@ def _shown(receipt: Receipt) -> Revocation:
     return Revocation(
         confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms, streams=receipt.streams
     )
+
+
+class Page(Schema, Generic[S]):
+    """One page of a list, and how many there are in all."""
+
+    data: list[S]
+    count: int
+    page: int
+    per_page: int
+
+
+def listed(
+    found: models.QuerySet[M], paging: Paging, shown: Callable[[M], dict[str, Any]]
+) -> dict[str, Any]:
+    """One page of a list as `Page` has it."""
+    return {
+        "data": [shown(each) for each in page(found, paging)],
+        "count": found.count(),
+        "page": paging.page,
+        "per_page": paging.per_page,
+    }
+
+
+def body(*required: str) -> Callable[[type[N]], type[N]]:
+    """Make a subclass of a noun's input the body of a call: it has the names of the API alone.
+
+    `required`: fields that the call needs, by their names in the directory. Without any, it is a
+    change, and what is left out stays.
+    """
+
+    def made(noun: type[N]) -> type[N]:
+        noun.model_config |= ConfigDict(validate_by_name=False, loc_by_alias=True)
+        if not required:
+            noun.model_config["json_schema_extra"] = _without_defaults
+        for name in required:
+            noun.model_fields[name].default = PydanticUndefined
+        noun.model_rebuild(force=True)
+        return noun
+
+    return made
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for described in schema["properties"].values():
+        described.pop("default", None)
+
+
+def showing(noun: type[Input], *, also: Iterable[str] = ()) -> Callable[[type[S]], type[S]]:
+    """Add to a shape of answers the columns that a noun's input declares: see `shown`.
+
+    `also`: fields that some rows show and others do not.
+    """
+
+    def made(shape: type[S]) -> type[S]:
+        declared: dict[str, Any] = {
+            name: (noun.model_fields[field].annotation, ...)
+            for field, name in _names(noun).items()
+            if name not in shape.model_fields
+        }
+        for field in also:
+            kind: Any = noun.model_fields[field].annotation
+            declared[field] = (kind, []) if get_origin(kind) is list else (kind | None, None)
+        return create_model(
+            shape.__name__,
+            __base__=shape,
+            __doc__=shape.__doc__,
+            __module__=shape.__module__,
+            **declared,
+        )
+
+    return made
+
+
+def shown(noun: type[Input], row: models.Model) -> dict[str, Any]:
+    """What every answer shows of a row: its id, the columns of its noun, and its times."""
+    return {
+        "id": row.pk,
+        **columns(noun, row),
+        "created_at": getattr(row, "created_at", None),
+        "updated_at": getattr(row, "updated_at", None),
+    }
+
+
+def columns(noun: type[Input], row: models.Model) -> dict[str, Any]:
+    """The columns of a row by their names in the API."""
+    return {name: getattr(row, field) for field, name in _names(noun).items()}
+
+
+def _names(noun: type[Input]) -> dict[str, str]:
+    """The columns of a noun, and their names in the API."""
+    return {field: noun.model_fields[field].alias or field for field in noun.columns()}
+
+
+def in_words_of_the_api(problem: Problem, noun: type[BaseModel] | None) -> str:
+    """The name of a problem's field in the API."""
+    first, dot, rest = problem.field.partition(".")
+    field = noun.model_fields.get(first) if noun else None
+    return f"{(field and field.alias) or first}{dot}{rest}"

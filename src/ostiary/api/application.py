@@ -1,8 +1,9 @@
 """The management API's frame: who asks, how errors look, and the routers, one per noun."""
 
+import json
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -15,6 +16,7 @@ from ninja.security import HttpBearer
 
 from ostiary import __version__
 from ostiary.api import projects, webhooks
+from ostiary.api.answers import in_words_of_the_api
 from ostiary.api.catalog import collections, connections, endpoints, recipes
 from ostiary.api.clients import access_profiles, address_lists, clients, policies, profile_limits
 from ostiary.api.insight import advice, explanations, previews, request_log, usage
@@ -24,6 +26,7 @@ from ostiary.api.workspace import audit_log, properties, signing_keys, workspace
 from ostiary.directory import database
 from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import errors
+from ostiary.directory.changes.inputs import sentences_of
 from ostiary.directory.people.management_tokens import authenticate
 
 log = logging.getLogger(__name__)
@@ -115,16 +118,54 @@ def _handles(*kinds: type[Exception]) -> Callable[[Handler], Handler]:
 
 @_handles(errors.Invalid)
 def _invalid(request: HttpRequest, error: errors.Invalid) -> HttpResponse:
-    return _answer(request, 400, message=str(error), errors=error.errors)
+    named = [(in_words_of_the_api(each, error.noun), each) for each in error.problems]
+    return _refused(request, [(name, each.code, each.sentence) for name, each in named])
 
 
 @_handles(ValidationError)
 def _unfit(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    found: dict[str, list[str]] = {}
-    for each in error.errors:
-        names = [str(part) for part in each["loc"][1:] if part not in {"payload", "given"}]
-        found.setdefault(".".join(names) or "body", []).append(str(each["msg"]))
-    return _answer(request, 400, message="Validation failed", errors=found)
+    sent = _sent(request)
+    return _refused(
+        request,
+        [
+            (".".join(_place(each["loc"], sent)) or "body", each["type"], sentence)
+            for each in error.errors
+            for sentence in sentences_of(each)
+        ],
+    )
+
+
+def _refused(request: HttpRequest, problems: list[tuple[str, str, str]]) -> HttpResponse:
+    sentences: dict[str, list[str]] = {}
+    codes: dict[str, list[str]] = {}
+    for name, code, sentence in problems:
+        sentences.setdefault(name, []).append(sentence)
+        codes.setdefault(name, []).append(code)
+    return _answer(request, 400, message="Validation failed", errors=sentences, codes=codes)
+
+
+def _sent(request: HttpRequest) -> object:
+    try:
+        return json.loads(request.body)
+    except ValueError:
+        return None
+
+
+def _place(loc: Sequence[str | int], sent: object) -> Iterator[str]:
+    """The names and places of a problem in what was sent.
+
+    Pydantic's own names of the branches of a union, and ninja's of a handler's arguments, are none.
+    """
+    if loc[0] != "body":
+        yield from map(str, loc[1:])
+        return
+    for index, part in enumerate(loc[2:], start=3):
+        if isinstance(sent, dict) and (part in sent or index == len(loc)):
+            yield str(part)
+            sent = sent.get(part)
+        elif isinstance(sent, list) and isinstance(part, int) and part < len(sent):
+            yield str(part)
+            sent = sent[part]
 
 
 @_handles(errors.NotFound)

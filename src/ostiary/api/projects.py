@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from ostiary.api.answers import (
     ERRORS,
@@ -83,16 +83,16 @@ class QuotasIn(Strict):
     profiles. What exists already stays, also where a quota is lower.
     """
 
-    clients: int | None = None
-    access_profiles: int | None = None
-    api_collections: int | None = None
-    api_endpoints: int | None = None
-    connections: int | None = None
-    address_lists: int | None = None
-    policies: int | None = None
-    webhooks: int | None = None
-    upcalls_per_second: int | None = None
-    leases: int | None = None
+    clients: StrictInt | None = None
+    access_profiles: StrictInt | None = None
+    api_collections: StrictInt | None = None
+    api_endpoints: StrictInt | None = None
+    connections: StrictInt | None = None
+    address_lists: StrictInt | None = None
+    policies: StrictInt | None = None
+    webhooks: StrictInt | None = None
+    upcalls_per_second: StrictInt | None = None
+    leases: StrictInt | None = None
 
 
 class FolderQuery(Paging):

@@ -149,7 +149,7 @@ def member(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
     try:
         members.invite(by=by, project_id=project_id, email=email, role=role)
     except Invalid as error:
-        said = "; ".join(sentence for each in error.errors.values() for sentence in each)
+        said = error.sentences
         messages.error(request, f"{email[:254] or 'Nobody'} {said}.")
     else:
         has = f"is {role} of" if role else "has no role any more in"

@@ -53,11 +53,13 @@ def check_url(url: str, allowed: Collection[str]) -> SplitResult:
         raise FetchRefused("It must be an https URL.")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise FetchRefused("It must have no user, password or fragment.")
+    address = _literal(host)
+    if address is not None and is_link_local(address):
+        raise FetchRefused(f"{host} is a link-local address, where clouds keep their secrets.")
     if is_allowed(parts, allowed):
         return parts
     if parts.scheme != "https":
         raise FetchRefused(f"It must be https, unless an admin allows the host {host}.")
-    address = _literal(host)
     if address is not None and not is_public(address):
         raise FetchRefused(f"{host} is not a public address, and no admin has allowed it.")
     return parts
@@ -72,6 +74,21 @@ def is_allowed(parts: SplitResult, allowed: Collection[str]) -> bool:
 def is_public(address: Address) -> bool:
     """Whether an address is of the public internet, in whatever it is wrapped."""
     return all(each.is_global and not each.is_multicast for each in destinations(address))
+
+
+#: Where Amazon's machines reach their metadata over IPv6: as private as others, and as dangerous.
+_METADATA = ipaddress.ip_address("fd00:ec2::254")
+
+
+def is_link_local(address: Address) -> bool:
+    """Whether an address is where clouds keep metadata and secrets of a machine; no admin allows it."""
+    return any(each.is_link_local or each == _METADATA for each in destinations(address))
+
+
+def link_local(host: str) -> bool:
+    """Whether a host is such an address, in whatever spelling."""
+    address = _literal(host)
+    return address is not None and is_link_local(address)
 
 
 def _literal(host: str) -> Address | None:
@@ -219,6 +236,8 @@ class Fetcher:
     async def _address(self, parts: SplitResult, allowed: Collection[str]) -> Address:
         host = parts.hostname or ""
         found = await resolve(host, _port(parts))
+        if any(is_link_local(address) for address in found):
+            raise FetchRefused(f"{host} leads to a link-local address, which is not public.")
         if not is_allowed(parts, allowed) and not all(is_public(a) for a in found):
             raise FetchRefused(f"{host} leads to an address that is not public.")
         return min(found, key=lambda a: (a.version, int(a)))

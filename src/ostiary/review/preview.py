@@ -141,7 +141,7 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 
 def of_profile(
-    *, by: Actor, profile_id: int, given: access_profiles.Given, within: Range | None = None
+    *, by: Actor, profile_id: int, given: access_profiles.ProfileInput, within: Range | None = None
 ) -> Preview:
     """What a change of a profile would have done; raises as the change itself does."""
     start, end = (within or Range()).settled()
@@ -165,12 +165,12 @@ def of_profile(
 
 
 def of_policy(
-    *, by: Actor, policy_id: int, given: Mapping[str, object], within: Range | None = None
+    *, by: Actor, policy_id: int, given: policies.PolicyInput, within: Range | None = None
 ) -> Preview:
     """What a change of a policy would have done to the profiles that have it."""
     start, end = (within or Range()).settled()
     row = policies.find(by, policy_id)
-    drafted = policies.draft(by=by, policy_id=policy_id, **given)  # type: ignore[arg-type]
+    drafted = policies.draft(by=by, policy_id=policy_id, given=given)
     users = models.AccessProfile.objects.filter(policy_id=policy_id)
 
     def terms(ids: Iterable[int]) -> "Both":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from ostiary.access import limits
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import collections, connections, endpoints
 from ostiary.directory.clients import access_profiles, clients, policies
@@ -33,18 +34,22 @@ def create(*, upstream: str, console: str, gateway: str, recipes: Path) -> str:
     tools = _tools()
     policy = policies.create(
         by=SYSTEM,
-        name="Demo: 60 a minute, 10,000 a month",
-        rate_limit={"limit": 60, "interval": "minute"},
-        usage_quota={"limit": 10_000, "interval": "month"},
+        given=policies.PolicyInput(
+            name="Demo: 60 a minute, 10,000 a month",
+            rate_limits=[policies.RateLimit(limit=60, interval=limits.Interval.MINUTE)],
+            usage_quota=policies.UsageQuota(limit=10_000, interval=limits.Period.MONTH),
+        ),
     ).value
     client = clients.create(
-        by=SYSTEM, name="Acme Corporation", description="A made-up client", logo_file=_logo()
+        by=SYSTEM,
+        given=clients.ClientInput(name="Acme Corporation", description="A made-up client"),
+        logo_file=_logo(),
     )
     _, token = access_profiles.create(
         by=SYSTEM,
-        client_id=client.pk,
-        auth_type="token",
-        given=access_profiles.Given(
+        given=access_profiles.NewProfileInput(
+            client_id=client.pk,
+            auth_type="token",
             name="Acme order script",
             collection_ids=[orders.pk, tools.pk],
             policy_id=policy.pk,
@@ -65,14 +70,13 @@ def create(*, upstream: str, console: str, gateway: str, recipes: Path) -> str:
 def _orders(upstream: str) -> Collection:
     connection = connections.create(
         by=SYSTEM,
-        name="Sample orders service",
-        project_id=None,
-        given=connections.Input(base_urls=[upstream], health_path=""),
+        given=connections.ConnectionInput(
+            name="Sample orders service", base_urls=[upstream], health_path=""
+        ),
     ).value
     collection = collections.create(
         by=SYSTEM,
-        project_id=None,
-        given=collections.Given(
+        given=collections.CollectionInput(
             name="Orders",
             description="The sample orders service, through the gateway",
             connection_id=connection.pk,
@@ -82,7 +86,7 @@ def _orders(upstream: str) -> Collection:
         endpoints.create(
             by=SYSTEM,
             collection_id=collection.pk,
-            given=endpoints.Given(name=name, method=method, path=path, active=True),
+            given=endpoints.EndpointInput(name=name, method=method, path=path, active=True),
         )
     return collection
 
@@ -90,8 +94,7 @@ def _orders(upstream: str) -> Collection:
 def _tools() -> Collection:
     collection = collections.create(
         by=SYSTEM,
-        project_id=None,
-        given=collections.Given(
+        given=collections.CollectionInput(
             name="Order tools", description="Two Python functions", kind="recipe"
         ),
     ).value.collection
@@ -101,7 +104,7 @@ def _tools() -> Collection:
         endpoints.create(
             by=SYSTEM,
             collection_id=collection.pk,
-            given=endpoints.Given(
+            given=endpoints.EndpointInput(
                 name=name, method=method, path=path, recipe_id=recipe.pk, active=True
             ),
         )

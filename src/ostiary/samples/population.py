@@ -38,19 +38,18 @@ def make(*, profiles: int, per_client: int = 10) -> None:
 def _collection() -> int:
     connection = connections.create(
         by=SYSTEM,
-        name="Made-up upstream",
-        project_id=None,
-        given=connections.Input(base_urls=["http://127.0.0.1:9"]),
+        given=connections.ConnectionInput(
+            name="Made-up upstream", base_urls=["http://127.0.0.1:9"]
+        ),
     ).value
     collection = collections.create(
         by=SYSTEM,
-        project_id=None,
-        given=collections.Given(name="Made up", connection_id=connection.pk),
+        given=collections.CollectionInput(name="Made up", connection_id=connection.pk),
     ).value.collection
     endpoints.create(
         by=SYSTEM,
         collection_id=collection.pk,
-        given=endpoints.Given(name="Item", method="GET", path="/items/{id}", active=True),
+        given=endpoints.EndpointInput(name="Item", method="GET", path="/items/{id}", active=True),
     )
     return collection.pk
 

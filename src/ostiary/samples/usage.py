@@ -88,19 +88,16 @@ def _set(name: str, until: int) -> None:
 
 def _offered() -> list[tuple[int, int]]:
     """Collections with endpoints, and every profile granted two of them."""
-    connection = connections.create(
-        by=SYSTEM, name="Made-up usage", project_id=None,
-        given=connections.Input(base_urls=["http://127.0.0.1:9"]),
-    ).value  # fmt: skip
+    connection = connections.create(by=SYSTEM, given=connections.ConnectionInput(name="Made-up usage", base_urls=["http://127.0.0.1:9"])).value  # fmt: skip
     found, made = [], []
     for name in NAMES:
-        given = collections.Given(name=name, connection_id=connection.pk)
-        collection = collections.create(by=SYSTEM, project_id=None, given=given).value.collection
+        given = collections.CollectionInput(name=name, connection_id=connection.pk)
+        collection = collections.create(by=SYSTEM, given=given).value.collection
         made.append(collection.pk)
         for method, path in PATHS:
             endpoint = endpoints.create(
                 by=SYSTEM, collection_id=collection.pk,
-                given=endpoints.Given(
+                given=endpoints.EndpointInput(
                     name=f"{method} {path}", method=method, path=path, active=True
                 ),
             ).value  # fmt: skip

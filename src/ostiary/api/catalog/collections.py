@@ -1,22 +1,24 @@
 """`/api/api_collections`: versioned groups of endpoints, made by hand or from OpenAPI."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 
 from ostiary.api.answers import (
     ERRORS,
-    Id,
     Paging,
     Strict,
     Success,
     Time,
     actor,
     added,
+    body,
     if_match,
     in_force,
     page,
+    showing,
+    shown,
     versioned,
 )
 from ostiary.directory.catalog import collections
@@ -36,54 +38,18 @@ class DocumentIn(Strict):
     active: bool = False
 
 
-class CollectionIn(Strict):
+@body("name")
+class CollectionIn(collections.CollectionInput):
     """With `proxy_connection_id` or `openapi_spec` it is a proxy collection, else a recipe one."""
 
-    name: str
-    project_id: Id | None = None
-    proxy_connection_id: Id | None = None
+    apart: ClassVar[tuple[str, ...]] = (*collections.CollectionInput.apart, "openapi_spec")
+
     openapi_spec: DocumentIn | None = None
-    handle: str | None = None
-    version: str | None = None
-    description: str | None = None
-    kind: str | None = None
-    cors_origins: list[str] | None = None
-    forward_credential: bool | None = None
-    forward_claims: bool | None = None
-    encoded_slashes: bool | None = None
-    cors_credentials: bool | None = None
-    cors_exposed_headers: list[str] | None = None
-    cors_max_age: int | None = None
-    leave_authorization: bool | None = None
-    #: A list as in the settings, or `inherited`: the workspace's.
-    credential_places: list[str] | Literal["inherited"] | None = None
-    #: Seconds that answers to GET are kept at most; 0: they are not.
-    cache_seconds: int | None = None
-    #: Whether they are given to other profiles as well.
-    cache_shared: bool | None = None
 
 
-class CollectionChange(Strict):
-    name: str | None = None
-    proxy_connection_id: Id | None = None
-    handle: str | None = None
-    version: str | None = None
-    description: str | None = None
-    kind: str | None = None
-    cors_origins: list[str] | None = None
-    forward_credential: bool | None = None
-    forward_claims: bool | None = None
-    encoded_slashes: bool | None = None
-    cors_credentials: bool | None = None
-    cors_exposed_headers: list[str] | None = None
-    cors_max_age: int | None = None
-    leave_authorization: bool | None = None
-    #: A list as in the settings, or `inherited`: the workspace's.
-    credential_places: list[str] | Literal["inherited"] | None = None
-    #: Seconds that answers to GET are kept at most; 0: they are not.
-    cache_seconds: int | None = None
-    #: Whether they are given to other profiles as well.
-    cache_shared: bool | None = None
+@body()
+class CollectionChange(collections.CollectionInput):
+    """A field that is left out stays as it is; `kind` and `project_id` cannot be changed."""
 
 
 class ImportResults(Schema):
@@ -107,30 +73,15 @@ class ImportReportOut(Schema):
     created_at: Time
 
 
+@showing(collections.CollectionInput)
 class CollectionOut(Schema):
     id: int
-    name: str
     project_id: str
     url: str
     api_spec_url: str
-    version: str
     handle: str
-    description: str
     kind: str
     proxy_connection_id: int | None
-    cors_origins: list[str]
-    forward_credential: bool
-    forward_claims: bool
-    #: Whether `%2F`, `%5C` and `;` may stand within segments of paths.
-    encoded_slashes: bool
-    cors_credentials: bool
-    cors_exposed_headers: list[str]
-    cors_max_age: int
-    leave_authorization: bool
-    #: Null: the workspace's.
-    credential_places: list[str] | None
-    cache_seconds: int
-    cache_shared: bool
     epoch: int
     created_at: Time
     updated_at: Time
@@ -143,57 +94,21 @@ class CollectionOut(Schema):
 
 def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
     console = public_urls.console_url()
-    return {
-        "id": collection.pk,
-        "name": collection.name,
+    return shown(collections.CollectionInput, collection) | {
         "project_id": str(collection.project_id),
         "url": f"{gateway}/{collection.handle}",
         "api_spec_url": f"{console}/api/api_collections/{collection.pk}/openapi.json",
-        "version": collection.version,
         "handle": collection.handle,
-        "description": collection.description,
         "kind": collection.kind,
         "proxy_connection_id": collection.connection_id,
         "cors_origins": collection.shown_origins,
-        "forward_credential": collection.forward_credential,
-        "forward_claims": collection.forward_claims,
-        "encoded_slashes": collection.encoded_slashes,
-        "cors_credentials": collection.cors_credentials,
         "cors_exposed_headers": collection.shown_exposed_headers,
-        "cors_max_age": collection.cors_max_age,
-        "leave_authorization": collection.leave_authorization,
         "credential_places": collection.shown_places,
-        "cache_seconds": collection.cache_seconds,
-        "cache_shared": collection.cache_shared,
         "epoch": collection.epoch,
-        "created_at": collection.created_at,
-        "updated_at": collection.updated_at,
         "gateway_problem": unpublished_objects.reason(unpublished_objects.COLLECTION, collection.pk)
         or None,
         "warnings": [places.URL_WARNING] if places.in_urls(collection.shown_places or ()) else [],
     }
-
-
-def _given(payload: CollectionIn | CollectionChange) -> collections.Given:
-    return collections.Given(
-        name=payload.name,
-        version=payload.version,
-        handle=payload.handle,
-        description=payload.description,
-        kind=payload.kind,
-        connection_id=payload.proxy_connection_id,
-        cors_origins=payload.cors_origins,
-        forward_credential=payload.forward_credential,
-        forward_claims=payload.forward_claims,
-        encoded_slashes=payload.encoded_slashes,
-        cors_credentials=payload.cors_credentials,
-        cors_exposed_headers=payload.cors_exposed_headers,
-        cors_max_age=payload.cors_max_age,
-        leave_authorization=payload.leave_authorization,
-        credential_places=payload.credential_places,
-        cache_seconds=payload.cache_seconds,
-        cache_shared=payload.cache_shared,
-    )
 
 
 @router.get("/api_collections", response={200: list[CollectionOut], **ERRORS})
@@ -207,16 +122,15 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
     document = payload.openapi_spec
     saved = collections.create(
         by=actor(request),
-        given=_given(payload),
-        project_id=payload.project_id,
+        given=payload,
         document=(document.content, document.format) if document else None,
         active=document is not None and document.active,
     )
     imported, warnings = added(saved)
-    shown = _shown(imported.collection, public_urls.gateway_url())
-    shown["warnings"] += warnings
+    answer = _shown(imported.collection, public_urls.gateway_url())
+    answer["warnings"] += warnings
     if document is None:
-        return shown
+        return answer
     failed = [f"{skip.where}: {skip.reason}" for skip in imported.skipped]
     results = {
         "success": not failed and imported.taken > 0,
@@ -225,7 +139,7 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
         "failed_actions": failed,
         "notes": [f"{each.where}: {each.note}" for each in imported.notes],
     }
-    return shown | {"message": imported.message, "import_results": results}
+    return answer | {"message": imported.message, "import_results": results}
 
 
 @router.get(
@@ -267,14 +181,14 @@ def change_collection(
     saved = collections.change(
         by=actor(request),
         collection_id=collection_id,
-        given=_given(payload),
+        given=payload,
         if_match=if_match(request),
     )
     collection, _ = in_force(saved)
     versioned(response, collection)
-    shown = _shown(collection, public_urls.gateway_url())
-    shown["warnings"] += saved.warnings
-    return shown
+    answer = _shown(collection, public_urls.gateway_url())
+    answer["warnings"] += saved.warnings
+    return answer
 
 
 @router.delete("/api_collections/{int:collection_id}", response={200: Success, **ERRORS})

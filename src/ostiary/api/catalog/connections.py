@@ -8,26 +8,30 @@ from ninja import Query, Router, Schema
 
 from ostiary.api.answers import (
     ERRORS,
-    Id,
     Paging,
     Strict,
     Success,
     Time,
     actor,
     added,
+    body,
+    columns,
     if_match,
     in_force,
     page,
+    showing,
     versioned,
 )
 from ostiary.directory.catalog import connections
 from ostiary.directory.changes import unpublished_objects
+from ostiary.directory.changes.inputs import IdOrNull, Name
 from ostiary.directory.models import Connection
 
 router = Router(tags=["Connections"])
 
 
-class InputIn(Strict):
+@body("base_urls")
+class InputIn(connections.UpstreamInput):
     """`auth_name`: header, query parameter, user name or client id; `auth_secret` is write-only.
 
     `token_url` and `scope` go with `oauth2_client_credentials`. `public_address`: how the upstream is told
@@ -36,51 +40,17 @@ class InputIn(Strict):
     null: twice where there are several servers. `http_version`: `1.1` or `2`. `translate_urls`: whether URLs and cookies in its answers come back with that address.
     """
 
-    base_url: str | list[str]
-    auth_type: str = "none"
-    auth_name: str = ""
-    auth_secret: str | None = None
-    token_url: str = ""
-    scope: str = ""
-    verify_tls: bool = True
-    ca_pem: str = ""
-    timeout_seconds: int = 30
-    health_path: str = ""
-    stream_timeout_seconds: int = 3600
-    balancing: str = "round_robin"
-    weights: list[int] = []
-    retries: int | None = None
-    retry_writes: bool = False
-    http_version: str = "1.1"
-    public_address: str = "x_forwarded"
-    translate_urls: bool = True
-
 
 class ConnectionIn(Strict):
-    name: str
+    name: Name
     provider: str = "http"
-    project_id: Id | None = None
+    project_id: IdOrNull = None
     input: InputIn
 
 
+@showing(connections.UpstreamInput)
 class InputOut(Schema):
-    base_url: list[str]
-    auth_type: str
-    auth_name: str
-    token_url: str
-    scope: str
-    verify_tls: bool
-    ca_pem: str
-    timeout_seconds: int
-    health_path: str
-    stream_timeout_seconds: int
-    balancing: str
-    weights: list[int]
-    retries: int | None
-    retry_writes: bool
-    http_version: str
-    public_address: str
-    translate_urls: bool
+    """As it is taken, without the secret."""
 
 
 class ConnectionOut(Schema):
@@ -103,23 +73,8 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
         "provider": "http",
         "project_id": connection.project_id,
         "input": {
+            **columns(connections.UpstreamInput, connection),
             "base_url": connection.shown_urls,
-            "auth_type": connection.auth_type,
-            "auth_name": connection.auth_name,
-            "token_url": connection.token_url,
-            "scope": connection.scope,
-            "verify_tls": connection.verify_tls,
-            "ca_pem": connection.ca_pem,
-            "timeout_seconds": connection.timeout_seconds,
-            "health_path": connection.health_path,
-            "stream_timeout_seconds": connection.stream_timeout_seconds,
-            "balancing": connection.balancing,
-            "weights": connection.weights,
-            "retries": connection.retries,
-            "retry_writes": connection.retry_writes,
-            "http_version": connection.http_version,
-            "public_address": connection.public_address,
-            "translate_urls": connection.translate_urls,
         },
         "created_at": connection.created_at,
         "updated_at": connection.updated_at,
@@ -129,27 +84,9 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
     }
 
 
-def _given(payload: ConnectionIn) -> connections.Input:
-    given = payload.input
-    return connections.Input(
-        base_urls=given.base_url,
-        auth_type=given.auth_type,
-        auth_name=given.auth_name,
-        auth_secret=given.auth_secret,
-        token_url=given.token_url,
-        scope=given.scope,
-        verify_tls=given.verify_tls,
-        ca_pem=given.ca_pem,
-        timeout_seconds=given.timeout_seconds,
-        health_path=given.health_path,
-        stream_timeout_seconds=given.stream_timeout_seconds,
-        balancing=given.balancing,
-        weights=given.weights,
-        retries=given.retries,
-        retry_writes=given.retry_writes,
-        http_version=given.http_version,
-        public_address=given.public_address,
-        translate_urls=given.translate_urls,
+def _given(payload: ConnectionIn) -> connections.ConnectionInput:
+    return connections.ConnectionInput.of(
+        name=payload.name, project_id=payload.project_id, **payload.input.sent()
     )
 
 
@@ -160,14 +97,7 @@ def list_connections(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/connections", response={200: ConnectionOut, **ERRORS})
 def create_connection(request: HttpRequest, payload: ConnectionIn) -> Any:
-    connection, warnings = added(
-        connections.create(
-            by=actor(request),
-            name=payload.name,
-            project_id=payload.project_id,
-            given=_given(payload),
-        )
-    )
+    connection, warnings = added(connections.create(by=actor(request), given=_given(payload)))
     return _shown(connection, warnings)
 
 
@@ -185,7 +115,6 @@ def change_connection(
     saved = connections.change(
         by=actor(request),
         connection_id=connection_id,
-        name=payload.name,
         given=_given(payload),
         if_match=if_match(request),
     )

@@ -1,6 +1,6 @@
 """`/api/api_endpoints`: methods and paths of collections."""
 
-from typing import Any, Literal
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
@@ -9,16 +9,18 @@ from pydantic import Field
 from ostiary.api.answers import (
     ERRORS,
     Id,
-    IdOrNone,
     Paging,
     Strict,
     Success,
     Time,
     actor,
     added,
+    body,
     if_match,
     in_force,
     page,
+    showing,
+    shown,
     versioned,
 )
 from ostiary.directory.catalog import collections, endpoints
@@ -32,60 +34,33 @@ router = Router(tags=["API endpoints"])
 MOST_CHOSEN = 5000
 
 
-class EndpointIn(Strict):
+@body("name", "method", "path")
+class EndpointIn(endpoints.EndpointInput):
     """`flow_id` is the recipe's id, in recipe collections; `target_path` is for proxy ones.
 
     `weight`: what a call counts in rate limits and quotas, 1 unless said otherwise. Calls of an
-    endpoint with 0 are not limited.
+    endpoint with 0 are not limited. `cache_seconds`: how long answers are kept; 0: not; null or
+    `inherited`: as the collection says.
     """
 
-    name: str
-    method: str
-    path: str
-    description: str | None = None
-    active: bool = False
-    flow_id: IdOrNone | None = None
-    target_path: str | None = None
-    timeout_seconds: int | None = None
-    weight: int | None = None
-    #: Seconds that answers are kept; 0: not; `inherited`: as the collection says.
-    cache_seconds: int | Literal["inherited"] | None = None
-    validate_request: bool | None = None
+
+@body()
+class EndpointChange(endpoints.EndpointInput):
+    """A field that is left out stays as it is."""
 
 
-class EndpointChange(Strict):
-    name: str | None = None
-    method: str | None = None
-    path: str | None = None
-    description: str | None = None
-    active: bool | None = None
-    flow_id: IdOrNone | None = None
-    target_path: str | None = None
-    timeout_seconds: int | None = None
-    weight: int | None = None
-    #: Seconds that answers are kept; 0: not; `inherited`: as the collection says.
-    cache_seconds: int | Literal["inherited"] | None = None
-    validate_request: bool | None = None
-
-
+@showing(endpoints.EndpointInput)
 class EndpointOut(Schema):
     id: int
     api_collection_id: int
     flow_id: int
-    name: str
-    method: str
     url: str
     legacy_url: str | None
     base_path: str
     path: str
     active: bool
     legacy: bool
-    description: str
     target_path: str | None
-    timeout_seconds: int | None
-    weight: int
-    #: Null: as the collection says.
-    cache_seconds: int | None
     validate_request: bool
     created_at: Time
     updated_at: Time
@@ -100,45 +75,20 @@ class EndpointQuery(Paging):
 
 def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
     base_path = f"/{endpoint.collection.handle}{endpoint.path}"
-    return {
-        "id": endpoint.pk,
+    return shown(endpoints.EndpointInput, endpoint) | {
         "api_collection_id": endpoint.collection_id,
         "flow_id": endpoint.recipe_id or 0,
-        "name": endpoint.name,
-        "method": endpoint.method,
         "url": gateway + base_path,
         "legacy_url": None,
         "base_path": base_path,
         "path": endpoint.path.removeprefix("/"),
         "active": endpoint.active,
         "legacy": False,
-        "description": endpoint.description,
         "target_path": endpoint.target_path or None,
-        "timeout_seconds": endpoint.timeout_seconds,
-        "weight": endpoint.weight,
-        "cache_seconds": endpoint.cache_seconds,
         "validate_request": endpoint.validate_request,
-        "created_at": endpoint.created_at,
-        "updated_at": endpoint.updated_at,
         "gateway_problem": unpublished_objects.reason(unpublished_objects.ENDPOINT, endpoint.pk)
         or None,
     }
-
-
-def _given(payload: EndpointIn | EndpointChange) -> endpoints.Given:
-    return endpoints.Given(
-        name=payload.name,
-        method=payload.method,
-        path=payload.path,
-        description=payload.description,
-        active=payload.active,
-        recipe_id=payload.flow_id or None,
-        target_path=payload.target_path,
-        timeout_seconds=payload.timeout_seconds,
-        weight=payload.weight,
-        cache_seconds=payload.cache_seconds,
-        validate_request=payload.validate_request,
-    )
 
 
 @router.get("/api_endpoints", response={200: list[EndpointOut], **ERRORS})
@@ -154,9 +104,7 @@ def list_endpoints(request: HttpRequest, query: Query[EndpointQuery]) -> Any:
 def create_endpoint(request: HttpRequest, collection_id: int, payload: EndpointIn) -> Any:
     by = actor(request)
     collections.find(by, collection_id)
-    endpoint, warnings = added(
-        endpoints.create(by=by, collection_id=collection_id, given=_given(payload))
-    )
+    endpoint, warnings = added(endpoints.create(by=by, collection_id=collection_id, given=payload))
     return _shown(endpoint, public_urls.gateway_url()) | {"warnings": warnings}
 
 
@@ -174,7 +122,7 @@ def change_endpoint(
     saved = endpoints.change(
         by=actor(request),
         endpoint_id=endpoint_id,
-        given=_given(payload),
+        given=payload,
         if_match=if_match(request),
     )
     endpoint, _ = in_force(saved)

@@ -1,30 +1,32 @@
 """`/api/api_access_profiles` (v1), and their credentials."""
 
-from datetime import datetime
 from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema, Status
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from ostiary.access.methods import AuthMethod
 from ostiary.api.answers import (
     ERRORS,
-    Id,
-    IdOrNone,
     Message,
+    Page,
     Paging,
     Revocation,
     Strict,
     Time,
     actor,
     added,
+    body,
     if_match,
     in_force,
+    listed,
     page,
+    showing,
+    shown,
     versioned,
 )
-from ostiary.directory.changes.errors import Invalid, NotInForce
+from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.clients import access_profiles, credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
@@ -33,88 +35,37 @@ from ostiary.identity.secret import Secret
 router = Router(tags=["Access profiles"])
 
 
-class ProofIn(Strict):
-    """For `jwt`: method and key. For `oidc`: an issuer or a JWKS URI. For both: the rest."""
+@body("name", "client_id", "collection_ids", "auth_type")
+class ProfileIn(access_profiles.NewProfileInput):
+    """`token`, `token_sha256` or `profile_key` take over what consumers hold already.
 
-    jwt_method: str | None = None
-    jwt_secret: str | None = None
-    oidc_issuer: str | None = None
-    oidc_jwks_uri: str | None = None
-    access_profile_claim: str | None = None
-    required_claims: list[str] | None = None
-    allowed_issuers: list[str] | None = None
-    audience: str | None = None
-    leeway_seconds: int | None = None
-    #: Accept tokens without `exp`, which never expire. Off for new profiles.
-    allow_without_exp: bool | None = None
+    For `jwt`: method and key. For `oidc`: an issuer or a JWKS URI. For both: what tokens must say.
+    """
 
 
-class ProfileIn(ProofIn):
-    """`token`, `token_sha256` or `profile_key` take over what consumers hold already."""
-
-    name: str
-    api_client_id: Id
-    api_collection_ids: list[Id]
-    auth_type: str
-    active: bool | None = None
-    api_policy_id: IdOrNone | None = None
-    ip_allow_list: list[str] | None = None
-    ip_deny_list: list[str] | None = None
-    ip_allow_list_ids: list[Id] | None = None
-    ip_deny_list_ids: list[Id] | None = None
-    ip_watch_only: bool | None = None
-    expires_at: datetime | None = None
-    token: str | None = None
-    token_sha256: str | None = None
-    profile_key: str | None = None
-
-
-class ProfileChange(ProofIn):
-    name: str | None = None
-    api_client_id: Id | None = None
-    api_collection_ids: list[Id] | None = None
-    auth_type: str | None = None
-    active: bool | None = None
-    api_policy_id: IdOrNone | None = None
-    ip_allow_list: list[str] | None = None
-    ip_deny_list: list[str] | None = None
-    ip_allow_list_ids: list[Id] | None = None
-    ip_deny_list_ids: list[Id] | None = None
-    ip_watch_only: bool | None = None
-    expires_at: datetime | None = None
+@body()
+class ProfileChange(access_profiles.ProfileInput):
+    """A field that is left out stays as it is. `api_policy_id` and `expires_at` may be null: none."""
 
 
 class RefreshIn(Strict):
-    overlap_seconds: int = Field(0, ge=0, le=credentials.LONGEST_OVERLAP)
+    overlap_seconds: StrictInt = Field(0, ge=0, le=credentials.LONGEST_OVERLAP)
 
 
+@showing(access_profiles.ProfileInput, also=token_rules.ProofInput.model_fields)
 class ProfileOut(Schema):
     id: int
-    name: str
     api_client_id: int
     api_collection_ids: list[int]
     active: bool
     active_since: Time
     auth_type: str
     api_policy_id: int | None
-    ip_allow_list: list[str]
-    ip_deny_list: list[str]
     ip_allow_list_ids: list[int]
     ip_deny_list_ids: list[int]
-    ip_watch_only: bool
     token_prefix: str | None
     oauth_client_id: str | None
     profile_key: str | None
-    jwt_method: str | None = None
-    jwt_secret: str | None = None
-    oidc_issuer: str | None = None
-    oidc_jwks_uri: str | None = None
-    access_profile_claim: str | None = None
-    required_claims: list[str] = []
-    allowed_issuers: list[str] = []
-    audience: str | None = None
-    leeway_seconds: int | None = None
-    allow_without_exp: bool | None = None
     last_used_at: Time | None
     expires_at: Time | None
     epoch: int
@@ -158,11 +109,8 @@ class CredentialOut(Schema):
     last_used_at: Time | None
 
 
-class CredentialPage(Schema):
-    data: list[CredentialOut]
-    count: int
-    page: int
-    per_page: int
+class CredentialPage(Page[CredentialOut]):
+    """One page of the credentials that work."""
 
 
 class CutOff(Schema):
@@ -183,47 +131,22 @@ def _newest(profile: AccessProfile) -> Credential | None:
 def _shown(profile: AccessProfile) -> dict[str, Any]:
     newest, method = _newest(profile), AuthMethod(profile.auth_type)
     uses = [c.last_used_at for c in profile.credentials.all() if c.last_used_at]
-    return {
-        "id": profile.pk,
-        "name": profile.name,
+    return shown(access_profiles.ProfileInput, profile) | {
         "api_client_id": profile.client_id,
         "api_collection_ids": sorted(c.pk for c in profile.collections.all()),
         "active": profile.active,
         "active_since": profile.active_since,
         "auth_type": profile.auth_type,
         "api_policy_id": profile.policy_id,
-        "ip_allow_list": profile.allow_list,
-        "ip_deny_list": profile.deny_list,
         "ip_allow_list_ids": [each.pk for each in profile.allowed_lists.all()],
         "ip_deny_list_ids": [each.pk for each in profile.denied_lists.all()],
-        "ip_watch_only": profile.addresses_watched,
         "token_prefix": newest.prefix or None if newest else None,
         "oauth_client_id": newest.public_id if newest and method == AuthMethod.OAUTH2 else None,
         "profile_key": newest.public_id if newest and method in token_rules.SIGNED else None,
         **token_rules.shown(profile),
         "last_used_at": max(uses, default=None),
-        "expires_at": profile.expires_at,
         "epoch": profile.epoch,
-        "created_at": profile.created_at,
-        "updated_at": profile.updated_at,
     }
-
-
-def given_of(payload: ProfileIn | ProfileChange) -> access_profiles.Given:
-    """What a request says of a profile, as the directory takes it."""
-    return access_profiles.Given(
-        name=payload.name,
-        collection_ids=payload.api_collection_ids,
-        policy_id=payload.api_policy_id,
-        allow_list=payload.ip_allow_list,
-        deny_list=payload.ip_deny_list,
-        allowed_lists=payload.ip_allow_list_ids,
-        denied_lists=payload.ip_deny_list_ids,
-        addresses_watched=payload.ip_watch_only,
-        active=payload.active,
-        expires_at=payload.expires_at,
-        proof=token_rules.Proof(**{name: getattr(payload, name) for name in ProofIn.model_fields}),
-    )
 
 
 def _once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
@@ -238,26 +161,18 @@ def _once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
 def list_profiles(request: HttpRequest, query: Query[ProfileQuery]) -> Any:
     """A bare list, of one client or of all; `wrap=result` puts it into an object."""
     found = access_profiles.profiles(actor(request), query.api_client_id)
-    shown = [_shown(profile) for profile in page(found, query)]
-    return {"result": shown} if query.wrap == "result" else shown
+    answer = [_shown(profile) for profile in page(found, query)]
+    return {"result": answer} if query.wrap == "result" else answer
 
 
 @router.post("/api_access_profiles", response={200: ProfileResult, **ERRORS})
 def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
     """Make a profile; `secret` (or `oauth_client_secret`) is shown this once."""
     by = actor(request)
-    saved, secret = access_profiles.create(
-        by=by,
-        client_id=payload.api_client_id,
-        auth_type=payload.auth_type,
-        given=given_of(payload),
-        token=payload.token,
-        token_sha256=payload.token_sha256,
-        profile_key=payload.profile_key,
-    )
+    saved, secret = access_profiles.create(by=by, given=payload)
     profile, warnings = added(saved)
-    shown = _shown(access_profiles.find(by, profile.pk))
-    return {"result": shown | _once(profile, secret) | {"warnings": warnings}}
+    answer = _shown(access_profiles.find(by, profile.pk))
+    return {"result": answer | _once(profile, secret) | {"warnings": warnings}}
 
 
 @router.get("/api_access_profiles/{int:profile_id}", response={200: ProfileResult, **ERRORS})
@@ -273,25 +188,14 @@ def change_profile(
 ) -> Any:
     """Change what is given. The client and the authentication method stay what they are."""
     by = actor(request)
-    _refuse_fixed(access_profiles.find(by, profile_id), payload)
     saved = access_profiles.change(
-        by=by, profile_id=profile_id, given=given_of(payload), if_match=if_match(request)
+        by=by, profile_id=profile_id, given=payload, if_match=if_match(request)
     )
     _, receipt = in_force(saved)
     profile = access_profiles.find(by, profile_id)
     versioned(response, profile)
     told = {"warnings": list(saved.warnings), "revocation": receipt}
     return {"result": _shown(profile) | told}
-
-
-def _refuse_fixed(profile: AccessProfile, payload: ProfileChange) -> None:
-    errors = {}
-    if payload.auth_type not in {None, profile.auth_type}:
-        errors["auth_type"] = ["can't be changed"]
-    if payload.api_client_id not in {None, profile.client_id}:
-        errors["api_client_id"] = ["can't be changed"]
-    if errors:
-        raise Invalid(errors)
 
 
 @router.delete("/api_access_profiles/{int:profile_id}", response={200: Switched, **ERRORS})
@@ -338,8 +242,8 @@ def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | N
         _, receipt = in_force(saved)
     except NotInForce as error:
         problem = str(error)
-    shown = _shown(access_profiles.find(by, profile_id))
-    result = shown | _once(saved.value, secret) | {"revocation": receipt}
+    answer = _shown(access_profiles.find(by, profile_id))
+    result = answer | _once(saved.value, secret) | {"revocation": receipt}
     if problem:
         return Status(503, {"message": problem, "result": result})
     return {"result": result}
@@ -350,21 +254,21 @@ def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | N
 )
 def list_credentials(request: HttpRequest, profile_id: int, paging: Query[Paging]) -> Any:
     """The credentials that still work, the newest first."""
-    found = credentials.alive(access_profiles.find(actor(request), profile_id))
-    shown = [
-        {
-            "id": c.pk,
-            "masked": tokens.masked(c.prefix, c.last_four),
-            "imported": c.imported,
-            "created_at": c.created_at,
-            "expires_at": c.expires_at,
-            "overlap_until": c.overlap_until,
-            "last_used_at": c.last_used_at,
-        }
-        for c in page(found, paging)
-    ]
-    counts = {"count": found.count(), "page": paging.page, "per_page": paging.per_page}
-    return {"data": shown, **counts}
+    return listed(
+        credentials.alive(access_profiles.find(actor(request), profile_id)), paging, _credential
+    )
+
+
+def _credential(credential: Credential) -> dict[str, Any]:
+    return {
+        "id": credential.pk,
+        "masked": tokens.masked(credential.prefix, credential.last_four),
+        "imported": credential.imported,
+        "created_at": credential.created_at,
+        "expires_at": credential.expires_at,
+        "overlap_until": credential.overlap_until,
+        "last_used_at": credential.last_used_at,
+    }
 
 
 @router.delete(

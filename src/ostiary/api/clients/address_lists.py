@@ -8,17 +8,19 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
-    Id,
+    Page,
     Paging,
     Revocation,
-    Strict,
     Success,
     Time,
     actor,
     added,
+    body,
     if_match,
     in_force,
-    page,
+    listed,
+    showing,
+    shown,
     versioned,
 )
 from ostiary.directory.clients import address_lists
@@ -27,27 +29,21 @@ from ostiary.directory.models import AddressList
 router = Router(tags=["Address lists"])
 
 
-class AddressListIn(Strict):
+@body("name", "text")
+class AddressListIn(address_lists.AddressListInput):
     """`entries`: addresses and CIDR ranges, each with a comment after `#` if you want; one text with an
     entry a line, or a list of them, 20,000 at most.
     """
 
-    name: str
-    entries: str | list[str]
-    description: str | None = None
-    project_id: Id | None = None
+
+@body()
+class AddressListChange(address_lists.AddressListInput):
+    """A field that is left out stays as it is; `project_id` cannot be changed."""
 
 
-class AddressListChange(Strict):
-    name: str | None = None
-    entries: str | list[str] | None = None
-    description: str | None = None
-
-
+@showing(address_lists.AddressListInput)
 class AddressListOut(Schema):
     id: int
-    name: str
-    description: str
     project_id: int
     entry_count: int
     epoch: int
@@ -68,11 +64,8 @@ class AddressListData(Schema):
     data: AddressListWhole
 
 
-class AddressListPage(Schema):
-    data: list[AddressListOut]
-    count: int
-    page: int
-    per_page: int
+class AddressListPage(Page[AddressListOut]):
+    """One page of the lists, without their entries."""
 
 
 class AddressListQuery(Paging):
@@ -80,15 +73,10 @@ class AddressListQuery(Paging):
 
 
 def _shown(found: AddressList) -> dict[str, Any]:
-    return {
-        "id": found.pk,
-        "name": found.name,
-        "description": found.description,
+    return shown(address_lists.AddressListInput, found) | {
         "project_id": found.project_id,
         "entry_count": found.entries,
         "epoch": found.epoch,
-        "created_at": found.created_at,
-        "updated_at": found.updated_at,
     }
 
 
@@ -102,22 +90,12 @@ def list_address_lists(request: HttpRequest, query: Query[AddressListQuery]) -> 
     found = address_lists.address_lists(actor(request))
     if query.project_id is not None:
         found = found.filter(project_id=query.project_id)
-    return {
-        "data": [_shown(each) for each in page(found, query)],
-        "count": found.count(),
-        "page": query.page,
-        "per_page": query.per_page,
-    }
+    return listed(found, query, _shown)
 
 
 @router.post("/v2/address_lists", response={200: AddressListData, **ERRORS})
 def create_address_list(request: HttpRequest, payload: AddressListIn) -> Any:
-    given = address_lists.Given(
-        name=payload.name, description=payload.description, text=payload.entries
-    )
-    made, warnings = added(
-        address_lists.create(by=actor(request), given=given, project_id=payload.project_id)
-    )
+    made, warnings = added(address_lists.create(by=actor(request), given=payload))
     return {"data": _whole(request, made) | {"warnings": warnings}}
 
 
@@ -133,11 +111,8 @@ def change_address_list(
     request: HttpRequest, list_id: int, payload: AddressListChange, response: HttpResponse
 ) -> Any:
     """Change what is given: when this answers, it is in force for every profile that uses the list."""
-    given = address_lists.Given(
-        name=payload.name, description=payload.description, text=payload.entries
-    )
     saved = address_lists.change(
-        by=actor(request), list_id=list_id, given=given, if_match=if_match(request)
+        by=actor(request), list_id=list_id, given=payload, if_match=if_match(request)
     )
     found, receipt = in_force(saved)
     versioned(response, found)

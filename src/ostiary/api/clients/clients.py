@@ -8,16 +8,17 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
-    Id,
     Paging,
     Revocation,
-    Strict,
     Success,
     Time,
     actor,
+    body,
     if_match,
     in_force,
     page,
+    showing,
+    shown,
     versioned,
 )
 from ostiary.directory.clients import clients, logo
@@ -27,22 +28,19 @@ from ostiary.directory.workspace import public_urls
 router = Router(tags=["Clients"])
 
 
-class ClientIn(Strict):
-    name: str
-    description: str = ""
-    project_id: Id | None = None
+@body("name")
+class ClientIn(clients.ClientInput):
+    """A client; without `project_id`, of the project that is meant where none is named."""
 
 
-class ClientChange(Strict):
-    name: str | None = None
-    description: str | None = None
-    project_id: Id | None = None
+@body()
+class ClientChange(clients.ClientInput):
+    """A field that is left out stays as it is."""
 
 
+@showing(clients.ClientInput)
 class ClientOut(Schema):
     id: int
-    name: str
-    description: str
     project_id: int
     active: bool
     logo: str | None
@@ -81,17 +79,12 @@ class ClientQuery(Paging):
 def _shown(client: Client, console: str) -> dict[str, Any]:
     version = client.logo_version
     base = f"{console}/logos/{client.pk}/{version}"
-    return {
-        "id": client.pk,
-        "name": client.name,
-        "description": client.description,
+    return shown(clients.ClientInput, client) | {
         "project_id": client.project_id,
         "active": client.active,
         "logo": f"{base}-{logo.SMALL}.png" if version else None,
         "logo_2x": f"{base}-{logo.MEDIUM}.png" if version else None,
         "epoch": client.epoch,
-        "created_at": client.created_at,
-        "updated_at": client.updated_at,
     }
 
 
@@ -100,18 +93,13 @@ def list_clients(request: HttpRequest, query: Query[ClientQuery]) -> Any:
     """A bare list; `wrap=result` puts it into an object."""
     found = clients.clients(actor(request), project_id=query.project_id)
     console = public_urls.console_url()
-    shown = [_shown(client, console) for client in page(found, query)]
-    return {"result": shown} if query.wrap == "result" else shown
+    answer = [_shown(client, console) for client in page(found, query)]
+    return {"result": answer} if query.wrap == "result" else answer
 
 
 @router.post("/api_clients", response={200: ClientResult, **ERRORS})
 def create_client(request: HttpRequest, payload: ClientIn) -> Any:
-    client = clients.create(
-        by=actor(request),
-        name=payload.name,
-        description=payload.description,
-        project_id=payload.project_id,
-    )
+    client = clients.create(by=actor(request), given=payload)
     return {"result": _shown(client, public_urls.console_url())}
 
 
@@ -129,9 +117,7 @@ def change_client(
     client = clients.change(
         by=actor(request),
         client_id=client_id,
-        name=payload.name,
-        description=payload.description,
-        project_id=payload.project_id,
+        given=payload,
         if_match=if_match(request),
     )
     versioned(response, client)
@@ -163,8 +149,8 @@ def disable_client(request: HttpRequest, client_id: int) -> Any:
 def set_logo(request: HttpRequest, client_id: int, logo: File[UploadedFile]) -> Any:
     """A PNG or JPEG of at most 2 MB, as multipart field `logo`; it is drawn anew in two sizes."""
     client = clients.set_logo(by=actor(request), client_id=client_id, content=logo.read())
-    shown = _shown(client, public_urls.console_url())
-    return {"data": {"logo": shown["logo"], "logo_2x": shown["logo_2x"]}}
+    answer = _shown(client, public_urls.console_url())
+    return {"data": {"logo": answer["logo"], "logo_2x": answer["logo_2x"]}}
 
 
 @router.delete("/v2/api_clients/{int:client_id}/logo", response={200: Success, **ERRORS})

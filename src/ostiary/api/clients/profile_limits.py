@@ -2,14 +2,15 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
 from ninja import Router, Schema
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from ostiary.api.answers import ERRORS, Revocation, Strict, Time, actor, in_force
 from ostiary.directory.actor import Actor
+from ostiary.directory.changes.inputs import AnyTime
 from ostiary.directory.clients import access_profiles, profile_limits
 from ostiary.review import limits_used
 
@@ -36,7 +37,7 @@ class LimitUsed(Schema):
 
 
 class Raised(Schema):
-    limits: dict[Window, int]
+    limits: dict[Window, StrictInt]
     until: Time
 
 
@@ -64,8 +65,8 @@ class ResetIn(Strict):
 class RaiseIn(Strict):
     """Limits that are wider than the policy's until a moment, in place of what was raised before."""
 
-    limits: dict[Window, int]
-    until: datetime
+    limits: dict[Window, StrictInt]
+    until: Annotated[datetime, AnyTime()]
 
 
 def _moment(seconds: int) -> datetime:

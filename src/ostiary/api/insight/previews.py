@@ -1,15 +1,16 @@
 """`/api/v2/preview`: what a change would have made of the calls that were logged."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema
 from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
-from ostiary.api.clients.access_profiles import ProfileChange, given_of
-from ostiary.api.clients.policies import PolicyIn, limits_of
+from ostiary.api.clients.access_profiles import ProfileChange
+from ostiary.api.clients.policies import PolicyIn
+from ostiary.directory.changes.inputs import AnyTime
 from ostiary.review import preview
 
 router = Router(tags=["Preview"])
@@ -18,8 +19,8 @@ router = Router(tags=["Preview"])
 class RangeIn(Strict):
     """The time whose calls are replayed: by default the last seven days."""
 
-    start: datetime | None = Field(None, alias="from")
-    end: datetime | None = Field(None, alias="to")
+    start: Annotated[datetime | None, AnyTime()] = Field(None, alias="from")
+    end: Annotated[datetime | None, AnyTime()] = Field(None, alias="to")
 
 
 class ProfilePreviewIn(RangeIn):
@@ -142,13 +143,10 @@ def preview_change(request: HttpRequest, payload: ProfilePreviewIn | PolicyPrevi
     within = preview.Range(start=payload.start, end=payload.end)
     if isinstance(payload, ProfilePreviewIn):
         found = preview.of_profile(
-            by=by,
-            profile_id=payload.access_profile_id,
-            given=given_of(payload.change),
-            within=within,
+            by=by, profile_id=payload.access_profile_id, given=payload.change, within=within
         )
     else:
         found = preview.of_policy(
-            by=by, policy_id=payload.api_policy_id, given=limits_of(payload.change), within=within
+            by=by, policy_id=payload.api_policy_id, given=payload.change, within=within
         )
     return {"data": _shown(found)}

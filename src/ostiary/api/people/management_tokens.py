@@ -1,12 +1,13 @@
 """`/api/v2/tokens`: management tokens."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
 from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, page
+from ostiary.directory.changes.inputs import Moment
 from ostiary.directory.models import ManagementToken
 from ostiary.directory.people import management_tokens
 from ostiary.identity.tokens import masked
@@ -25,7 +26,7 @@ class TokenIn(Strict):
     role: Literal["viewer", "editor", "owner"] | None = None
     all_projects: bool = False
     project_ids: list[Id] = []
-    expires_at: datetime | None = None
+    expires_at: Annotated[datetime | None, Moment()] = None
 
 
 class TokenOut(Schema):

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema
+from pydantic import StrictInt
 
 from ostiary.api.answers import ERRORS, Strict, actor, in_force
 from ostiary.directory.changes.permission import require_admin
@@ -25,12 +26,12 @@ class SettingsIn(Strict):
     #: `Sec-WebSocket-Protocol: ostiary.token.`.
     credential_places: list[str] | None = None
     require_second_factor: bool | None = None
-    request_log_days: int | None = None
-    request_log_rows: int | None = None
-    usage_day_days: int | None = None
-    usage_hour_days: int | None = None
-    usage_minute_days: int | None = None
-    audit_log_days: int | None = None
+    request_log_days: StrictInt | None = None
+    request_log_rows: StrictInt | None = None
+    usage_day_days: StrictInt | None = None
+    usage_hour_days: StrictInt | None = None
+    usage_minute_days: StrictInt | None = None
+    audit_log_days: StrictInt | None = None
 
 
 class SettingsOut(Schema):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -24,13 +24,14 @@ from ostiary.access.paths import (
 from ostiary.console.clients.access_profiles import METHODS as AUTH_METHODS
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import Errors, done, filled, initial, sent
 from ostiary.console.frame.listing import asked, lines_of, number_of
-from ostiary.console.frame.saving import STALE, in_force
+from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints, openapi, recipes
 from ostiary.directory.changes import etags, unpublished_objects
-from ostiary.directory.changes.errors import Invalid, Stale
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles
 from ostiary.directory.models import Collection, Endpoint, ImportReport
@@ -96,14 +97,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            return _create(request, by)
-        except Invalid as error:
-            errors = error.errors
-        except openapi.BadDocument as error:
-            errors = {"openapi_spec": [str(error)]}
+    answer, errors = sent(lambda: _create(request, by)) if request.method == "POST" else (None, {})
     context = {
         "errors": errors,
         "given": request.POST,
@@ -113,7 +107,8 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         "largest": openapi.LARGEST_MEGABYTES,
         "connections": connections.connections(by).order_by("name"),
     }
-    return render(request, "console/collection_form.html", context, status=400 if errors else 200)
+    status = 400 if errors else 200
+    return answer or render(request, "console/collection_form.html", context, status=status)
 
 
 def _create(request: HttpRequest, by: Actor) -> HttpResponse:
@@ -125,21 +120,18 @@ def _create(request: HttpRequest, by: Actor) -> HttpResponse:
     document = _document(request)
     name = request.POST.get("name", "")
     if kind == Collection.Kind.PROXY and url and connection_id is None:
-        made = connections.create(
-            by=by, name=name, project_id=project_id, given=connections.Input(base_urls=[url])
-        )
-        connection_id = made.value.pk
-    given = collections.Given(
+        wanted = connections.ConnectionInput.of(name=name, project_id=project_id, base_urls=[url])
+        connection_id = connections.create(by=by, given=wanted).value.pk
+    given = collections.CollectionInput.of(
         name=name,
-        version=request.POST.get("version") or None,
+        project_id=project_id,
         description=request.POST.get("description", ""),
         kind=kind,
         connection_id=connection_id,
+        **({"version": request.POST["version"]} if request.POST.get("version") else {}),
     )
     active = request.POST.get("active") == "1"
-    saved = collections.create(
-        by=by, given=given, project_id=project_id, document=document, active=active
-    )
+    saved = collections.create(by=by, given=given, document=document, active=active)
     made_of = saved.value
     if in_force(request, saved):
         told = f"The API collection {made_of.collection.name} was made."
@@ -156,7 +148,14 @@ def _create(request: HttpRequest, by: Actor) -> HttpResponse:
 
 
 def _document(request: HttpRequest) -> tuple[str, str] | None:
-    """An OpenAPI document, as a file or pasted; JSON if it begins like it."""
+    """An OpenAPI document, as a file or pasted; JSON if it begins like it. Raises Invalid."""
+    try:
+        return _content(request)
+    except openapi.BadDocument as error:
+        raise Invalid({"openapi_spec": [str(error)]}) from None
+
+
+def _content(request: HttpRequest) -> tuple[str, str] | None:
     upload = request.FILES.get("openapi_file")
     if upload is not None:
         try:
@@ -181,38 +180,31 @@ def _document(request: HttpRequest) -> tuple[str, str] | None:
 def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
     require(by, Role.EDITOR, collection.project_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = collections.change(
-                by=by,
-                collection_id=collection_id,
-                given=_changed(request, collection),
-                if_match=request.POST.get("read"),
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            collection = collections.find(by, collection_id)
-        else:
-            if in_force(request, saved):
-                messages.success(request, f"The API collection {saved.value.name} was changed.")
-            for warning in saved.warnings:
-                messages.warning(request, warning)
-            return redirect("collection", collection_id)
+
+    def save() -> HttpResponse:
+        saved = collections.change(
+            by=by,
+            collection_id=collection_id,
+            given=_changed(request, collection),
+            if_match=request.POST.get("read"),
+        )
+        to = resolve_url("collection", collection_id)
+        return done(request, saved, noun="API collection", verb="changed", to=to)
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    collection = collections.find(by, collection_id)
     context = {
         "collection": collection,
         "read": etags.etag(collection),
         "errors": errors,
-        "given": request.POST or _typed(collection),
+        "given": request.POST or _initial(collection),
         "url_warning": _url_warning(collection),
         "connections": connections.connections(by)
         .filter(project=collection.project_id)
         .order_by("name"),
     }
     status = 400 if errors else 200
-    return render(request, "console/collection_edit.html", context, status=status)
+    return answer or render(request, "console/collection_edit.html", context, status=status)
 
 
 @page
@@ -224,28 +216,26 @@ def purge_cache(request: HttpRequest, by: Actor, collection_id: int) -> HttpResp
     return redirect("collection", collection_id)
 
 
-def _changed(request: HttpRequest, collection: Collection) -> collections.Given:
-    proxy = collection.kind == Collection.Kind.PROXY
-    return collections.Given(
-        name=request.POST.get("name", ""),
-        version=request.POST.get("version", ""),
-        description=request.POST.get("description", ""),
-        connection_id=number_of(request.POST.get("connection")) if proxy else None,
-        cors_origins=request.POST.get("cors_origins", "").replace(",", " ").split(),
-        forward_credential=request.POST.get("forward_credential") == "1" if proxy else None,
-        forward_claims=request.POST.get("forward_claims") == "1" if proxy else None,
-        encoded_slashes=request.POST.get("encoded_slashes") == "1",
-        cors_credentials=request.POST.get("cors_credentials") == "1",
-        cors_exposed_headers=request.POST.get("cors_exposed_headers", "").replace(",", " ").split(),
-        cors_max_age=_whole(request.POST.get("cors_max_age")),
-        leave_authorization=request.POST.get("leave_authorization") == "1" if proxy else None,
-        cache_seconds=_whole(request.POST.get("cache_seconds")) if proxy else None,
-        cache_shared=request.POST.get("cache_shared") == "1" if proxy else None,
-        credential_places=(
-            lines_of(request.POST.get("credential_places", ""))
-            if request.POST.get("own_places") == "1"
-            else collections.INHERITED
-        ),
+#: Fields that the form has for proxy collections alone.
+_OF_PROXIES = ("forward_credential", "forward_claims", "leave_authorization", "cache_shared")
+
+
+def _changed(request: HttpRequest, collection: Collection) -> collections.CollectionInput:
+    own = request.POST.get("own_places") == "1"
+    places_typed = lines_of(request.POST.get("credential_places", "")) if own else None
+    if collection.kind != Collection.Kind.PROXY:
+        return filled(
+            collections.CollectionInput,
+            request.POST,
+            without=(*_OF_PROXIES, "cache_seconds"),
+            credential_places=places_typed,
+        )
+    connection_id = number_of(request.POST.get("connection"))
+    return filled(
+        collections.CollectionInput,
+        request.POST,
+        credential_places=places_typed,
+        connection_id=connection_id,
     )
 
 
@@ -253,28 +243,12 @@ def _url_warning(collection: Collection) -> str:
     return places.URL_WARNING if places.in_urls(collection.shown_places or ()) else ""
 
 
-def _whole(text: str | None) -> object:
-    """A number that was typed, or the text, which is refused; nothing was typed: unchanged."""
-    typed = (text or "").strip()
-    return None if not typed else typed if number_of(typed) is None else number_of(typed)
-
-
-def _typed(collection: Collection) -> Mapping[str, str]:
+def _initial(collection: Collection) -> Mapping[str, object]:
     return {
-        "name": collection.name,
-        "version": collection.version,
-        "description": collection.description,
+        **initial(collections.CollectionInput, collection),
         "connection": str(collection.connection_id or ""),
         "cors_origins": "\n".join(collection.shown_origins),
-        "forward_credential": "1" if collection.forward_credential else "",
-        "forward_claims": "1" if collection.forward_claims else "",
-        "encoded_slashes": "1" if collection.encoded_slashes else "",
-        "cors_credentials": "1" if collection.cors_credentials else "",
         "cors_exposed_headers": "\n".join(collection.shown_exposed_headers),
-        "cors_max_age": str(collection.cors_max_age),
-        "leave_authorization": "1" if collection.leave_authorization else "",
-        "cache_seconds": str(collection.cache_seconds),
-        "cache_shared": "1" if collection.cache_shared else "",
         "own_places": "" if collection.shown_places is None else "1",
         "credential_places": "\n".join(collection.shown_places or ()),
     }
@@ -299,19 +273,16 @@ def document(request: HttpRequest, by: Actor, collection_id: int) -> HttpRespons
 def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
     require(by, Role.EDITOR, collection.project_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            given = _endpoint(request, collection, active=request.POST.get("active") == "1")
-            saved = endpoints.create(by=by, collection_id=collection_id, given=given)
-        except Invalid as error:
-            errors = error.errors
-        else:
-            if in_force(request, saved):
-                messages.success(request, f"The endpoint {saved.value.name} was made.")
-            return redirect("collection", collection_id)
+
+    def save() -> HttpResponse:
+        given = _endpoint(request, collection)
+        saved = endpoints.create(by=by, collection_id=collection_id, given=given)
+        to = resolve_url("collection", collection_id)
+        return done(request, saved, noun="endpoint", verb="made", to=to)
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
     given_before = request.POST or {"validate_request": "1"}
-    return _endpoint_form(request, collection, None, given_before, errors)
+    return answer or _endpoint_form(request, collection, None, given_before, errors)
 
 
 @page
@@ -319,68 +290,43 @@ def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpRes
 def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
     endpoint = endpoints.find(by, endpoint_id)
     require(by, Role.EDITOR, endpoint.collection.project_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = endpoints.change(
-                by=by,
-                endpoint_id=endpoint_id,
-                given=_endpoint(request, endpoint.collection),
-                if_match=request.POST.get("read"),
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            endpoint = endpoints.find(by, endpoint_id)
-        else:
-            if in_force(request, saved):
-                messages.success(request, f"The endpoint {saved.value.name} was changed.")
-            for warning in saved.warnings:
-                messages.warning(request, f"{warning}.")
-            return redirect("collection", endpoint.collection_id)
+
+    def save() -> HttpResponse:
+        saved = endpoints.change(
+            by=by,
+            endpoint_id=endpoint_id,
+            given=_endpoint(request, endpoint.collection, without=("active",)),
+            if_match=request.POST.get("read"),
+        )
+        to = resolve_url("collection", endpoint.collection_id)
+        return done(request, saved, noun="endpoint", verb="changed", to=to)
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    endpoint = endpoints.find(by, endpoint_id)
     same = endpoint.target_path == endpoint.path
     given = request.POST or {
-        "name": endpoint.name,
-        "method": endpoint.method,
+        **initial(endpoints.EndpointInput, endpoint),
         "path": endpoint.path,
         "target_path": "" if same else endpoint.target_path,
         "recipe": str(endpoint.recipe_id or ""),
-        "timeout_seconds": str(endpoint.timeout_seconds or ""),
-        "weight": str(endpoint.weight),
-        "cache_seconds": "" if endpoint.cache_seconds is None else str(endpoint.cache_seconds),
         "validate_request": "1" if endpoint.validate_request else "",
-        "description": endpoint.description,
     }
-    return _endpoint_form(request, endpoint.collection, endpoint, given, errors)
-
-
-def _cache_seconds(request: HttpRequest) -> object:
-    typed = _whole(request.POST.get("cache_seconds"))
-    return endpoints.INHERITED if typed is None else typed
+    return answer or _endpoint_form(request, endpoint.collection, endpoint, given, errors)
 
 
 def _endpoint(
-    request: HttpRequest, collection: Collection, active: bool | None = None
-) -> endpoints.Given:
-    timeout = request.POST.get("timeout_seconds", "").strip()
-    weight = request.POST.get("weight", "").strip() or "1"
-    proxy = collection.kind == Collection.Kind.PROXY
-    return endpoints.Given(
-        name=request.POST.get("name", ""),
-        method=request.POST.get("method", ""),
-        path=request.POST.get("path", ""),
-        description=request.POST.get("description", ""),
-        active=active,
-        recipe_id=None if proxy else number_of(request.POST.get("recipe")),
+    request: HttpRequest, collection: Collection, without: tuple[str, ...] = ()
+) -> endpoints.EndpointInput:
+    if collection.kind == Collection.Kind.RECIPE:
+        recipe_id = number_of(request.POST.get("recipe"))
+        unused = (*without, "target_path", "cache_seconds")
+        return filled(endpoints.EndpointInput, request.POST, without=unused, recipe_id=recipe_id)
+    return filled(
+        endpoints.EndpointInput,
+        request.POST,
+        without=(*without, "validate_request"),
         # Empty is "the same path", also where there was another one before.
-        target_path=(request.POST.get("target_path") or request.POST.get("path", ""))
-        if proxy
-        else None,
-        timeout_seconds=(number_of(timeout) or timeout) if timeout else endpoints.INHERITED,
-        weight=int(weight) if number_of(weight) is not None else weight,
-        cache_seconds=_cache_seconds(request) if proxy else None,
-        validate_request=None if proxy else request.POST.get("validate_request") == "1",
+        target_path=request.POST.get("target_path") or None,
     )
 
 
@@ -389,7 +335,7 @@ def _endpoint_form(
     collection: Collection,
     endpoint: Endpoint | None,
     given: Mapping[str, Any],
-    errors: Mapping[str, list[str]],
+    errors: Errors,
 ) -> HttpResponse:
     recipe = collection.kind == Collection.Kind.RECIPE
     context = {
@@ -488,7 +434,7 @@ def switch_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpRe
     try:
         saved = endpoints.switch(by=by, endpoint_id=endpoint_id, active=active)
     except Invalid as error:
-        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+        messages.error(request, error.sentences)
     else:
         if in_force(request, saved):
             state = "active" if active else "inactive: calls are answered 404"
@@ -504,7 +450,7 @@ def switch_endpoints(request: HttpRequest, by: Actor, collection_id: int) -> Htt
     try:
         saved = endpoints.switch_all(by=by, collection_id=collection_id, active=active)
     except Invalid as error:
-        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+        messages.error(request, error.sentences)
     else:
         if in_force(request, saved):
             state = "active" if active else "inactive: calls are answered 404"

@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import Errors, done, filled, initial, sent
 from ostiary.console.frame.listing import asked, number_of
-from ostiary.console.frame.saving import STALE, in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, upstream_url
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.models import Connection
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
@@ -74,71 +71,34 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = connections.create(
-                by=by,
-                name=request.POST.get("name", ""),
-                project_id=number_of(request.POST.get("project")),
-                given=_given(request),
-            )
-        except Invalid as error:
-            errors = error.errors
-        else:
-            return _saved(request, saved, "made")
-    given = request.POST or {
-        "verify_tls": "1",
-        "timeout_seconds": "30",
-        "stream_timeout_seconds": "3600",
-        "public_address": Connection.PublicAddress.X_FORWARDED,
-        "translate_urls": "1",
-    }
-    return _form(request, by, None, given, errors)
+    def save() -> HttpResponse:
+        saved = connections.create(by=by, given=_given(request))
+        return done(request, saved, noun="connection", verb="made", to="connections")
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    given = request.POST or initial(connections.ConnectionInput)
+    return answer or _form(request, by, None, given, errors)
 
 
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
+    def save() -> HttpResponse:
+        saved = connections.change(
+            by=by,
+            connection_id=connection_id,
+            given=_given(request),
+            if_match=request.POST.get("read"),
+        )
+        return done(request, saved, noun="connection", verb="changed", to="connections")
+
     connection = connections.find(by, connection_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = connections.change(
-                by=by,
-                connection_id=connection_id,
-                name=request.POST.get("name", ""),
-                given=_given(request),
-                if_match=request.POST.get("read"),
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            connection = connections.find(by, connection_id)
-        else:
-            return _saved(request, saved, "changed")
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
     given: Mapping[str, Any] = request.POST or {
-        "name": connection.name,
+        **initial(connections.ConnectionInput, connection),
         "base_url": "\n".join(connection.shown_urls),
-        "auth_type": connection.auth_type,
-        "auth_name": connection.auth_name,
-        "token_url": connection.token_url,
-        "scope": connection.scope,
-        "verify_tls": "1" if connection.verify_tls else "",
-        "ca_pem": connection.ca_pem,
-        "timeout_seconds": str(connection.timeout_seconds),
-        "health_path": connection.health_path,
-        "stream_timeout_seconds": str(connection.stream_timeout_seconds),
-        "balancing": connection.balancing,
-        "weights": " ".join(map(str, connection.weights)),
-        "retries": "" if connection.retries is None else str(connection.retries),
-        "retry_writes": "1" if connection.retry_writes else "",
-        "http_version": connection.http_version,
-        "public_address": connection.public_address,
-        "translate_urls": "1" if connection.translate_urls else "",
     }
-    return _form(request, by, connection, given, errors)
+    return answer or _form(request, by, connections.find(by, connection_id), given, errors)
 
 
 @page
@@ -172,45 +132,13 @@ def _read(text: str) -> dict[str, object]:
     return {"text": text[:200], "url": url}
 
 
-def _number(request: HttpRequest, name: str) -> object:
-    """A number of a form, or the text that is none, for the use case to refuse."""
-    text = request.POST.get(name, "")
-    number = number_of(text)
-    return text if number is None else number
-
-
-def _given(request: HttpRequest) -> connections.Input:
-    return connections.Input(
+def _given(request: HttpRequest) -> connections.ConnectionInput:
+    return filled(
+        connections.ConnectionInput,
+        request.POST,
         base_urls=request.POST.get("base_url", "").split(),
-        auth_type=request.POST.get("auth_type", ""),
-        auth_name=request.POST.get("auth_name", ""),
-        auth_secret=request.POST.get("auth_secret") or None,
-        token_url=request.POST.get("token_url", ""),
-        scope=request.POST.get("scope", ""),
-        verify_tls=request.POST.get("verify_tls") == "1",
-        ca_pem=request.POST.get("ca_pem", ""),
-        timeout_seconds=_number(request, "timeout_seconds"),
-        health_path=request.POST.get("health_path", ""),
-        stream_timeout_seconds=_number(request, "stream_timeout_seconds"),
-        balancing=request.POST.get("balancing", ""),
-        weights=[
-            text if number_of(text) is None else number_of(text)
-            for text in request.POST.get("weights", "").split()
-        ],
-        retries=_number(request, "retries") if request.POST.get("retries") else None,
-        retry_writes=request.POST.get("retry_writes") == "1",
-        http_version=request.POST.get("http_version", "1.1"),
-        public_address=request.POST.get("public_address", ""),
-        translate_urls=request.POST.get("translate_urls") == "1",
+        project_id=number_of(request.POST.get("project")),
     )
-
-
-def _saved(request: HttpRequest, saved: Saved[Connection], done: str) -> HttpResponse:
-    if in_force(request, saved):
-        messages.success(request, f"The connection {saved.value.name} was {done}.")
-    for warning in saved.warnings:
-        messages.warning(request, warning)
-    return redirect("connections")
 
 
 def _form(
@@ -218,7 +146,7 @@ def _form(
     by: Actor,
     connection: Connection | None,
     given: Mapping[str, Any],
-    errors: Mapping[str, list[str]],
+    errors: Errors,
 ) -> HttpResponse:
     context = {
         "connection": connection,

@@ -6,14 +6,13 @@ session, not in an address. A form that is sent again, as by reloading, makes no
 
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -21,12 +20,14 @@ from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console.clients import previews, profile_limits
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.saving import STALE, first_time, in_force
+from ostiary.console.frame.forms import done, filled, initial, sent, shown
+from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.saving import first_time, in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.errors import Invalid, Stale
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import (
     access_profiles,
     address_lists,
@@ -62,8 +63,7 @@ OVERLAPS = {
 }
 MOST_ENDPOINTS = 60
 
-#: Fields of the form that are texts, under their names in the directory.
-_PROOF = ("jwt_method", "jwt_secret", "oidc_issuer", "oidc_jwks_uri", "audience")
+P = TypeVar("P", bound=access_profiles.ProfileInput)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,53 +107,36 @@ class Form:
         ]
         return [(str(name), str(value)) for name, value in carried]
 
-    def given(self) -> access_profiles.Given:
-        policy = self.data.get("policy", "")
-        return access_profiles.Given(
-            name=self.data.get("name", ""),
+    def given(self) -> access_profiles.ProfileInput:
+        """What it says of a profile that there is; raises Invalid."""
+        return self._filled(access_profiles.ProfileInput)
+
+    def of_new(self, client: Client) -> access_profiles.NewProfileInput:
+        """What it says of a profile that is made; raises Invalid."""
+        return self._filled(access_profiles.NewProfileInput, client_id=client.pk)
+
+    def _filled(self, noun: type[P], **more: object) -> P:
+        return filled(
+            noun,
+            self.data,
+            without=("active", *self._unused()),
             collection_ids=self.chosen,
-            policy_id=int(policy) if policy.isdecimal() else 0,
+            policy_id=number_of(self.data.get("policy")),
             allow_list=self.data.get("allowed_ips", ""),
             deny_list=self.data.get("denied_ips", ""),
-            allowed_lists=self.allowed_lists if self.shows_lists else None,
-            denied_lists=self.denied_lists if self.shows_lists else None,
-            addresses_watched=self.data.get("addresses_watched") == "1",
-            proof=self.proof(),
+            **more,
         )
 
-    def proof(self) -> token_rules.Proof:
-        """What belongs to the method that is chosen; what was typed for another one does not."""
-        if self.auth_type not in token_rules.SIGNED:
-            return token_rules.Proof()
-        leeway = self.data.get("leeway_seconds", "") or "60"
-        unused = {"jwt_method", "jwt_secret"} if self.auth_type == AuthMethod.OIDC else set()
-        unused |= {"oidc_issuer", "oidc_jwks_uri"} if self.auth_type == AuthMethod.JWT else set()
-        texts = {name: self.data.get(name) or None for name in _PROOF if name not in unused}
-        return token_rules.Proof(
-            **texts,
-            access_profile_claim=self.data.get("access_profile_claim", ""),
-            required_claims=_entries(self.data.get("required_claims", "")),
-            allowed_issuers=_entries(self.data.get("allowed_issuers", "")),
-            leeway_seconds=int(leeway) if leeway.isdecimal() and len(leeway) < 6 else leeway,
-            allow_without_exp=self.data.get("allow_without_exp") == "1",
-        )
-
-
-def _entries(text: str) -> list[str]:
-    return [entry for entry in re.split(r"[,\s]+", text) if entry]
-
-
-#: Names of fields in the directory's sentences → in the form.
-_SHOWN_AS = {
-    "api_collection_ids": "collections",
-    "api_policy_id": "policy",
-    "ip_allow_list": "allowed_ips",
-    "ip_deny_list": "denied_ips",
-}
-
-
-def _problems(error: Invalid) -> Mapping[str, list[str]]:
-    return {_SHOWN_AS.get(name, name): said for name, said in error.errors.items()}
+    def _unused(self) -> list[str]:
+        """Fields that were not shown, and those of another method than the one that is chosen."""
+        lists = [] if self.shows_lists else ["allowed_lists", "denied_lists"]
+        match self.auth_type:
+            case AuthMethod.JWT:
+                return [*lists, "oidc_issuer", "oidc_jwks_uri"]
+            case AuthMethod.OIDC:
+                return [*lists, "jwt_method", "jwt_secret"]
+            case _:
+                return [*lists, *token_rules.ProofInput.model_fields]
 
 
 @page
@@ -163,21 +146,19 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     client = clients.find(by, client_id)
     form = Form(data=request.POST)
     step = request.POST.get("step")
-    errors: Mapping[str, list[str]] = {}
-    if step in {"next", "create"}:
-        try:
-            if step == "create":
-                return _create(request, by, client, form)
-            warnings = access_profiles.check(
-                by=by, client_id=client.pk, auth_type=form.auth_type, given=form.given()
-            )
-            return render(
-                request, "console/profile_confirm.html", _words(by, client, form, warnings)
-            )
-        except Invalid as error:
-            errors = _problems(error)
+
+    def next_step() -> HttpResponse:
+        given = form.of_new(client)
+        if step == "create":
+            return _create(request, by, client, given)
+        warnings = access_profiles.check(by=by, given=given)
+        context = _words(by, client, form, given, warnings)
+        return render(request, "console/profile_confirm.html", context)
+
+    answer, errors = sent(next_step) if step in {"next", "create"} else (None, {})
     context = {"client": client, "form": form, "errors": errors, **_choices(by, client)}
-    return render(request, "console/profile_form.html", context, status=400 if errors else 200)
+    status = 400 if errors else 200
+    return answer or render(request, "console/profile_form.html", context, status=status)
 
 
 def _choices(by: Actor, client: Client, profile: AccessProfile | None = None) -> dict[str, Any]:
@@ -196,9 +177,14 @@ def _choices(by: Actor, client: Client, profile: AccessProfile | None = None) ->
     }
 
 
-def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> dict[str, Any]:
+def _words(
+    by: Actor,
+    client: Client,
+    form: Form,
+    given: access_profiles.ProfileInput,
+    warnings: tuple[str, ...],
+) -> dict[str, Any]:
     """What a profile will allow, in words."""
-    given = form.given()
     chosen = list(collections.collections(by).filter(pk__in=form.chosen).order_by("name"))
     endpoints = [
         f"{endpoint.method} /{collection.handle}{endpoint.path}"
@@ -214,8 +200,8 @@ def _words(by: Actor, client: Client, form: Form, warnings: tuple[str, ...]) -> 
         "more": max(0, len(endpoints) - MOST_ENDPOINTS),
         "method": METHODS[AuthMethod(form.auth_type)],
         "policy": policies.find(by, given.policy_id) if given.policy_id else None,
-        "allowed": addresses.parse_list(str(given.allow_list)).entries,
-        "denied": addresses.parse_list(str(given.deny_list)).entries,
+        "allowed": addresses.parse_list(given.allow_list).entries,
+        "denied": addresses.parse_list(given.deny_list).entries,
         "allowed_named": _named(by, client, form.allowed_lists),
         "denied_named": _named(by, client, form.denied_lists),
         "watched": given.addresses_watched,
@@ -228,12 +214,12 @@ def _named(by: Actor, client: Client, ids: list[int]) -> list[AddressList]:
     return list(lists)
 
 
-def _create(request: HttpRequest, by: Actor, client: Client, form: Form) -> HttpResponse:
+def _create(
+    request: HttpRequest, by: Actor, client: Client, given: access_profiles.NewProfileInput
+) -> HttpResponse:
     if not first_time(request):
         return _sent_before(request, client)
-    saved, secret = access_profiles.create(
-        by=by, client_id=client.pk, auth_type=form.auth_type, given=form.given()
-    )
+    saved, secret = access_profiles.create(by=by, given=given)
     in_force(request, saved)
     return _credential(request, saved.value, secret, made=True)
 
@@ -301,18 +287,16 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
     profile = access_profiles.find(by, profile_id)
-    errors: Mapping[str, list[str]] = {}
     typed = _typed(profile)
     proposed = _propose(typed, request.GET)
     form = Form(data=request.POST if request.method == "POST" else typed)
-    if request.method == "POST" and not previews.going_back(request):
-        try:
-            return _changed(request, by, profile, form.given())
-        except Invalid as error:
-            errors = _problems(error)
-        except Stale:
-            errors = STALE
-            profile = access_profiles.find(by, profile_id)
+    sending = request.method == "POST" and not previews.going_back(request)
+    answer, errors = (
+        sent(lambda: _changed(request, by, profile, form.given())) if sending else (None, {})
+    )
+    if answer:
+        return answer
+    profile = access_profiles.find(by, profile_id)
     seen = collections.seen(by, [profile])
     context = {
         "proposed": proposed and request.method == "GET",
@@ -327,11 +311,12 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "errors": errors,
         **_choices(by, profile.client, profile),
     }
-    return render(request, "console/profile_form.html", context, status=400 if errors else 200)
+    status = 400 if errors else 200
+    return answer or render(request, "console/profile_form.html", context, status=status)
 
 
 def _changed(
-    request: HttpRequest, by: Actor, profile: AccessProfile, given: access_profiles.Given
+    request: HttpRequest, by: Actor, profile: AccessProfile, given: access_profiles.ProfileInput
 ) -> HttpResponse:
     etags.check(profile, request.POST.get("read"))
     if not previews.confirmed(request):
@@ -342,11 +327,8 @@ def _changed(
     saved = access_profiles.change(
         by=by, profile_id=profile.pk, given=given, if_match=request.POST.get("read")
     )
-    if in_force(request, saved):
-        messages.success(request, f"The access profile {saved.value.name} was changed.")
-    for warning in saved.warnings:
-        messages.warning(request, f"{warning}.")
-    return redirect("client", profile.client_id)
+    to = resolve_url("client", profile.client_id)
+    return done(request, saved, noun="access profile", verb="changed", to=to)
 
 
 #: Fields that a link to the form may fill in: what advice proposes.
@@ -364,7 +346,9 @@ def _propose(data: QueryDict, proposed: QueryDict) -> bool:
 def _typed(profile: AccessProfile) -> QueryDict:
     """A profile as its form would have been filled in."""
     data = QueryDict(mutable=True)
-    data["name"], data["auth_type"] = profile.name, profile.auth_type
+    for name, text in initial(access_profiles.ProfileInput, profile).items():
+        data[name] = text
+    data["auth_type"] = profile.auth_type
     data.setlist("collections", [str(c.pk) for c in profile.collections.all()])
     data["policy"] = str(profile.policy_id or "")
     data["allowed_ips"] = "\n".join(profile.allow_list)
@@ -372,12 +356,8 @@ def _typed(profile: AccessProfile) -> QueryDict:
     data["lists_shown"] = "1"
     data.setlist("allowed_lists", [str(each.pk) for each in profile.allowed_lists.all()])
     data.setlist("denied_lists", [str(each.pk) for each in profile.denied_lists.all()])
-    data["addresses_watched"] = "1" if profile.addresses_watched else ""
     for name, value in token_rules.shown(profile).items():
-        if isinstance(value, bool):
-            data[name] = "1" if value else ""
-        else:
-            data[name] = "\n".join(value) if isinstance(value, list) else str(value or "")
+        data[name] = shown(value)
     return data
 
 
@@ -398,7 +378,7 @@ def switch(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 def _before_off(request: HttpRequest, by: Actor, profile: AccessProfile) -> HttpResponse:
     if not profile.active:
         return redirect("profile", profile.pk)
-    off = access_profiles.Given(active=False)
+    off = access_profiles.ProfileInput(active=False)
     found = preview.of_profile(by=by, profile_id=profile.pk, given=off)
     back = reverse("profile", args=[profile.pk])
     return previews.before_switching_off(request, found, name=profile.name, cancel=back)
@@ -419,9 +399,7 @@ def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
                 by=by, profile_id=profile_id, overlap_seconds=seconds
             )
         except Invalid as error:
-            messages.error(
-                request, "; ".join(said for all_ in error.errors.values() for said in all_)
-            )
+            messages.error(request, error.sentences)
             return redirect("client", profile.client_id)
         in_force(request, saved)
         return _credential(request, saved.value, secret, made=False)

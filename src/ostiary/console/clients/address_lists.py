@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import Errors, done, filled, initial, sent
 from ostiary.console.frame.listing import asked, number_of
-from ostiary.console.frame.saving import STALE, in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import address_lists
 from ostiary.directory.models import AddressList
 from ostiary.directory.projects import projects
@@ -53,42 +50,30 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = address_lists.create(
-                by=by, given=_given(request), project_id=number_of(request.POST.get("project"))
-            )
-        except Invalid as error:
-            errors = error.errors
-        else:
-            return _saved(request, saved, "made")
-    return _form(request, by, None, request.POST, errors)
+    def save() -> HttpResponse:
+        saved = address_lists.create(by=by, given=_given(request))
+        return done(request, saved, noun="address list", verb="made", to="address-lists")
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    return answer or _form(request, by, None, request.POST, errors)
 
 
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
+    def save() -> HttpResponse:
+        saved = address_lists.change(
+            by=by, list_id=list_id, given=_given(request), if_match=request.POST.get("read")
+        )
+        return done(request, saved, noun="address list", verb="changed", to="address-lists")
+
     found = address_lists.find(by, list_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = address_lists.change(
-                by=by, list_id=list_id, given=_given(request), if_match=request.POST.get("read")
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            found = address_lists.find(by, list_id)
-        else:
-            return _saved(request, saved, "changed")
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
     given = request.POST or {
-        "name": found.name,
-        "description": found.description,
+        **initial(address_lists.AddressListInput, found),
         "entries": found.text,
     }
-    return _form(request, by, found, given, errors)
+    return answer or _form(request, by, address_lists.find(by, list_id), given, errors)
 
 
 @page
@@ -106,28 +91,21 @@ def delete(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
     )
 
 
-def _given(request: HttpRequest) -> address_lists.Given:
-    return address_lists.Given(
-        name=request.POST.get("name", ""),
-        description=request.POST.get("description", ""),
+def _given(request: HttpRequest) -> address_lists.AddressListInput:
+    return filled(
+        address_lists.AddressListInput,
+        request.POST,
+        project_id=number_of(request.POST.get("project")),
         text=request.POST.get("entries", ""),
     )
-
-
-def _saved(request: HttpRequest, saved: Saved[AddressList], done: str) -> HttpResponse:
-    if in_force(request, saved):
-        messages.success(request, f"The address list {saved.value.name} was {done}.")
-    for warning in saved.warnings:
-        messages.warning(request, f"{warning}.")
-    return redirect("address-lists")
 
 
 def _form(
     request: HttpRequest,
     by: Actor,
     found: AddressList | None,
-    given: Mapping[str, str],
-    errors: Mapping[str, list[str]],
+    given: Mapping[str, object],
+    errors: Errors,
 ) -> HttpResponse:
     context = {
         "list": found,

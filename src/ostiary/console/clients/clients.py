@@ -11,13 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import filled, initial, sent
 from ostiary.console.frame.listing import PER_PAGE, asked, number_of
-from ostiary.console.frame.saving import STALE, in_force
+from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import access_profiles, clients, logo
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
@@ -50,28 +50,21 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    errors: dict[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            client = clients.create(
-                by=by,
-                name=request.POST.get("name", ""),
-                description=request.POST.get("description", ""),
-                project_id=number_of(request.POST.get("project")),
-                logo_file=_logo(request),
-            )
-        except Invalid as error:
-            errors = error.errors
-        else:
-            messages.success(request, f"The client {client.name} was added.")
-            return redirect("client", client.pk)
+    def save() -> HttpResponse:
+        client = clients.create(by=by, given=_given(request), logo_file=_logo(request))
+        messages.success(request, f"The client {client.name} was added.")
+        return redirect("client", client.pk)
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
     context = {
         "errors": errors,
         "projects": projects.projects(by).order_by("name"),
         "home": setup.home().pk,
         "given": request.POST,
     }
-    return render(request, "console/new_client.html", context, status=400 if errors else 200)
+    return answer or render(
+        request, "console/new_client.html", context, status=400 if errors else 200
+    )
 
 
 @page
@@ -96,31 +89,23 @@ def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
+    def save() -> HttpResponse:
+        changed = clients.change(
+            by=by,
+            client_id=client_id,
+            given=_given(request),
+            logo_file=_logo(request),
+            without_logo=bool(request.POST.get("no_logo")),
+            if_match=request.POST.get("read"),
+        )
+        messages.success(request, f"The client {changed.name} was changed.")
+        return redirect("client", client_id)
+
+    clients.find(by, client_id)
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
     client = clients.find(by, client_id)
-    errors: dict[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            changed = clients.change(
-                by=by,
-                client_id=client_id,
-                name=request.POST.get("name", ""),
-                description=request.POST.get("description", ""),
-                project_id=number_of(request.POST.get("project")),
-                logo_file=_logo(request),
-                without_logo=bool(request.POST.get("no_logo")),
-                if_match=request.POST.get("read"),
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            client = clients.find(by, client_id)
-        else:
-            messages.success(request, f"The client {changed.name} was changed.")
-            return redirect("client", client_id)
     given = request.POST or {
-        "name": client.name,
-        "description": client.description,
+        **initial(clients.ClientInput, client),
         "project": str(client.project_id),
     }
     context = {
@@ -130,7 +115,14 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         "projects": projects.projects(by).order_by("name"),
         "given": given,
     }
-    return render(request, "console/new_client.html", context, status=400 if errors else 200)
+    return answer or render(
+        request, "console/new_client.html", context, status=400 if errors else 200
+    )
+
+
+def _given(request: HttpRequest) -> clients.ClientInput:
+    project_id = number_of(request.POST.get("project"))
+    return filled(clients.ClientInput, request.POST, project_id=project_id)
 
 
 def _logo(request: HttpRequest) -> bytes | None:

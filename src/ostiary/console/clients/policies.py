@@ -1,24 +1,20 @@
 """Policies: how often a profile may call; where each one is used."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.access.limits import Interval, Period
 from ostiary.console.clients import previews
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import Errors, below, done, filled, initial, number, sent
 from ostiary.console.frame.listing import asked, number_of
-from ostiary.console.frame.saving import STALE, in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import Invalid, Stale
 from ostiary.directory.clients import access_profiles, policies
 from ostiary.directory.models import Policy
 from ostiary.directory.projects import projects
@@ -63,20 +59,12 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            saved = policies.create(
-                by=by, project_id=number_of(request.POST.get("project")), **_given(request)
-            )
-        except Invalid as error:
-            errors = _problems(request, error)
-        else:
-            if in_force(request, saved):
-                messages.success(request, f"The policy {saved.value.name} was made.")
-            _warn(request, saved)
-            return redirect("policies")
-    return _form(request, by, None, request.POST, errors)
+    def save() -> HttpResponse:
+        saved = policies.create(by=by, given=_given(request))
+        return done(request, saved, noun="policy", verb="made", to="policies")
+
+    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    return answer or _form(request, by, None, request.POST, errors)
 
 
 @page
@@ -84,26 +72,17 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
     policy = policies.find(by, policy_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST" and not previews.going_back(request):
-        try:
-            return _changed(request, by, policy)
-        except Invalid as error:
-            errors = _problems(request, error)
-        except Stale:
-            errors = STALE
-            policy = policies.find(by, policy_id)
+    sending = request.method == "POST" and not previews.going_back(request)
+    answer, errors = sent(lambda: _changed(request, by, policy)) if sending else (None, {})
     watched = request.GET.get("watched", "1" if policy.watched else "")
     given = request.POST or {
-        "name": policy.name,
-        "description": policy.description,
+        **initial(policies.PolicyInput, policy),
         **{f"rate_{rate.interval}": str(rate.limit) for rate in policies.rate_limits(policy)},
         "quota": str(policy.quota_limit or ""),
         "quota_interval": policy.quota_interval,
         "watched": "1" if watched == "1" else "",
-        "legacy_headers": "1" if policy.legacy_headers else "",
     }
-    return _form(request, by, policy, given, errors)
+    return answer or _form(request, by, policies.find(by, policy_id), given, errors)
 
 
 def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
@@ -113,11 +92,10 @@ def _changed(request: HttpRequest, by: Actor, policy: Policy) -> HttpResponse:
         found = preview.of_policy(by=by, policy_id=policy.pk, given=given)
         if not found.idle:
             return previews.shown(request, found, name=policy.name, cancel=reverse("policies"))
-    saved = policies.change(by=by, policy_id=policy.pk, if_match=request.POST.get("read"), **given)
-    if in_force(request, saved):
-        messages.success(request, f"The policy {saved.value.name} was changed.")
-    _warn(request, saved)
-    return redirect("policies")
+    saved = policies.change(
+        by=by, policy_id=policy.pk, given=given, if_match=request.POST.get("read")
+    )
+    return done(request, saved, noun="policy", verb="changed", to="policies")
 
 
 @page
@@ -135,18 +113,14 @@ def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     )
 
 
-def _warn(request: HttpRequest, saved: Saved[Policy]) -> None:
-    for warning in saved.warnings:
-        messages.warning(request, f"{saved.value.name}: {warning}.")
-
-
 def _form(
     request: HttpRequest,
     by: Actor,
     policy: Policy | None,
-    given: Mapping[str, str],
-    errors: Mapping[str, list[str]],
+    given: Mapping[str, object],
+    errors: Errors,
 ) -> HttpResponse:
+    limited = _limited(given)
     context = {
         "policy": policy,
         "admin": by.admin,
@@ -159,52 +133,33 @@ def _form(
             {
                 "interval": interval.value,
                 "limit": given.get(f"rate_{interval}", ""),
-                "problems": errors.get(f"rate_{interval}"),
+                "problems": below(errors, f"rate_limits.{limited.index(interval)}")
+                if interval in limited
+                else [],
             }
             for interval in Interval
         ],
+        "quota_problems": below(errors, "usage_quota"),
         "periods": [period.value for period in Period],
     }
     return render(request, "console/policy_form.html", context, status=400 if errors else 200)
 
 
-def _given(request: HttpRequest) -> dict[str, Any]:
-    return {
-        "name": request.POST.get("name", ""),
-        "description": request.POST.get("description", ""),
-        "rate_limits": [
-            {"limit": limit, "interval": interval.value}
-            for interval in Interval
-            if (limit := _number(request, f"rate_{interval}")) is not None
+def _given(request: HttpRequest) -> policies.PolicyInput:
+    quota = number(request.POST.get("quota", ""))
+    interval = request.POST.get("quota_interval", "")
+    return filled(
+        policies.PolicyInput,
+        request.POST,
+        project_id=number_of(request.POST.get("project")),
+        rate_limits=[
+            {"limit": number(request.POST[f"rate_{interval}"]), "interval": interval}
+            for interval in _limited(request.POST)
         ],
-        "usage_quota": _quota(request),
-        "watched": request.POST.get("watched") == "1",
-        "legacy_headers": request.POST.get("legacy_headers") == "1",
-    }
+        usage_quota=None if quota is None else {"limit": quota, "interval": interval},
+    )
 
 
-def _quota(request: HttpRequest) -> Mapping[str, object] | None:
-    limit = _number(request, "quota")
-    if limit is None:
-        return None
-    return {"limit": limit, "interval": request.POST.get("quota_interval", "")}
-
-
-def _number(request: HttpRequest, name: str) -> int | str | None:
-    """An empty number is no limit; what is no number is for the directory to refuse."""
-    text = request.POST.get(name, "").strip().replace(",", "")
-    if not text:
-        return None
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else text
-
-
-def _problems(request: HttpRequest, error: Invalid) -> Mapping[str, list[str]]:
-    """Sentences by the names of the form's fields; a rate limit is named by its place in the list."""
-    intervals = [i for i in Interval if _number(request, f"rate_{i}") is not None]
-    shown = {f"rate_limits.{place}": f"rate_{i}" for place, i in enumerate(intervals)}
-    shown["usage_quota"] = "quota"
-    found: dict[str, list[str]] = {}
-    for name, said in error.errors.items():
-        place = name.removesuffix(".limit").removesuffix(".interval")
-        found.setdefault(shown.get(place, place), []).extend(said)
-    return found
+def _limited(given: Mapping[str, object]) -> list[Interval]:
+    """The intervals for which a form has a limit, in the order of the input's list."""
+    return [interval for interval in Interval if str(given.get(f"rate_{interval}", "")).strip()]

@@ -48,7 +48,7 @@ def reset(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     try:
         saved = profile_limits.reset(by=by, profile_id=profile_id, chosen=[name] if name else None)
     except Invalid as error:
-        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+        messages.error(request, error.sentences)
         return redirect("profile", profile_id)
     if in_force(request, saved):
         what = f"The limit ({name})" if name else "Every limit"

@@ -189,7 +189,7 @@ def _figures(by: Actor, chosen: Filters, now: int) -> dict[str, Any]:
     except Invalid as error:
         return {
             "chosen": chosen,
-            "refused": "; ".join(s for all_ in error.errors.values() for s in all_),
+            "refused": error.sentences,
         }
     labels, told = _labels(found)
     known = names.names(

@@ -122,7 +122,7 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
         else:
             members.change(by=by, member_id=member_id, **flags)
     except Invalid as error:
-        messages.error(request, "; ".join(said for all_ in error.errors.values() for said in all_))
+        messages.error(request, error.sentences)
     except Refused as error:
         messages.error(request, f"{error}.")
     else:

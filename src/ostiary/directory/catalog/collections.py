@@ -2,20 +2,35 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, ClassVar
 
 from anyascii import anyascii
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q, QuerySet
+from pydantic import AfterValidator, Field
 
 from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, documents, endpoints, import_reports, openapi
 from ostiary.directory.catalog.import_reports import Imported
-from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.inputs import (
+    BLANK,
+    Checked,
+    Description,
+    IdOrNull,
+    Input,
+    ListOf,
+    Name,
+    OneOf,
+    OrInherited,
+    Problems,
+    Text,
+    Whole,
+    refusal,
+)
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
 from ostiary.directory.workspace import origins, project_quotas, public_urls
@@ -36,32 +51,89 @@ LONGEST_MAX_AGE = 86_400
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 
 
-#: The collection has no places of its own.
-INHERITED: Final = "inherited"
+class _Origin(Checked):
+    names_value = True
+
+    def checked(self, value: object) -> str:
+        try:
+            return origins.parse_allowed(value if isinstance(value, str) else "")
+        except origins.BadOrigin as error:
+            raise refusal("origin", f"{str(value)[:80]!r} {error}") from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What an owner may say of a collection; empty where it does not."""
+class _Exposed(Checked):
+    """A header of an answer that pages may read."""
 
-    name: object = None
-    version: object = None
-    handle: object = None
-    description: object = None
-    kind: object = None
-    connection_id: int | None = None
-    cors_origins: object = None
-    forward_credential: bool | None = None
-    forward_claims: bool | None = None
-    encoded_slashes: bool | None = None
-    cors_credentials: bool | None = None
-    cors_exposed_headers: object = None
-    cors_max_age: object = None
-    leave_authorization: bool | None = None
-    #: A list, or INHERITED: as the workspace says.
-    credential_places: object = None
-    cache_seconds: object = None
-    cache_shared: bool | None = None
+    names_value = True
+
+    def checked(self, value: object) -> str:
+        if not isinstance(value, str) or not _HEADER.fullmatch(value):
+            raise refusal("header", f"{str(value)[:80]!r} is no name of a header")
+        if value.lower() in {"set-cookie", "set-cookie2"}:
+            raise refusal(
+                "header", f"{value!r} can't be read by pages: browsers keep it to themselves"
+            )
+        return value
+
+
+def _once(texts: list[str]) -> list[str]:
+    """Each text once, whatever its case."""
+    found: dict[str, str] = {}
+    for text in texts:
+        found.setdefault(text.lower(), text)
+    return list(found.values())
+
+
+class _Places(Checked):
+    def checked(self, value: object) -> list[str]:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise refusal("type", f"must be a list of at most {places.MOST} places")
+        try:
+            return [str(place) for place in places.parse_all(value)]
+        except places.BadPlace as error:
+            raise refusal("place", str(error)) from None
+
+
+def _handle(text: str) -> str:
+    if text and not _HANDLE.fullmatch(text):
+        raise refusal("handle", "must be letters, digits, dots and hyphens")
+    return text
+
+
+class CollectionInput(Input):
+    """What an owner says of a collection. Without a kind, it is what the rest implies."""
+
+    required: ClassVar[tuple[str, ...]] = ("name",)
+    fixed: ClassVar[tuple[str, ...]] = ("project_id", "kind")
+    apart: ClassVar[tuple[str, ...]] = ("handle", "connection_id")
+
+    name: Name = ""
+    project_id: IdOrNull = None
+    kind: Annotated[str | None, OneOf(Collection.Kind.values)] = None
+    connection_id: IdOrNull = Field(None, alias="proxy_connection_id")
+    #: Empty: made of the name.
+    handle: Annotated[str, Text(maximum=100, required=False), AfterValidator(_handle)] = ""
+    version: Annotated[str, Text(maximum=32)] = "1.0"
+    description: Description = ""
+    cors_origins: Annotated[
+        list[str], ListOf(each=_Origin(), most=MOST_ORIGINS), AfterValidator(_once)
+    ] = []
+    forward_credential: bool = False
+    forward_claims: bool = False
+    #: Whether `%2F`, `%5C` and `;` may stand within segments of paths.
+    encoded_slashes: bool = False
+    cors_credentials: bool = False
+    cors_exposed_headers: Annotated[
+        list[str], ListOf(each=_Exposed(), most=MOST_EXPOSED), AfterValidator(_once)
+    ] = []
+    cors_max_age: Annotated[int, Whole(least=0, most=LONGEST_MAX_AGE)] = 600
+    leave_authorization: bool = False
+    #: A list as in the settings; null or `inherited`: the workspace's.
+    credential_places: Annotated[list[str] | None, OrInherited(_Places())] = None
+    #: Seconds that answers to GET are kept at most; 0: they are not.
+    cache_seconds: Annotated[int, Whole(least=0, most=endpoints.LONGEST_CACHED)] = 0
+    #: Whether they are given to other profiles as well.
+    cache_shared: bool = False
 
 
 def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
@@ -123,8 +195,7 @@ def find(by: Actor, collection_id: int) -> Collection:
 def create(
     *,
     by: Actor,
-    given: Given,
-    project_id: int | None,
+    given: CollectionInput,
     document: tuple[str, str] | None = None,
     active: bool = False,
 ) -> Saved[Imported]:
@@ -132,11 +203,12 @@ def create(
 
     `active`: whether the document's endpoints may be called at once.
     """
-    project = project_of(by, project_id)
+    given.check_complete()
+    project = project_of(by, given.project_id)
     require(by, Role.EDITOR, project.pk)
     read = _document(document)
     collection = Collection(project=project)
-    problems = fields.Problems()
+    problems = Problems(CollectionInput)
     collection.kind = _kind(problems, given, read)
     _fill(by, collection, given, problems)
     if not collection.handle:
@@ -186,16 +258,15 @@ def dismiss_import_report(*, by: Actor, collection_id: int) -> None:
 
 
 def change(
-    *, by: Actor, collection_id: int, given: Given, if_match: str | None = None
+    *, by: Actor, collection_id: int, given: CollectionInput, if_match: str | None = None
 ) -> Saved[Collection]:
-    """Change what is given of a collection; its kind stays."""
+    """Change what was sent of a collection; its kind stays."""
     with transaction.atomic():
         collection = locked(by, collection_id)
         etags.check(collection, if_match)
+        given.check_fixed(collection)
         before = _shown(collection)
-        problems = fields.Problems()
-        if given.kind is not None and given.kind != collection.kind:
-            problems.add("kind", "can't be changed")
+        problems = Problems(CollectionInput)
         _fill(by, collection, given, problems)
         problems.raise_if_any()
         _save(collection)
@@ -270,7 +341,7 @@ def announce(collection: Collection) -> int:
     return sequence
 
 
-def _warnings(given: Given, collection: Collection) -> tuple[str, ...]:
+def _warnings(given: CollectionInput, collection: Collection) -> tuple[str, ...]:
     """What to say beside a save of what was given."""
     return (ENCODED_SLASHES,) if given.encoded_slashes and collection.encoded_slashes else ()
 
@@ -284,63 +355,30 @@ def _document(document: tuple[str, str] | None) -> openapi.Document | None:
         raise Invalid({"openapi_spec": [str(error)]}) from None
 
 
-def _kind(problems: fields.Problems, given: Given, read: openapi.Document | None) -> str:
+def _kind(problems: Problems, given: CollectionInput, read: openapi.Document | None) -> str:
     implied = "proxy" if read is not None or given.connection_id is not None else "recipe"
-    kind = implied if given.kind is None else fields.choice(
-        problems, "kind", given.kind, Collection.Kind.values
-    )  # fmt: skip
-    if kind == "recipe" and implied == "proxy":
+    if given.kind == "recipe" and implied == "proxy":
         problems.add("kind", "a recipe collection has no connection and no document")
-    return kind or implied
+    return given.kind or implied
 
 
-def _fill(by: Actor, collection: Collection, given: Given, problems: fields.Problems) -> None:
-    if given.name is not None or not collection.pk:
-        collection.name = fields.text(problems, "name", given.name)
-    if given.version is not None:
-        collection.version = fields.text(problems, "version", given.version, maximum=32)
-    if given.description is not None:
-        collection.description = fields.text(
-            problems, "description", given.description, maximum=4000, required=False, lines=True
-        )
-    if given.handle is not None:
-        before = collection.handle
-        collection.handle = fields.text(problems, "handle", given.handle, maximum=100)
-        if collection.handle in RESERVED and collection.handle != before:
-            problems.add("handle", f"{collection.handle} is reserved for the gateway itself")
-        elif not _HANDLE.fullmatch(collection.handle):
-            problems.add("handle", "must be letters, digits, dots and hyphens")
-    if given.connection_id is not None:
+def _fill(by: Actor, collection: Collection, given: CollectionInput, problems: Problems) -> None:
+    given.assign(collection)
+    if given.handle:
+        if given.handle in RESERVED and given.handle != collection.handle:
+            problems.add("handle", f"{given.handle} is reserved for the gateway itself")
+        collection.handle = given.handle
+    elif given.has("handle") and collection.pk:
+        problems.add("handle", BLANK, code="blank")
+    if given.has("connection_id"):
         collection.connection = _connection(by, collection, given.connection_id, problems)
-    if given.forward_credential is not None:
-        collection.forward_credential = given.forward_credential
-    if given.forward_claims is not None:
-        collection.forward_claims = given.forward_claims
-    if given.encoded_slashes is not None:
-        collection.encoded_slashes = given.encoded_slashes
-    if given.cache_seconds is not None:
-        collection.cache_seconds = fields.number(
-            problems, "cache_seconds", given.cache_seconds, least=0, most=endpoints.LONGEST_CACHED, default=0
-        ) or 0  # fmt: skip
-        if collection.cache_seconds and collection.kind == Collection.Kind.RECIPE:
-            problems.add("cache_seconds", "answers of recipes can't be kept")
-    if given.cache_shared is not None:
-        collection.cache_shared = given.cache_shared
-    _fill_cors(collection, given, problems)
-    _fill_consumers(collection, given, problems)
+    if collection.cache_seconds and collection.kind == Collection.Kind.RECIPE:
+        problems.add("cache_seconds", "answers of recipes can't be kept")
+    _check_cors(collection, problems)
+    _check_consumers(collection, problems)
 
 
-def _fill_cors(collection: Collection, given: Given, problems: fields.Problems) -> None:
-    if given.cors_origins is not None:
-        collection.cors_origins = _origins(problems, given.cors_origins)
-    if given.cors_credentials is not None:
-        collection.cors_credentials = given.cors_credentials
-    if given.cors_exposed_headers is not None:
-        collection.cors_exposed_headers = _exposed(problems, given.cors_exposed_headers)
-    if given.cors_max_age is not None:
-        collection.cors_max_age = fields.number(
-            problems, "cors_max_age", given.cors_max_age, least=0, most=LONGEST_MAX_AGE, default=600
-        ) or 0  # fmt: skip
+def _check_cors(collection: Collection, problems: Problems) -> None:
     if not collection.cors_credentials:
         return
     if origins.ANY in collection.cors_origins:
@@ -354,11 +392,7 @@ def _fill_cors(collection: Collection, given: Given, problems: fields.Problems) 
         )  # fmt: skip
 
 
-def _fill_consumers(collection: Collection, given: Given, problems: fields.Problems) -> None:
-    if given.credential_places is not None:
-        collection.credential_places = _places(problems, given.credential_places)
-    if given.leave_authorization is not None:
-        collection.leave_authorization = given.leave_authorization
+def _check_consumers(collection: Collection, problems: Problems) -> None:
     if not collection.leave_authorization:
         return
     if collection.kind != Collection.Kind.PROXY:
@@ -378,60 +412,21 @@ def sets_authorization(connection: Connection) -> bool:
 
 
 def _connection(
-    by: Actor, collection: Collection, connection_id: int, problems: fields.Problems
+    by: Actor, collection: Collection, connection_id: int | None, problems: Problems
 ) -> Connection | None:
+    if connection_id is None:
+        return None
     if collection.pk and collection.kind != Collection.Kind.PROXY:
-        problems.add("proxy_connection_id", "a recipe collection has no connection")
+        problems.add("connection_id", "a recipe collection has no connection")
         return None
     try:
         connection = connections.find(by, connection_id)
     except NotFound:
-        problems.add("proxy_connection_id", "is no connection")
+        problems.add("connection_id", "is no connection")
         return None
     if connection.project_id != collection.project_id:
-        problems.add("proxy_connection_id", "must be in the collection's project")
+        problems.add("connection_id", "must be in the collection's project")
     return connection
-
-
-def _places(problems: fields.Problems, value: object) -> list[str] | None:
-    if value == INHERITED:
-        return None
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        problems.add("credential_places", f"must be a list of at most {places.MOST} places")
-        return []
-    try:
-        return [str(place) for place in places.parse_all(value)]
-    except places.BadPlace as error:
-        problems.add("credential_places", str(error))
-        return []
-
-
-def _exposed(problems: fields.Problems, value: object) -> list[str]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MOST_EXPOSED:
-        problems.add(
-            "cors_exposed_headers", f"must be a list of at most {MOST_EXPOSED} header names"
-        )
-        return []
-    found: dict[str, str] = {}
-    for name in value:
-        if not isinstance(name, str) or not _HEADER.fullmatch(name):
-            problems.add("cors_exposed_headers", f"{str(name)[:80]!r} is no name of a header")
-        else:
-            found.setdefault(name.lower(), name)
-    return list(found.values())
-
-
-def _origins(problems: fields.Problems, value: object) -> list[str]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MOST_ORIGINS:
-        problems.add("cors_origins", f"must be a list of at most {MOST_ORIGINS} origins")
-        return []
-    found: dict[str, None] = {}
-    for origin in value:
-        try:
-            found[origins.parse_allowed(origin if isinstance(origin, str) else "")] = None
-        except origins.BadOrigin as error:
-            problems.add("cors_origins", f"{str(origin)[:80]!r} {error}")
-    return list(found)
 
 
 def _connection_for(
@@ -443,10 +438,12 @@ def _connection_for(
     taken = set(Connection.objects.filter(project=project).values_list("name", flat=True))
     free = next(n for n in (name, *(f"{name} {i}" for i in range(2, 10_000))) if n not in taken)
     try:
-        given = connections.Input(base_urls=read.server_url)
-        made = connections.create(by=by, name=free, project_id=project.pk, given=given)
+        given = connections.ConnectionInput.of(
+            name=free, project_id=project.pk, base_urls=read.server_url
+        )
+        made = connections.create(by=by, given=given)
     except Invalid as error:
-        said = "; ".join(sentence for each in error.errors.values() for sentence in each)
+        said = error.sentences
         return None, f"No connection was made to {read.server_url}: it {said}."
     return made.value, ""
 
@@ -472,23 +469,10 @@ def _save(collection: Collection) -> None:
 
 def _shown(collection: Collection) -> Mapping[str, object]:
     return {
-        "name": collection.name,
-        "version": collection.version,
+        **CollectionInput.stored(collection),
         "handle": collection.handle,
-        "description": collection.description,
         "kind": collection.kind,
         "connection_id": collection.connection_id,
-        "cors_origins": collection.cors_origins,
-        "forward_credential": collection.forward_credential,
-        "forward_claims": collection.forward_claims,
-        "encoded_slashes": collection.encoded_slashes,
-        "cors_credentials": collection.cors_credentials,
-        "cors_exposed_headers": collection.cors_exposed_headers,
-        "cors_max_age": collection.cors_max_age,
-        "leave_authorization": collection.leave_authorization,
-        "credential_places": collection.credential_places,
-        "cache_seconds": collection.cache_seconds,
-        "cache_shared": collection.cache_shared,
     }
 
 

@@ -1,54 +1,92 @@
 """Endpoints: one method, or any, and path template in a collection, and where its calls go."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from pydantic import Field, ValidationInfo, field_validator
 
 from ostiary.access.paths import (
     ENDPOINT_METHODS,
     BadTemplate,
-    Template,
     parse_template,
     stored_template,
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import openapi
-from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.inputs import (
+    Checked,
+    Description,
+    IdOrZero,
+    Input,
+    Name,
+    OneOf,
+    OrInherited,
+    Problems,
+    Whole,
+    refusal,
+)
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import policies
 from ostiary.directory.models import AccessProfile, Collection, Endpoint, Policy, Recipe
 from ostiary.directory.workspace import project_quotas
 
-TIMEOUTS = (1, 240)
-#: What a call may count in limits; 0: nothing.
-WEIGHTS = (0, 10_000)
 #: Seconds that answers may be kept.
 LONGEST_CACHED = 3600
-#: What to give for a timeout to have none of its own any more.
-INHERITED = "inherited"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What an owner may say of an endpoint; empty where it does not."""
+class _Path(Checked):
+    """A template of a path, as it is stored."""
 
-    name: object = None
-    method: object = None
-    path: object = None
-    description: object = None
-    active: bool | None = None
-    recipe_id: int | None = None
-    target_path: object = None
-    timeout_seconds: object = None
-    weight: object = None
-    #: A number, or INHERITED: as the collection says.
-    cache_seconds: object = None
-    validate_request: bool | None = None
+    def checked(self, value: object) -> str:
+        try:
+            return parse_template(value if isinstance(value, str) else "").text
+        except BadTemplate as error:
+            raise refusal("path", str(error)) from None
+
+
+class EndpointInput(Input):
+    """What an owner says of an endpoint."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "method", "path")
+    apart: ClassVar[tuple[str, ...]] = (
+        "path", "target_path", "recipe_id", "active", "validate_request",
+    )  # fmt: skip
+
+    name: Name = ""
+    method: Annotated[str, OneOf(ENDPOINT_METHODS)] = ""
+    path: Annotated[str, _Path()] = ""
+    description: Description = ""
+    active: bool = False
+    recipe_id: IdOrZero = Field(None, alias="flow_id")
+    #: Null: the path itself.
+    target_path: Annotated[str | None, _Path()] = None
+    #: Null: the connection's.
+    timeout_seconds: Annotated[int | None, OrInherited(Whole(least=1, most=240))] = None
+    #: What a call counts in limits; 0: nothing.
+    weight: Annotated[int, Whole(least=0, most=10_000)] = 1
+    #: Seconds that answers are kept; 0: not; null or `inherited`: as the collection says.
+    cache_seconds: Annotated[int | None, OrInherited(Whole(least=0, most=LONGEST_CACHED))] = None
+    validate_request: bool = True
+
+    @field_validator("target_path")
+    @classmethod
+    def _fits_path(cls, target: str | None, info: ValidationInfo) -> str | None:
+        if target and info.data.get("path"):
+            _check_target(target, info.data["path"])
+        return target
+
+
+def _check_target(target: str, path: str) -> None:
+    """Raise if a target has parameters that its path does not have."""
+    unknown = set(stored_template(target).tokens) - set(stored_template(path).tokens)
+    if unknown:
+        raise refusal("path", f"{', '.join(sorted(unknown))} is not in the path")
 
 
 def endpoints(by: Actor, collection_id: int | None = None) -> QuerySet[Endpoint]:
@@ -65,7 +103,7 @@ def find(by: Actor, endpoint_id: int) -> Endpoint:
     return endpoint
 
 
-def create(*, by: Actor, collection_id: int, given: Given) -> Saved[Endpoint]:
+def create(*, by: Actor, collection_id: int, given: EndpointInput) -> Saved[Endpoint]:
     """Add an endpoint; inactive unless said otherwise. Raises Invalid, NotFound, Forbidden."""
     with transaction.atomic():
         visible = Collection.objects.visible_to(by)
@@ -83,9 +121,9 @@ def create(*, by: Actor, collection_id: int, given: Given) -> Saved[Endpoint]:
 
 
 def change(
-    *, by: Actor, endpoint_id: int, given: Given, if_match: str | None = None
+    *, by: Actor, endpoint_id: int, given: EndpointInput, if_match: str | None = None
 ) -> Saved[Endpoint]:
-    """Change what is given of an endpoint."""
+    """Change what was sent of an endpoint."""
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
         etags.check(endpoint, if_match)
@@ -218,83 +256,49 @@ def _save(endpoint: Endpoint) -> None:
         raise Invalid({"path": [message]}) from None
 
 
-def _fill(endpoint: Endpoint, given: Given) -> None:
-    problems = fields.Problems()
-    new = endpoint.pk is None
-    if given.name is not None or new:
-        endpoint.name = fields.text(problems, "name", given.name)
-    if given.method is not None or new:
-        endpoint.method = fields.choice(problems, "method", given.method, ENDPOINT_METHODS)
-    if given.path is not None or new:
+def _fill(endpoint: Endpoint, given: EndpointInput) -> None:
+    problems = Problems(EndpointInput)
+    given.assign(endpoint)
+    if given.has("path"):
         follows = endpoint.target_path in {"", endpoint.path}
-        template = _template(problems, "path", given.path)
+        template = parse_template(given.path)
         endpoint.path, endpoint.shape = template.text, template.shape
         if follows:
             endpoint.target_path = template.text
-    if given.description is not None:
-        endpoint.description = fields.text(
-            problems, "description", given.description, maximum=4000, required=False, lines=True
-        )
-    if given.timeout_seconds == INHERITED:
-        endpoint.timeout_seconds = None
-    elif given.timeout_seconds is not None:
-        least, most = TIMEOUTS
-        endpoint.timeout_seconds = fields.number(
-            problems, "timeout_seconds", given.timeout_seconds, least=least, most=most, default=None
-        )
-    if given.cache_seconds == INHERITED:
-        endpoint.cache_seconds = None
-    elif given.cache_seconds is not None:
-        endpoint.cache_seconds = fields.number(
-            problems, "cache_seconds", given.cache_seconds,
-            least=0, most=LONGEST_CACHED, default=None,
-        )  # fmt: skip
-        if endpoint.cache_seconds and endpoint.collection.kind == Collection.Kind.RECIPE:
-            problems.add("cache_seconds", "answers of recipes can't be kept")
-    if given.weight is not None:
-        least, most = WEIGHTS
-        endpoint.weight = (
-            fields.number(problems, "weight", given.weight, least=least, most=most, default=1) or 0
-        )
-    _fill_target(problems, endpoint, given)
+    if endpoint.cache_seconds and endpoint.collection.kind == Collection.Kind.RECIPE:
+        problems.add("cache_seconds", "answers of recipes can't be kept")
+    if endpoint.collection.kind == Collection.Kind.RECIPE:
+        _fill_recipe(problems, endpoint, given)
+    else:
+        _fill_target(problems, endpoint, given)
     problems.raise_if_any()
-    if given.active is not None:
+    if given.has("active"):
         endpoint.active = given.active
         if given.active:
             _require_running(endpoint)
 
 
-def _fill_target(problems: fields.Problems, endpoint: Endpoint, given: Given) -> None:
-    if endpoint.collection.kind == Collection.Kind.RECIPE:
-        if given.target_path is not None:
-            problems.add("target_path", "an endpoint of a recipe collection has no target path")
-        endpoint.target_path = ""
-        if given.recipe_id is not None:
-            usable = Recipe.objects.usable_in(endpoint.collection.project_id)
-            endpoint.recipe = usable.filter(pk=given.recipe_id).first()
-        if endpoint.recipe is None:
-            problems.add("flow_id", "must be the id of a recipe")
-        if given.validate_request is not None:
-            endpoint.validate_request = given.validate_request
-        return
-    if given.recipe_id:
-        problems.add("flow_id", "an endpoint of a proxy collection has no recipe")
-    if given.validate_request:
-        problems.add("validate_request", "only recipes have a schema to check requests against")
+def _fill_recipe(problems: Problems, endpoint: Endpoint, given: EndpointInput) -> None:
     if given.target_path is not None:
-        target = _template(problems, "target_path", given.target_path)
-        endpoint.target_path = target.text
-        unknown = set(target.tokens) - set(stored_template(endpoint.path or "/x").tokens)
-        if unknown:
-            problems.add("target_path", f"{', '.join(sorted(unknown))} is not in the path")
+        problems.add("target_path", "an endpoint of a recipe collection has no target path")
+    endpoint.target_path = ""
+    if given.recipe_id is not None:
+        usable = Recipe.objects.usable_in(endpoint.collection.project_id)
+        endpoint.recipe = usable.filter(pk=given.recipe_id).first()
+    if endpoint.recipe is None:
+        problems.add("recipe_id", "must be the id of a recipe")
+    if given.has("validate_request"):
+        endpoint.validate_request = given.validate_request
 
 
-def _template(problems: fields.Problems, field: str, value: object) -> Template:
-    try:
-        return parse_template(value if isinstance(value, str) else "")
-    except BadTemplate as error:
-        problems.add(field, str(error))
-        return parse_template("/x")
+def _fill_target(problems: Problems, endpoint: Endpoint, given: EndpointInput) -> None:
+    if given.recipe_id is not None:
+        problems.add("recipe_id", "an endpoint of a proxy collection has no recipe")
+    if given.has("validate_request") and given.validate_request:
+        problems.add("validate_request", "only recipes have a schema to check requests against")
+    if given.has("target_path"):
+        endpoint.target_path = given.target_path or endpoint.path
+        problems.check("target_path", lambda: _check_target(endpoint.target_path, endpoint.path))
 
 
 def _require_running(endpoint: Endpoint) -> None:
@@ -305,16 +309,12 @@ def _require_running(endpoint: Endpoint) -> None:
 
 def _shown(endpoint: Endpoint) -> Mapping[str, object]:
     return {
-        "name": endpoint.name,
-        "method": endpoint.method,
+        **EndpointInput.stored(endpoint),
         "path": endpoint.path,
         "active": endpoint.active,
         "target_path": endpoint.target_path,
         "recipe_id": endpoint.recipe_id,
-        "timeout_seconds": endpoint.timeout_seconds,
-        "weight": endpoint.weight,
-        "cache_seconds": endpoint.cache_seconds,
-        "description": endpoint.description,
+        "validate_request": endpoint.validate_request,
     }
 
 

@@ -1,18 +1,58 @@
 """How a use case refuses: a closed set of exceptions that API and console present."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel
 
 
 class Refused(Exception):
     """A use case did nothing, and says why in one sentence."""
 
 
-class Invalid(Refused):
-    """Input that does not fit: field name → sentences, as the API's `errors`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that does not fit: a field by the directory's name, a code, and a sentence.
 
-    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
-        self.errors = {name: list(sentences) for name, sentences in errors.items()}
+    Within a field, further names and places follow after dots.
+    """
+
+    field: str
+    code: str
+    sentence: str
+
+
+class Invalid(Refused):
+    """Input that does not fit. `noun` is the model that declares the fields, if there is one."""
+
+    def __init__(
+        self,
+        problems: Iterable[Problem] | Mapping[str, Sequence[str]],
+        *,
+        noun: type[BaseModel] | None = None,
+    ) -> None:
+        if isinstance(problems, Mapping):
+            problems = [
+                Problem(field=field, code="invalid", sentence=sentence)
+                for field, sentences in problems.items()
+                for sentence in sentences
+            ]
+        self.problems = tuple(problems)
+        self.noun = noun
         super().__init__("Validation failed")
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        """The sentences by field."""
+        found: dict[str, list[str]] = {}
+        for problem in self.problems:
+            found.setdefault(problem.field, []).append(problem.sentence)
+        return found
+
+    @property
+    def sentences(self) -> str:
+        """All sentences as one."""
+        return "; ".join(problem.sentence for problem in self.problems)
 
 
 class NotFound(Refused):

@@ -1,20 +1,33 @@
 """Access profiles: which collections, how a consumer proves itself, from where, how often."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated, ClassVar
 
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
+from pydantic import Field
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.inputs import (
+    Checked,
+    IdOrNull,
+    IdOrZero,
+    IdType,
+    ListOf,
+    Moment,
+    Name,
+    OneOf,
+    Problems,
+    refusal,
+)
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import address_lists, clients, credentials, policies, token_rules
 from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
@@ -22,26 +35,67 @@ from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
 from ostiary.identity.secret import Secret
 
+MOST_LISTS = 20
 WATCHED = "The address lists are only watched: nobody is refused by them, every address may call"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What an owner may say of a profile; empty where it does not. `policy_id` 0: no policy."""
+class _Addresses(Checked):
+    """Addresses and CIDR ranges: one text, or the entries."""
 
-    name: object = None
-    collection_ids: object = None
-    policy_id: int | None = None
-    allow_list: object = None
-    deny_list: object = None
+    def checked(self, value: object) -> list[str]:
+        if not isinstance(value, str) and not (
+            isinstance(value, Sequence) and all(isinstance(each, str) for each in value)
+        ):
+            raise refusal("type", "must be a list of addresses or CIDR ranges")
+        parsed = addresses.parse_list(value)
+        if parsed.problems:
+            raise refusal("address", *parsed.problems)
+        return [entry.text for entry in parsed.entries]
+
+
+Addresses = Annotated[list[str], _Addresses()]
+Lists = Annotated[list[int], ListOf(each=IdType(), most=MOST_LISTS)]
+
+
+class ProfileInput(token_rules.ProofInput):
+    """What an owner says of an access profile. Its client and its method stay what they are."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "collection_ids")
+    fixed: ClassVar[tuple[str, ...]] = ("client_id", "auth_type")
+    apart: ClassVar[tuple[str, ...]] = (
+        *token_rules.ProofInput.model_fields, "collection_ids", "policy_id", "allowed_lists",
+        "denied_lists", "active",
+    )  # fmt: skip
+
+    name: Name = ""
+    client_id: IdOrNull = Field(None, alias="api_client_id")
+    collection_ids: Annotated[list[int], ListOf(each=IdType(), most=1000, required=True)] = Field(
+        [], alias="api_collection_ids"
+    )
+    auth_type: Annotated[str | None, OneOf(AuthMethod)] = None
+    active: bool = True
+    #: Null or 0: none.
+    policy_id: IdOrZero = Field(None, alias="api_policy_id")
+    allow_list: Addresses = Field([], alias="ip_allow_list")
+    deny_list: Addresses = Field([], alias="ip_deny_list")
     #: Ids of lists that profiles of the project share, beside the two.
-    allowed_lists: object = None
-    denied_lists: object = None
+    allowed_lists: Lists = Field([], alias="ip_allow_list_ids")
+    denied_lists: Lists = Field([], alias="ip_deny_list_ids")
     #: Whether the lists are only watched: nobody is refused by them.
-    addresses_watched: bool | None = None
-    active: bool | None = None
-    expires_at: datetime | None = None
-    proof: token_rules.Proof = field(default_factory=token_rules.Proof)
+    addresses_watched: bool = Field(False, alias="ip_watch_only")
+    #: Null: never.
+    expires_at: Annotated[datetime | None, Moment()] = None
+
+
+class NewProfileInput(ProfileInput):
+    """What an owner says of an access profile that is made, and what its consumer holds already."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "client_id", "collection_ids", "auth_type")
+    apart: ClassVar[tuple[str, ...]] = (*ProfileInput.apart, "token", "token_sha256", "profile_key")
+
+    token: str | None = None
+    token_sha256: str | None = None
+    profile_key: str | None = None
 
 
 def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]:
@@ -79,22 +133,13 @@ def find(by: Actor, profile_id: int) -> AccessProfile:
     return profile
 
 
-def create(
-    *,
-    by: Actor,
-    client_id: int,
-    auth_type: object,
-    given: Given,
-    token: object = None,
-    token_sha256: object = None,
-    profile_key: object = None,
-) -> tuple[Saved[AccessProfile], Secret]:
+def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], Secret]:
     """Make a profile with its first credential, and return what of it is shown once.
 
     That is empty if a token was imported, and for signed tokens. Raises Invalid with everything that does not fit, NotFound, Forbidden.
     """
-    profile, chosen, hmac_secret = _drafted(by, client_id, auth_type, given)
-    problems = fields.Problems()
+    profile, chosen, hmac_secret = _drafted(by, given)
+    problems = Problems(NewProfileInput)
     with transaction.atomic():
         project_quotas.check(profile.client.project_id, access_profiles=1)
         profile.save()
@@ -102,8 +147,9 @@ def create(
         if hmac_secret:
             token_rules.seal(profile, hmac_secret)
         secret = credentials.add_first(
-            profile, problems, token=token, digest=token_sha256, profile_key=profile_key
-        )
+            profile, problems,
+            token=given.token, digest=given.token_sha256, profile_key=given.profile_key,
+        )  # fmt: skip
         problems.raise_if_any()
         issued = events.EventType.CREDENTIAL_ISSUED
         events.of_credentials(issued, profile, lambda: credentials.alive(profile), by)
@@ -112,33 +158,31 @@ def create(
     return Saved(value=profile, sequence=sequence, warnings=warnings, adds=True), secret
 
 
-def check(*, by: Actor, client_id: int, auth_type: object, given: Given) -> tuple[str, ...]:
+def check(*, by: Actor, given: NewProfileInput) -> tuple[str, ...]:
     """Whether a profile could be made, and sentences to show beside it; raises as `create` does."""
-    profile, _, _ = _drafted(by, client_id, auth_type, given)
+    profile, _, _ = _drafted(by, given)
     return _warnings(profile)
 
 
-def _drafted(
-    by: Actor, client_id: int, auth_type: object, given: Given
-) -> tuple[AccessProfile, "_Chosen", str]:
+def _drafted(by: Actor, given: NewProfileInput) -> tuple[AccessProfile, "_Chosen", str]:
     """A profile that fits and is not saved yet, what it will have, and an HMAC secret to be sealed."""
-    client = clients.find(by, client_id)
+    given.check_complete()
+    client = clients.find(by, given.client_id or 0)
     require(by, Role.EDITOR, client.project_id)
-    profile = AccessProfile(client=client, active_since=timezone.now())
-    problems = fields.Problems()
-    profile.auth_type = fields.choice(
-        problems, "auth_type", auth_type, [m.value for m in AuthMethod]
+    profile = AccessProfile(
+        client=client, active_since=timezone.now(), auth_type=given.auth_type or ""
     )
+    problems = Problems(NewProfileInput)
     chosen = _fill(by, problems, profile, given)
-    hmac_secret = token_rules.fill(problems, profile, given.proof) if profile.auth_type else ""
+    hmac_secret = token_rules.fill(problems, profile, given)
     problems.raise_if_any()
     return profile, chosen, hmac_secret
 
 
 def change(
-    *, by: Actor, profile_id: int, given: Given, if_match: str | None = None
+    *, by: Actor, profile_id: int, given: ProfileInput, if_match: str | None = None
 ) -> Saved[AccessProfile]:
-    """Change what is given; in force once confirmed. The authentication method stays."""
+    """Change what was sent; in force once confirmed."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         etags.check(profile, if_match)
@@ -153,19 +197,20 @@ def change(
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))
 
 
-def _changed(by: Actor, profile: AccessProfile, given: Given) -> tuple["_Chosen", str]:
-    """Fill in what is given; what it will have, and an HMAC secret to be sealed."""
-    problems = fields.Problems()
+def _changed(by: Actor, profile: AccessProfile, given: ProfileInput) -> tuple["_Chosen", str]:
+    """Fill in what was sent; what it will have, and an HMAC secret to be sealed."""
+    given.check_fixed(profile)
+    problems = Problems(ProfileInput)
     chosen = _fill(by, problems, profile, given)
-    hmac_secret = token_rules.fill(problems, profile, given.proof)
+    hmac_secret = token_rules.fill(problems, profile, given)
     problems.raise_if_any()
-    if given.proof.given:
+    if given.said:
         other = credentials.key_holder(profile, secret=hmac_secret)
         if other is not None:
             sentence = (
                 f"with it, tokens would fit the access profile {other.name} of this project too"
             )
-            raise Invalid({given.proof.given[0]: [sentence]})
+            raise Invalid({given.said[0]: [sentence]}, noun=ProfileInput)
     return chosen, hmac_secret
 
 
@@ -180,7 +225,7 @@ class Draft:
     warnings: tuple[str, ...]
 
 
-def draft(*, by: Actor, profile_id: int, given: Given) -> Draft:
+def draft(*, by: Actor, profile_id: int, given: ProfileInput) -> Draft:
     """What `change` would save; raises as it does, and saves nothing."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
@@ -213,15 +258,16 @@ class _Chosen:
         if self.collections is not None:
             profile.collections.set(self.collections)
         for name, manager, lists in (
-            ("ip_allow_list_ids", profile.allowed_lists, self.allowed_lists),
-            ("ip_deny_list_ids", profile.denied_lists, self.denied_lists),
+            ("allowed_lists", profile.allowed_lists, self.allowed_lists),
+            ("denied_lists", profile.denied_lists, self.denied_lists),
         ):
             if lists is None:
                 continue
             # One that is being deleted must not leave a profile that is open to every address.
             wanted = AddressList.objects.select_for_update().filter(pk__in=_ids(lists) or ())
             if len(wanted.values_list("pk", flat=True)) < len(lists):
-                raise Invalid({name: ["one of the address lists was deleted meanwhile"]})
+                sentence = "one of the address lists was deleted meanwhile"
+                raise Invalid({name: [sentence]}, noun=ProfileInput)
             manager.set(lists)
 
 
@@ -251,53 +297,35 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
     return Saved(value=None, sequence=sequence)
 
 
-def _fill(by: Actor, problems: fields.Problems, profile: AccessProfile, given: Given) -> _Chosen:
-    new = profile.pk is None
-    if given.name is not None or new:
-        profile.name = fields.text(problems, "name", given.name)
-    chosen = None
-    if given.collection_ids is not None or new:
-        chosen = _collections(by, problems, profile, given.collection_ids)
-    if given.policy_id is not None:
+def _fill(by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput) -> _Chosen:
+    given.assign(profile)
+    if given.has("policy_id"):
         _set_policy(by, problems, profile, given.policy_id)
-    if given.allow_list is not None:
-        profile.allow_list = _addresses(problems, "ip_allow_list", given.allow_list)
-    if given.deny_list is not None:
-        profile.deny_list = _addresses(problems, "ip_deny_list", given.deny_list)
-    if given.addresses_watched is not None:
-        profile.addresses_watched = given.addresses_watched
-    if given.active is not None:
+    if given.has("active"):
         if given.active and not profile.active:
             profile.active_since = timezone.now()
         profile.active = given.active
-    if given.expires_at is not None:
-        profile.expires_at = fields.moment(problems, "expires_at", given.expires_at)
+    found = _collections(by, problems, profile, given) if given.has("collection_ids") else None
     return _Chosen(
-        collections=chosen,
-        allowed_lists=_lists(problems, profile, "ip_allow_list_ids", given.allowed_lists),
-        denied_lists=_lists(problems, profile, "ip_deny_list_ids", given.denied_lists),
+        collections=found,
+        allowed_lists=_lists(problems, profile, given, "allowed_lists"),
+        denied_lists=_lists(problems, profile, given, "denied_lists"),
     )
 
 
 def _lists(
-    problems: fields.Problems, profile: AccessProfile, field: str, value: object
+    problems: Problems, profile: AccessProfile, given: ProfileInput, field: str
 ) -> list[AddressList] | None:
-    if value is None:
+    if not given.has(field):
         return None
-    return address_lists.chosen(problems, field, value, profile.client.project_id)
+    return address_lists.chosen(problems, field, getattr(given, field), profile.client.project_id)
 
 
 def _collections(
-    by: Actor, problems: fields.Problems, profile: AccessProfile, value: object
+    by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput
 ) -> list[Collection]:
     """The chosen collections. Those that the profile has already may be out of the editor's sight."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        problems.add("api_collection_ids", "can't be blank")
-        return []
-    if not all(isinstance(v, int) and not isinstance(v, bool) for v in value) or len(value) > 1000:
-        problems.add("api_collection_ids", "must be a list of at most 1000 ids")
-        return []
-    wanted = set(value)
+    wanted = set(given.collection_ids)
     held: dict[int, Collection] = {}
     if profile.pk is not None:
         held = {c.pk: c for c in profile.collections.filter(pk__in=wanted)}
@@ -305,44 +333,33 @@ def _collections(
     found = seen | held
     missing = sorted(wanted - set(found))
     if missing:
-        problems.add("api_collection_ids", f"there is no API collection {missing[0]}")
+        problems.add("collection_ids", f"there is no API collection {missing[0]}", code="unknown")
     for pk in sorted(set(seen) - set(held)):
         # To call is more than to read: who may read a collection must not let consumers in.
         if not by.may(Role.EDITOR, seen[pk].project_id):
             problems.add(
-                "api_collection_ids",
+                "collection_ids",
                 f"granting the API collection {pk} needs the role editor in its project",
+                code="forbidden",
             )
     return list(found.values())
 
 
 def _set_policy(
-    by: Actor, problems: fields.Problems, profile: AccessProfile, policy_id: int
+    by: Actor, problems: Problems, profile: AccessProfile, policy_id: int | None
 ) -> None:
     if policy_id != profile.policy_id:
         # What was raised was a limit of the policy before.
         profile.raised_limits, profile.raised_until = {}, None
-    if policy_id == 0:
+    if policy_id is None:
         profile.policy = profile.policy_since = None
         return
     usable = policies.usable_in(by, profile.client.project_id)
     policy = usable.filter(pk=policy_id).first()
     if policy is None:
-        problems.add("api_policy_id", "there is no such policy")
+        problems.add("policy_id", "there is no such policy", code="unknown")
     elif profile.policy_id != policy.pk:
         profile.policy, profile.policy_since = policy, timezone.now()
-
-
-def _addresses(problems: fields.Problems, field: str, value: object) -> list[str]:
-    if isinstance(value, str) or (
-        isinstance(value, Sequence) and all(isinstance(v, str) for v in value)
-    ):
-        parsed = addresses.parse_list(value)
-    else:
-        problems.add(field, "must be a list of addresses or CIDR ranges")
-        return []
-    problems.add(field, *parsed.problems)
-    return [entry.text for entry in parsed.entries]
 
 
 def has_lists(profile: AccessProfile) -> bool:
@@ -366,15 +383,12 @@ def _warnings(profile: AccessProfile) -> tuple[str, ...]:
 def shown(profile: AccessProfile) -> Mapping[str, object]:
     """A profile as the audit log shows it."""
     return {
-        "name": profile.name,
+        **ProfileInput.stored(profile),
         "active": profile.active,
         "collection_ids": sorted(profile.collections.values_list("pk", flat=True)),
         "policy_id": profile.policy_id,
-        "allow_list": json.loads(json.dumps(profile.allow_list)),
-        "deny_list": json.loads(json.dumps(profile.deny_list)),
         "allowed_lists": sorted(profile.allowed_lists.values_list("pk", flat=True)),
         "denied_lists": sorted(profile.denied_lists.values_list("pk", flat=True)),
-        "addresses_watched": profile.addresses_watched,
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
         **token_rules.shown(profile),
     }

@@ -1,16 +1,27 @@
 """Named lists of addresses, which profiles of one project share."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from ostiary.access import addresses
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.inputs import (
+    Description,
+    IdOrNull,
+    Input,
+    Name,
+    Problems,
+    Text,
+    refusal,
+)
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.models import AccessProfile, AddressList
 from ostiary.directory.workspace import project_quotas
@@ -21,13 +32,41 @@ LONGEST = 4_000_000
 MOST_SENTENCES = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What an owner may say of a list; empty where it does not. `text` is one text or the entries."""
+def _one_text(value: object) -> object:
+    """A list of entries as one text, with an entry in each line."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "\n".join(map(str, value))
+    return value
 
-    name: object = None
-    description: object = None
-    text: object = None
+
+class Entries(Text):
+    """One text of entries, or a list of them."""
+
+    def checked(self, value: object) -> str:
+        if not isinstance(value := _one_text(value), str):
+            raise refusal("type", "must be a list of addresses or CIDR ranges")
+        if len(value) > LONGEST:
+            raise refusal("too_long", f"is too long (maximum is {LONGEST:,} characters)")
+        return value
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+class AddressListInput(Input):
+    """What an owner says of an address list."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "text")
+    fixed: ClassVar[tuple[str, ...]] = ("project_id",)
+    apart: ClassVar[tuple[str, ...]] = ("text",)
+
+    name: Name = ""
+    project_id: IdOrNull = None
+    description: Description = ""
+    #: One text, or the entries: each may have a comment after `#`.
+    text: Annotated[str, Entries()] = Field("", alias="entries")
 
 
 def address_lists(by: Actor) -> QuerySet[AddressList]:
@@ -49,13 +88,14 @@ def users(by: Actor, list_id: int) -> QuerySet[AccessProfile]:
     return visible.select_related("client").order_by("pk")
 
 
-def create(*, by: Actor, given: Given, project_id: int | None = None) -> Saved[AddressList]:
+def create(*, by: Actor, given: AddressListInput) -> Saved[AddressList]:
     """Make a list; raises Invalid, NotFound, Forbidden."""
-    project = project_of(by, project_id)
+    given.check_complete()
+    project = project_of(by, given.project_id)
     require(by, Role.EDITOR, project.pk)
     made = AddressList(project=project)
     with transaction.atomic():
-        warnings = _fill(made, given, new=True)
+        warnings = _fill(made, given)
         project_quotas.check(project.pk, address_lists=1)
         _save(made)
         sequence = _announced(by, "create", made)
@@ -63,14 +103,15 @@ def create(*, by: Actor, given: Given, project_id: int | None = None) -> Saved[A
 
 
 def change(
-    *, by: Actor, list_id: int, given: Given, if_match: str | None = None
+    *, by: Actor, list_id: int, given: AddressListInput, if_match: str | None = None
 ) -> Saved[AddressList]:
-    """Change what is given; in force for every profile that uses it once confirmed."""
+    """Change what was sent; in force for every profile that uses it once confirmed."""
     with transaction.atomic():
         found = _locked(by, list_id)
         etags.check(found, if_match)
+        given.check_fixed(found)
         before = _shown(found)
-        warnings = _fill(found, given, new=False)
+        warnings = _fill(found, given)
         _save(found)
         sequence = _announced(by, "change", found, before)
     return Saved(value=found, sequence=sequence, warnings=warnings)
@@ -92,21 +133,15 @@ def delete(*, by: Actor, list_id: int, if_match: str | None = None) -> Saved[Non
 
 
 def chosen(
-    problems: fields.Problems, field: str, value: object, project_id: int
+    problems: Problems, field: str, ids: Iterable[int], project_id: int
 ) -> list[AddressList]:
     """The lists of a project that ids name, for a profile."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > 20:
-        problems.add(field, "must be a list of at most 20 ids")
-        return []
-    if not all(isinstance(each, int) and not isinstance(each, bool) for each in value):
-        problems.add(field, "must be a list of at most 20 ids")
-        return []
-    found = AddressList.objects.filter(project_id=project_id, pk__in=set(value)).defer(
-        "text", "packed"
-    )
-    missing = sorted(set(value) - {each.pk for each in found})
+    wanted = set(ids)
+    found = AddressList.objects.filter(project_id=project_id, pk__in=wanted).defer("text", "packed")
+    missing = sorted(wanted - {each.pk for each in found})
     if missing:
-        problems.add(field, f"there is no address list {missing[0]} in the client's project")
+        sentence = f"there is no address list {missing[0]} in the client's project"
+        problems.add(field, sentence, code="unknown")
     return sorted(found, key=lambda each: each.pk)
 
 
@@ -119,35 +154,20 @@ def _locked(by: Actor, list_id: int) -> AddressList:
     return locked
 
 
-def _fill(made: AddressList, given: Given, *, new: bool) -> tuple[str, ...]:
-    problems = fields.Problems()
-    warnings: tuple[str, ...] = ()
-    if given.name is not None or new:
-        made.name = fields.text(problems, "name", given.name)
-    if given.description is not None:
-        made.description = fields.text(
-            problems, "description", given.description, maximum=4000, required=False, lines=True
-        )
-    if given.text is not None or new:
-        warnings = _fill_entries(problems, made, given.text)
-    problems.raise_if_any()
-    return warnings
+def _fill(made: AddressList, given: AddressListInput) -> tuple[str, ...]:
+    given.assign(made)
+    return _fill_entries(made, given.text) if given.has("text") else ()
 
 
-def _fill_entries(problems: fields.Problems, made: AddressList, value: object) -> tuple[str, ...]:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = "\n".join(map(str, value))
-    if not isinstance(value, str):
-        problems.add("entries", "must be a list of addresses or CIDR ranges")
-        return ()
-    if len(value) > LONGEST:
-        problems.add("entries", f"is too long (maximum is {LONGEST:,} characters)")
-        return ()
-    parsed = addresses.parse_list(value, most=addresses.MOST_NAMED)
-    problems.add("entries", *_some(parsed.problems))
+def _fill_entries(made: AddressList, text: str) -> tuple[str, ...]:
+    problems = Problems(AddressListInput)
+    parsed = addresses.parse_list(text, most=addresses.MOST_NAMED)
+    problems.add("text", *_some(parsed.problems))
     if not parsed.entries and not parsed.problems:
-        problems.add("entries", "can't be blank: a list without an entry would let nobody in")
-    made.text = "\n".join(line.rstrip() for line in value.strip().splitlines())
+        sentence = "can't be blank: a list without an entry would let nobody in"
+        problems.add("text", sentence, code="blank")
+    problems.raise_if_any()
+    made.text = "\n".join(line.rstrip() for line in text.strip().splitlines())
     made.packed = addresses.pack(parsed.networks)
     made.entries = len(parsed.entries)
     return _some(parsed.warnings)
@@ -170,8 +190,7 @@ def _shown(found: AddressList) -> Mapping[str, object]:
     """A list as the audit log shows it; its entries only where they are few."""
     few = len(found.text) <= 20_000
     return {
-        "name": found.name,
-        "description": found.description,
+        **AddressListInput.stored(found),
         "entries": found.entries,
         "text": found.text if few else f"{found.entries:,} entries",
     }

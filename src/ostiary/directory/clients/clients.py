@@ -3,20 +3,34 @@
 import secrets
 from collections.abc import Mapping
 from functools import partial
+from typing import ClassVar
 
 from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import NotFound
+from ostiary.directory.changes.inputs import Description, IdOrNull, Input, Name, Problems
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.clients import credentials, logo, token_rules
-from ostiary.directory.models import AccessProfile, Client
+from ostiary.directory.models import AccessProfile, Client, Project
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
+
+
+class ClientInput(Input):
+    """What an owner says of a client. Its project may change, with all that it has."""
+
+    required: ClassVar[tuple[str, ...]] = ("name",)
+    apart: ClassVar[tuple[str, ...]] = ("project_id",)
+
+    name: Name = ""
+    description: Description = ""
+    #: Null: the project that is meant where none is named; at a change, the present one.
+    project_id: IdOrNull = None
 
 
 def clients(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Client]:
@@ -49,20 +63,14 @@ def find(by: Actor, client_id: int) -> Client:
     return client
 
 
-def create(
-    *,
-    by: Actor,
-    name: object,
-    description: object = "",
-    project_id: int | None = None,
-    logo_file: bytes | None = None,
-) -> Client:
+def create(*, by: Actor, given: ClientInput, logo_file: bytes | None = None) -> Client:
     """Make a client, active; raises Invalid, NotFound, Forbidden. Nothing has to be confirmed."""
-    project = project_of(by, project_id)
+    given.check_complete()
+    project = project_of(by, given.project_id)
     require(by, Role.EDITOR, project.pk)
     client = Client(project=project)
-    problems = fields.Problems()
-    _fill(problems, client, name, description)
+    given.assign(client)
+    problems = Problems(ClientInput)
     if logo_file is not None:
         _draw(problems, client, logo_file)
     problems.raise_if_any()
@@ -77,14 +85,12 @@ def change(
     *,
     by: Actor,
     client_id: int,
-    name: object | None = None,
-    description: object | None = None,
-    project_id: int | None = None,
+    given: ClientInput,
     logo_file: bytes | None = None,
     without_logo: bool = False,
     if_match: str | None = None,
 ) -> Client:
-    """Change what is given, all or nothing; a new logo counts more than none.
+    """Change what was sent, all or nothing; a new logo counts more than none.
 
     None of it touches what a consumer may do.
     """
@@ -92,21 +98,10 @@ def change(
         client = _locked(by, client_id)
         etags.check(client, if_match)
         before = _shown(client)
-        problems = fields.Problems()
-        _fill(
-            problems,
-            client,
-            client.name if name is None else name,
-            client.description if description is None else description,
-        )
-        if project_id is not None and project_id != client.project_id:
-            project = project_of(by, project_id)
-            require(by, Role.EDITOR, project.pk)
-            _refuse_shared_lists(problems, client)
-            project_quotas.check(project.pk, clients=1, access_profiles=client.profiles.count())
-            client.project = project
-            _check_keys(problems, client)
-            _check_policies(problems, client, project.pk)
+        problems = Problems(ClientInput)
+        given.assign(client)
+        if given.project_id not in {None, client.project_id}:
+            _move(by, problems, client, project_of(by, given.project_id))
         if logo_file is not None:
             _draw(problems, client, logo_file)
         elif without_logo:
@@ -117,6 +112,15 @@ def change(
         if logo_file is not None or without_logo:
             _record(by, "logo", client)
     return client
+
+
+def _move(by: Actor, problems: Problems, client: Client, project: Project) -> None:
+    require(by, Role.EDITOR, project.pk)
+    _refuse_shared_lists(problems, client)
+    project_quotas.check(project.pk, clients=1, access_profiles=client.profiles.count())
+    client.project = project
+    _check_keys(problems, client)
+    _check_policies(problems, client, project.pk)
 
 
 def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
@@ -139,7 +143,7 @@ def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
     """Set the logo, or with nothing remove it; raises Invalid."""
     with transaction.atomic():
         client = _locked(by, client_id)
-        problems = fields.Problems()
+        problems = Problems(ClientInput)
         if content is None:
             _remove_logo(client)
         else:
@@ -168,7 +172,7 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
     return Saved(value=None, sequence=sequence)
 
 
-def _check_keys(problems: fields.Problems, client: Client) -> None:
+def _check_keys(problems: Problems, client: Client) -> None:
     """Refuse a move to where signed tokens of the client's consumers fit another profile."""
     for profile in client.profiles.filter(
         auth_type__in=[method.value for method in token_rules.SIGNED]
@@ -181,7 +185,7 @@ def _check_keys(problems: fields.Problems, client: Client) -> None:
             )
 
 
-def _refuse_shared_lists(problems: fields.Problems, client: Client) -> None:
+def _refuse_shared_lists(problems: Problems, client: Client) -> None:
     """Address lists belong to a project: a client's profiles cannot use those of the one it leaves."""
     using = client.profiles.filter(Q(allowed_lists__isnull=False) | Q(denied_lists__isnull=False))
     profile = using.order_by("pk").first()
@@ -190,7 +194,7 @@ def _refuse_shared_lists(problems: fields.Problems, client: Client) -> None:
         problems.add("project_id", sentence)
 
 
-def _check_policies(problems: fields.Problems, client: Client, project_id: int) -> None:
+def _check_policies(problems: Problems, client: Client, project_id: int) -> None:
     """Refuse a move away from the project whose policy a profile has: its limits would not hold there."""
     theirs = client.profiles.exclude(policy=None).exclude(policy__project=None)
     left = theirs.exclude(policy__project_id=project_id).select_related("policy").first()
@@ -210,19 +214,12 @@ def _locked(by: Actor, client_id: int) -> Client:
     return client
 
 
-def _fill(problems: fields.Problems, client: Client, name: object, description: object) -> None:
-    client.name = fields.text(problems, "name", name)
-    client.description = fields.text(
-        problems, "description", description, maximum=4000, required=False, lines=True
-    )
-
-
 def _remove_logo(client: Client) -> None:
     client.logo_small = client.logo_medium = b""
     client.logo_version = 0
 
 
-def _draw(problems: fields.Problems, client: Client, content: bytes) -> None:
+def _draw(problems: Problems, client: Client, content: bytes) -> None:
     try:
         drawn = logo.read(content)
     except logo.BadLogo as error:
@@ -235,8 +232,7 @@ def _draw(problems: fields.Problems, client: Client, content: bytes) -> None:
 
 def _shown(client: Client) -> Mapping[str, object]:
     return {
-        "name": client.name,
-        "description": client.description,
+        **ClientInput.stored(client),
         "project_id": client.project_id,
         "active": client.active,
     }

@@ -4,23 +4,67 @@ One is a project's, for its profiles and changed by its editors, or the workspac
 profiles of every project and changed by admins alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, ClassVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from pydantic import Field
 
 from ostiary.access import limits
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.inputs import (
+    Description,
+    IdOrNull,
+    Input,
+    Name,
+    OneOf,
+    Problems,
+    Whole,
+)
 from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Policy, Project
 from ostiary.directory.workspace import project_quotas
 
 WATCHED = "The limits are only watched: they are counted, and nothing is refused by them"
+
+Calls = Annotated[int, Whole(least=1, most=limits.LARGEST)]
+
+
+class RateLimit(Input):
+    limit: Calls
+    interval: Annotated[limits.Interval, OneOf(limits.Interval)]
+
+
+class UsageQuota(Input):
+    limit: Calls
+    interval: Annotated[limits.Period, OneOf(limits.Period)]
+
+
+class PolicyInput(Input):
+    """What an owner says of a policy.
+
+    `rate_limits` are all of its rate limits, one for each interval at most; `rate_limit` is the one
+    of the shortest interval, for who has but one. Without a project, it is the workspace's own.
+    """
+
+    required: ClassVar[tuple[str, ...]] = ("name",)
+    fixed: ClassVar[tuple[str, ...]] = ("project_id",)
+    apart: ClassVar[tuple[str, ...]] = ("rate_limit", "rate_limits", "usage_quota")
+
+    name: Name = ""
+    project_id: IdOrNull = None
+    description: Description = ""
+    rate_limit: RateLimit | None = None
+    rate_limits: list[RateLimit] = Field([], max_length=len(limits.Interval))
+    usage_quota: UsageQuota | None = None
+    watched: bool = Field(False, alias="watch_only")
+    legacy_headers: bool = False
 
 
 def policies(by: Actor) -> QuerySet[Policy]:
@@ -44,29 +88,11 @@ def find(by: Actor, policy_id: int) -> Policy:
     return policy
 
 
-def create(
-    *,
-    by: Actor,
-    name: object,
-    project_id: int | None = None,
-    description: object = "",
-    rate_limit: Mapping[str, object] | None = None,
-    rate_limits: Sequence[Mapping[str, object]] | None = None,
-    usage_quota: Mapping[str, object] | None = None,
-    watched: bool = False,
-    legacy_headers: bool | None = None,
-) -> Saved[Policy]:
-    """Make a policy, without a project the workspace's own; raises Invalid, NotFound, Forbidden.
-
-    `rate_limits` are all of its rate limits, one for each interval at most; `rate_limit` is the
-    one of the shortest interval, for who has but one.
-    """
-    policy = Policy(project=_project(by, project_id))
-    _fill(
-        policy, name=name, description=description, rate_limit=rate_limit,
-        rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
-        legacy_headers=legacy_headers,
-    )  # fmt: skip
+def create(*, by: Actor, given: PolicyInput) -> Saved[Policy]:
+    """Make a policy, without a project the workspace's own; raises Invalid, NotFound, Forbidden."""
+    given.check_complete()
+    policy = Policy(project=_project(by, given.project_id))
+    _fill(policy, given)
     with transaction.atomic():
         if policy.project_id is not None:
             project_quotas.check(policy.project_id, policies=1)
@@ -77,36 +103,32 @@ def create(
 
 
 def change(
-    *,
-    by: Actor,
-    policy_id: int,
-    name: object,
-    description: object = "",
-    rate_limit: Mapping[str, object] | None = None,
-    rate_limits: Sequence[Mapping[str, object]] | None = None,
-    usage_quota: Mapping[str, object] | None = None,
-    watched: bool = False,
-    legacy_headers: bool | None = None,
-    if_match: str | None = None,
+    *, by: Actor, policy_id: int, given: PolicyInput, if_match: str | None = None
 ) -> Saved[Policy]:
-    """Change a policy for every profile that has it; counts go on.
+    """Replace what a policy says, for every profile that has it; counts go on.
 
     Without `rate_limits`, those of longer intervals than the first stay: whoever knows of one
     alone must not take the others away. Without `legacy_headers`, those stay as they are.
     """
     with transaction.atomic():
-        policy = _locked(by, policy_id)
-        etags.check(policy, if_match)
-        before = _shown(policy)
-        _fill(
-            policy, name=name, description=description, rate_limit=rate_limit,
-            rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
-            legacy_headers=legacy_headers,
-        )  # fmt: skip
-        _save(policy)
+        policy, before = _changed(by, policy_id, given, if_match)
         _record(by, "change", policy, before=before)
         sequence = _announce(policy)
     return Saved(value=policy, sequence=sequence, warnings=_warnings(policy))
+
+
+def _changed(
+    by: Actor, policy_id: int, given: PolicyInput, if_match: str | None = None
+) -> tuple[Policy, Mapping[str, object]]:
+    """The policy, changed and saved in the caller's transaction, and what it was before."""
+    policy = _locked(by, policy_id)
+    etags.check(policy, if_match)
+    given.check_fixed(policy)
+    given.check_complete()
+    before = _shown(policy)
+    _fill(policy, given)
+    _save(policy)
+    return policy, before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,27 +139,10 @@ class Draft:
     warnings: tuple[str, ...]
 
 
-def draft(
-    *,
-    by: Actor,
-    policy_id: int,
-    name: object,
-    description: object = "",
-    rate_limit: Mapping[str, object] | None = None,
-    rate_limits: Sequence[Mapping[str, object]] | None = None,
-    usage_quota: Mapping[str, object] | None = None,
-    watched: bool = False,
-    legacy_headers: bool | None = None,
-) -> Draft:
+def draft(*, by: Actor, policy_id: int, given: PolicyInput) -> Draft:
     """What `change` would save; raises as it does, and saves nothing."""
     with transaction.atomic():
-        policy = _locked(by, policy_id)
-        _fill(
-            policy, name=name, description=description, rate_limit=rate_limit,
-            rate_limits=rate_limits, usage_quota=usage_quota, watched=watched,
-            legacy_headers=legacy_headers,
-        )  # fmt: skip
-        _save(policy)
+        policy, _ = _changed(by, policy_id, given)
         transaction.set_rollback(True)
     return Draft(policy=policy, warnings=_warnings(policy))
 
@@ -216,99 +221,54 @@ def _save(policy: Policy) -> None:
         raise Invalid({"name": ["has already been taken"]}) from None
 
 
-def _fill(
-    policy: Policy,
-    *,
-    name: object,
-    description: object,
-    rate_limit: Mapping[str, object] | None,
-    rate_limits: Sequence[Mapping[str, object]] | None,
-    usage_quota: Mapping[str, object] | None,
-    watched: bool,
-    legacy_headers: bool | None,
-) -> None:
-    problems = fields.Problems()
-    policy.name = fields.text(problems, "name", name)
-    policy.description = fields.text(
-        problems, "description", description, maximum=4000, required=False, lines=True
-    )
-    _fill_rates(problems, policy, rate_limit, rate_limits)
-    policy.quota_limit, policy.quota_interval = _limit(
-        problems, "usage_quota", usage_quota, limits.Period
-    )
-    policy.watched = watched
-    if legacy_headers is not None:
-        policy.legacy_headers = legacy_headers
-    problems.raise_if_any()
+def _fill(policy: Policy, given: PolicyInput) -> None:
+    kept = policy.legacy_headers
+    given.assign(policy, replacing=True)
+    if not given.has("legacy_headers"):
+        policy.legacy_headers = kept
+    rates = _rates(policy, given)
+    first = rates[0] if rates else None
+    policy.rate_limit = first.limit if first else None
+    policy.rate_interval = first.interval.value if first else ""
+    policy.more_rates = [{"limit": r.limit, "interval": r.interval.value} for r in rates[1:]]
+    quota = given.usage_quota
+    policy.quota_limit = quota.limit if quota else None
+    policy.quota_interval = quota.interval.value if quota else ""
 
 
-def _fill_rates(
-    problems: fields.Problems,
-    policy: Policy,
-    first: Mapping[str, object] | None,
-    every: Sequence[Mapping[str, object]] | None,
-) -> None:
-    """Take the rate limits over: the first into its columns, those of longer intervals beside it."""
-    chosen = [] if first is None else [_limit(problems, "rate_limit", first, limits.Interval)]
-    if every is None:
-        chosen += [(each["limit"], each["interval"]) for each in policy.more_rates]
-    else:
-        listed = [
-            _limit(problems, f"rate_limits.{place}", each, limits.Interval)
-            for place, each in enumerate(every[: len(limits.Interval)])
-        ]
-        if len(every) > len(limits.Interval):
-            problems.add("rate_limits", f"has {len(every)} entries; at most 4 fit")
-        listed.sort(key=_seconds)
-        if chosen and chosen != listed[:1]:
+def _rates(policy: Policy, given: PolicyInput) -> list[RateLimit]:
+    """All rate limits that the policy will have, the shortest interval first."""
+    problems = Problems(PolicyInput)
+    one = [given.rate_limit] if given.rate_limit else []
+    if given.has("rate_limits"):
+        rates = sorted(given.rate_limits, key=_seconds)
+        if one and one != rates[:1]:
             sentence = "is not the one of the shortest interval in rate_limits; give one of the two"
-            problems.add("rate_limit", sentence)
-        chosen = listed
-    chosen.sort(key=_seconds)
-    for (_, shorter), (_, longer) in pairwise(chosen):
-        if shorter and shorter == longer:
-            problems.add("rate_limits", f"has two limits for one {shorter}; give one")
-    policy.rate_limit, policy.rate_interval = chosen[0] if chosen else (None, "")
-    policy.more_rates = [{"limit": limit, "interval": interval} for limit, interval in chosen[1:]]
+            problems.add("rate_limit", sentence, code="contradiction")
+    else:
+        rates = sorted([*one, *(RateLimit(**each) for each in policy.more_rates)], key=_seconds)
+    for shorter, longer in pairwise(rate.interval for rate in rates):
+        if shorter == longer:
+            problems.add("rate_limits", f"has two limits for one {shorter}; give one", code="twice")
+    problems.raise_if_any()
+    return rates
 
 
-def _seconds(rate: tuple[int | None, str]) -> int:
-    """How long an interval is; 0 for an unknown one, which was refused already."""
-    return limits.Interval(rate[1]).seconds if rate[1] else 0
-
-
-def _limit(
-    problems: fields.Problems,
-    field: str,
-    value: Mapping[str, object] | None,
-    intervals: type[limits.Interval] | type[limits.Period],
-) -> tuple[int | None, str]:
-    if value is None:
-        return None, ""
-    count = fields.number(
-        problems,
-        f"{field}.limit",
-        value.get("limit") or 0,
-        least=1,
-        most=limits.LARGEST,
-        default=None,
-    )
-    names = [interval.value for interval in intervals]
-    return count, fields.choice(problems, f"{field}.interval", value.get("interval"), names)
+def _seconds(rate: RateLimit) -> int:
+    return rate.interval.seconds
 
 
 def _shown(policy: Policy) -> dict[str, object]:
     return {
-        "name": policy.name,
-        "description": policy.description,
+        **PolicyInput.stored(policy),
         "rate_limits": [[rate.limit, rate.interval.value] for rate in rate_limits(policy)],
         "usage_quota": [policy.quota_limit, policy.quota_interval],
-        "watched": policy.watched,
-        "legacy_headers": policy.legacy_headers,
     }
 
 
-def _record(by: Actor, verb: str, policy: Policy, before: dict[str, object] | None = None) -> None:
+def _record(
+    by: Actor, verb: str, policy: Policy, before: Mapping[str, object] | None = None
+) -> None:
     audit_log.record(
         by,
         f"policy.{verb}",

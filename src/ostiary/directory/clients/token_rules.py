@@ -3,12 +3,22 @@
 A profile keeps it as `proof`, a plain object; the HMAC secret lies sealed beside it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Annotated
 
 from ostiary import settings
 from ostiary.access.methods import AuthMethod
-from ostiary.directory.changes import fields
+from ostiary.directory.changes.inputs import (
+    BLANK,
+    Checked,
+    Input,
+    ListOf,
+    OneOf,
+    Problems,
+    Text,
+    Whole,
+    refusal,
+)
 from ostiary.directory.models import AccessProfile
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import fetching, pasted_keys, signed_tokens
@@ -21,25 +31,52 @@ LONGEST_LEEWAY = 300
 MOST_ENTRIES = 50
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What an owner may say; empty where it does not. `jwt_secret` is a secret if method is hmac."""
+def _pointer(name: str) -> str:
+    if name.startswith("/") and not signed_tokens.is_pointer(name):
+        raise refusal(
+            "pointer",
+            f"{name[:80]!r} is no JSON Pointer: /name/name, with ~1 for a slash and ~0 for a tilde",
+        )
+    return name
 
-    jwt_method: object = None
-    jwt_secret: object = None
-    oidc_issuer: object = None
-    oidc_jwks_uri: object = None
-    access_profile_claim: object = None
-    required_claims: object = None
-    allowed_issuers: object = None
-    audience: object = None
-    leeway_seconds: object = None
-    #: Take tokens that do not say when they end.
-    allow_without_exp: object = None
+
+class _Claim(Text):
+    names_value = True
+
+    def checked(self, value: object) -> str:
+        return _pointer(super().checked(value))
+
+
+class _Url(Checked):
+    def checked(self, value: object) -> str:
+        if not isinstance(value, str) or len(value) > 500:
+            raise refusal("url", "must be a URL of at most 500 characters")
+        return value
+
+
+class ProofInput(Input):
+    """What an owner says of signed tokens. `jwt_secret` is a secret if the method is hmac.
+
+    Null, like an empty text, is the default or none; a method or a key that is null stays.
+    """
+
+    jwt_method: Annotated[str | None, OneOf(sorted(FAMILIES), named=True)] = None
+    jwt_secret: str | None = None
+    oidc_issuer: Annotated[str | None, _Url()] = None
+    oidc_jwks_uri: Annotated[str | None, _Url()] = None
+    access_profile_claim: Annotated[str, _Claim(required=False)] = ""
+    required_claims: Annotated[list[str], ListOf(each=_Claim(), most=MOST_ENTRIES)] = []
+    allowed_issuers: Annotated[list[str], ListOf(each=Text(), most=MOST_ENTRIES)] = []
+    audience: Annotated[str, Text(required=False)] = ""
+    leeway_seconds: Annotated[int | None, Whole(least=0, most=LONGEST_LEEWAY)] = None
+    #: Accept tokens without `exp`, which never expire. Off for new profiles.
+    allow_without_exp: bool | None = None
 
     @property
-    def given(self) -> list[str]:
-        return [name for name in self.__slots__ if getattr(self, name) not in (None, "", [], ())]
+    def said(self) -> list[str]:
+        """The fields about signed tokens that say something."""
+        nothing: tuple[object, ...] = (None, "", [])
+        return [name for name in ProofInput.model_fields if getattr(self, name) not in nothing]
 
 
 def secret_context(profile_id: int) -> str:
@@ -47,19 +84,19 @@ def secret_context(profile_id: int) -> str:
     return f"access_profile:{profile_id}:sealed_secret"
 
 
-def fill(problems: fields.Problems, profile: AccessProfile, given: Proof) -> str:
-    """Check what is given and write it to the profile; returns an HMAC secret to be sealed."""
+def fill(problems: Problems, profile: AccessProfile, given: ProofInput) -> str:
+    """Check what was sent and write it to the profile; returns an HMAC secret to be sealed."""
     method = AuthMethod(profile.auth_type)
     if method not in SIGNED:
-        for name in given.given:
+        for name in given.said:
             problems.add(name, f"is for JWT and OpenID Connect, not for {method}")
         return ""
     proof = dict(profile.proof)
-    _fill_lists(problems, profile, proof, given)
+    _fill_rules(profile, proof, given)
     secret = _fill_key(problems, proof, given) if method is AuthMethod.JWT else ""
     if method is AuthMethod.OIDC:
         for name in ("jwt_method", "jwt_secret"):
-            if name in given.given:
+            if name in given.said:
                 problems.add(name, "is for JWT, not for OpenID Connect")
     _fill_provider(problems, proof, given, needed=method is AuthMethod.OIDC)
     profile.proof = proof
@@ -112,94 +149,65 @@ def hmac_secret(profile: AccessProfile) -> str:
     return ring.open(profile.sealed_secret, secret_context(profile.pk))
 
 
-def _fill_key(problems: fields.Problems, proof: dict[str, object], given: Proof) -> str:
-    method, key = given.jwt_method, given.jwt_secret
+def _fill_key(problems: Problems, proof: dict[str, object], given: ProofInput) -> str:
+    method, key = given.jwt_method or proof.get("method"), given.jwt_secret
     if method is None:
-        method = proof.get("method")
-    if method is None:
-        problems.add("jwt_method", "can't be blank")
-        return ""
-    if not isinstance(method, str) or method not in FAMILIES:
-        problems.add("jwt_method", f"must be one of {', '.join(sorted(FAMILIES))}")
+        problems.add("jwt_method", BLANK, code="blank")
         return ""
     if key is None and method == proof.get("method"):
         return ""
-    if not isinstance(key, str) or not key.strip():
-        problems.add("jwt_secret", "can't be blank" if key in (None, "") else "must be a text")
+    if key is None or not key.strip():
+        problems.add("jwt_secret", BLANK, code="blank")
         return ""
     proof["method"] = method
     try:
         if method == "hmac":
             proof.pop("key", None)
             return pasted_keys.hmac_secret(key)
-        proof["key"] = pasted_keys.public_key(key, method)
+        proof["key"] = pasted_keys.public_key(key, str(method))
     except pasted_keys.BadKey as error:
-        problems.add("jwt_secret", str(error))
+        problems.add("jwt_secret", str(error), code="key")
     return ""
 
 
 def _fill_provider(
-    problems: fields.Problems, proof: dict[str, object], given: Proof, *, needed: bool
+    problems: Problems, proof: dict[str, object], given: ProofInput, *, needed: bool
 ) -> None:
-    if given.oidc_issuer is None and given.oidc_jwks_uri is None:
+    if not given.has("oidc_issuer") and not given.has("oidc_jwks_uri"):
         if needed and not (proof.get("issuer") or proof.get("jwks_uri")):
-            problems.add("oidc_issuer", "give an issuer, or a JWKS URI")
+            problems.add("oidc_issuer", "give an issuer, or a JWKS URI", code="blank")
         return
-    issuer = _url(problems, "oidc_issuer", given.oidc_issuer)
-    jwks_uri = _url(problems, "oidc_jwks_uri", given.oidc_jwks_uri)
-    if bool(issuer) == bool(jwks_uri) and (needed or issuer):
+    issuer, jwks_uri = given.oidc_issuer or "", given.oidc_jwks_uri or ""
+    for field, url in (("oidc_issuer", issuer), ("oidc_jwks_uri", jwks_uri)):
+        _check_url(problems, field, url)
+    if issuer and jwks_uri:
         problems.add("oidc_issuer", "give either an issuer or a JWKS URI, not both")
+    elif needed and not issuer and not jwks_uri:
+        problems.add("oidc_issuer", "give an issuer, or a JWKS URI", code="blank")
     proof["issuer"], proof["jwks_uri"] = issuer.removesuffix(DISCOVERY), jwks_uri
 
 
-def _url(problems: fields.Problems, field: str, value: object) -> str:
-    if value in (None, ""):
-        return ""
-    if not isinstance(value, str) or len(value) > 500:
-        problems.add(field, "must be a URL of at most 500 characters")
-        return ""
+def _check_url(problems: Problems, field: str, url: str) -> None:
+    if not url:
+        return
     try:
-        fetching.check_url(value, workspace_settings.read().fetch_hosts)
+        fetching.check_url(url, workspace_settings.read().fetch_hosts)
     except fetching.FetchRefused as error:
-        problems.add(field, f"cannot be used: {error}")
-    return value
+        problems.add(field, f"cannot be used: {error}", code="url")
 
 
-def _fill_lists(
-    problems: fields.Problems, profile: AccessProfile, proof: dict[str, object], given: Proof
-) -> None:
-    if given.access_profile_claim is not None:
-        profile.custom_claim = fields.text(
-            problems, "access_profile_claim", given.access_profile_claim, required=False
-        )
-        _check_pointer(problems, "access_profile_claim", profile.custom_claim)
-    for field, name in (("required_claims", "required"), ("allowed_issuers", "issuers")):
-        value = getattr(given, field)
-        if value is not None:
-            texts = _texts(problems, field, value)
-            proof[name] = texts
-            for text in texts if name == "required" else ():
-                _check_pointer(problems, field, text)
-    if given.audience is not None:
-        proof["audience"] = fields.text(problems, "audience", given.audience, required=False)
-    if given.allow_without_exp is not None:
-        if isinstance(given.allow_without_exp, bool):
-            proof["without_exp"] = given.allow_without_exp
-        else:
-            problems.add("allow_without_exp", "must be true or false")
-    if given.leeway_seconds is not None:
-        proof["leeway"] = fields.number(
-            problems, "leeway_seconds", given.leeway_seconds,
-            least=0, most=LONGEST_LEEWAY, default=60,
-        )  # fmt: skip
-
-
-def _check_pointer(problems: fields.Problems, field: str, name: str) -> None:
-    if name.startswith("/") and not signed_tokens.is_pointer(name):
-        problems.add(
-            field,
-            f"{name[:80]!r} is no JSON Pointer: /name/name, with ~1 for a slash and ~0 for a tilde",
-        )
+def _fill_rules(profile: AccessProfile, proof: dict[str, object], given: ProofInput) -> None:
+    """What tokens must say."""
+    if given.has("access_profile_claim"):
+        profile.custom_claim = given.access_profile_claim
+    rules = {
+        "required_claims": ("required", given.required_claims),
+        "allowed_issuers": ("issuers", given.allowed_issuers),
+        "audience": ("audience", given.audience),
+        "allow_without_exp": ("without_exp", given.allow_without_exp is True),
+        "leeway_seconds": ("leeway", 60 if given.leeway_seconds is None else given.leeway_seconds),
+    }
+    proof |= {stored: value for field, (stored, value) in rules.items() if given.has(field)}
 
 
 #: Beside a profile whose tokens need not end.
@@ -214,13 +222,6 @@ def takes_endless_tokens(profile: AccessProfile) -> bool:
     required = profile.proof.get("required", [])
     signed = AuthMethod(profile.auth_type) in SIGNED
     return signed and profile.proof.get("without_exp") is True and "exp" not in required
-
-
-def _texts(problems: fields.Problems, field: str, value: object) -> list[str]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) > MOST_ENTRIES:
-        problems.add(field, f"must be a list of at most {MOST_ENTRIES} texts")
-        return []
-    return [fields.text(problems, field, entry) for entry in value]
 
 
 def shown(profile: AccessProfile) -> Mapping[str, object]:

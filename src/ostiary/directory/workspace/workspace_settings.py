@@ -12,10 +12,10 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Forbidden, Invalid
-from ostiary.directory.changes.fields import Problems, text
+from ostiary.directory.changes.inputs import Text
 from ostiary.directory.models import Setting
 from ostiary.directory.workspace import origins
-from ostiary.identity import places
+from ostiary.identity import fetching, places
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +120,7 @@ def _checked(name: str, value: object, errors: dict[str, list[str]]) -> object:
 
 
 def _name(value: object) -> str:
-    problems = Problems()
-    name = text(problems, "name", value, maximum=100)
-    for sentence in problems.errors.get("name", ()):
-        raise ValueError(sentence)
-    return name
+    return Text(maximum=100).checked(value)
 
 
 def _url(value: object) -> str:
@@ -161,6 +157,10 @@ def _hosts(value: object) -> tuple[str, ...]:
     for entry in value:
         if not isinstance(entry, str) or not _HOST.fullmatch(entry):
             raise ValueError(f"{str(entry)[:50]!r} is no host, nor host:port")
+        # With one colon, a port follows it; with more, it is an address of IPv6.
+        host = entry.partition(":")[0] if entry.count(":") == 1 else entry
+        if fetching.link_local(host):
+            raise ValueError(f"{entry!r} is a link-local address, where clouds keep their secrets")
     return tuple(entry.lower() for entry in value)
 
 
