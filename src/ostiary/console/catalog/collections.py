@@ -25,7 +25,7 @@ from ostiary.console.clients.access_profiles import METHODS as AUTH_METHODS
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent
-from ostiary.console.frame.listing import asked, lines_of, number_of
+from ostiary.console.frame.listing import lines_of, listed, number_of
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -52,17 +52,14 @@ MOST_NAMED = 20
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    wanted = asked(request)
-    found = collections.matching(by, project_id=wanted.project_id, search=wanted.search)
-    paging = wanted.paging(found.count())
-    context: dict[str, object] = {
-        "collections": wanted.sliced(collections.with_counts(found), paging),
-        "projects": projects.projects(by).order_by("name"),
-        "asked": wanted,
-        "may_add": by.may_somewhere(Role.EDITOR),
-        "paging": paging,
-        "nouns": "collection,collections",
-    }
+    found, context = listed(
+        request,
+        by,
+        lambda wanted: collections.matching(by, project_id=wanted.project_id, search=wanted.search),
+        nouns="collection,collections",
+        detailed=collections.with_counts,
+    )
+    context["collections"] = found
     template = "collections_table" if request.htmx else "collections"  # type: ignore[attr-defined]
     return live.render(request, f"console/{template}.html", context)
 
@@ -97,7 +94,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    answer, errors = sent(lambda: _create(request, by)) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, lambda: _create(request, by))
     context = {
         "errors": errors,
         "given": request.POST,
@@ -191,7 +188,7 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         to = resolve_url("collection", collection_id)
         return done(request, saved, noun="API collection", verb="changed", to=to)
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     collection = collections.find(by, collection_id)
     context = {
         "collection": collection,
@@ -280,7 +277,7 @@ def new_endpoint(request: HttpRequest, by: Actor, collection_id: int) -> HttpRes
         to = resolve_url("collection", collection_id)
         return done(request, saved, noun="endpoint", verb="made", to=to)
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     given_before = request.POST or {"validate_request": "1"}
     return answer or _endpoint_form(request, collection, None, given_before, errors)
 
@@ -301,7 +298,7 @@ def edit_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResp
         to = resolve_url("collection", endpoint.collection_id)
         return done(request, saved, noun="endpoint", verb="changed", to=to)
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     endpoint = endpoints.find(by, endpoint_id)
     same = endpoint.target_path == endpoint.path
     given = request.POST or {

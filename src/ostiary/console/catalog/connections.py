@@ -10,9 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent
-from ostiary.console.frame.listing import asked, number_of
+from ostiary.console.frame.listing import listed, number_of
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory.actor import Actor, Role
+from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import connections, upstream_url
 from ostiary.directory.changes import etags
 from ostiary.directory.models import Connection
@@ -49,22 +49,13 @@ PUBLIC_ADDRESS = {
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    wanted = asked(request)
-    found = connections.connections(by).select_related("project")
-    if wanted.search:
-        found = found.filter(name__icontains=wanted.search)
-    if wanted.project_id is not None:
-        found = found.filter(project_id=wanted.project_id)
-    paging = wanted.paging(found.count())
-    context = {
-        "connections": wanted.sliced(found.prefetch_related("collections"), paging),
-        "projects": projects.projects(by).order_by("name"),
-        "asked": wanted,
-        "may_add": by.may_somewhere(Role.EDITOR),
-        "changeable": {p.pk for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)},
-        "paging": paging,
-        "nouns": "connection,connections",
-    }
+    found, context = listed(
+        request,
+        by,
+        lambda wanted: wanted.among(connections.connections(by).select_related("project")),
+        nouns="connection,connections",
+    )
+    context["connections"] = found.prefetch_related("collections")
     return render(request, "console/connections.html", context)
 
 
@@ -75,7 +66,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         saved = connections.create(by=by, given=_given(request))
         return done(request, saved, noun="connection", verb="made", to="connections")
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     given = request.POST or initial(connections.ConnectionInput)
     return answer or _form(request, by, None, given, errors)
 
@@ -93,7 +84,7 @@ def edit(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         return done(request, saved, noun="connection", verb="changed", to="connections")
 
     connection = connections.find(by, connection_id)
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     given: Mapping[str, Any] = request.POST or {
         **initial(connections.ConnectionInput, connection),
         "base_url": "\n".join(connection.shown_urls),

@@ -155,7 +155,7 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         context = _words(by, client, form, given, warnings)
         return render(request, "console/profile_confirm.html", context)
 
-    answer, errors = sent(next_step) if step in {"next", "create"} else (None, {})
+    answer, errors = sent(request, next_step, saving=step in {"next", "create"})
     context = {"client": client, "form": form, "errors": errors, **_choices(by, client)}
     status = 400 if errors else 200
     return answer or render(request, "console/profile_form.html", context, status=status)
@@ -290,9 +290,9 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     typed = _typed(profile)
     proposed = _propose(typed, request.GET)
     form = Form(data=request.POST if request.method == "POST" else typed)
-    sending = request.method == "POST" and not previews.going_back(request)
-    answer, errors = (
-        sent(lambda: _changed(request, by, profile, form.given())) if sending else (None, {})
+    saving = not previews.going_back(request)
+    answer, errors = sent(
+        request, lambda: _changed(request, by, profile, form.given()), saving=saving
     )
     if answer:
         return answer

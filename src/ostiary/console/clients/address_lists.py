@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent
-from ostiary.console.frame.listing import asked, number_of
+from ostiary.console.frame.listing import listed, number_of, users
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
@@ -17,33 +17,17 @@ from ostiary.directory.clients import address_lists
 from ostiary.directory.models import AddressList
 from ostiary.directory.projects import projects
 
-#: Profiles that are named beside a list; that there are more is said.
-MOST_NAMED = 5
-
 
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    wanted = asked(request)
-    found = address_lists.address_lists(by).select_related("project")
-    if wanted.search:
-        found = found.filter(name__icontains=wanted.search)
-    if wanted.project_id is not None:
-        found = found.filter(project_id=wanted.project_id)
-    paging = wanted.paging(found.count())
-    rows = []
-    for each in wanted.sliced(found, paging):
-        some = list(address_lists.users(by, each.pk)[: MOST_NAMED + 1])
-        rows.append({"list": each, "used": some[:MOST_NAMED], "more": len(some) > MOST_NAMED})
-    context = {
-        "rows": rows,
-        "projects": projects.projects(by).order_by("name"),
-        "asked": wanted,
-        "may_add": by.may_somewhere(Role.EDITOR),
-        "changeable": {p.pk for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)},
-        "paging": paging,
-        "nouns": "address list,address lists",
-    }
+    found, context = listed(
+        request,
+        by,
+        lambda wanted: wanted.among(address_lists.address_lists(by).select_related("project")),
+        nouns="address list,address lists",
+    )
+    context["rows"] = [{"list": each, **users(address_lists.users(by, each.pk))} for each in found]
     return render(request, "console/address_lists.html", context)
 
 
@@ -54,7 +38,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         saved = address_lists.create(by=by, given=_given(request))
         return done(request, saved, noun="address list", verb="made", to="address-lists")
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     return answer or _form(request, by, None, request.POST, errors)
 
 
@@ -68,7 +52,7 @@ def edit(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
         return done(request, saved, noun="address list", verb="changed", to="address-lists")
 
     found = address_lists.find(by, list_id)
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     given = request.POST or {
         **initial(address_lists.AddressListInput, found),
         "entries": found.text,

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, sent
-from ostiary.console.frame.listing import PER_PAGE, asked, number_of
+from ostiary.console.frame.listing import PER_PAGE, asked, listed, number_of
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -27,22 +27,18 @@ from ostiary.usage.queries import calls_of_clients
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    wanted = asked(request)
-    found = clients.clients(by, project_id=wanted.project_id, search=wanted.search)
-    paging = wanted.paging(found.count())
-    shown = wanted.sliced(clients.with_counts(found), paging)
-    context: dict[str, object] = {
-        "clients": shown,
-        # Not counted for a page that is still true.
-        "calls": SimpleLazyObject(
-            lambda: calls_of_clients([client.pk for client in shown], 30, int(time.time()))
-        ),
-        "projects": projects.projects(by).order_by("name"),
-        "asked": wanted,
-        "may_add": by.may_somewhere(Role.EDITOR),
-        "paging": paging,
-        "nouns": "client,clients",
-    }
+    shown, context = listed(
+        request,
+        by,
+        lambda wanted: clients.clients(by, project_id=wanted.project_id, search=wanted.search),
+        nouns="client,clients",
+        detailed=clients.with_counts,
+    )
+    context["clients"] = shown
+    # Not counted for a page that is still true.
+    context["calls"] = SimpleLazyObject(
+        lambda: calls_of_clients([client.pk for client in shown], 30, int(time.time()))
+    )
     template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]
     return live.render(request, template, context)
 
@@ -55,7 +51,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         messages.success(request, f"The client {client.name} was added.")
         return redirect("client", client.pk)
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     context = {
         "errors": errors,
         "projects": projects.projects(by).order_by("name"),
@@ -102,7 +98,7 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         return redirect("client", client_id)
 
     clients.find(by, client_id)
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     client = clients.find(by, client_id)
     given = request.POST or {
         **initial(clients.ClientInput, client),

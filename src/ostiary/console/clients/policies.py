@@ -11,48 +11,33 @@ from ostiary.access.limits import Interval, Period
 from ostiary.console.clients import previews
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, below, done, filled, initial, number, sent
-from ostiary.console.frame.listing import asked, number_of
+from ostiary.console.frame.listing import listed, number_of, users
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory.actor import Actor, Role
+from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
 from ostiary.directory.clients import access_profiles, policies
 from ostiary.directory.models import Policy
 from ostiary.directory.projects import projects
 from ostiary.review import preview
 
-#: Profiles that are named beside a policy; that there are more is said.
-MOST_NAMED = 5
-
 
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     """Every policy with the profiles that the viewer may see; the others are nobody's business."""
-    wanted = asked(request)
-    found = policies.policies(by)
-    if wanted.search:
-        found = found.filter(name__icontains=wanted.search)
-    paging = wanted.paging(found.count())
-    rows = []
-    for policy in wanted.sliced(found, paging):
-        used = access_profiles.named(by).filter(policy=policy)
-        some = list(used[: MOST_NAMED + 1])
-        rows.append(
-            {
-                "policy": policy,
-                "used": some[:MOST_NAMED],
-                "more": len(some) > MOST_NAMED,
-                "may_change": policies.may_change(by, policy),
-            }
-        )
-    context = {
-        "rows": rows,
-        "may_make": by.may_somewhere(Role.EDITOR),
-        "may_change": any(row["may_change"] for row in rows),
-        "asked": wanted,
-        "paging": paging,
-        "nouns": "policy,policies",
-    }
+    found, context = listed(
+        request, by, lambda wanted: wanted.among(policies.policies(by)), nouns="policy,policies"
+    )
+    named = access_profiles.named(by)
+    rows = [
+        {
+            "policy": policy,
+            "may_change": policies.may_change(by, policy),
+            **users(named.filter(policy=policy)),
+        }
+        for policy in found
+    ]
+    context |= {"rows": rows, "may_change": any(row["may_change"] for row in rows)}
     return render(request, "console/policies.html", context)
 
 
@@ -63,7 +48,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
         saved = policies.create(by=by, given=_given(request))
         return done(request, saved, noun="policy", verb="made", to="policies")
 
-    answer, errors = sent(save) if request.method == "POST" else (None, {})
+    answer, errors = sent(request, save)
     return answer or _form(request, by, None, request.POST, errors)
 
 
@@ -72,8 +57,8 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
     """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
     policy = policies.find(by, policy_id)
-    sending = request.method == "POST" and not previews.going_back(request)
-    answer, errors = sent(lambda: _changed(request, by, policy)) if sending else (None, {})
+    saving = not previews.going_back(request)
+    answer, errors = sent(request, lambda: _changed(request, by, policy), saving=saving)
     watched = request.GET.get("watched", "1" if policy.watched else "")
     given = request.POST or {
         **initial(policies.PolicyInput, policy),

@@ -86,8 +86,15 @@ def number(text: str) -> int | str | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else text
 
 
-def sent(save: Callable[[], HttpResponse]) -> tuple[HttpResponse | None, Errors]:
-    """The answer to a form that was sent, or else sentences to be shown in the form, by field."""
+def sent(
+    request: HttpRequest, save: Callable[[], HttpResponse], *, saving: bool = True
+) -> tuple[HttpResponse | None, Errors]:
+    """The answer to a form that was sent, or else sentences to be shown in the form, by field.
+
+    `saving`: whether it was sent to be saved, and not to be shown once more.
+    """
+    if request.method != "POST" or not saving:
+        return None, {}
     try:
         return save(), {}
     except Invalid as error:

@@ -1,16 +1,21 @@
 """Lists: what of one is asked for, where a page lies in it, and numbers out of an address."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlencode
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.functional import SimpleLazyObject
+
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.projects import projects
 
 PER_PAGE = 25
 
 M = TypeVar("M", bound=Model)
+N = TypeVar("N", bound=Model)
 
 #: Orders of a list of named things: value in the address → label, columns.
 ORDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -66,6 +71,14 @@ class Asked:
         )
         return Paging(number=min(self.page, paging.pages), total=total, filters=paging.filters)
 
+    def among(self, found: QuerySet[M]) -> QuerySet[M]:
+        """Those with the text in their name, of the project if one is asked for."""
+        if self.search:
+            found = found.filter(name__icontains=self.search)
+        if self.project_id is not None:
+            found = found.filter(project_id=self.project_id)
+        return found
+
     def sliced(self, found: QuerySet[M], paging: Paging) -> QuerySet[M]:
         """The rows of the page, in the order that is asked for."""
         start = (paging.number - 1) * PER_PAGE
@@ -85,6 +98,45 @@ def asked(
         orders=orders,
         page=max(1, number_of(request.GET.get("page")) or 1),
     )
+
+
+#: Things that use another that are named beside it; that there are more is said.
+MOST_NAMED = 5
+
+
+def listed(
+    request: HttpRequest,
+    by: Actor,
+    matching: Callable[[Asked], QuerySet[M]],
+    *,
+    nouns: str,
+    detailed: Callable[[QuerySet[M]], QuerySet[M]] = lambda found: found,
+) -> tuple[QuerySet[M], dict[str, object]]:
+    """The rows of a list that an address asks for, and what its template needs besides.
+
+    `detailed` adds what is not counted: it is asked for the page alone.
+    """
+    wanted = asked(request)
+    found = matching(wanted)
+    paging = wanted.paging(found.count())
+    seen = projects.projects(by).order_by("name")
+    return wanted.sliced(detailed(found), paging), {
+        "asked": wanted,
+        "paging": paging,
+        "nouns": nouns,
+        "projects": seen,
+        "may_add": by.may_somewhere(Role.EDITOR),
+        # Not read for a page that is still true.
+        "changeable": SimpleLazyObject(
+            lambda: frozenset(each.pk for each in seen if by.may(Role.EDITOR, each.pk))
+        ),
+    }
+
+
+def users(found: QuerySet[N]) -> dict[str, object]:
+    """The first of those that use something, and whether there are more."""
+    first = list(found[: MOST_NAMED + 1])
+    return {"used": first[:MOST_NAMED], "more": len(first) > MOST_NAMED}
 
 
 def number_of(text: str | None) -> int | None:
