@@ -25,12 +25,13 @@ ALL = [kind.value for kind in events.OFFERED]
 
 
 def a_webhook(project_id: int | None = None, **more: object) -> Webhook:
-    given = webhooks.Given(
+    given = webhooks.WebhookInput.of(
         name="W",
         url="https://hooks.example.com/x",
-        **{"events": ALL, **more},  # type: ignore[arg-type]
+        project_id=project_id,
+        **{"events": ALL, **more},
     )
-    return webhooks.create(by=SYSTEM, project_id=project_id, given=given)[0]
+    return webhooks.create(by=SYSTEM, given=given)[0]
 
 
 def a_profile(client: Client, collection: Collection) -> AccessProfile:
@@ -190,7 +191,11 @@ def test_editors_have_those_of_their_projects_and_admins_the_workspaces() -> Non
     assert list(webhooks.webhooks(SYSTEM)) == [everywhere, here]
     with pytest.raises(NotFound):
         webhooks.delete(by=editor, webhook_id=everywhere.pk)
-    given = webhooks.Given(name="W", url="https://example.com", events=ALL)
     for by, project in ((editor, None), (viewer, home)):
         with pytest.raises(Forbidden):
-            webhooks.create(by=by, project_id=project, given=given)
+            webhooks.create(
+                by=by,
+                given=webhooks.WebhookInput(
+                    name="W", url="https://example.com", events=ALL, project_id=project
+                ),
+            )

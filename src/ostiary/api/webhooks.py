@@ -1,78 +1,48 @@
 """`/api/v2/webhooks`: telling other systems what happens, and how telling them went."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
-from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
-    Id,
+    Page,
     Paging,
-    Strict,
     Success,
     Time,
     actor,
+    body,
     if_match,
-    page,
+    listed,
+    showing,
+    shown,
     versioned,
 )
 from ostiary.directory.models import Webhook, WebhookDelivery
 from ostiary.directory.webhooks import webhooks
-from ostiary.directory.webhooks.events import MEANINGS, OFFERED
 from ostiary.identity.secret import Secret
 
 router = Router(tags=["Webhooks"])
 
-EventType = Literal[
-    "credential.issued",
-    "credential.refreshed",
-    "credential.revoked",
-    "credential.expiring",
-    "credential.ambiguous",
-    "profile.activated",
-    "profile.deactivated",
-    "client.activated",
-    "client.deactivated",
-    "quota.warning",
-    "quota.reached",
-]
-Events = Annotated[
-    list[EventType],
-    Field(description=" ".join(f"`{kind}`: {MEANINGS[kind]}" for kind in OFFERED)),
-]
 State = Literal["waiting", "delivered", "given_up"]
 
 
-class WebhookIn(Strict):
+@body("name", "url", "events")
+class WebhookIn(webhooks.WebhookInput):
     """Without a project it is told of all of them, which takes an admin."""
 
-    name: str
-    url: str
-    events: Events
-    project_id: Id | None = None
-    expiry_days: int = Field(7, ge=webhooks.EXPIRY_DAYS[0], le=webhooks.EXPIRY_DAYS[1])
-    active: bool = True
+
+@body()
+class WebhookChange(webhooks.WebhookInput):
+    """A field that is left out stays as it is; `project_id` cannot be changed."""
 
 
-class WebhookChange(Strict):
-    name: str | None = None
-    url: str | None = None
-    events: Events | None = None
-    expiry_days: int | None = Field(None, ge=webhooks.EXPIRY_DAYS[0], le=webhooks.EXPIRY_DAYS[1])
-    active: bool | None = None
-
-
+@showing(webhooks.WebhookInput)
 class WebhookOut(Schema):
     id: int
-    name: str
-    url: str
-    events: list[str]
     project_id: int | None
-    expiry_days: int
-    active: bool
     old_secret_until: Time | None
     created_at: Time
     updated_at: Time
@@ -83,11 +53,8 @@ class WebhookData(Schema):
     data: WebhookOut
 
 
-class WebhookPage(Schema):
-    data: list[WebhookOut]
-    count: int
-    page: int
-    per_page: int
+class WebhookPage(Page[WebhookOut]):
+    """One page of the webhooks."""
 
 
 class DeliveryOut(Schema):
@@ -108,11 +75,8 @@ class DeliveryData(Schema):
     data: DeliveryOut
 
 
-class DeliveryPage(Schema):
-    data: list[DeliveryOut]
-    count: int
-    page: int
-    per_page: int
+class DeliveryPage(Page[DeliveryOut]):
+    """One page of the deliveries."""
 
 
 class DeliveryQuery(Paging):
@@ -120,17 +84,9 @@ class DeliveryQuery(Paging):
 
 
 def _shown(webhook: Webhook, secret: Secret | None = None) -> dict[str, Any]:
-    return {
-        "id": webhook.pk,
-        "name": webhook.name,
-        "url": webhook.url,
-        "events": webhook.events,
+    return shown(webhooks.WebhookInput, webhook) | {
         "project_id": webhook.project_id,
-        "expiry_days": webhook.expiry_days,
-        "active": webhook.active,
         "old_secret_until": webhook.old_secret_until,
-        "created_at": webhook.created_at,
-        "updated_at": webhook.updated_at,
         "secret": secret.reveal() if secret else None,
     }
 
@@ -152,30 +108,16 @@ def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
     }
 
 
-def _given(payload: WebhookIn | WebhookChange) -> webhooks.Given:
-    return webhooks.Given(
-        name=payload.name,
-        url=payload.url,
-        events=payload.events,
-        expiry_days=payload.expiry_days,
-        active=payload.active,
-    )
-
-
 @router.get("/v2/webhooks", response={200: WebhookPage, **ERRORS})
 def list_webhooks(request: HttpRequest, paging: Query[Paging]) -> Any:
     """The webhooks that the token may change."""
-    found = webhooks.webhooks(actor(request))
-    counts = {"count": found.count(), "page": paging.page, "per_page": paging.per_page}
-    return {"data": [_shown(webhook) for webhook in page(found, paging)], **counts}
+    return listed(webhooks.webhooks(actor(request)), paging, _shown)
 
 
 @router.post("/v2/webhooks", response={200: WebhookData, **ERRORS})
 def create_webhook(request: HttpRequest, payload: WebhookIn) -> Any:
     """Make a webhook; `secret`, which verifies its signatures, is shown this once."""
-    webhook, secret = webhooks.create(
-        by=actor(request), project_id=payload.project_id, given=_given(payload)
-    )
+    webhook, secret = webhooks.create(by=actor(request), given=payload)
     return {"data": _shown(webhook, secret)}
 
 
@@ -194,7 +136,7 @@ def change_webhook(
     webhook = webhooks.change(
         by=actor(request),
         webhook_id=webhook_id,
-        given=_given(payload),
+        given=payload,
         if_match=if_match(request),
     )
     versioned(response, webhook)
@@ -235,8 +177,7 @@ def send_test(request: HttpRequest, webhook_id: int) -> Any:
 def list_deliveries(request: HttpRequest, webhook_id: int, query: Query[DeliveryQuery]) -> Any:
     """The deliveries of the last 30 days, the newest first."""
     found = webhooks.log(actor(request), webhook_id, query.state or "")
-    counts = {"count": found.count(), "page": query.page, "per_page": query.per_page}
-    return {"data": [_delivery(delivery) for delivery in page(found, query)], **counts}
+    return listed(found, query, _delivery)
 
 
 @router.post(

@@ -12,12 +12,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import filled, initial, sent
 from ostiary.console.frame.listing import PER_PAGE, Paging, number_of
-from ostiary.console.frame.saving import STALE, first_time
+from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.errors import Invalid, Stale
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
 from ostiary.directory.projects import projects
 from ostiary.directory.webhooks import webhooks
@@ -52,52 +53,38 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
     """A new webhook; its secret is shown this once."""
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
+
+    def save() -> HttpResponse:
         if not first_time(request):
             return redirect("webhooks")
-        project = request.POST.get("project", "")
-        try:
-            webhook, secret = webhooks.create(
-                by=by, project_id=number_of(project), given=_given(request)
-            )
-        except Invalid as error:
-            errors = error.errors
-        else:
-            return _shown_once(request, webhook, secret)
-    given = request.POST or {"expiry_days": "7"}
+        webhook, secret = webhooks.create(by=by, given=_given(request))
+        return _shown_once(request, webhook, secret)
+
+    answer, errors = sent(request, save)
+    given = request.POST or initial(webhooks.WebhookInput)
     chosen = request.POST.getlist("events")
-    return _form(request, by, None, given, chosen, errors)
+    return answer or _form(request, by, None, given, chosen, errors)
 
 
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    def save() -> HttpResponse:
+        changed = webhooks.change(
+            by=by,
+            webhook_id=webhook_id,
+            given=_given(request),
+            if_match=request.POST.get("read"),
+        )
+        messages.success(request, f"The webhook {changed.name} was changed.")
+        return redirect("webhook", webhook_id)
+
+    webhooks.find(by, webhook_id)
+    answer, errors = sent(request, save)
     webhook = webhooks.find(by, webhook_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            webhooks.change(
-                by=by,
-                webhook_id=webhook_id,
-                given=_given(request),
-                if_match=request.POST.get("read"),
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            webhook = webhooks.find(by, webhook_id)
-        else:
-            messages.success(request, f"The webhook {webhook.name} was changed.")
-            return redirect("webhook", webhook_id)
-    given = request.POST or {
-        "name": webhook.name,
-        "url": webhook.url,
-        "expiry_days": str(webhook.expiry_days),
-    }
+    given = request.POST or initial(webhooks.WebhookInput, webhook)
     chosen = request.POST.getlist("events") if request.POST else webhook.events
-    return _form(request, by, webhook, given, chosen, errors)
+    return answer or _form(request, by, webhook, given, chosen, errors)
 
 
 @page
@@ -245,11 +232,10 @@ def _projects(by: Actor) -> list[Project]:
     return [project for project in found if by.may(Role.EDITOR, project.pk)]
 
 
-def _given(request: HttpRequest) -> webhooks.Given:
-    days = request.POST.get("expiry_days", "").strip()
-    return webhooks.Given(
-        name=request.POST.get("name", ""),
-        url=request.POST.get("url", ""),
-        events=request.POST.getlist("events"),
-        expiry_days=number_of(days) if number_of(days) is not None else days,
+def _given(request: HttpRequest) -> webhooks.WebhookInput:
+    return filled(
+        webhooks.WebhookInput,
+        request.POST,
+        without=("active",),
+        project_id=number_of(request.POST.get("project")),
     )

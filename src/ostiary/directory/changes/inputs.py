@@ -326,6 +326,7 @@ class ListOf(Checked):
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         several = {**handler(schema), "maxItems": self.most}
+        several["items"] = {**several.get("items", {}), **self.each.described()}
         return {"anyOf": [{"type": "string"}, several]} if self.or_one else several
 
 

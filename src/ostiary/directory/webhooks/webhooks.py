@@ -3,19 +3,30 @@
 A project's are for its editors, those of the workspace for admins.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from pydantic import AfterValidator, Field
 
 from ostiary import settings
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, fields
+from ostiary.directory.changes import audit_log, etags
 from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.inputs import (
+    IdOrNull,
+    Input,
+    ListOf,
+    Name,
+    OneOf,
+    Problems,
+    Text,
+    Whole,
+)
 from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
 from ostiary.directory.webhooks import deliveries, events
@@ -25,20 +36,32 @@ from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
 
 MOST = 100
-EXPIRY_DAYS = (1, 90)
+#: Entries of a list of events.
+MOST_EVENTS = 100
 #: How long the secret from before a rotation signs as well.
 OLD_SECRET_HOURS = 24
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What an owner may say of a webhook; empty where it does not."""
+Events = Annotated[
+    list[str],
+    ListOf(each=OneOf(events.OFFERED, named=True), most=MOST_EVENTS, required=True),
+    AfterValidator(lambda chosen: [str(kind) for kind in events.OFFERED if kind in chosen]),
+    Field(description=" ".join(f"`{each}`: {events.MEANINGS[each]}" for each in events.OFFERED)),
+]
 
-    name: object = None
-    url: object = None
-    events: object = None
-    expiry_days: object = None
-    active: bool | None = None
+
+class WebhookInput(Input):
+    """What an owner says of a webhook. Without a project it is told of all of them."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "url", "events")
+    fixed: ClassVar[tuple[str, ...]] = ("project_id",)
+
+    name: Name = ""
+    url: Annotated[str, Text(maximum=2048)] = ""
+    events: Events = []
+    project_id: IdOrNull = None
+    expiry_days: Annotated[int, Whole(least=1, most=90)] = 7
+    active: bool = True
 
 
 def webhooks(by: Actor) -> QuerySet[Webhook]:
@@ -59,13 +82,14 @@ def find(by: Actor, webhook_id: int) -> Webhook:
     return webhook
 
 
-def create(*, by: Actor, project_id: int | None, given: Given) -> tuple[Webhook, Secret]:
+def create(*, by: Actor, given: WebhookInput) -> tuple[Webhook, Secret]:
     """Make a webhook, and return its secret, which is shown this once.
 
     Without a project it is told of all of them. Raises Invalid, NotFound, Forbidden.
     """
-    webhook = Webhook(project=_project(by, project_id))
-    problems = fields.Problems()
+    given.check_complete()
+    webhook = Webhook(project=_project(by, given.project_id))
+    problems = Problems(WebhookInput)
     _fill(problems, webhook, given)
     if Webhook.objects.count() >= MOST:
         problems.add("name", f"can't be one more than {MOST} webhooks")
@@ -90,13 +114,16 @@ def _project(by: Actor, project_id: int | None) -> Project | None:
     return project
 
 
-def change(*, by: Actor, webhook_id: int, given: Given, if_match: str | None = None) -> Webhook:
-    """Change what is given; what waits goes to the new address. The project stays."""
+def change(
+    *, by: Actor, webhook_id: int, given: WebhookInput, if_match: str | None = None
+) -> Webhook:
+    """Change what was sent; what waits goes to the new address. The project stays."""
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
         etags.check(webhook, if_match)
+        given.check_fixed(webhook)
         before = _shown(webhook)
-        problems = fields.Problems()
+        problems = Problems(WebhookInput)
         _fill(problems, webhook, given)
         problems.raise_if_any()
         webhook.save()
@@ -186,43 +213,13 @@ def _active(by: Actor, webhook_id: int) -> Webhook:
     return webhook
 
 
-def _fill(problems: fields.Problems, webhook: Webhook, given: Given) -> None:
-    new = webhook.pk is None
-    if given.name is not None or new:
-        webhook.name = fields.text(problems, "name", given.name)
-    if given.url is not None or new:
-        webhook.url = _url(problems, given.url)
-    if given.events is not None or new:
-        webhook.events = _events(problems, given.events)
-    least, most = EXPIRY_DAYS
-    days = fields.number(
-        problems, "expiry_days", given.expiry_days, least=least, most=most,
-        default=webhook.expiry_days,
-    )  # fmt: skip
-    webhook.expiry_days = days or webhook.expiry_days
-    if given.active is not None:
-        webhook.active = given.active
-
-
-def _url(problems: fields.Problems, value: object) -> str:
-    url = fields.text(problems, "url", value, maximum=2048)
-    if url:
+def _fill(problems: Problems, webhook: Webhook, given: WebhookInput) -> None:
+    given.assign(webhook)
+    if given.has("url"):
         try:
-            fetching.check_url(url, workspace_settings.read().fetch_hosts)
+            fetching.check_url(given.url, workspace_settings.read().fetch_hosts)
         except fetching.FetchRefused as error:
-            problems.add("url", f"can't be used: {str(error).rstrip('.')}")
-    return url
-
-
-def _events(problems: fields.Problems, value: object) -> list[str]:
-    offered = [kind.value for kind in events.OFFERED]
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        problems.add("events", "can't be blank")
-        return []
-    unknown = [each for each in value if each not in offered]
-    if unknown:
-        problems.add("events", f"has no {str(unknown[0])[:50]!r}; there are {', '.join(offered)}")
-    return [kind for kind in offered if kind in value]
+            problems.add("url", f"can't be used: {str(error).rstrip('.')}", code="url")
 
 
 def _sealed(webhook: Webhook, secret: Secret) -> str:
@@ -234,11 +231,8 @@ def _shown(webhook: Webhook) -> Mapping[str, object]:
     """A webhook as the audit log shows it: of the address, what holds no secret."""
     parts = urlsplit(webhook.url)
     return {
-        "name": webhook.name,
+        **{name: value for name, value in WebhookInput.stored(webhook).items() if name != "url"},
         "host": parts.netloc,
-        "events": list(webhook.events),
-        "expiry_days": webhook.expiry_days,
-        "active": webhook.active,
     }
 
 
