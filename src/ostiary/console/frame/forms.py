@@ -36,8 +36,8 @@ def filled(noun: type[N], data: QueryDict, *, without: Collection[str] = (), **m
         if (name in data or _has_boxes(field.annotation)) and name not in {*without, *more}
     }
     # A number that was not typed, where there is always one, stays as it is.
-    unset = {n for n, v in values.items() if v is None and noun.model_fields[n].annotation is int}
-    return noun.of(**{n: v for n, v in values.items() if n not in unset}, **more)
+    untyped = {n for n, v in values.items() if v is None and noun.model_fields[n].annotation is int}
+    return noun.of(**{n: v for n, v in values.items() if n not in untyped}, **more)
 
 
 def _has_boxes(kind: Any) -> bool:
