@@ -278,6 +278,6 @@ def parts(settings: Settings) -> Iterator[Finding]:
 
     bad = {name: state.said for name, state in readiness.check().items() if not state.ok}
     for name, said in bad.items():
-        yield problem("parts", f"{name}: {said}", "See “Watching it” in the manual.")
+        yield problem("parts", f"{name}: {said}", "See docs/how-to/monitor.md.")
     if not bad:
         yield ok("parts", "Every part can do its work.")
