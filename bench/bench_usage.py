@@ -113,12 +113,12 @@ def _this_hour(now: int) -> None:
     """The minutes of this hour as they were in the one that was made up, unless it is that."""
     from django.db.models import Max
 
-    from ostiary.usage.buckets import Span, start_of
+    from ostiary.usage.buckets import BucketSize, start_of
     from ostiary.usage.models import MinuteCount, MinuteLatency
 
-    hour = start_of(Span.HOUR, now)
+    hour = start_of(BucketSize.HOUR, now)
     made_up = MinuteCount.objects.aggregate(last=Max("time"))["last"]
-    first = start_of(Span.HOUR, made_up)
+    first = start_of(BucketSize.HOUR, made_up)
     if first == hour:
         return
     there = (made_up - first) // 60 + 1
@@ -138,18 +138,18 @@ def _this_hour(now: int) -> None:
 def _repeat(now: int, days: int) -> None:
     """Older days are those of a week again; weeks and months are rolled up once, and repeated."""
     from ostiary.usage import rollups
-    from ostiary.usage.buckets import Span, following, start_of
+    from ostiary.usage.buckets import BucketSize, following, start_of
     from ostiary.usage.models import Progress, RolledUp
     from ostiary.usage.project_history import projects
 
-    today = start_of(Span.DAY, now)
+    today = start_of(BucketSize.DAY, now)
     for ago in range(MADE_UP_DAYS, days):
         day = today - ago * DAY
-        _copy(Span.DAY, day + (ago - MADE_UP_DAYS) // 7 * 7 * DAY + 7 * DAY, day)
-        RolledUp.objects.create(span=Span.DAY, time=day)
-    first = start_of(Span.DAY, today - (days - 1) * DAY)
+        _copy(BucketSize.DAY, day + (ago - MADE_UP_DAYS) // 7 * 7 * DAY + 7 * DAY, day)
+        RolledUp.objects.create(span=BucketSize.DAY, time=day)
+    first = start_of(BucketSize.DAY, today - (days - 1) * DAY)
     belongs, _ = projects()
-    for span in (Span.WEEK, Span.MONTH):
+    for span in (BucketSize.WEEK, BucketSize.MONTH):
         last = start_of(span, start_of(span, today) - DAY)
         rollups.roll_up(span, last, belongs)
         start = start_of(span, last - DAY)
@@ -160,7 +160,7 @@ def _repeat(now: int, days: int) -> None:
 
 
 def _copy(span: int, of: int, to: int) -> None:
-    from ostiary.usage.buckets import Level, Span, slot
+    from ostiary.usage.buckets import BucketSize, Level, slot
     from ostiary.usage.models import Outcome, Total
 
     for model in (Total, Outcome):
@@ -171,7 +171,7 @@ def _copy(span: int, of: int, to: int) -> None:
                 cursor.execute(
                     f"INSERT INTO {model._meta.db_table} (slot, {columns})"
                     f" SELECT %s, {columns} FROM {model._meta.db_table} WHERE slot = %s",
-                    [slot(level, Span(span), to), slot(level, Span(span), of)],
+                    [slot(level, BucketSize(span), to), slot(level, BucketSize(span), of)],
                 )
 
 
@@ -180,13 +180,15 @@ def _subjects() -> dict[str, str]:
     from django.db.models import Sum
 
     from ostiary.directory.models import AccessProfile, Collection, Endpoint
-    from ostiary.usage.buckets import Level, Span, slot, start_of
+    from ostiary.usage.buckets import BucketSize, Level, slot, start_of
     from ostiary.usage.models import Total
 
     chance = random.Random(3)
     profile, client = chance.choice(list(AccessProfile.objects.values_list("pk", "client_id")))
-    day = start_of(Span.DAY, int(time.time())) - 5 * DAY
-    of_day = Total.objects.filter(slot=slot(Level.CONSUMER, Span.DAY, day)).values_list("client_id")
+    day = start_of(BucketSize.DAY, int(time.time())) - 5 * DAY
+    of_day = Total.objects.filter(slot=slot(Level.CONSUMER, BucketSize.DAY, day)).values_list(
+        "client_id"
+    )
     busiest = of_day.annotate(calls=Sum("calls")).order_by("-calls")[0][0]
     collection = Collection.objects.exclude(name="Made up").values_list("pk", flat=True)[0]
     endpoint = Endpoint.objects.filter(collection_id=collection).values_list("pk", flat=True)[0]

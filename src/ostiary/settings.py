@@ -184,7 +184,7 @@ def _flag(name: str, text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class TextSetting:
     """A setting that is text: its form, its default, and what it means."""
 
     form: str
@@ -204,23 +204,23 @@ class Number:
     meaning: str
 
 
-TEXTS: Mapping[str, Text] = {
-    "OSTIARY_DATA": Text(
+TEXTS: Mapping[str, TextSetting] = {
+    "OSTIARY_DATA": TextSetting(
         form="path",
         default="ostiary-data",
         meaning="The data folder. The option `--data` goes before it.",
     ),
-    "OSTIARY_DATABASE_URL": Text(
+    "OSTIARY_DATABASE_URL": TextSetting(
         form="`postgres://USER:PASSWORD@HOST:PORT/NAME` or `sqlite:///PATH`",
         unset="SQLite in the data folder",
         meaning="The database of the directory, usage and logs.",
     ),
-    "OSTIARY_RECIPES": Text(
+    "OSTIARY_RECIPES": TextSetting(
         form="path",
         unset="`recipes` in the data folder",
         meaning="The folder of recipes. The option `--recipes` goes before it.",
     ),
-    "OSTIARY_GATEWAY_BIND": Text(
+    "OSTIARY_GATEWAY_BIND": TextSetting(
         form="HOST:PORT",
         default="127.0.0.1:8080",
         meaning=(
@@ -228,14 +228,14 @@ TEXTS: Mapping[str, Text] = {
             "The option `--gateway-bind` goes before it."
         ),
     ),
-    "OSTIARY_GATEWAY_H2C_BIND": Text(
+    "OSTIARY_GATEWAY_H2C_BIND": TextSetting(
         form="HOST:PORT",
         meaning=(
             "A second port of the gateway for HTTP/2 without TLS, as callers of gRPC use it. "
             "It takes no PROXY protocol."
         ),
     ),
-    "OSTIARY_CONTROL_BIND": Text(
+    "OSTIARY_CONTROL_BIND": TextSetting(
         form="HOST:PORT",
         default="127.0.0.1:8000",
         meaning=(
@@ -243,31 +243,31 @@ TEXTS: Mapping[str, Text] = {
             "The option `--control-bind` goes before it."
         ),
     ),
-    "OSTIARY_CERTIFICATE": Text(
+    "OSTIARY_CERTIFICATE": TextSetting(
         form="path",
         meaning=(
             "A PEM file with certificate and key. With it the gateway speaks TLS 1.2, TLS 1.3 and HTTP/2."
         ),
     ),
-    "OSTIARY_PROXY_PROTOCOL": Text(
+    "OSTIARY_PROXY_PROTOCOL": TextSetting(
         form="`0` or `1`",
         default="0",
         meaning=(
             "`1`: the gateway takes only connections that begin with a line of the PROXY protocol."
         ),
     ),
-    "OSTIARY_CONSOLE_CERTIFICATE": Text(
+    "OSTIARY_CONSOLE_CERTIFICATE": TextSetting(
         form="path",
         meaning=(
             "A PEM file with the console's certificate. With it the control port speaks TLS 1.2 and 1.3."
         ),
     ),
-    "OSTIARY_CONSOLE_KEY": Text(
+    "OSTIARY_CONSOLE_KEY": TextSetting(
         form="path",
         unset="in the certificate's file",
         meaning="A PEM file with the key of the console's certificate.",
     ),
-    "OSTIARY_CONSOLE_URL": Text(
+    "OSTIARY_CONSOLE_URL": TextSetting(
         form="http or https URL without path",
         unset="as the workspace's settings say",
         meaning=(
@@ -275,19 +275,19 @@ TEXTS: Mapping[str, Text] = {
             "It goes before the one in the workspace's settings."
         ),
     ),
-    "OSTIARY_SECURE_COOKIES": Text(
+    "OSTIARY_SECURE_COOKIES": TextSetting(
         form="`0` or `1`",
         default="0",
         meaning=(
             "`1`: browsers send the console's cookies over https only, even if its public URL isn't https."
         ),
     ),
-    "OSTIARY_LOG_FORMAT": Text(
+    "OSTIARY_LOG_FORMAT": TextSetting(
         form="`json` or `text`",
         unset="`text` on a terminal, else `json`",
         meaning="The form of the log on standard error.",
     ),
-    "OSTIARY_OTLP_ENDPOINT": Text(
+    "OSTIARY_OTLP_ENDPOINT": TextSetting(
         form="http or https URL",
         meaning="Where OpenTelemetry traces are sent (OTLP over HTTP).",
     ),

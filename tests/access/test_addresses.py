@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ostiary.access.addresses import (
     MOST_ENTRIES,
     MOST_NAMED,
+    BrokenList,
     NamedList,
     Network,
     contains,
@@ -20,6 +21,7 @@ from ostiary.access.addresses import (
     parse_address,
     parse_hop,
     parse_list,
+    stored_networks,
     unmapped,
 )
 
@@ -463,3 +465,14 @@ def test_only_an_ipv4_mapped_address_is_another_spelling() -> None:
     assert str(unmapped(ipaddress.ip_address("::ffff:192.0.2.7"))) == "192.0.2.7"
     for text in ("192.0.2.7", "2002:c000:207::1"):
         assert str(unmapped(ipaddress.ip_address(text))) == text
+
+
+@pytest.mark.parametrize("stored", [None, {}, "10.0.0.0/8", 7, ["10.0.0.0/8", "nowhere"]], ids=repr)
+def test_a_stored_list_that_cannot_be_read_whole_is_refused(stored: object) -> None:
+    with pytest.raises(BrokenList):
+        stored_networks(stored)
+
+
+def test_a_stored_list_is_its_networks() -> None:
+    assert stored_networks([]) == ()
+    assert list(map(str, stored_networks(["10.0.0.0/8"]))) == ["10.0.0.0/8"]

@@ -15,7 +15,7 @@ from ostiary.access.decision import (
     LEASE_SECONDS,
     Allow,
     Deny,
-    Outcome,
+    StepOutcome,
     decide,
     explain,
     refused_caller,
@@ -132,10 +132,10 @@ def test_what_is_wrong_is_refused_for_that_reason(case: str) -> None:
 def test_the_explanation_fails_once_for_the_reason_of_the_decision(case: str) -> None:
     facts, reason = REFUSED[case]
     steps = explain(facts)
-    failed = [step.outcome for step in steps].index(Outcome.FAILED)
+    failed = [step.outcome for step in steps].index(StepOutcome.FAILED)
     assert steps[failed].reason is reason
-    assert all(s.outcome is Outcome.PASSED and s.reason is None for s in steps[:failed])
-    assert all(s.outcome is Outcome.NOT_REACHED and not s.inputs for s in steps[failed + 1 :])
+    assert all(s.outcome is StepOutcome.PASSED and s.reason is None for s in steps[:failed])
+    assert all(s.outcome is StepOutcome.NOT_REACHED and not s.inputs for s in steps[failed + 1 :])
     assert len(steps) == len(CHECKS)
 
 
@@ -145,7 +145,7 @@ def test_an_allowed_call_is_explained_to_the_end() -> None:
         "presented", "known", "method", "proof", "credential", "client", "profile", "address", "collection",
         "endpoint",
     ]  # fmt: skip
-    assert all(step.outcome is Outcome.PASSED and step.reason is None for step in steps)
+    assert all(step.outcome is StepOutcome.PASSED and step.reason is None for step in steps)
 
 
 def test_what_is_used_may_be_read_by_whoever_may_call_at_all() -> None:
@@ -283,8 +283,8 @@ def test_lists_that_are_only_watched_say_what_they_would_do_and_refuse_nobody(ca
     assert verdict.address_bound == bool(lists)
     steps = {step.check: step for step in explain(facts)}
     assert steps[Stage.ADDRESS].reason is reason
-    assert steps[Stage.ADDRESS].outcome is (Outcome.WATCHED if reason else Outcome.PASSED)
-    assert steps[Stage.ENDPOINT].outcome is Outcome.PASSED
+    assert steps[Stage.ADDRESS].outcome is (StepOutcome.WATCHED if reason else StepOutcome.PASSED)
+    assert steps[Stage.ENDPOINT].outcome is StepOutcome.PASSED
     enforced = decide(some_facts(profile=lists))
     assert (enforced.reason if isinstance(enforced, Deny) else None) is reason
 

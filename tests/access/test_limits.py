@@ -14,7 +14,7 @@ from ostiary.access.limits import (
     Period,
     Quota,
     RateLimit,
-    Span,
+    TimeSpan,
     kept_as,
     period,
     raised,
@@ -31,8 +31,8 @@ def at(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
-def span(start: str, end: str) -> Span:
-    return Span(start=at(start), end=at(end))
+def span(start: str, end: str) -> TimeSpan:
+    return TimeSpan(start=at(start), end=at(end))
 
 
 @pytest.mark.parametrize(
@@ -245,4 +245,4 @@ def test_a_raise_widens_the_limits_that_a_policy_has_and_no_other() -> None:
 def test_a_window_is_counted_from_its_reset_if_that_lies_within(
     reset: int | None, start: int
 ) -> None:
-    assert since(Span(start=60, end=120), reset) == start
+    assert since(TimeSpan(start=60, end=120), reset) == start

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from ostiary.access.addresses import BrokenList
 from ostiary.access.limits import Period, period
 from ostiary.access.methods import AuthMethod
 from ostiary.authority import decisions
 from ostiary.authority.authentication import Proved
 from ostiary.authority.ceilings import Gate
-from ostiary.authority.lookup import Change, Row, StoredKey
+from ostiary.authority.lookup import FeedEntry, Row, StoredKey
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import Lease, Question, Refusal
 from ostiary.settings import Ceilings
@@ -62,7 +63,7 @@ class Nothing:
     async def token_revoked(self, fingerprint: bytes) -> bool:
         return False
 
-    async def changes(self, since: int, most: int) -> list[Change]:
+    async def changes(self, since: int, most: int) -> list[FeedEntry]:
         return []
 
     async def latest(self) -> int:
@@ -117,7 +118,7 @@ def test_a_stored_address_list_that_does_not_read_admits_nobody(
 ) -> None:
     """Not even partly: an empty list would let everybody in."""
     assert isinstance(decide(**{name: "[]"}), Lease)
-    with pytest.raises(decisions.BrokenList):
+    with pytest.raises(BrokenList):
         decide(**{name: stored})
 
 

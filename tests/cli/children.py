@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ostiary.cli.supervision.probes import Address, Http, Workers
+from ostiary.cli.supervision.probes import Http, ListenAddress, Workers
 from ostiary.cli.supervision.supervisor import Part
 
 READY = (
@@ -62,7 +62,7 @@ def an_answering(name: str, folder: Path, listener: socket.socket, *, delay: flo
         argv=(sys.executable, "-c", ANSWERING, str(listener.fileno()), str(pid), str(delay)),
         env={"PATH": "/usr/bin:/bin"},
         sockets=(listener,),
-        probe=Http(at=Address.of(listener)),
+        probe=Http(at=ListenAddress.of(listener)),
     )
 
 
@@ -121,7 +121,7 @@ def a_working(name: str, folder: Path, listener: socket.socket) -> Part:
         env={"PATH": "/usr/bin:/bin"},
         sockets=(listener,),
         stop_signal=signal.SIGQUIT,
-        probe=Workers(http=Http(at=Address.of(listener))),
+        probe=Workers(http=Http(at=ListenAddress.of(listener))),
         ready_by_probe=True,
     )
 

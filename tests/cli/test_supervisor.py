@@ -15,17 +15,17 @@ import pytest
 from tests.cli.children import a_part, a_server, a_working, alive, an_answering
 
 from ostiary.cli.failure import Failure
-from ostiary.cli.supervision.supervisor import Pace, Part, supervise
+from ostiary.cli.supervision.supervisor import Part, SupervisorPace, supervise
 
-QUICK = Pace(first_delay=0.05, longest_delay=0.2, start=10.0, stop=5.0)
+QUICK = SupervisorPace(first_delay=0.05, longest_delay=0.2, start=10.0, stop=5.0)
 #: Hangs are noticed after 0.6 seconds of the supervisor's turns.
-WATCHFUL = Pace(first_delay=0.05, longest_delay=0.2, start=60.0, stop=5.0, probe=0.2)
+WATCHFUL = SupervisorPace(first_delay=0.05, longest_delay=0.2, start=60.0, stop=5.0, probe=0.2)
 
 
 class Stage:
     """A supervisor at work, and what it said."""
 
-    def __init__(self, folder: Path, pace: Pace = QUICK) -> None:
+    def __init__(self, folder: Path, pace: SupervisorPace = QUICK) -> None:
         self.folder, self.pace = folder, pace
         self.said: list[str] = []
         self.written: list[str] = []
@@ -54,7 +54,7 @@ def play(
     folder: Path,
     *parts: Part,
     scene: Callable[[Stage], Awaitable[None]],
-    pace: Pace = QUICK,
+    pace: SupervisorPace = QUICK,
 ) -> Stage:
     """Run the supervisor and, beside it, a scene, after which it is told to stop."""
 
@@ -114,7 +114,7 @@ def test_restarts_back_off_up_to_the_longest_delay(tmp_path: Path) -> None:
         times.extend(float(line.removeprefix("a: ")) for line in stage.written)
 
     part = a_part("a", "notify; date +%s.%N; exit 3")
-    play(tmp_path, part, scene=watch, pace=Pace(first_delay=0.1, longest_delay=0.4))
+    play(tmp_path, part, scene=watch, pace=SupervisorPace(first_delay=0.1, longest_delay=0.4))
     gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
     assert [gap >= least for gap, least in zip(gaps, (0.1, 0.2, 0.4, 0.4), strict=False)] == [
         True
@@ -140,7 +140,7 @@ def test_a_part_that_cannot_start_ends_everything(tmp_path: Path) -> None:
 def test_a_part_that_never_says_ready_ends_everything(tmp_path: Path) -> None:
     hung = a_part("hung", "while :; do sleep 0.05; done")
     with pytest.raises(Failure, match=r"not ready after 0\.3 seconds"):
-        asyncio.run(Stage(tmp_path, Pace(start=0.3)).run(hung))
+        asyncio.run(Stage(tmp_path, SupervisorPace(start=0.3)).run(hung))
 
 
 def test_parts_are_stopped_in_reverse_order(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_who_ignores_the_request_to_stop_is_killed_with_its_children(tmp_path: P
         (trap '' TERM; while :; do sleep 0.05; done) & echo $! > "{tmp_path}/child.pid"
         echo $$ > "{tmp_path}/stubborn.pid"; notify; while :; do sleep 0.05; done""",
     )
-    stage = play(tmp_path, stubborn, scene=nothing, pace=Pace(stop=0.3))
+    stage = play(tmp_path, stubborn, scene=nothing, pace=SupervisorPace(stop=0.3))
     deadline = time.monotonic() + 60
     while alive(stage.pid("child")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -220,7 +220,7 @@ def test_a_part_that_answers_late_is_no_part_that_hangs(
     tmp_path: Path, listener: socket.socket
 ) -> None:
     # Three calls a second are asked, and two answered: some probes are missed.
-    pace = Pace(start=60.0, probe=0.3, misses=10)
+    pace = SupervisorPace(start=60.0, probe=0.3, misses=10)
     answers: list[bytes] = []
     part = an_answering("a", tmp_path, listener, delay=0.5)
 
@@ -314,7 +314,7 @@ def test_who_does_not_end_on_its_own_signal_is_terminated(tmp_path: Path) -> Non
         ),
         stop_signal=signal.SIGQUIT,
     )
-    stage = play(tmp_path, stubborn, scene=nothing, pace=Pace(stop=0.2, terminate=60))
+    stage = play(tmp_path, stubborn, scene=nothing, pace=SupervisorPace(stop=0.2, terminate=60))
     assert stage.written == ["a: terminated"]
 
 

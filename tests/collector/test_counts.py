@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.collector import counts
-from ostiary.collector.counts import Connection, Waiting, merge, minute_of, read_identity
+from ostiary.collector.counts import PushConnection, Waiting, merge, minute_of, read_identity
 from ostiary.gateway.contract import COUNT_KEY, Pushed
 from ostiary.usage.recording import Totals
 
@@ -101,10 +101,10 @@ class Served:
 
     def __init__(self) -> None:
         self.taken: list[Waiting] = []
-        self.open: set[Connection] = set()
+        self.open: set[PushConnection] = set()
 
-    def connection(self) -> Connection:
-        return Connection(self.taken.append, self.open)
+    def connection(self) -> PushConnection:
+        return PushConnection(self.taken.append, self.open)
 
 
 def talk(

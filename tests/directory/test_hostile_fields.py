@@ -126,7 +126,7 @@ def _setting(name: str, value: object) -> object:
 
 def _recipe(text: str) -> list[str]:
     Recipe.objects.all().delete()
-    recipes.learn([recipes.Found(name=text), recipes.Found(name="good")])
+    recipes.learn([recipes.ReportedRecipe(name=text), recipes.ReportedRecipe(name="good")])
     names = list(Recipe.objects.values_list("name", flat=True))
     assert "good" in names
     return names

@@ -363,7 +363,7 @@ def _project(name: str = "D") -> int:
     return projects.create_folder(by=SYSTEM, name=name, parent_id=None).pk
 
 
-def _actor(issued: management_tokens.Issued) -> Actor | None:
+def _actor(issued: management_tokens.IssuedManagementToken) -> Actor | None:
     return management_tokens.authenticate(issued.secret.reveal(), "")
 
 

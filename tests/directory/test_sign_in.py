@@ -15,7 +15,7 @@ from ostiary.directory.models import AuditEvent, Member, MemberSession, Recovery
 from ostiary.directory.people import members, second_factors, sign_ins, single_sign_on
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import one_time_codes
-from ostiary.identity.openid import Person
+from ostiary.identity.openid import OpenIdPerson
 from ostiary.identity.passkeys import Passkey
 from ostiary.identity.secret import Secret
 
@@ -155,8 +155,8 @@ def test_no_secret_is_in_the_audit_log(me: Actor, ann: Member) -> None:
 # Single sign-on.
 
 
-def a_person(subject: str, email: str = "") -> Person:
-    return Person(issuer=ISSUER, subject=subject, email=email)
+def a_person(subject: str, email: str = "") -> OpenIdPerson:
+    return OpenIdPerson(issuer=ISSUER, subject=subject, email=email)
 
 
 def test_the_link_counts_and_the_address_no_more(me: Actor, ann: Member) -> None:

@@ -236,10 +236,10 @@ def _family(metric: Metric, labels: Sequence[str]) -> tuple[str, str, str, str]:
     )
 
 
-def _a_gateway() -> statistics.State:
+def _a_gateway() -> statistics.GatewayState:
     """A gateway of which each metric has a value."""
     some = {"x": 1}
-    return statistics.State(
+    return statistics.GatewayState(
         birth="", version="", started=0, applied=0, floor=0, master=1, workers={1: 0.0},
         connections=some, answers=some, bytes=some, evicted_leases=0, upcalls=some,
         dictionaries={"leases": statistics.Dictionary(capacity=1, free=1)},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ostiary.gateway import configuration
-from ostiary.gateway.configuration import Facts
+from ostiary.gateway.configuration import ConfigurationFacts
 from ostiary.gateway.node import Node
 
 FOLDER = Path(__file__).with_name("golden")
@@ -55,8 +55,8 @@ class Case:
             log_rate=self.log_rate,
         )
 
-    def facts(self, root: Path) -> Facts:
-        return Facts(
+    def facts(self, root: Path) -> ConfigurationFacts:
+        return ConfigurationFacts(
             mark="65920080",
             loop="ostiary-0f1e2d3c4b5a6978",
             version=self.version,

@@ -9,8 +9,8 @@ from ostiary.identity.key_sets import KeySet
 from ostiary.identity.signed_tokens import (
     MOST_KEYS,
     ClaimRules,
-    Problem,
     SignedToken,
+    TokenProblem,
     claim,
     is_pointer,
     judge,
@@ -67,7 +67,7 @@ def test_a_claim_holds_one_key_or_a_few(value: object, keys: tuple[str, ...]) ->
 
 def test_a_token_without_exp_is_good_only_where_that_is_allowed() -> None:
     problem = judge({}, ClaimRules(), 0)
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, TokenProblem)
     assert problem.part == "exp"
     assert judge({}, ClaimRules(without_exp=True), 0) is None
     assert judge({"exp": 100}, ClaimRules(), 0) == 160
@@ -76,7 +76,7 @@ def test_a_token_without_exp_is_good_only_where_that_is_allowed() -> None:
 @pytest.mark.parametrize("empty", [None, "", [], {}])
 def test_a_required_claim_that_is_empty_is_not_there(empty: object) -> None:
     rules = ClaimRules(required=("roles",))
-    assert isinstance(judge({"exp": 100, "roles": empty}, rules, 0), Problem)
+    assert isinstance(judge({"exp": 100, "roles": empty}, rules, 0), TokenProblem)
     assert judge({"exp": 100, "roles": ["a"]}, rules, 0) == 160
 
 

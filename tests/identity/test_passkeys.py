@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostiary.identity import passkeys
-from ostiary.identity.passkeys import BadPasskey, Person, Site
+from ostiary.identity.passkeys import BadPasskey, PasskeyOwner, Site
 
 SITE = Site(origin="http://localhost:8000")
 KEY = ec.generate_private_key(ec.SECP256R1())
 ID = b"the id of a key."
 PRESENT, VERIFIED, ATTESTED = 0x01, 0x04, 0x40
 BOTH = PRESENT | VERIFIED
-ANN = Person(handle=b"1", name="ann@example.com", shown="Ann")
+ANN = PasskeyOwner(handle=b"1", name="ann@example.com", shown="Ann")
 
 
 def encoded(raw: bytes) -> str:

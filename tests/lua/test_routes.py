@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.lua.nginx import Machine, Worker
 from tests.lua.routing import ENDPOINTS, METHOD, PATHS, Endpoint, filled, named
 
-from ostiary.access.paths import METHODS, Choice, choose, normalise, parse_template
+from ostiary.access.paths import METHODS, RouteMatch, choose, normalise, parse_template
 
 _WORKER = Worker(Machine())
 _ROUTES = _WORKER.require("ostiary.routes")
@@ -68,7 +68,7 @@ def _quick(method: str, path: str) -> int | None:
     return None if route is None else route.id
 
 
-def _expected(choice: Choice[Endpoint], collection: int, path: str) -> Found:
+def _expected(choice: RouteMatch[Endpoint], collection: int, path: str) -> Found:
     endpoint = choice.endpoint
     if endpoint is None:
         return Found(None, collection, ",".join(choice.allow) or None)

@@ -11,7 +11,7 @@ import pytest
 from tests.openid_provider import Provider, a_key
 from tests.stage import Stage, Upstream, wait_for
 
-from ostiary.publishing.upstream_tokens import BadToken, read
+from ostiary.publishing.upstream_tokens import BadTokenAnswer, read
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -140,7 +140,7 @@ def test_what_is_wrong_with_it_is_said_at_its_field(
     ],
 )
 def test_what_is_no_token_is_refused(answer: bytes) -> None:
-    with pytest.raises(BadToken):
+    with pytest.raises(BadTokenAnswer):
         read(answer)
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from ostiary.console.frame.refused_forms import Refused, explained
+from ostiary.console.frame.refused_forms import RefusedForm, explained
 
 PUBLIC = "https://console.example.com"
-GOOD = Refused(
+GOOD = RefusedForm(
     public=PUBLIC,
     asked=PUBLIC,
     origin=PUBLIC,
@@ -30,7 +30,7 @@ PLAIN = replace(GOOD, public="", asked="http://localhost:8000", origin="http://l
         ),
     ],
 )
-def test_where_the_address_is_right_the_form_is_old(form: Refused) -> None:
+def test_where_the_address_is_right_the_form_is_old(form: RefusedForm) -> None:
     assert not explained(form)
 
 
@@ -82,7 +82,7 @@ def test_where_the_address_is_right_the_form_is_old(form: Refused) -> None:
         pytest.param(replace(GOOD, origin="null"), "Referrer-Policy", id="Origin: null"),
     ],
 )
-def test_a_wrong_address_is_named_with_what_to_set(form: Refused, words: str) -> None:
+def test_a_wrong_address_is_named_with_what_to_set(form: RefusedForm, words: str) -> None:
     assert words in explained(form)
 
 

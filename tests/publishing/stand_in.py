@@ -18,7 +18,7 @@ from tests.stage import wait_for
 from ostiary.gateway.node import Node
 from ostiary.gateway.publisher_client import PublisherClient
 from ostiary.identity.sealing import KeyRing
-from ostiary.publishing.connections import Pace
+from ostiary.publishing.connections import UpstreamPace
 from ostiary.publishing.listeners import Listeners
 from ostiary.publishing.publisher import Publisher
 from ostiary.publishing.service import Questions, make
@@ -166,7 +166,7 @@ class Running:
             listeners=Listeners(self._binds),
             apply=self._apply,
             lookup=self._lookup,
-            pace=Pace(refresh=0.2, check=0.1),
+            pace=UpstreamPace(refresh=0.2, check=0.1),
         )
         running = asyncio.create_task(self.publisher.run())
         config = uvicorn.Config(Questions(self.publisher), lifespan="off", log_config=None)

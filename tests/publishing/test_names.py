@@ -12,7 +12,7 @@ from tests.publishing.stand_in import Running, StandIn
 from tests.stage import wait_for
 
 from ostiary.directory.changes import feed
-from ostiary.gateway.publisher_client import Server
+from ostiary.gateway.publisher_client import ServerStatus
 
 
 def servers(gateway: StandIn, connection: int) -> list[str]:
@@ -25,7 +25,7 @@ def state(running: Running, connection: int) -> list[tuple[str, str]]:
     return [(s.address, s.state) for s in shown if s.connection == connection]
 
 
-def the_server(running: Running, connection: int) -> Server:
+def the_server(running: Running, connection: int) -> ServerStatus:
     (server,) = (s for s in running.client.state().servers if s.connection == connection)
     return server
 

@@ -10,11 +10,11 @@ from tests.review.conftest import Log, World
 
 from ostiary.directory.models import AccessProfile, Credential, Policy
 from ostiary.review import advice
-from ostiary.review.advice import Kind
+from ostiary.review.advice import AdviceKind
 from ostiary.usage.models import MinuteCount
 
 
-def advised(world: World, kind: Kind) -> list[dict[str, Any]]:
+def advised(world: World, kind: AdviceKind) -> list[dict[str, Any]]:
     found = world.api.done("GET", "v2/advice")
     assert found["count"] == len(found["data"])
     return [each for each in found["data"] if each["kind"] == kind]
@@ -38,13 +38,13 @@ def test_a_quiet_workspace_gets_no_advice(world: World) -> None:
 @pytest.mark.parametrize(
     ("dates", "kind"),
     [
-        ({"created_at": -31}, Kind.UNUSED),
-        ({"created_at": -181, "last_used_at": -1}, Kind.OLD),
-        ({"overlap_until": 9, "last_used_at": 0}, Kind.OVERLAP_BUSY),
+        ({"created_at": -31}, AdviceKind.UNUSED),
+        ({"created_at": -181, "last_used_at": -1}, AdviceKind.OLD),
+        ({"overlap_until": 9, "last_used_at": 0}, AdviceKind.OVERLAP_BUSY),
     ],
 )
 def test_credentials_that_lie_about(
-    world: World, log: Log, dates: dict[str, int], kind: Kind
+    world: World, log: Log, dates: dict[str, int], kind: AdviceKind
 ) -> None:
     profile = world.a_profile()
     calls(world, log, profile, "192.0.2.7", "192.0.2.8", many=3)
@@ -54,16 +54,16 @@ def test_credentials_that_lie_about(
     assert given["access_profile_id"] == profile["id"]
     assert profile["secret"][-4:] in given["evidence"]
     assert profile["secret"] not in str(given)
-    if kind is Kind.OVERLAP_BUSY:
+    if kind is AdviceKind.OVERLAP_BUSY:
         assert "3 logged calls from 2 addresses in the last day" in given["evidence"]
 
 
 @pytest.mark.parametrize(
     ("lists", "kind"),
-    [({}, Kind.OPEN), ({"ip_allow_list": ["192.0.0.0/8"]}, Kind.WIDE)],
+    [({}, AdviceKind.OPEN), ({"ip_allow_list": ["192.0.0.0/8"]}, AdviceKind.WIDE)],
 )
 def test_addresses_that_could_be_fewer(
-    world: World, log: Log, lists: dict[str, Any], kind: Kind
+    world: World, log: Log, lists: dict[str, Any], kind: AdviceKind
 ) -> None:
     profile = world.a_profile(**lists)
     calls(world, log, profile, "192.0.2.7", "192.0.2.8")
@@ -80,7 +80,7 @@ def test_addresses_that_could_be_fewer(
 def test_no_list_is_proposed_by_few_calls_or_from_many_addresses(world: World, log: Log) -> None:
     calls(world, log, world.a_profile(name="Few"), "192.0.2.7", many=19)
     calls(world, log, world.a_profile(name="Many"), *(f"192.0.2.{i}" for i in range(11)))
-    assert advised(world, Kind.OPEN) == []
+    assert advised(world, AdviceKind.OPEN) == []
 
 
 def test_a_profile_without_a_policy_is_named_the_busiest_first(world: World, log: Log) -> None:
@@ -88,7 +88,7 @@ def test_a_profile_without_a_policy_is_named_the_busiest_first(world: World, log
     limited = world.a_profile(api_policy_id=world.a_policy()["id"])
     for profile, many in ((quiet, 1), (busy, 5), (limited, 9)):
         calls(world, log, profile, "192.0.2.7", many=many)
-    given = [each["access_profile_id"] for each in advised(world, Kind.UNLIMITED)]
+    given = [each["access_profile_id"] for each in advised(world, AdviceKind.UNLIMITED)]
     assert given == [busy["id"], quiet["id"]]
 
 
@@ -100,10 +100,10 @@ def test_what_is_granted_and_never_called_is_proposed_to_go(world: World, log: L
     profile = world.a_profile(api_collection_ids=[world.collection["id"], idle["id"]])
     calls(world, log, profile, "192.0.2.7", many=2)
     _count(profile["id"], world.client["id"], world.collection["id"])
-    assert advised(world, Kind.NOT_CALLED) == []  # it is too young
+    assert advised(world, AdviceKind.NOT_CALLED) == []  # it is too young
     old = timezone.now() - timedelta(days=31)
     AccessProfile.objects.filter(pk=profile["id"]).update(created_at=old)
-    (given,) = advised(world, Kind.NOT_CALLED)
+    (given,) = advised(world, AdviceKind.NOT_CALLED)
     assert given["change"] == {"api_collection_ids": [world.collection["id"]]}
     assert given["evidence"].startswith("Idle: not one call in 30 days")
 
@@ -124,15 +124,17 @@ def test_a_watched_rule_that_refuses_nobody_is_proposed_to_be_enforced(
         ip_allow_list=["192.0.2.0/24"], ip_watch_only=True, api_policy_id=policy["id"]
     )
     calls(world, log, profile, "192.0.2.7", many=2)
-    assert advised(world, Kind.ENFORCEABLE) == []  # watched for too short a time
+    assert advised(world, AdviceKind.ENFORCEABLE) == []  # watched for too short a time
     old = timezone.now() - timedelta(days=8)
     AccessProfile.objects.filter(pk=profile["id"]).update(updated_at=old)
     Policy.objects.filter(pk=policy["id"]).update(updated_at=old)
-    given = advised(world, Kind.ENFORCEABLE)
+    given = advised(world, AdviceKind.ENFORCEABLE)
     assert [each["change"] for each in given] == [{"ip_watch_only": False}, {"watch_only": False}]
     now = int(time.time() * 1000)
     log("D-w", at_ms=now, profile_id=profile["id"], address="203.0.113.7")
-    assert [each["api_policy_id"] for each in advised(world, Kind.ENFORCEABLE)] == [policy["id"]]
+    assert [each["api_policy_id"] for each in advised(world, AdviceKind.ENFORCEABLE)] == [
+        policy["id"]
+    ]
 
 
 def test_advice_is_given_on_what_one_sees_alone(world: World, log: Log) -> None:
@@ -147,4 +149,4 @@ def test_of_one_kind_only_so_many_pieces_are_given_and_that_is_said(world: World
         calls(world, log, world.a_profile(name=f"P{number}"), "192.0.2.7", many=1)
     found = world.api.done("GET", "v2/advice")
     assert found["count"] == advice.MOST_OF_A_KIND
-    assert found["more"] == [Kind.UNLIMITED]
+    assert found["more"] == [AdviceKind.UNLIMITED]

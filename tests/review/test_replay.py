@@ -13,7 +13,7 @@ from ostiary.access.decision import Allow, Deny, decide
 from ostiary.access.facts import Profile, ProfileId
 from ostiary.access.reasons import Reason, describe
 from ostiary.access.stages import Stage
-from ostiary.review.replay import Outcome, Recorded, Terms, differences, facts, replayed
+from ostiary.review.replay import Recorded, ReplayOutcome, Terms, differences, facts, replayed
 
 START = 1_795_521_600
 ADDRESSES = [None, *map(ipaddress.ip_address, ("192.0.2.7", "198.51.100.9", "2001:db8::7"))]
@@ -82,15 +82,15 @@ def test_a_call_fares_as_decide_says_and_only_then_meets_limits(
 ) -> None:
     for call, outcome in zip(calls, replayed(calls, other), strict=True):
         if _fixed(call):
-            assert outcome == Outcome(refused=call.weight, reason=call.reason)
+            assert outcome == ReplayOutcome(refused=call.weight, reason=call.reason)
             continue
         verdict = decide(facts(call, other))
         if isinstance(verdict, Deny):
-            assert outcome == Outcome(refused=call.weight, reason=verdict.reason)
+            assert outcome == ReplayOutcome(refused=call.weight, reason=verdict.reason)
             continue
         assert isinstance(verdict, Allow)
         if verdict.would:
-            assert outcome == Outcome(would=call.weight, would_for=verdict.would)
+            assert outcome == ReplayOutcome(would=call.weight, would_for=verdict.would)
             continue
         limited = {None, Reason.QUOTA_EXCEEDED, Reason.RATE_LIMITED}
         assert outcome.reason in limited

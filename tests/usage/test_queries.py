@@ -12,13 +12,13 @@ from tests.usage.conftest import NOW, Side, Sides, count, took
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.usage import latency, outcomes, upkeep
-from ostiary.usage.buckets import Span, start_of
+from ostiary.usage.buckets import BucketSize, start_of
 from ostiary.usage.models import MinuteCount, MinuteLatency
-from ostiary.usage.overview import Choice, overview
+from ostiary.usage.overview import UsageFilter, overview
 from ostiary.usage.queries import (
     Asker,
     By,
-    Question,
+    UsageQuestion,
     calls_of_clients,
     rows,
     some_rows,
@@ -41,7 +41,9 @@ _calls = st.fixed_dictionaries(
 )
 
 
-def _naive(minutes: list[dict[str, Any]], question: Question, sees: Any) -> dict[Any, list[int]]:
+def _naive(
+    minutes: list[dict[str, Any]], question: UsageQuestion, sees: Any
+) -> dict[Any, list[int]]:
     found: dict[Any, list[int]] = defaultdict(lambda: [0] * 4)
     for row in minutes:
         wanted = all(row[c.value] in v for c, v in question.filters.items())
@@ -74,7 +76,7 @@ def _ids(sides: Sides, who: str) -> dict[str, int]:
 @given(
     calls=st.lists(_calls, max_size=20),
     by=st.lists(st.sampled_from(By), unique=True, max_size=3),
-    bucket=st.sampled_from([Span.MINUTE, Span.HOUR, Span.DAY, Span.MONTH, None]),
+    bucket=st.sampled_from([BucketSize.MINUTE, BucketSize.HOUR, BucketSize.DAY, BucketSize.MONTH, None]),
     filters=st.dictionaries(st.sampled_from(By), st.frozensets(st.integers(0, 3), min_size=1), max_size=2),
     hours=st.tuples(st.integers(0, 50 * 24), st.integers(0, 50 * 24)),
     asker=st.sampled_from(["admin", "member", "token"]),
@@ -84,7 +86,7 @@ def test_answers_are_those_of_a_naive_count(
     sides: Sides,
     calls: list[dict[str, Any]],
     by: list[By],
-    bucket: Span | None,
+    bucket: BucketSize | None,
     filters: dict[By, frozenset[int]],
     hours: tuple[int, int],
     asker: str,
@@ -108,10 +110,10 @@ def test_answers_are_those_of_a_naive_count(
     if asker != "admin":
         filters = {c: v for c, v in filters.items() if c in {By.STATUS, By.REASON}}
     ago = sorted(hours)
-    if bucket in {Span.MINUTE, Span.HOUR}:
+    if bucket in {BucketSize.MINUTE, BucketSize.HOUR}:
         ago = [a % (6 * 24) for a in ago]
     start, end = (NOW // 3600 - max(ago)) * 3600, (NOW // 3600 - min(ago)) * 3600 + 3600
-    question = Question(start=start, end=end, bucket=bucket, by=tuple(by), filters=filters)
+    question = UsageQuestion(start=start, end=end, bucket=bucket, by=tuple(by), filters=filters)
     with transaction.atomic():
         minutes = []
         for call in calls:
@@ -134,7 +136,7 @@ def test_answers_are_those_of_a_naive_count(
 
 
 def _ask(actor: Actor, **more: Any) -> dict[Any, tuple[int, int, int]]:
-    asked = Question(**{"start": NOW - 30 * DAY, "end": NOW + 60, **more})
+    asked = UsageQuestion(**{"start": NOW - 30 * DAY, "end": NOW + 60, **more})
     return {row.key: (row.calls, row.refused, row.errors) for row in rows(Asker(actor, NOW), asked)}
 
 
@@ -201,7 +203,7 @@ def test_a_page_of_consumers_is_that_of_all_of_them(
     count(NOW - 7200, None, 4, collection_id=sides.ours.collection, status=4, reason=12)
     count(NOW - 7200, None, 50, status=4, reason=13)
     filters = {By.COLLECTION: frozenset({sides.ours.collection})} if of_ours else {}
-    question = Question(start=NOW - 30 * DAY, end=NOW + 60, by=by, filters=filters)
+    question = UsageQuestion(start=NOW - 30 * DAY, end=NOW + 60, by=by, filters=filters)
     for _ in range(2):
         for actor in (SYSTEM, sides.ours.member):
             found = rows(Asker(actor, NOW), question)
@@ -225,7 +227,7 @@ def test_latencies_are_those_of_all_calls_of_a_group(sides: Sides) -> None:
         took(NOW - 2 * DAY, side, latency.bucket_of(3), calls)
         took(NOW, side, latency.bucket_of(9), calls)
     upkeep.run(NOW)
-    asked = Question(start=NOW - 30 * DAY, end=NOW + 60, by=(By.CLIENT,))
+    asked = UsageQuestion(start=NOW - 30 * DAY, end=NOW + 60, by=(By.CLIENT,))
     found = rows(Asker(SYSTEM, NOW), asked)
     with_latencies(Asker(SYSTEM, NOW), asked, found)
     assert [(row.key, row.percentile(0.5), row.percentile(0.95)) for row in found] == [
@@ -233,14 +235,16 @@ def test_latencies_are_those_of_all_calls_of_a_group(sides: Sides) -> None:
         ((sides.theirs.client,), 3, 9),
     ]
     assert sum(found[0].latencies.values()) == 180
-    by_day = Question(start=NOW - 30 * DAY, end=NOW + 60, bucket=Span.DAY)
+    by_day = UsageQuestion(start=NOW - 30 * DAY, end=NOW + 60, bucket=BucketSize.DAY)
     found = rows(Asker(sides.ours.member, NOW), by_day)
     with_latencies(Asker(sides.ours.member, NOW), by_day, found)
     assert [(row.calls, row.latencies) for row in found] == [(90, {3: 90}), (90, {9: 90})]
 
 
-@pytest.mark.parametrize(("bucket", "days"), [(Span.MINUTE, 8), (Span.HOUR, 91)])
-def test_buckets_that_are_no_longer_kept_are_refused(sides: Sides, bucket: Span, days: int) -> None:
+@pytest.mark.parametrize(("bucket", "days"), [(BucketSize.MINUTE, 8), (BucketSize.HOUR, 91)])
+def test_buckets_that_are_no_longer_kept_are_refused(
+    sides: Sides, bucket: BucketSize, days: int
+) -> None:
     with pytest.raises(Invalid) as refused:
         _ask(SYSTEM, start=NOW - days * DAY, bucket=bucket)
     assert "from" in refused.value.errors
@@ -272,13 +276,13 @@ def test_the_largest_of_a_dashboard_are_the_first_of_all(sides: Sides, asker: st
     count(NOW - 60, None, 5000, collection_id=sides.ours.collection, status=4, reason=12)
     for _ in range(3):
         for days in (1, 30, 365):
-            choice = Choice(start=NOW - days * DAY, end=NOW + 60)
+            choice = UsageFilter(start=NOW - days * DAY, end=NOW + 60)
             found = overview(actor, choice, NOW)
             for by, largest in (
                 ((By.CLIENT,), found.clients),
                 ((By.CLIENT, By.PROFILE), found.profiles),
             ):
-                asked = Question(start=choice.start, end=choice.end, by=by)
+                asked = UsageQuestion(start=choice.start, end=choice.end, by=by)
                 every = rows(Asker(actor, NOW), asked)
                 assert largest == [row for row in every if row.key[0]][:10]
         upkeep.run(NOW)

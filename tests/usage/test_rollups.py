@@ -14,7 +14,16 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import clients
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import latency, outcomes, rollups, upkeep
-from ostiary.usage.buckets import BY_LENGTH, Level, Span, cover, following, slot, start_of, time_of
+from ostiary.usage.buckets import (
+    BY_LENGTH,
+    BucketSize,
+    Level,
+    cover,
+    following,
+    slot,
+    start_of,
+    time_of,
+)
 from ostiary.usage.models import (
     Belonging,
     MinuteCount,
@@ -28,7 +37,7 @@ from ostiary.usage.models import (
 DAY = 86_400
 
 
-def _sums(span: Span, level: Level, since: int) -> Counter[Any]:
+def _sums(span: BucketSize, level: Level, since: int) -> Counter[Any]:
     """Calls of a span by ids, status and reason, where the level keeps outcomes."""
     found: Counter[Any] = Counter()
     first, last = slot(level, span, since), slot(level, span, 2**31)
@@ -40,7 +49,7 @@ def _sums(span: Span, level: Level, since: int) -> Counter[Any]:
 
 
 def _expected(
-    span: Span, level: Level, minutes: list[dict[str, int]], since: int, until: int
+    span: BucketSize, level: Level, minutes: list[dict[str, int]], since: int, until: int
 ) -> Counter[Any]:
     owner = {(b.kind, b.asset_id): b.project_id for b in Belonging.objects.all()}
     found: Counter[Any] = Counter()
@@ -123,12 +132,14 @@ def test_any_order_of_counts_and_roll_ups_gives_the_sums_of_the_minutes(
     start=st.integers(BEGIN, BEGIN + 90 * DAY),
     length=st.integers(0, 100 * DAY),
     until=st.integers(BEGIN, BEGIN + 200 * DAY),
-    longest=st.sampled_from(Span),
+    longest=st.sampled_from(BucketSize),
 )
-def test_a_cover_is_exactly_the_range(start: int, length: int, until: int, longest: Span) -> None:
+def test_a_cover_is_exactly_the_range(
+    start: int, length: int, until: int, longest: BucketSize
+) -> None:
     reached = {span: start_of(span, until) for span in rollups.ROLLED_UP}
     there = {span: (0, end) for span, end in reached.items()}
-    there[Span.TEN_MINUTES] = reached[Span.HOUR], reached[Span.TEN_MINUTES]
+    there[BucketSize.TEN_MINUTES] = reached[BucketSize.HOUR], reached[BucketSize.TEN_MINUTES]
     found = cover(start, start + length, there=there, longest=longest)
     stretches = [(time, following(span, time)) for span, time in found.rolled_up]
     stretches = sorted(stretches + found.minutes)
@@ -171,7 +182,9 @@ def test_refused_errors_and_the_rest_are_told_apart(sides: Sides) -> None:
     took(NOW - 7200, sides.ours, 7, 12)
     upkeep.run(NOW)
     for level in Level:
-        row = Total.objects.get(slot=slot(level, Span.HOUR, start_of(Span.HOUR, NOW - 7200)))
+        row = Total.objects.get(
+            slot=slot(level, BucketSize.HOUR, start_of(BucketSize.HOUR, NOW - 7200))
+        )
         assert (row.calls, row.refused, row.errors, row.bytes_out) == (20, 3, 7, 100)
         histogram: dict[int, int] = {}
         latency.add_packed(bytes(row.latencies), histogram)
@@ -200,7 +213,7 @@ def test_a_deleted_client_is_counted_where_it_was(sides: Sides) -> None:
     clients.delete(by=SYSTEM, client_id=sides.theirs.client)
     count(NOW - 7000, sides.theirs, 3)
     upkeep.run(NOW + 30)
-    number = slot(Level.PROJECT, Span.HOUR, start_of(Span.HOUR, NOW - 7200))
+    number = slot(Level.PROJECT, BucketSize.HOUR, start_of(BucketSize.HOUR, NOW - 7200))
     found = Total.objects.get(slot=number)
     assert (found.project_id, found.calls) == (sides.theirs.project, 8)
 
@@ -224,10 +237,12 @@ def test_what_is_too_old_goes_and_its_sums_stay(sides: Sides) -> None:
     upkeep.run(NOW)
     assert MinuteCount.objects.count() == 1
     assert not MinuteLatency.objects.exists()
-    for span, days in ((Span.HOUR, 90), (Span.DAY, 400), (Span.MONTH, 400)):
+    for span, days in ((BucketSize.HOUR, 90), (BucketSize.DAY, 400), (BucketSize.MONTH, 400)):
         first, last = slot(Level.PROJECT, span, 0), slot(Level.PROJECT, span, 2**32)
         rows = Total.objects.filter(slot__gte=first, slot__lt=last).order_by("slot")
-        oldest = start_of(Span.DAY if span == Span.HOUR else Span.MONTH, NOW - days * DAY)
+        oldest = start_of(
+            BucketSize.DAY if span == BucketSize.HOUR else BucketSize.MONTH, NOW - days * DAY
+        )
         assert oldest <= time_of(rows[0].slot) < oldest + 32 * DAY, span
         assert sum(row.calls for row in rows) >= 90 // 20
 

@@ -12,9 +12,9 @@ from tests.usage.conftest import Side, Sides, count
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.clients import clients
 from ostiary.usage import upkeep
-from ostiary.usage.buckets import Span, start_of
+from ostiary.usage.buckets import BucketSize, start_of
 from ostiary.usage.models import MinuteCount, Standing, StandingPart
-from ostiary.usage.queries import Asker, By, Question, consumers
+from ostiary.usage.queries import Asker, By, UsageQuestion, consumers
 from ostiary.usage.running_totals import client_of, profile_of
 
 DAY, HOUR = 86_400, 3600
@@ -107,7 +107,7 @@ class _Model:
         total = {"calls": self.minutes[key]}
         MinuteCount.objects.update_or_create(**row, defaults=total)
 
-    def asked(self, question: Question, projects: set[int] | None) -> Counter[tuple[int, int]]:
+    def asked(self, question: UsageQuestion, projects: set[int] | None) -> Counter[tuple[int, int]]:
         found: Counter[tuple[int, int]] = Counter()
         for key, calls in self.minutes.items():
             row = dict(key)
@@ -123,10 +123,12 @@ def _answers_fit(model: _Model, now: int, asked: tuple[int, int, int, str]) -> N
     first, last, minutes, kind = asked
     end = (now // HOUR - min(first, last)) * HOUR + minutes * 60
     start = (now // HOUR - max(first, last)) * HOUR
-    question = Question(start=start, end=end, filters=_filters(model.sides, kind))
-    if upkeep.firsts(now)[Span.MINUTE] > end:
+    question = UsageQuestion(start=start, end=end, filters=_filters(model.sides, kind))
+    if upkeep.firsts(now)[BucketSize.MINUTE] > end:
         # So old a range is rounded to whole hours.
-        question = Question(start=start, end=start_of(Span.HOUR, end), filters=question.filters)
+        question = UsageQuestion(
+            start=start, end=start_of(BucketSize.HOUR, end), filters=question.filters
+        )
     for name, (actor, projects) in _actors(model.sides).items():
         if projects is not None and len(projects) < {"": 0, "others": 2}.get(kind, 1):
             continue  # What it does not see, it cannot ask for.
@@ -186,10 +188,10 @@ def test_there_is_a_standing_of_every_day_and_of_the_hours_of_the_last_two(sides
     for hours in range(60, -1, -1):
         count(NOW - hours * HOUR, sides.ours)
         upkeep.run(NOW - hours * HOUR + 600)
-    today = start_of(Span.DAY, NOW)
+    today = start_of(BucketSize.DAY, NOW)
     times = [time for _, time in _kept()]
     days = range(today - 5 * DAY, today + 1, DAY)
-    hours_of_them = range(today - DAY, start_of(Span.HOUR, NOW) + 1, HOUR)
+    hours_of_them = range(today - DAY, start_of(BucketSize.HOUR, NOW) + 1, HOUR)
     assert set(times) == {*days, *hours_of_them}
     assert StandingPart.objects.filter(standing__time=times[0]).count() == 0
 
@@ -202,7 +204,7 @@ def test_a_year_begins_with_nothing(sides: Sides) -> None:
     since = 1_767_225_600
     assert [s for s, time in _kept() if time == new_year] == [since, new_year]
     assert {s for s, time in _kept() if time < new_year} == {since}
-    of_new_years_eve = Question(start=new_year - 3 * DAY, end=new_year + 2 * DAY)
+    of_new_years_eve = UsageQuestion(start=new_year - 3 * DAY, end=new_year + 2 * DAY)
     [calls] = consumers(Asker(SYSTEM, NOW), of_new_years_eve).values()
     assert calls == 7
 
@@ -216,9 +218,9 @@ def test_a_late_row_is_counted_and_leaves_no_standing_that_does_not_know_it(side
     # Hours that are long over are looked at now and then.
     upkeep.run(NOW + upkeep.LOOK_AT_ALL)
     assert _kept() == before
-    start = start_of(Span.DAY, NOW)
+    start = start_of(BucketSize.DAY, NOW)
     for days, wanted in ((6, 106), (4, 105), (3, 104), (2, 3)):
-        asked = Question(start=start - days * DAY, end=NOW + 60)
+        asked = UsageQuestion(start=start - days * DAY, end=NOW + 60)
         assert sum(consumers(Asker(SYSTEM, NOW), asked).values()) == wanted, days
 
 
@@ -228,10 +230,10 @@ def test_standings_go_with_the_days_that_they_count(sides: Sides) -> None:
         count(NOW - days * DAY, sides.theirs, 2)
     for _ in range(20):
         upkeep.run(NOW)
-    first = upkeep.firsts(NOW)[Span.DAY]
+    first = upkeep.firsts(NOW)[BucketSize.DAY]
     times = [time for _, time in _kept()]
     assert times[0] == first
     assert {first + days * DAY for days in range((NOW - first) // DAY + 1)} <= set(times)
-    asked = Question(start=NOW - 450 * DAY, end=NOW + 60)
+    asked = UsageQuestion(start=NOW - 450 * DAY, end=NOW + 60)
     told = {client_of(one): calls for one, calls in consumers(Asker(SYSTEM, NOW), asked).items()}
     assert told == {sides.ours.client: 9, sides.theirs.client: 18}

@@ -39,7 +39,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AddressList:
+class ParsedAddressList:
     """A list that was read; `problems` has one sentence for each entry that was not."""
 
     entries: tuple[Entry, ...] = ()
@@ -58,7 +58,7 @@ class _BadEntry(ValueError):
     pass
 
 
-def parse_list(value: str | Iterable[str], *, most: int = MOST_ENTRIES) -> AddressList:
+def parse_list(value: str | Iterable[str], *, most: int = MOST_ENTRIES) -> ParsedAddressList:
     """Read a list: text with commas or one entry a line, or the entries themselves.
 
     Whoever enforces a list must look at `problems` first: what is left of a half-read list may be
@@ -66,9 +66,9 @@ def parse_list(value: str | Iterable[str], *, most: int = MOST_ENTRIES) -> Addre
     """
     texts = _split(value) if isinstance(value, str) else [text.strip() for text in value]
     if len(texts) > most:
-        return AddressList(problems=(f"has {len(texts):,} entries; at most {most:,} fit",))
+        return ParsedAddressList(problems=(f"has {len(texts):,} entries; at most {most:,} fit",))
     if not texts and isinstance(value, str) and value.strip():
-        return AddressList(problems=("holds comments, and no address",))
+        return ParsedAddressList(problems=("holds comments, and no address",))
     entries: list[Entry] = []
     problems: list[str] = []
     for number, text in enumerate(texts, start=1):
@@ -76,7 +76,7 @@ def parse_list(value: str | Iterable[str], *, most: int = MOST_ENTRIES) -> Addre
             entries.append(_entry(text))
         except _BadEntry as error:
             problems.append(f"entry {number}, {text[:60]!r}: {error}")
-    return AddressList(entries=_with_overlaps(entries), problems=tuple(problems))
+    return ParsedAddressList(entries=_with_overlaps(entries), problems=tuple(problems))
 
 
 def _split(text: str) -> list[str]:
@@ -96,6 +96,21 @@ def _split(text: str) -> list[str]:
             parts[-1] = f"{parts[-1]} # {comment}"
         texts += parts
     return texts
+
+
+class BrokenList(ValueError):
+    """A stored address list that cannot be read: half a rule must refuse, not vanish."""
+
+
+def stored_networks(entries: object) -> tuple[Network, ...]:
+    """The networks of a stored list; raises BrokenList."""
+    if not isinstance(entries, list | tuple):
+        # An empty object, or nothing, must not be read as an empty list, which admits every address.
+        raise BrokenList("it is not a list")
+    parsed = parse_list(entries)
+    if parsed.problems:
+        raise BrokenList(parsed.problems[0])
+    return parsed.networks
 
 
 def unmapped(address: Address) -> Address:

@@ -37,7 +37,7 @@ class Deny:
 Verdict = Allow | Deny
 
 
-class Outcome(enum.StrEnum):
+class StepOutcome(enum.StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     #: It would have failed, but is only watched.
@@ -50,7 +50,7 @@ class Step:
     """One check of a decision, for the owner: what it looked at, and what it found."""
 
     check: Stage
-    outcome: Outcome
+    outcome: StepOutcome
     #: Names and values; none where the check was not reached.
     inputs: tuple[tuple[str, str], ...] = ()
     #: Why it failed, or would have.
@@ -282,18 +282,18 @@ def explain(facts: Facts) -> tuple[Step, ...]:
     refused = False
     for check in CHECKS:
         if refused:
-            steps.append(Step(check=check.stage, outcome=Outcome.NOT_REACHED))
+            steps.append(Step(check=check.stage, outcome=StepOutcome.NOT_REACHED))
         else:
             steps.append(_step(check, facts))
-            refused = steps[-1].outcome is Outcome.FAILED
+            refused = steps[-1].outcome is StepOutcome.FAILED
     return tuple(steps)
 
 
 def _step(check: Check, facts: Facts) -> Step:
     reason = check.refuses(facts)
-    outcome = Outcome.PASSED
+    outcome = StepOutcome.PASSED
     if reason is not None:
-        outcome = Outcome.WATCHED if check.is_watched(facts) else Outcome.FAILED
+        outcome = StepOutcome.WATCHED if check.is_watched(facts) else StepOutcome.FAILED
     return Step(
         check=check.stage,
         outcome=outcome,

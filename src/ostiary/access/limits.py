@@ -108,14 +108,14 @@ def _check(limit: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class TimeSpan:
     """A half-open stretch of time, Unix seconds."""
 
     start: int
     end: int
 
 
-def since(span: Span, reset: int | None) -> int:
+def since(span: TimeSpan, reset: int | None) -> int:
     """From when a window or period is counted: its start, or its last reset if that lies within."""
     return reset if reset is not None and span.start < reset < span.end else span.start
 
@@ -128,13 +128,13 @@ def kept_as(interval: Interval) -> str:
     return f"1 {interval}" if interval.seconds > 60 else ""
 
 
-def window(interval: Interval, now: int) -> Span:
+def window(interval: Interval, now: int) -> TimeSpan:
     """The rate limit's window that holds `now`."""
     start = now - now % interval.seconds
-    return Span(start=start, end=start + interval.seconds)
+    return TimeSpan(start=start, end=start + interval.seconds)
 
 
-def period(kind: Period, now: int, since: int) -> Span:
+def period(kind: Period, now: int, since: int) -> TimeSpan:
     """The quota's period that holds `now`.
 
     Weeks start on Monday. Periods of 30, 60 and 90 days count from the (UTC) day of `since`, when
@@ -152,14 +152,14 @@ def period(kind: Period, now: int, since: int) -> Span:
             return _every(int(kind.value.split()[0]) * DAY, since - since % DAY, now)
 
 
-def _every(length: int, origin: int, now: int) -> Span:
+def _every(length: int, origin: int, now: int) -> TimeSpan:
     start = now - (now - origin) % length
-    return Span(start=start, end=start + length)
+    return TimeSpan(start=start, end=start + length)
 
 
-def _month(now: int) -> Span:
+def _month(now: int) -> TimeSpan:
     first = datetime.fromtimestamp(now, UTC).replace(
         day=1, hour=0, minute=0, second=0, microsecond=0
     )
     following = (first + timedelta(days=32)).replace(day=1)
-    return Span(start=int(first.timestamp()), end=int(following.timestamp()))
+    return TimeSpan(start=int(first.timestamp()), end=int(following.timestamp()))

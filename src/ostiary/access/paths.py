@@ -398,7 +398,7 @@ E = TypeVar("E", bound=Routable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice(Generic[E]):
+class RouteMatch(Generic[E]):
     """The endpoint that a call means, if any; else the methods that its path takes."""
 
     endpoint: E | None
@@ -406,7 +406,7 @@ class Choice(Generic[E]):
     inactive: bool = False
 
 
-def choose(endpoints: Iterable[E], method: str, path: str) -> Choice[E]:
+def choose(endpoints: Iterable[E], method: str, path: str) -> RouteMatch[E]:
     """Which endpoint a method and a normal path (below the collection) mean.
 
     Among the active ones that take the method, the most specific template wins; of two with the same
@@ -421,9 +421,9 @@ def choose(endpoints: Iterable[E], method: str, path: str) -> Choice[E]:
     active = [e for e in fitting if e.active]
     for endpoint in active:
         if endpoint.method in wanted:
-            return Choice(endpoint=endpoint)
+            return RouteMatch(endpoint=endpoint)
     inactive = any(e.method in wanted and not e.active for e in fitting)
-    return Choice(endpoint=None, allow=allowed(e.method for e in active), inactive=inactive)
+    return RouteMatch(endpoint=None, allow=allowed(e.method for e in active), inactive=inactive)
 
 
 def taken_by(method: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ostiary.access.decision import Outcome, Step
+from ostiary.access.decision import Step, StepOutcome
 from ostiary.access.reasons import Reason
 from ostiary.access.stages import Stage
 
@@ -26,7 +26,7 @@ def read(stored: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
     return tuple(
         Step(
             check=Stage(step["check"]),
-            outcome=Outcome(step["outcome"]),
+            outcome=StepOutcome(step["outcome"]),
             inputs=tuple(step["inputs"].items()),
             reason=Reason(step["reason"]) if step["reason"] else None,
         )

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from ostiary.access.methods import AuthMethod
 from ostiary.authority.lookup import Lookup, Row
-from ostiary.authority.provider_keys import ProviderKeys, Source
+from ostiary.authority.provider_keys import KeySource, ProviderKeys
 from ostiary.authority.signing_keys import SigningKeys
 from ostiary.directory.clients.token_rules import secret_context
 from ostiary.gateway.contract import BEARER, Question
 from ostiary.identity import access_tokens, signed_tokens, verification
 from ostiary.identity.sealing import KeyRing
-from ostiary.identity.signed_tokens import BadToken, ClaimRules, Key, Problem, SignedToken
+from ostiary.identity.signed_tokens import BadToken, ClaimRules, Key, SignedToken, TokenProblem
 from ostiary.identity.tokens import client_fingerprint, fingerprint
 
 
@@ -28,7 +28,7 @@ class Proved:
 
     row: Row
     method: AuthMethod
-    problem: Problem | None = None
+    problem: TokenProblem | None = None
     #: Until when this need not be proved again, Unix seconds; empty: as long as the credential.
     until: int | None = None
     #: When what was presented expires by itself, Unix seconds; empty: never.
@@ -80,10 +80,10 @@ class Prover:
         if row.credential is None:
             return None
         found = signed_tokens.judge(token.claims, ClaimRules(leeway=0), now)
-        if not isinstance(found, Problem):
+        if not isinstance(found, TokenProblem):
             token_id = str(token.claims["jti"])
             if await self._lookup.token_revoked(fingerprint(token_id)):
-                found = Problem(part="jti", expected="a token in force", found="a revoked one")
+                found = TokenProblem(part="jti", expected="a token in force", found="a revoked one")
         return _proved(row, AuthMethod.OAUTH2, found)
 
     async def _others(
@@ -107,7 +107,7 @@ class Prover:
         if method is AuthMethod.JWT:
             problem = self._signature(token, row, settings)
             return _proved(row, method, problem or signed_tokens.judge(token.claims, rules, now))
-        source = Source(issuer=settings.get("issuer", ""), jwks_uri=settings.get("jwks_uri", ""))
+        source = KeySource(issuer=settings.get("issuer", ""), jwks_uri=settings.get("jwks_uri", ""))
         keys, until, matter = await self._providers.find(source, token)
         candidates = keys.candidates(token) if keys else ()
         if not _verified(token, candidates):
@@ -138,7 +138,9 @@ class Prover:
                 found |= {row.profile: row for row in rows}
         return list(found.values())
 
-    def _signature(self, token: SignedToken, row: Row, settings: dict[str, str]) -> Problem | None:
+    def _signature(
+        self, token: SignedToken, row: Row, settings: dict[str, str]
+    ) -> TokenProblem | None:
         secret = ""
         if settings.get("method") == "hmac":
             secret = self._keyring.open(row.sealed_secret, secret_context(row.profile))
@@ -182,21 +184,21 @@ def _alive(row: Row, now: int) -> bool:
 
 
 def _proved(
-    row: Row, method: AuthMethod, found: Problem | int | None, keys_until: int | None = None
+    row: Row, method: AuthMethod, found: TokenProblem | int | None, keys_until: int | None = None
 ) -> Proved:
     """What a token proves: `found` says what is wrong with it, or when it expires."""
-    if isinstance(found, Problem):
+    if isinstance(found, TokenProblem):
         return Proved(row=row, method=method, problem=found)
     moments = [moment for moment in (found, keys_until) if moment is not None]
     return Proved(row=row, method=method, until=min(moments, default=None), ends=found)
 
 
-def _unverified(token: SignedToken, matter: str, *, known: bool, replaced: bool) -> Problem:
+def _unverified(token: SignedToken, matter: str, *, known: bool, replaced: bool) -> TokenProblem:
     """`replaced`: the key may be another one in a moment, since keys without ids are not told apart."""
     if matter:
-        return Problem(part="keys", expected="the provider's", found=matter, passing=True)
+        return TokenProblem(part="keys", expected="the provider's", found=matter, passing=True)
     if known:
         expected = "one by the provider's key"
-        return Problem(part="signature", expected=expected, found="another", passing=replaced)
+        return TokenProblem(part="signature", expected=expected, found="another", passing=replaced)
     found = f"kid {token.key_id!r}, alg {token.algorithm!r}"[:200]
-    return Problem(part="kid", expected="a key of the provider", found=found, passing=True)
+    return TokenProblem(part="kid", expected="a key of the provider", found=found, passing=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ostiary.access import limits
-from ostiary.access.addresses import NamedList, Network, parse_address, parse_list
+from ostiary.access.addresses import NamedList, Network, parse_address, stored_networks
 from ostiary.access.decision import Allow, Deny, decide
 from ostiary.access.facts import (
     Client,
@@ -197,21 +197,10 @@ def _by_name(text: str | None) -> Mapping[str, int]:
 _address = lru_cache(maxsize=10_000)(parse_address)
 
 
-class BrokenList(ValueError):
-    """A stored address list that cannot be read: a rule that is half there must refuse, not vanish."""
-
-
 @lru_cache(maxsize=10_000)
 def networks(text: str) -> tuple[Network, ...]:
     """The networks of a stored list; raises BrokenList."""
-    stored = json.loads(text)
-    if not isinstance(stored, list):
-        # An empty object, or nothing, must not be read as an empty list, which admits every address.
-        raise BrokenList("it is not a list")
-    parsed = parse_list(stored)
-    if parsed.problems:
-        raise BrokenList(parsed.problems[0])
-    return parsed.networks
+    return stored_networks(json.loads(text))
 
 
 #: Names of windows in the RateLimit-Policy header, where a policy has several.

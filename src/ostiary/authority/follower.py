@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 
-from ostiary.authority.lookup import Change, Lookup
+from ostiary.authority.lookup import FeedEntry, Lookup
 from ostiary.directory.changes.feed import Kind
 from ostiary.gateway.contract import EPOCHS
 from ostiary.gateway.control import Behind, ControlError, Lane, Revoked
@@ -146,13 +146,13 @@ class Follower:
                 self._streams.popitem(last=False)
             self._moved.notify_all()
 
-    def _notice(self, changes: list[Change]) -> None:
+    def _notice(self, changes: list[FeedEntry]) -> None:
         for change in changes:
             if change.kind == Kind.PROFILE and not self.changed_profiles.full():
                 self.changed_profiles.put_nowait(change.object_id)
 
 
-def _epochs(changes: list[Change]) -> dict[str, int]:
+def _epochs(changes: list[FeedEntry]) -> dict[str, int]:
     """Epoch's key → sequence, of the changes that void leases."""
     return {
         f"{_EPOCHS[change.kind]}{change.object_id}": change.sequence

@@ -96,7 +96,7 @@ LATEST = "SELECT COALESCE(MAX(id), 0) FROM directory_change"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FeedEntry:
     """A row of the change feed: what kind of object changed, and which."""
 
     sequence: int
@@ -187,7 +187,7 @@ class Lookup(Protocol):
     async def custom_claims(self) -> list[str]: ...
     async def signing_keys(self) -> list[StoredKey]: ...
     async def token_revoked(self, fingerprint: bytes) -> bool: ...
-    async def changes(self, since: int, most: int) -> list[Change]: ...
+    async def changes(self, since: int, most: int) -> list[FeedEntry]: ...
     async def latest(self) -> int: ...
     async def close(self) -> None: ...
 
@@ -249,9 +249,9 @@ class SqliteLookup:
         asked = self._connection.execute(REVOKED.format(p="?"), (fingerprint,))
         return asked.fetchone() is not None
 
-    async def changes(self, since: int, most: int) -> list[Change]:
+    async def changes(self, since: int, most: int) -> list[FeedEntry]:
         rows = self._connection.execute(CHANGES.format(p="?"), (since, most))
-        return [Change(*row) for row in rows]
+        return [FeedEntry(*row) for row in rows]
 
     async def latest(self) -> int:
         return int(self._connection.execute(LATEST).fetchone()[0])
@@ -315,9 +315,9 @@ class PostgresqlLookup:
     async def token_revoked(self, fingerprint: bytes) -> bool:
         return await self._one(REVOKED.format(p="%s").encode(), (fingerprint,)) is not None
 
-    async def changes(self, since: int, most: int) -> list[Change]:
+    async def changes(self, since: int, most: int) -> list[FeedEntry]:
         rows = await self._all(CHANGES.format(p="%s").encode(), (since, most))
-        return [Change(*row) for row in rows]
+        return [FeedEntry(*row) for row in rows]
 
     async def latest(self) -> int:
         row = await self._one(LATEST.encode(), ())

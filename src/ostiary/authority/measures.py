@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from ostiary.access.reasons import by_code
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
-from ostiary.authority.lookup import Change, Lookup, Row, StoredKey
+from ostiary.authority.lookup import FeedEntry, Lookup, Row, StoredKey
 from ostiary.authority.traces import Traces
 from ostiary.gateway.contract import Lease, Question, Refusal
 from ostiary.telemetry import tracing
@@ -203,7 +203,7 @@ class MeasuredLookup:
         with self._timed("signing_keys"):
             return await self._lookup.signing_keys()
 
-    async def changes(self, since: int, most: int) -> list[Change]:
+    async def changes(self, since: int, most: int) -> list[FeedEntry]:
         return await self._lookup.changes(since, most)
 
     async def latest(self) -> int:

@@ -53,7 +53,7 @@ class Told:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Refused(Exception):
+class OAuthError(Exception):
     """An error of RFC 6749, section 5.2."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
@@ -62,7 +62,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class OAuthRequest:
     headers: Mapping[bytes, list[bytes]]
     parameters: Mapping[str, str]
 
@@ -106,7 +106,7 @@ class OAuth:
             return
         try:
             told = await self._answer(scope, receive)
-        except Refused as refused:
+        except OAuthError as refused:
             told = refused.told
         except Exception:
             log.exception("an OAuth call could not be answered")
@@ -124,23 +124,23 @@ class OAuth:
         if method != "POST":
             return Told(status=405, headers={"Allow": "POST"})
         if scope["query_string"]:
-            raise Refused("invalid_request", "parameters belong in the body, never in the URL")
+            raise OAuthError("invalid_request", "parameters belong in the body, never in the URL")
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
         parameters = _parameters(headers, await _body(receive))
-        return await self._posts[path](Asked(headers=headers, parameters=parameters))
+        return await self._posts[path](OAuthRequest(headers=headers, parameters=parameters))
 
-    async def _token(self, asked: Asked) -> Told:
+    async def _token(self, asked: OAuthRequest) -> Told:
         grant = asked.parameters.get("grant_type")
         if not grant:
-            raise Refused("invalid_request", "grant_type is missing")
+            raise OAuthError("invalid_request", "grant_type is missing")
         client_id, row = await self._client(asked)
         if grant != "client_credentials":
-            raise Refused("unsupported_grant_type", "the grant is client_credentials")
+            raise OAuthError("unsupported_grant_type", "the grant is client_credentials")
         scope = asked.parameters.get("scope", "").strip()
         if scope and not _SCOPE.fullmatch(scope):
-            raise Refused("invalid_scope", "the scope is no list of words parted by blanks")
+            raise OAuthError("invalid_scope", "the scope is no list of words parted by blanks")
         now = int(time.time())
         await self._check(asked, row, now)
         key = await self._signing.signing()
@@ -159,7 +159,7 @@ class OAuth:
             },
         )
 
-    async def _check(self, asked: Asked, row: Row, now: int) -> None:
+    async def _check(self, asked: OAuthRequest, row: Row, now: int) -> None:
         """Everything that a call would be asked about who calls, and from where."""
         facts = Facts(
             now=now,
@@ -173,10 +173,10 @@ class OAuth:
         if reason is None:
             return
         if describe(reason).rule is Rule.ADDRESSES:
-            raise Refused("unauthorized_client", "not from this address", 403)
+            raise OAuthError("unauthorized_client", "not from this address", 403)
         raise _invalid_client(asked)
 
-    async def _client(self, asked: Asked) -> tuple[str, Row]:
+    async def _client(self, asked: OAuthRequest) -> tuple[str, Row]:
         """The client that a call proves itself to be (RFC 6749, section 2.3.1)."""
         client_id, secret = _presented(asked)
         row = await self._lookup.find(client_fingerprint(client_id), 0)
@@ -187,7 +187,7 @@ class OAuth:
             raise _invalid_client(asked)
         return client_id, row
 
-    async def _introspect(self, asked: Asked) -> Told:
+    async def _introspect(self, asked: OAuthRequest) -> Told:
         """RFC 7662: a client learns of its own tokens, and of no others."""
         client_id, row = await self._client(asked)
         now = int(time.time())
@@ -202,7 +202,7 @@ class OAuth:
             return Told(status=200, content={"active": False})
         return Told(status=200, content={"active": True, "token_type": "bearer", **token.claims})
 
-    async def _revocation(self, asked: Asked) -> Told:
+    async def _revocation(self, asked: OAuthRequest) -> Told:
         """RFC 7009: unknown tokens are answered like revoked ones."""
         client_id, row = await self._client(asked)
         token = await self._own(asked, client_id)
@@ -213,11 +213,11 @@ class OAuth:
             return Told(status=503, content={"error": "temporarily_unavailable"})
         return Told(status=200)
 
-    async def _own(self, asked: Asked, client_id: str) -> SignedToken | None:
+    async def _own(self, asked: OAuthRequest, client_id: str) -> SignedToken | None:
         """The token that is asked about, if we signed it for this client."""
         text = asked.parameters.get("token")
         if not text:
-            raise Refused("invalid_request", "token is missing")
+            raise OAuthError("invalid_request", "token is missing")
         try:
             token = signed_tokens.read(text)
         except BadToken:
@@ -272,9 +272,9 @@ class OAuth:
         )
 
 
-def _invalid_client(asked: Asked) -> Refused:
+def _invalid_client(asked: OAuthRequest) -> OAuthError:
     """401, with the scheme that was used (RFC 6749, section 5.2)."""
-    refused = Refused("invalid_client", "the client is not known, or its secret is another", 401)
+    refused = OAuthError("invalid_client", "the client is not known, or its secret is another", 401)
     if b"authorization" in asked.headers:
         told = refused.told
         headers = {"WWW-Authenticate": 'Basic realm="oauth2"'}
@@ -282,11 +282,11 @@ def _invalid_client(asked: Asked) -> Refused:
     return refused
 
 
-def _presented(asked: Asked) -> tuple[str, str]:
+def _presented(asked: OAuthRequest) -> tuple[str, str]:
     lines = asked.headers.get(b"authorization", [])
     in_body = asked.parameters.get("client_secret")
     if len(lines) > 1 or (lines and in_body is not None):
-        raise Refused("invalid_request", "a client proves itself once, in header or body")
+        raise OAuthError("invalid_request", "a client proves itself once, in header or body")
     if not lines:
         client_id = asked.parameters.get("client_id", "")
         if not client_id or not in_body:
@@ -318,15 +318,15 @@ def _parameters(headers: Mapping[bytes, list[bytes]], body: bytes) -> Mapping[st
         elif kind == JSON:
             pairs = json.loads(text, object_pairs_hook=_members)
         else:
-            raise Refused("invalid_request", f"Content-Type must be {FORM} or {JSON}")
+            raise OAuthError("invalid_request", f"Content-Type must be {FORM} or {JSON}")
     except (ValueError, RecursionError):
-        raise Refused("invalid_request", "the body does not match its Content-Type") from None
+        raise OAuthError("invalid_request", "the body does not match its Content-Type") from None
     if not isinstance(pairs, _Pairs) or any(not isinstance(value, str) for _, value in pairs):
-        raise Refused("invalid_request", "the body must be an object of texts")
+        raise OAuthError("invalid_request", "the body must be an object of texts")
     once = [name for name, _ in pairs if name not in REPEATED]
     parameters = dict(pairs)
     if len(set(once)) != len(once):
-        raise Refused("invalid_request", "a parameter is given twice")
+        raise OAuthError("invalid_request", "a parameter is given twice")
     return parameters
 
 
@@ -345,7 +345,7 @@ async def _body(receive: Any) -> bytes:
         part: bytes = message.get("body", b"")
         body += part
         if len(body) > LARGEST_BODY:
-            raise Refused("invalid_request", "the body is too large", 413)
+            raise OAuthError("invalid_request", "the body is too large", 413)
         if not message.get("more_body"):
             return body
 

@@ -32,7 +32,7 @@ MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class KeySource:
     """Where a profile's keys come from: an issuer with discovery, or a key set. One is empty."""
 
     issuer: str = ""
@@ -40,7 +40,7 @@ class Source:
 
 
 @dataclass(slots=True)
-class _Held:
+class _HeldKeys:
     keys: KeySet | None = None
     fetched_at: float = 0.0
     tried_at: float = 0.0
@@ -63,10 +63,10 @@ class ProviderKeys:
         self._folder, self._fetcher, self._seconds = folder, fetcher, seconds
         self._interval = max(1.0, seconds / 10)
         self._allowed, self._clock = allowed, clock
-        self._held: dict[Source, _Held] = {}
+        self._held: dict[KeySource, _HeldKeys] = {}
         self._room = asyncio.Semaphore(MOST_AT_ONCE)
 
-    async def find(self, source: Source, token: SignedToken) -> tuple[KeySet | None, int, str]:
+    async def find(self, source: KeySource, token: SignedToken) -> tuple[KeySet | None, int, str]:
         """The keys for a token, until when they are good (Unix seconds), and what is the matter."""
         held = self._of(source)
         now = self._clock()
@@ -79,14 +79,14 @@ class ProviderKeys:
         fresh_until = held.fetched_at + self._seconds
         return held.keys, int(max(fresh_until, self._clock() + STALE_SECONDS)), held.problem
 
-    def warm(self, source: Source) -> None:
+    def warm(self, source: KeySource) -> None:
         """Fetch keys that nobody has asked for yet."""
         held = self._of(source)
         if held.keys is None and self._clock() - held.tried_at >= self._interval:
             self._start(source, held)
 
     async def again(
-        self, source: Source, keys: KeySet | None, until: int, matter: str
+        self, source: KeySource, keys: KeySet | None, until: int, matter: str
     ) -> tuple[KeySet | None, int, str]:
         """The same once more, after asking the provider, if none of the `keys` made a token.
 
@@ -102,19 +102,19 @@ class ProviderKeys:
         fresh_until = held.fetched_at + self._seconds
         return held.keys, int(max(fresh_until, self._clock() + STALE_SECONDS)), held.problem
 
-    def _of(self, source: Source) -> _Held:
+    def _of(self, source: KeySource) -> _HeldKeys:
         held = self._held.pop(source, None) or self._stored(source)
         self._held[source] = held
         if len(self._held) > MOST_SOURCES:
             del self._held[next(iter(self._held))]
         return held
 
-    def _start(self, source: Source, held: _Held) -> None:
+    def _start(self, source: KeySource, held: _HeldKeys) -> None:
         if held.running is None or held.running.done():
             held.tried_at = self._clock()
             held.running = asyncio.create_task(self._refresh(source, held))
 
-    async def _refresh(self, source: Source, held: _Held) -> None:
+    async def _refresh(self, source: KeySource, held: _HeldKeys) -> None:
         try:
             async with self._room:
                 allowed = await asyncio.to_thread(self._allowed)
@@ -135,7 +135,7 @@ class ProviderKeys:
         held.fetched_at, held.problem = self._clock(), ""
         await asyncio.to_thread(self._store, source, issuer, content)
 
-    async def _fetched(self, source: Source, allowed: Collection[str]) -> tuple[str, bytes]:
+    async def _fetched(self, source: KeySource, allowed: Collection[str]) -> tuple[str, bytes]:
         issuer, url = "", source.jwks_uri
         if source.issuer:
             at = f"{source.issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -143,11 +143,11 @@ class ProviderKeys:
             issuer, url = key_sets.parse_discovery(told.content, expected=source.issuer)
         return issuer, (await self._fetcher.fetch(url, allowed)).content
 
-    def _file(self, source: Source) -> Path:
+    def _file(self, source: KeySource) -> Path:
         name = hashlib.sha256(f"{source.issuer}\n{source.jwks_uri}".encode()).hexdigest()
         return self._folder / f"{name}.json"
 
-    def _store(self, source: Source, issuer: str, content: bytes) -> None:
+    def _store(self, source: KeySource, issuer: str, content: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._file(source)
         draft = file.with_suffix(".new")
@@ -155,11 +155,11 @@ class ProviderKeys:
         draft.write_text(json.dumps({"issuer": issuer, "content": encoded}))
         draft.replace(file)
 
-    def _stored(self, source: Source) -> _Held:
+    def _stored(self, source: KeySource) -> _HeldKeys:
         """What an earlier process fetched: good until the provider has said something newer."""
         try:
             stored = json.loads(self._file(source).read_text())
             content = base64.b64decode(stored["content"])
-            return _Held(keys=key_sets.parse(content, issuer=stored["issuer"]), problem="")
+            return _HeldKeys(keys=key_sets.parse(content, issuer=stored["issuer"]), problem="")
         except (OSError, ValueError, KeyError, TypeError):
-            return _Held()
+            return _HeldKeys()

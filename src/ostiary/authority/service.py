@@ -18,7 +18,7 @@ from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
-from ostiary.authority.provider_keys import ProviderKeys, Source
+from ostiary.authority.provider_keys import KeySource, ProviderKeys
 from ostiary.authority.signing_keys import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 CONFIRM_SECONDS = 5.0
 
 
-class Control:
+class AuthorityControl:
     """`POST /confirm?sequence=N`: waits until the gateway follows N. 200, or 503.
 
     `GET /alive`: 200 at once, for the supervisor, which asks every second.
@@ -136,7 +136,7 @@ async def _serve(
     upcall, *others = sockets
     loop = asyncio.get_running_loop()
     questions = await loop.create_unix_server(protocol(upcalls), sock=upcall, backlog=4096)
-    servers = (_server(Control(follower)), _server(oauth))
+    servers = (_server(AuthorityControl(follower)), _server(oauth))
     running = [
         asyncio.create_task(server.serve(sockets=[sock]))
         for server, sock in zip(servers, others, strict=True)
@@ -173,10 +173,10 @@ async def _warm(follower: Follower, providers: ProviderKeys) -> None:
             providers.warm(source)
 
 
-def _provider_of(profile: int) -> Source | None:
+def _provider_of(profile: int) -> KeySource | None:
     close_old_connections()
     found = snapshot.provider_of(profile)
-    return Source(issuer=found[0], jwks_uri=found[1]) if found else None
+    return KeySource(issuer=found[0], jwks_uri=found[1]) if found else None
 
 
 def _allowed_hosts() -> Collection[str]:

@@ -9,7 +9,7 @@ from joserfc.jwk import ECKey
 from ostiary.authority.lookup import Lookup
 from ostiary.directory.workspace.signing_keys import context
 from ostiary.identity import access_tokens
-from ostiary.identity.access_tokens import RETIRED_SECONDS, SigningKey
+from ostiary.identity.access_tokens import RETIRED_SECONDS, SigningKeyPair
 from ostiary.identity.sealing import KeyRing
 
 #: A rotation is noticed after so many seconds; a key id that is not known, sooner.
@@ -18,7 +18,7 @@ FRESH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    signing: SigningKey | None
+    signing: SigningKeyPair | None
     verifying: dict[str, ECKey]
     published: list[dict[str, str]]
 
@@ -30,7 +30,7 @@ class SigningKeys:
         self._known: tuple[object, ...] = ()
         self._read_at = 0.0
 
-    async def signing(self) -> SigningKey | None:
+    async def signing(self) -> SigningKeyPair | None:
         """The key to sign with."""
         return (await self._fresh()).signing
 
@@ -63,5 +63,5 @@ class SigningKeys:
         self._read_at = time.monotonic()
         return self._loaded
 
-    def _opened(self, kid: str, sealed: str) -> SigningKey:
+    def _opened(self, kid: str, sealed: str) -> SigningKeyPair:
         return access_tokens.load_key(kid, self._keyring.open(sealed, context(kid)))

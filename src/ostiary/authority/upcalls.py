@@ -74,7 +74,7 @@ class Upcalls:
             return write_answer(verdict)
 
 
-class Connection(asyncio.Protocol):
+class UpcallConnection(asyncio.Protocol):
     """One connection of a gateway's worker."""
 
     def __init__(self, upcalls: Upcalls) -> None:
@@ -163,6 +163,6 @@ def _rest(begun: Answering, awaited: Any) -> Generator[Any, Any, bytes | None]:
         return answered
 
 
-def protocol(upcalls: Upcalls) -> Callable[[], Connection]:
+def protocol(upcalls: Upcalls) -> Callable[[], UpcallConnection]:
     """What makes a connection's protocol."""
-    return lambda: Connection(upcalls)
+    return lambda: UpcallConnection(upcalls)

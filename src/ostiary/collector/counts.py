@@ -38,10 +38,10 @@ class Waiting:
     give_up: Callable[[], None]
 
 
-class Connection(asyncio.Protocol):
+class PushConnection(asyncio.Protocol):
     """A connection of a worker or the supervisor: pushes and pings, answered in their order."""
 
-    def __init__(self, take: Callable[[Waiting], None], open_: set["Connection"]) -> None:
+    def __init__(self, take: Callable[[Waiting], None], open_: set["PushConnection"]) -> None:
         self._take, self._open = take, open_
         self._buffer = bytearray()
         self._searched = 0

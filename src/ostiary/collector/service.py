@@ -21,7 +21,7 @@ from typing import TypeVar
 from django.db import Error, close_old_connections, connection
 
 from ostiary.collector import measures, retention
-from ostiary.collector.counts import Connection, Waiting
+from ostiary.collector.counts import PushConnection, Waiting
 from ostiary.collector.log_lines import Batch
 from ostiary.collector.storage import Store, Stored
 from ostiary.collector.tail import Piece, Tail
@@ -71,7 +71,7 @@ class _Collector:
         self._store = Store(log_rate=node.log_rate)
         self._lines = Lines(node, self._store)
         self._waiting: list[Waiting] = []
-        self._open: set[Connection] = set()
+        self._open: set[PushConnection] = set()
         self._traces: list[bytes] = []
         self._wake, self._stop = asyncio.Event(), asyncio.Event()
         #: When the first push was put off of those that are not stored yet, Unix seconds; 0: none.
@@ -84,7 +84,7 @@ class _Collector:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         counts = await loop.create_unix_server(
-            lambda: Connection(self._take, self._open), sock=self._counts
+            lambda: PushConnection(self._take, self._open), sock=self._counts
         )
         traces = await asyncio.start_unix_server(self._listen, sock=self._log_sock)
         shown = await exposition.show(self._node.run, "collector")

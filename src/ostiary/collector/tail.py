@@ -48,7 +48,7 @@ class Piece:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _File:
+class _TailedFile:
     path: Path
     fd: int
     inode: int
@@ -85,7 +85,7 @@ class Tail:
         self._positions = dict(positions)
         self._reopen = reopen
         self._largest, self._quiet = largest, quiet
-        self._current: _File | None = None
+        self._current: _TailedFile | None = None
         self._old = [file for path in self._old_paths() if (file := _open(path)) is not None]
         self._asked = -quiet
         #: Lines whose end never came, since the start.
@@ -156,7 +156,7 @@ class Tail:
             if file is not None:
                 self._measure(file)
 
-    def _measure(self, file: _File) -> None:
+    def _measure(self, file: _TailedFile) -> None:
         size = os.fstat(file.fd).st_size
         if size < file.size or size < file.offset:
             log.warning("a file of log lines was cut; it is read from its start")
@@ -164,7 +164,7 @@ class Tail:
         if size != file.size:
             file.size, file.grew = size, time.monotonic()
 
-    def _piece(self, file: _File) -> Piece | None:
+    def _piece(self, file: _TailedFile) -> Piece | None:
         if not file.identity and not self._identify(file):
             return None
         if file.offset >= file.size:
@@ -194,7 +194,7 @@ class Tail:
             )
         return None
 
-    def _identify(self, file: _File) -> bool:
+    def _identify(self, file: _TailedFile) -> bool:
         """Find out which file it is, by its first line: whether that is known now."""
         head = os.pread(file.fd, _CHUNK, 0)
         end = head.find(b"\n")
@@ -207,7 +207,7 @@ class Tail:
             file.offset, file.stored = min(before.timed, before.offset), before.offset
         return True
 
-    def _exchange(self, file: _File) -> None:
+    def _exchange(self, file: _TailedFile) -> None:
         if len(self._old) >= _MOST_OLD:
             return
         last = max((int(path.name.rpartition(".")[2]) for path in self._old_paths()), default=0)
@@ -225,14 +225,14 @@ class Tail:
             self._asked = now
             self._reopen()
 
-    def _is_over(self, file: _File) -> bool:
+    def _is_over(self, file: _TailedFile) -> bool:
         if time.monotonic() - file.grew < self._quiet or self._piece(file) is not None:
             return False
         writers = _has_writers(file.fd)
         # Without that knowledge, a new file tells that nginx has left the old one.
         return self._path.exists() if writers is None else not writers
 
-    def _delete(self, file: _File) -> None:
+    def _delete(self, file: _TailedFile) -> None:
         self.torn += file.offset < file.size
         with contextlib.suppress(FileNotFoundError):
             if file.path.stat().st_ino == file.inode:
@@ -243,12 +243,12 @@ class Tail:
             self._gone.append(file.identity)
 
 
-def _open(path: Path) -> _File | None:
+def _open(path: Path) -> _TailedFile | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    return _File(path=path, fd=fd, inode=os.fstat(fd).st_ino)
+    return _TailedFile(path=path, fd=fd, inode=os.fstat(fd).st_ino)
 
 
 def _has_writers(fd: int) -> bool | None:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, sent
-from ostiary.console.frame.listing import PER_PAGE, Paging, number_of
+from ostiary.console.frame.listing import PER_PAGE, Pager, number_of
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -95,7 +95,7 @@ def show(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     state = request.GET.get("state", "")
     state = state if state in WebhookDelivery.State.values else ""
     found = webhooks.log(by, webhook_id, state)
-    paging = Paging(
+    paging = Pager(
         number=max(1, number_of(request.GET.get("page")) or 1),
         total=found.count(),
         filters={"state": state} if state else {},

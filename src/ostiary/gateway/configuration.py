@@ -65,7 +65,7 @@ _FORWARD = "proxy_pass $gw_to;"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class ConfigurationFacts:
     """What nginx.conf is rendered from besides the node."""
 
     #: Tells this start's request ids from those of others.
@@ -89,7 +89,7 @@ class Facts:
     as_root: bool = False
 
 
-def connections(node: Node, facts: Facts) -> int:
+def connections(node: Node, facts: ConfigurationFacts) -> int:
     """Connections of one worker, callers' and upstreams' together."""
     return max(256, min(32_768, facts.files - SPARE_FILES))
 
@@ -104,7 +104,7 @@ def request_id(mark: str) -> str:
     return f"{mark}-$connection-$connection_requests"
 
 
-def render(node: Node, facts: Facts) -> str:
+def render(node: Node, facts: ConfigurationFacts) -> str:
     """The whole nginx.conf."""
     return "\n".join((*_main(node, facts), "http {", *_indented(_http(node, facts)), "}", ""))
 
@@ -121,7 +121,7 @@ def _quoted(text: object) -> str:
     return f'"{word}"'
 
 
-def _main(node: Node, facts: Facts) -> Iterator[str]:
+def _main(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     yield "# Ostiary's gateway; written anew at each start."
     for module in ("ndk_http_module", "ngx_http_lua_module"):
         yield f"load_module {_quoted(facts.modules / f'{module}.so')};"
@@ -157,7 +157,7 @@ def _dictionaries(node: Node) -> Iterator[str]:
         yield f"lua_shared_dict {name} {megabytes}m;"
 
 
-def _http(node: Node, facts: Facts) -> Iterator[str]:
+def _http(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     sections = (
         _dictionaries(node),
         _lua_settings(node, facts),
@@ -177,7 +177,7 @@ def _http(node: Node, facts: Facts) -> Iterator[str]:
         yield from section
 
 
-def _lua_settings(node: Node, facts: Facts) -> Iterator[str]:
+def _lua_settings(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     folder = node.run / "gateway"
     paths = (f"{facts.lua}/?.lua", f"{folder}/?.lua", "/usr/share/lua/5.1/?.lua", ";")
     yield f"lua_package_path {_path(';'.join(paths))};"
@@ -208,7 +208,7 @@ def _callers(node: Node) -> Iterator[str]:
         yield f"{kind}_temp_path {_quoted(node.run / 'gateway' / 'temporary')};"
 
 
-def _log(facts: Facts) -> Iterator[str]:
+def _log(facts: ConfigurationFacts) -> Iterator[str]:
     yield "# A line is written for calls whose $gw_log Lua sets; a field that could part the line holds JSON."
     yield f"log_format line escape=none '{line_format(facts.mark)}';"
     yield "access_log off;"
@@ -243,7 +243,7 @@ def _path(text: str) -> str:
     return f'"{text}"'
 
 
-def _init(node: Node, facts: Facts) -> Iterator[str]:
+def _init(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     folder = node.run / "gateway"
     yield "-- By default Debian's LuaJIT gives up on traces as long as ours, and interprets."
     yield 'require("jit.opt").start("maxtrace=8000", "maxrecord=32000", "maxmcode=40960",'
@@ -287,7 +287,7 @@ def _init(node: Node, facts: Facts) -> Iterator[str]:
     yield "key:close()"
 
 
-def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
+def _upstreams(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     keep = "keepalive 256; keepalive_requests 1000000; keepalive_time 24h;"
     balance = 'server 0.0.0.1; balancer_by_lua_block { require("ostiary.upstreams").balance() }'
     yield "# Where a call goes that nobody has admitted: nowhere."
@@ -310,7 +310,7 @@ def _upstreams(node: Node, facts: Facts) -> Iterator[str]:
         yield f"upstream tls_{number} {{ {balance} keepalive 64; keepalive_requests 1000000; }}"
 
 
-def _proxying(facts: Facts) -> Iterator[str]:
+def _proxying(facts: ConfigurationFacts) -> Iterator[str]:
     yield "# Calls to upstreams."
     yield "proxy_http_version 1.1;"
     yield "proxy_headers_hash_max_size 2048;"
@@ -343,7 +343,7 @@ def _proxying(facts: Facts) -> Iterator[str]:
     yield f"proxy_ssl_trusted_certificate {_quoted(facts.system_authorities)};"
 
 
-def _speaking_http2(facts: Facts) -> Iterator[str]:
+def _speaking_http2(facts: ConfigurationFacts) -> Iterator[str]:
     yield "# Calls to upstreams that speak HTTP/2: nginx's module for gRPC carries any."
     yield "grpc_buffer_size 16k;"
     yield "grpc_connect_timeout 5s;"
@@ -392,7 +392,7 @@ def _place(host: str, port: int) -> tuple[str, str]:
     return f"{name}:{port}", " ipv6only=off" if host.strip("[]") == "::" else ""
 
 
-def _listen_clear(node: Node, facts: Facts) -> Iterator[str]:
+def _listen_clear(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     """HTTP/2 without TLS, which callers of gRPC begin with at once (RFC 9113, section 3.3)."""
     if node.h2c is None:
         return
@@ -401,7 +401,7 @@ def _listen_clear(node: Node, facts: Facts) -> Iterator[str]:
     yield f"listen {at} default_server{h2_word} backlog=4096{only};"
 
 
-def _listen(node: Node, facts: Facts) -> Iterator[str]:
+def _listen(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     host = f"[{node.host}]" if ":" in node.host else node.host
     only = " ipv6only=off" if node.host == "::" else ""
     at = f"{host}:{node.port}"
@@ -425,7 +425,7 @@ def _listen(node: Node, facts: Facts) -> Iterator[str]:
     yield "ssl_session_timeout 1h;"
 
 
-def _public(node: Node, facts: Facts) -> Iterator[str]:
+def _public(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     def lines() -> Iterator[str]:
         yield from _listen(node, facts)
         yield from _listen_clear(node, facts)
@@ -492,7 +492,7 @@ def _public(node: Node, facts: Facts) -> Iterator[str]:
     yield "}"
 
 
-def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _trusts(facts: ConfigurationFacts) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Locations for calls of all kinds, by what is trusted of their upstreams."""
     yield "@any", ()
     yield "@https_unverified", ("proxy_ssl_verify off;",)
@@ -500,7 +500,7 @@ def _trusts(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"@https_{digest}", (f"proxy_ssl_trusted_certificate {_quoted(path)};",)
 
 
-def _http2_kinds(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _http2_kinds(facts: ConfigurationFacts) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Locations for calls over HTTP/2, by what is called and what is trusted of the upstreams."""
     for name, lines in (("@grpc", ("client_body_timeout 24h;",)), ("@http2", ())):
         yield name, lines
@@ -509,7 +509,7 @@ def _http2_kinds(facts: Facts) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield f"{name}_{digest}", (*lines, f"grpc_ssl_trusted_certificate {_quoted(path)};")
 
 
-def _http2_headers(node: Node, facts: Facts) -> Iterator[str]:
+def _http2_headers(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     """The headers that we set for HTTP/2, where a variable cannot hold several; Lua removes the others.
 
     nginx has no room for more names here.
@@ -523,7 +523,7 @@ def _http2_headers(node: Node, facts: Facts) -> Iterator[str]:
         yield f"grpc_set_header {name} {variable};"
 
 
-def _request_headers(node: Node, facts: Facts, *, any_kind: bool) -> Iterator[str]:
+def _request_headers(node: Node, facts: ConfigurationFacts, *, any_kind: bool) -> Iterator[str]:
     """The headers that we set or remove, those that few kinds of calls have only if `any_kind`."""
     yield "# Lines that tell the public address and who calls follow in the same value, from ostiary.forwarding."
     yield "proxy_set_header Host $gw_host;"
@@ -549,7 +549,7 @@ def _hidden() -> Iterator[str]:
     yield "proxy_hide_header Alt-Svc;"
 
 
-def _answer_headers(facts: Facts) -> Iterator[str]:
+def _answer_headers(facts: ConfigurationFacts) -> Iterator[str]:
     """What every answer has."""
     yield f"add_header X-Request-Id {request_id(facts.mark)} always;"
     yield "add_header X-Upstream-Request-Id $upstream_http_x_request_id always;"

@@ -45,7 +45,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ConsumerCall:
     """A call: `target` is path and query, encoded; the headers are whole."""
 
     method: str
@@ -67,7 +67,7 @@ class Answer:
     address: str
 
 
-def call(listener: Listener, asked: Asked, *, seconds: float) -> Answer:
+def call(listener: Listener, asked: ConsumerCall, *, seconds: float) -> Answer:
     """Make the call; raises NoAnswer after `seconds` without an answer."""
     timeout = httpx.Timeout(seconds, connect=5.0)
     began = time.monotonic()

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ostiary.gateway import configuration, contract
-from ostiary.gateway.configuration import Facts
+from ostiary.gateway.configuration import ConfigurationFacts
 from ostiary.gateway.control import ControlError, alive
 from ostiary.gateway.node import Node, refused_file
 
@@ -84,10 +84,10 @@ def folder(node: Node) -> Path:
     return node.run / "gateway"
 
 
-def facts(node: Node, *, mark: str, authorities: Mapping[str, Path]) -> Facts:
+def facts(node: Node, *, mark: str, authorities: Mapping[str, Path]) -> ConfigurationFacts:
     """What nginx.conf is rendered from on this machine; raises LaunchError."""
     _, version = find_nginx()
-    return Facts(
+    return ConfigurationFacts(
         mark=mark,
         loop=_loop_name((folder(node) / "issue.key").read_bytes()),
         version=version,

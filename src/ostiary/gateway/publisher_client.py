@@ -20,7 +20,7 @@ class PublisherSilent(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class UnpublishedObject:
     """An object that the gateway does not get."""
 
     kind: str
@@ -29,7 +29,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class ServerStatus:
     """A server of an upstream; `since` in Unix seconds."""
 
     connection: int
@@ -44,15 +44,15 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class PublisherState:
     """How far the publisher is."""
 
     #: Everything up to this change of the feed is at the gateway, or set aside.
     published: int
     objects: int
-    set_aside: tuple[Problem, ...]
+    set_aside: tuple[UnpublishedObject, ...]
     #: The worst first; at most a few thousand.
-    servers: tuple[Server, ...]
+    servers: tuple[ServerStatus, ...]
     #: Connections that need a token for their upstream and have none, and why.
     tokens: dict[int, str]
     #: What cannot be done at the moment, and is tried again.
@@ -77,15 +77,15 @@ class PublisherClient:
             return False
         return status == http.client.OK
 
-    def state(self, *, seconds: float = STATE_SECONDS) -> State:
+    def state(self, *, seconds: float = STATE_SECONDS) -> PublisherState:
         """How far it is now; raises PublisherSilent."""
         _, body = self._ask("GET", "/state", seconds=seconds)
         try:
-            return State(
+            return PublisherState(
                 published=int(body["published"]),
                 objects=int(body["objects"]),
-                set_aside=tuple(Problem(**each) for each in body["set_aside"]),
-                servers=tuple(Server(**each) for each in body["servers"]),
+                set_aside=tuple(UnpublishedObject(**each) for each in body["set_aside"]),
+                servers=tuple(ServerStatus(**each) for each in body["servers"]),
                 tokens={int(t["connection"]): str(t["reason"]) for t in body["tokens"]},
                 troubles=tuple(map(str, body["troubles"])),
             )

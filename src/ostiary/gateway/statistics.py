@@ -31,7 +31,7 @@ class Dictionary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class GatewayState:
     """The gateway as it says it is; times in Unix seconds."""
 
     #: Names nginx's shared memory: another one begins with empty counters.
@@ -60,7 +60,7 @@ class State:
     unpushed: int
 
 
-def state(path: Path, *, seconds: float) -> State:
+def state(path: Path, *, seconds: float) -> GatewayState:
     """The gateway's state now; raises GatewaySilent."""
     try:
         return _parse(control.state(path, seconds=seconds))
@@ -70,8 +70,8 @@ def state(path: Path, *, seconds: float) -> State:
         raise GatewaySilent("the gateway's numbers cannot be read") from error
 
 
-def _parse(body: Mapping[str, Any]) -> State:
-    return State(
+def _parse(body: Mapping[str, Any]) -> GatewayState:
+    return GatewayState(
         birth=str(body["birth"]),
         version=str(body["version"]),
         started=float(body["started"]),
@@ -110,12 +110,12 @@ def read(path: Path, *, seconds: float) -> list[Metric]:
     return families(state(path, seconds=seconds))
 
 
-def families(now: State) -> list[Metric]:
+def families(now: GatewayState) -> list[Metric]:
     """The metrics of a state."""
     return [*_process(now), *_traffic(now), *_deciding(now), *_memory(now)]
 
 
-def _process(now: State) -> Iterator[Metric]:
+def _process(now: GatewayState) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "ostiary_gateway_uptime_seconds",
         "Since nginx started.",
@@ -147,7 +147,7 @@ def _process(now: State) -> Iterator[Metric]:
     yield GaugeMetricFamily("ostiary_gateway_streams", "Open streams and tunnels.", now.streams)
 
 
-def _traffic(now: State) -> Iterator[Metric]:
+def _traffic(now: GatewayState) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "ostiary_gateway_sessions", "Connections that callers made.",
         now.connections.get("accepted", 0),
@@ -172,7 +172,7 @@ def _counts(
     return metric
 
 
-def _deciding(now: State) -> Iterator[Metric]:
+def _deciding(now: GatewayState) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "ostiary_gateway_applied_sequence",
         "The last change of the feed whose revocations are in force.",
@@ -201,7 +201,7 @@ def _deciding(now: State) -> Iterator[Metric]:
     )  # fmt: skip
 
 
-def _memory(now: State) -> Iterator[Metric]:
+def _memory(now: GatewayState) -> Iterator[Metric]:
     size = GaugeMetricFamily(
         "ostiary_gateway_dictionary_bytes", "Size of a part of the gateway's shared memory.",
         labels=["dictionary"],

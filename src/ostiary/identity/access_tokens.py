@@ -22,7 +22,7 @@ RETIRED_SECONDS = LIFETIME_SECONDS + 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SigningKey:
+class SigningKeyPair:
     """A key pair of ours."""
 
     id: str
@@ -30,7 +30,7 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class IssuedAccessToken:
     token: Secret
     expires_in: int = LIFETIME_SECONDS
 
@@ -44,9 +44,9 @@ def new_key() -> tuple[str, Mapping[str, str], Secret]:
     return kid, {**public, **shown}, Secret(json.dumps(key.as_dict(private=True)))
 
 
-def load_key(kid: str, private: str) -> SigningKey:
+def load_key(kid: str, private: str) -> SigningKeyPair:
     """A key that `new_key` made, to sign with."""
-    return SigningKey(id=kid, key=ECKey.import_key(json.loads(private)))
+    return SigningKeyPair(id=kid, key=ECKey.import_key(json.loads(private)))
 
 
 def load_public(public: Mapping[str, Any]) -> ECKey:
@@ -57,8 +57,8 @@ def load_public(public: Mapping[str, Any]) -> ECKey:
 
 
 def issue(
-    key: SigningKey, *, issuer: str, client_id: str, now: int, lifetime: int = LIFETIME_SECONDS
-) -> Issued:
+    key: SigningKeyPair, *, issuer: str, client_id: str, now: int, lifetime: int = LIFETIME_SECONDS
+) -> IssuedAccessToken:
     """A token for a client; `now` in Unix seconds."""
     claims = {
         "iss": issuer,
@@ -71,7 +71,7 @@ def issue(
     }
     header = {"alg": ALGORITHM, "typ": TYPE, "kid": key.id}
     token = Secret(jwt.encode(header, claims, key.key, algorithms=[ALGORITHM]))
-    return Issued(token=token, expires_in=lifetime)
+    return IssuedAccessToken(token=token, expires_in=lifetime)
 
 
 def is_ours(token: SignedToken) -> bool:

@@ -33,7 +33,7 @@ class SignInFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class RelyingParty:
     """What we are to a provider. `allowed_hosts`: those that may be private and plain."""
 
     issuer: str
@@ -58,7 +58,7 @@ class Endpoints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class SignInAttempt:
     """One sign-in under way: what only this browser's session knows."""
 
     state: str
@@ -67,13 +67,13 @@ class Attempt:
     redirect_uri: str
 
     @classmethod
-    def new(cls, redirect_uri: str) -> "Attempt":
+    def new(cls, redirect_uri: str) -> "SignInAttempt":
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         return cls(state=state, nonce=nonce, verifier=verifier, redirect_uri=redirect_uri)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class OpenIdPerson:
     """Who signed in there. `email` only if the provider has verified it."""
 
     issuer: str
@@ -81,7 +81,7 @@ class Person:
     email: str
 
 
-async def discover(fetcher: Fetcher, client: Client) -> Endpoints:
+async def discover(fetcher: Fetcher, client: RelyingParty) -> Endpoints:
     """Ask the provider where it does what; raises SignInFailed."""
     url = client.issuer.rstrip("/") + DISCOVERY
     try:
@@ -102,7 +102,7 @@ async def discover(fetcher: Fetcher, client: Client) -> Endpoints:
     )
 
 
-def _url(told: Mapping[str, Any], name: str, client: Client) -> str:
+def _url(told: Mapping[str, Any], name: str, client: RelyingParty) -> str:
     url = told.get(name)
     if not isinstance(url, str):
         raise SignInFailed(f"The provider's metadata has no {name}.")
@@ -113,7 +113,7 @@ def _url(told: Mapping[str, Any], name: str, client: Client) -> str:
     return url
 
 
-def address(endpoints: Endpoints, client: Client, attempt: Attempt) -> str:
+def address(endpoints: Endpoints, client: RelyingParty, attempt: SignInAttempt) -> str:
     """Where the browser goes to sign in."""
     digest = hashlib.sha256(attempt.verifier.encode()).digest()
     query = urlencode({
@@ -131,8 +131,13 @@ def address(endpoints: Endpoints, client: Client, attempt: Attempt) -> str:
 
 
 async def person(
-    fetcher: Fetcher, endpoints: Endpoints, client: Client, attempt: Attempt, code: str, now: int
-) -> Person:
+    fetcher: Fetcher,
+    endpoints: Endpoints,
+    client: RelyingParty,
+    attempt: SignInAttempt,
+    code: str,
+    now: int,
+) -> OpenIdPerson:
     """Who came back with this code; raises SignInFailed. `now` in Unix seconds."""
     try:
         answer = await _tokens(fetcher, endpoints, client, attempt, code)
@@ -147,7 +152,7 @@ async def person(
     email = claims.get("email")
     verified = claims.get("email_verified") is True
     readable = isinstance(email, str) and email.isprintable()
-    return Person(
+    return OpenIdPerson(
         issuer=endpoints.issuer,
         subject=subject,
         email=str(email).strip() if verified and readable else "",
@@ -155,7 +160,7 @@ async def person(
 
 
 async def _tokens(
-    fetcher: Fetcher, endpoints: Endpoints, client: Client, attempt: Attempt, code: str
+    fetcher: Fetcher, endpoints: Endpoints, client: RelyingParty, attempt: SignInAttempt, code: str
 ) -> Mapping[str, Any]:
     form = {
         "grant_type": "authorization_code",
@@ -179,8 +184,8 @@ async def _tokens(
 async def _claims(
     fetcher: Fetcher,
     endpoints: Endpoints,
-    client: Client,
-    attempt: Attempt,
+    client: RelyingParty,
+    attempt: SignInAttempt,
     answer: Mapping[str, Any],
     now: int,
 ) -> Mapping[str, Any]:
@@ -198,7 +203,7 @@ async def _claims(
         issuers=(endpoints.issuer,), audience=client.id, required=("exp", "iat", "sub", "nonce")
     )
     judged = signed_tokens.judge(claims, rules, now)
-    if isinstance(judged, signed_tokens.Problem):
+    if isinstance(judged, signed_tokens.TokenProblem):
         raise SignInFailed(f"The id token does not fit; {judged}.")
     audience = claims["aud"]
     several = isinstance(audience, list) and len(audience) > 1
@@ -214,7 +219,7 @@ async def _claims(
 
 
 async def _userinfo(
-    fetcher: Fetcher, endpoints: Endpoints, client: Client, answer: Mapping[str, Any]
+    fetcher: Fetcher, endpoints: Endpoints, client: RelyingParty, answer: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     access = answer.get("access_token")
     if not isinstance(access, str) or not access.isascii() or not access.isprintable():

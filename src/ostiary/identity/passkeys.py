@@ -63,7 +63,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class PasskeyOwner:
     """Whom a new passkey is for, as the authenticator shows it. `handle`: no personal data."""
 
     handle: bytes
@@ -82,7 +82,7 @@ class Passkey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PasskeyChallenge:
     """A question: `options` for the browser, `state` to be kept on the server for the answer."""
 
     options: Mapping[str, Any]
@@ -102,7 +102,7 @@ def _server(site: Site) -> Fido2Server:
     return Fido2Server(relying, verify_origin=lambda origin: origin == site.origin)
 
 
-def ask_to_register(site: Site, person: Person, known: Sequence[bytes]) -> Asked:
+def ask_to_register(site: Site, person: PasskeyOwner, known: Sequence[bytes]) -> PasskeyChallenge:
     """Ask for a new passkey that is none of the `known`; it can sign in alone if it verifies."""
     options, state = _server(site).register_begin(
         PublicKeyCredentialUserEntity(
@@ -112,7 +112,7 @@ def ask_to_register(site: Site, person: Person, known: Sequence[bytes]) -> Asked
         resident_key_requirement=ResidentKeyRequirement.PREFERRED,
         user_verification=UserVerificationRequirement.PREFERRED,
     )
-    return Asked(options=dict(options), state=state)
+    return PasskeyChallenge(options=dict(options), state=state)
 
 
 def register(site: Site, state: Mapping[str, Any], answer: str) -> Passkey:
@@ -133,14 +133,14 @@ def register(site: Site, state: Mapping[str, Any], answer: str) -> Passkey:
     )
 
 
-def ask(site: Site, known: Sequence[bytes] | None) -> Asked:
+def ask(site: Site, known: Sequence[bytes] | None) -> PasskeyChallenge:
     """Ask for one of the `known` passkeys; with nothing, for any that also verifies its owner."""
     verification = UserVerificationRequirement
     options, state = _server(site).authenticate_begin(
         None if known is None else [AttestedCredentialData(each) for each in known],
         user_verification=verification.REQUIRED if known is None else verification.PREFERRED,
     )
-    return Asked(options=dict(options), state=state)
+    return PasskeyChallenge(options=dict(options), state=state)
 
 
 def id_of(answer: str) -> bytes:

@@ -31,7 +31,7 @@ _TAKEN = re.compile(
 )
 
 
-class Kind(enum.StrEnum):
+class PlaceKind(enum.StrEnum):
     HEADER = "header"
     SCHEME = "scheme"
     BARE = "bare"
@@ -45,27 +45,27 @@ class BadPlace(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    kind: Kind
+    kind: PlaceKind
     #: Header, scheme, parameter or prefix; empty for a bare credential.
     name: str = ""
 
     def __str__(self) -> str:
         match self.kind:
-            case Kind.HEADER:
+            case PlaceKind.HEADER:
                 return self.name
-            case Kind.SCHEME:
+            case PlaceKind.SCHEME:
                 return f"{AUTHORIZATION}: {self.name}"
-            case Kind.BARE:
+            case PlaceKind.BARE:
                 return AUTHORIZATION
-            case Kind.QUERY:
+            case PlaceKind.QUERY:
                 return f"?{self.name}"
-            case Kind.SUBPROTOCOL:
+            case PlaceKind.SUBPROTOCOL:
                 return f"{SUBPROTOCOL}: {self.name}"
 
     @property
-    def key(self) -> tuple[Kind, str]:
+    def key(self) -> tuple[PlaceKind, str]:
         """Two places with the same key are one: names of headers and schemes have no case."""
-        cased = self.kind in {Kind.QUERY, Kind.SUBPROTOCOL}
+        cased = self.kind in {PlaceKind.QUERY, PlaceKind.SUBPROTOCOL}
         return self.kind, self.name if cased else self.name.lower()
 
 
@@ -76,7 +76,7 @@ def parse(text: str) -> Place:
         return _query(text[1:].removesuffix("="))
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if name.lower() == AUTHORIZATION.lower():
-        return _scheme(rest) if rest else Place(kind=Kind.BARE)
+        return _scheme(rest) if rest else Place(kind=PlaceKind.BARE)
     if name.lower() == SUBPROTOCOL.lower():
         return _subprotocol(rest)
     if rest:
@@ -93,7 +93,7 @@ def _header(name: str) -> Place:
         raise BadPlace("is always accepted; leave it out")
     if _TAKEN.fullmatch(name):
         raise BadPlace("has a meaning of its own in HTTP or for proxies; a key cannot come in it")
-    return Place(kind=Kind.HEADER, name=name)
+    return Place(kind=PlaceKind.HEADER, name=name)
 
 
 def _scheme(name: str) -> Place:
@@ -101,26 +101,26 @@ def _scheme(name: str) -> Place:
         raise BadPlace("is always accepted; leave it out")
     if name.lower() in {"digest", "negotiate", "ntlm"} or not _SCHEME.fullmatch(name):
         raise BadPlace("has no scheme such as ApiKey, Token or Key")
-    return Place(kind=Kind.SCHEME, name=name)
+    return Place(kind=PlaceKind.SCHEME, name=name)
 
 
 def _query(name: str) -> Place:
     if not _QUERY.fullmatch(name):
         raise BadPlace("is not a query parameter of letters, digits, dots, hyphens and underscores")
-    return Place(kind=Kind.QUERY, name=name)
+    return Place(kind=PlaceKind.QUERY, name=name)
 
 
 def _subprotocol(prefix: str) -> Place:
     if not _PREFIX.fullmatch(prefix):
         raise BadPlace("needs a prefix that ends in a dot or hyphen, such as ostiary.token.")
-    return Place(kind=Kind.SUBPROTOCOL, name=prefix)
+    return Place(kind=PlaceKind.SUBPROTOCOL, name=prefix)
 
 
 def parse_all(texts: Sequence[object]) -> tuple[Place, ...]:
     """Read a list of places, each once; raises BadPlace with all that is wrong."""
     if len(texts) > MOST:
         raise BadPlace(f"must be at most {MOST} places")
-    found: dict[tuple[Kind, str], Place] = {}
+    found: dict[tuple[PlaceKind, str], Place] = {}
     problems = []
     for text in texts:
         try:
@@ -157,15 +157,15 @@ class Places:
 
 def gathered(places: Iterable[Place]) -> Places:
     """The places of a list, by kind."""
-    by_kind: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+    by_kind: dict[PlaceKind, list[str]] = {kind: [] for kind in PlaceKind}
     for place in places:
         by_kind[place.kind].append(place.key[1])
     return Places(
-        headers=frozenset(by_kind[Kind.HEADER]),
-        schemes=frozenset(by_kind[Kind.SCHEME]),
-        bare=bool(by_kind[Kind.BARE]),
-        query=frozenset(by_kind[Kind.QUERY]),
-        subprotocols=tuple(by_kind[Kind.SUBPROTOCOL]),
+        headers=frozenset(by_kind[PlaceKind.HEADER]),
+        schemes=frozenset(by_kind[PlaceKind.SCHEME]),
+        bare=bool(by_kind[PlaceKind.BARE]),
+        query=frozenset(by_kind[PlaceKind.QUERY]),
+        subprotocols=tuple(by_kind[PlaceKind.SUBPROTOCOL]),
     )
 
 

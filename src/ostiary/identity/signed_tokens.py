@@ -64,7 +64,7 @@ class SignedToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class TokenProblem:
     """Why a token proves nothing: which part of it, what was expected, and what it holds."""
 
     part: str
@@ -223,7 +223,7 @@ def subject(token: SignedToken) -> str:
     return token.key_id or ""
 
 
-def judge(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> Problem | int | None:
+def judge(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> TokenProblem | int | None:
     """What is wrong with the claims, else until when they are good (None: they do not say).
 
     RFC 7519, section 4.1; `now` and the result are Unix seconds.
@@ -234,16 +234,16 @@ def judge(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> Problem | i
     return int(claims["exp"]) + rules.leeway if "exp" in claims else None
 
 
-def _judge_times(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> Problem | None:
+def _judge_times(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> TokenProblem | None:
     for name in ("exp", "nbf"):
         if name in claims and not _a_date(claims[name]):
-            return Problem(part=name, expected="a number", found=_short(claims[name]))
+            return TokenProblem(part=name, expected="a number", found=_short(claims[name]))
     if "exp" not in claims and not rules.without_exp:
-        return Problem(part="exp", expected="a time at which the token ends", found="none")
+        return TokenProblem(part="exp", expected="a time at which the token ends", found="none")
     if "exp" in claims and int(claims["exp"]) + rules.leeway <= now:
-        return Problem(part="exp", expected=f"after {now}", found=_short(claims["exp"]))
+        return TokenProblem(part="exp", expected=f"after {now}", found=_short(claims["exp"]))
     if "nbf" in claims and claims["nbf"] - rules.leeway > now:
-        return Problem(
+        return TokenProblem(
             part="nbf", expected=f"not after {now}", found=_short(claims["nbf"]), passing=True
         )
     return None
@@ -254,18 +254,18 @@ def _a_date(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 40
 
 
-def _judge_names(claims: Mapping[str, Any], rules: ClaimRules) -> Problem | None:
+def _judge_names(claims: Mapping[str, Any], rules: ClaimRules) -> TokenProblem | None:
     if rules.issuers and claims.get("iss") not in rules.issuers:
-        return Problem(
+        return TokenProblem(
             part="iss", expected=" or ".join(rules.issuers), found=_short(claims.get("iss"))
         )
     audience = claims.get("aud")
     named_in = audience if isinstance(audience, list) else [audience]
     if rules.audience and rules.audience not in named_in:
-        return Problem(part="aud", expected=rules.audience, found=_short(audience))
+        return TokenProblem(part="aud", expected=rules.audience, found=_short(audience))
     for name in rules.required:
         if claim(claims, name) in (None, "", [], {}):
-            return Problem(part=name, expected="a value", found="none")
+            return TokenProblem(part=name, expected="a value", found="none")
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from ostiary.identity import signed_tokens
-from ostiary.identity.signed_tokens import FAMILIES, ClaimRules, Key, Problem, SignedToken
+from ostiary.identity.signed_tokens import FAMILIES, ClaimRules, Key, SignedToken, TokenProblem
 
 #: Profiles with OpenID Connect take any family but the one with shared secrets.
 ASYMMETRIC = frozenset().union(*(FAMILIES[name] for name in ("rsa", "ecdsa", "eddsa")))
@@ -27,7 +27,7 @@ def rules_of(settings: Mapping[str, Any]) -> ClaimRules:
     )
 
 
-def by_own_key(token: SignedToken, settings: Mapping[str, Any], secret: str) -> Problem | None:
+def by_own_key(token: SignedToken, settings: Mapping[str, Any], secret: str) -> TokenProblem | None:
     """Whether the profile's own key made the signature, with its own family of algorithms.
 
     `secret` is the shared one; it is looked at where the method is `hmac`.
@@ -37,10 +37,10 @@ def by_own_key(token: SignedToken, settings: Mapping[str, Any], secret: str) -> 
     allowed = FAMILIES[method]
     if token.algorithm not in allowed:
         expected = " or ".join(sorted(allowed))
-        return Problem(part="alg", expected=expected, found=token.algorithm[:40])
+        return TokenProblem(part="alg", expected=expected, found=token.algorithm[:40])
     if signed_tokens.verified(token, key, allowed):
         return None
-    return Problem(part="signature", expected="one by the profile's key", found="another")
+    return TokenProblem(part="signature", expected="one by the profile's key", found="another")
 
 
 @lru_cache(maxsize=1_000)

@@ -20,7 +20,7 @@ TELLING = ("Origin", "HX-Current-URL", "Referer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class RequestOrigin:
     """Where a request was made."""
 
     #: The console's public URL; empty: none is set.
@@ -57,20 +57,24 @@ class PublicAddress:
         except (DatabaseError, InterfaceError):
             # The view says so, in its own way.
             return
-        set_address(request, Address(public=public, asked=_asked(request)))
+        set_address(request, RequestOrigin(public=public, asked=_asked(request)))
         if public and _is_at(request, public):
             parts = urlsplit(public)
             request.META["HTTP_HOST"] = parts.netloc
             _set_scheme(request, parts.scheme)
 
 
-def address(request: HttpRequest) -> Address:
+def address(request: HttpRequest) -> RequestOrigin:
     """Where the request was made, as it was before."""
     found = getattr(request, "public_address", None)
-    return found if isinstance(found, Address) else Address(public="", asked=_asked(request))
+    return (
+        found
+        if isinstance(found, RequestOrigin)
+        else RequestOrigin(public="", asked=_asked(request))
+    )
 
 
-def set_address(request: HttpRequest, found: Address) -> None:
+def set_address(request: HttpRequest, found: RequestOrigin) -> None:
     request.public_address = found  # type: ignore[attr-defined]
 
 

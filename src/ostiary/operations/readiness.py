@@ -48,43 +48,43 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class ReadinessResult:
     """What a check found; one sentence, without a secret."""
 
     ok: bool
     said: str
 
 
-Check = Callable[[], State]
+Check = Callable[[], ReadinessResult]
 
 
 class NotReady(Exception):
     """What a check found wrong; one sentence."""
 
 
-def check() -> Mapping[str, State]:
+def check() -> Mapping[str, ReadinessResult]:
     """The state of everything that belongs to this machine, at most a second old."""
     return _keeper.states()
 
 
-class _Keeper:
+class _SharedChecks:
     """Runs the checks side by side, once for all who ask within a second."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._checks: dict[str, Patient[State]] = {}
+        self._checks: dict[str, Patient[ReadinessResult]] = {}
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="readiness")
-        self._states: Mapping[str, State] = {}
+        self._states: Mapping[str, ReadinessResult] = {}
         self._until = float("-inf")
 
-    def states(self) -> Mapping[str, State]:
+    def states(self) -> Mapping[str, ReadinessResult]:
         with self._lock:
             if time.monotonic() > self._until:
                 self._states = self._run()
                 self._until = time.monotonic() + KEPT_SECONDS
             return self._states
 
-    def _run(self) -> Mapping[str, State]:
+    def _run(self) -> Mapping[str, ReadinessResult]:
         for name, each in _checks().items():
             if name not in self._checks:
                 self._checks[name] = Patient(partial(_safely, each), f"ready-{name}")
@@ -92,24 +92,24 @@ class _Keeper:
         return {name: future.result() for name, future in asked.items()}
 
 
-def _asked(check: Patient[State]) -> State:
+def _asked(check: Patient[ReadinessResult]) -> ReadinessResult:
     try:
         return check.ask(LONGEST)
     except TimeoutError:
-        return State(ok=False, said="It does not answer in time.")
+        return ReadinessResult(ok=False, said="It does not answer in time.")
 
 
-_keeper = _Keeper()
+_keeper = _SharedChecks()
 
 
-def _safely(each: Check) -> State:
+def _safely(each: Check) -> ReadinessResult:
     close_old_connections()
     try:
         return each()
     except NotReady as error:
-        return State(ok=False, said=str(error))
+        return ReadinessResult(ok=False, said=str(error))
     except (DatabaseError, InterfaceError) as error:
-        return State(ok=False, said=database.trouble(error))
+        return ReadinessResult(ok=False, said=database.trouble(error))
 
 
 def _checks() -> Mapping[str, Check]:
@@ -130,7 +130,7 @@ def _checks() -> Mapping[str, Check]:
     return checks
 
 
-def _database() -> State:
+def _database() -> ReadinessResult:
     if damage := database.damage():
         raise NotReady(damage)
     if looks := _looks():
@@ -139,7 +139,7 @@ def _database() -> State:
     missing = wanted - set(MigrationRecorder(connection).applied_migrations())
     if missing:
         raise NotReady(f"It lacks {len(missing)} migrations; start this version once.")
-    return State(ok=True, said="It answers, and its tables are this version's.")
+    return ReadinessResult(ok=True, said="It answers, and its tables are this version's.")
 
 
 @cache
@@ -160,7 +160,7 @@ def _on_disk() -> set[tuple[str, str]]:
     return _migrations
 
 
-def _disk() -> State:
+def _disk() -> ReadinessResult:
     data = settings.current().data
     try:
         free = shutil.disk_usage(data).free
@@ -168,10 +168,10 @@ def _disk() -> State:
         raise NotReady("The data folder cannot be read.") from error
     if free < LEAST_FREE:
         raise NotReady(f"The data folder has {free // 2**20} MB left; make room.")
-    return State(ok=True, said=f"The data folder has {free // 2**20} MB left.")
+    return ReadinessResult(ok=True, said=f"The data folder has {free // 2**20} MB left.")
 
 
-def _authority() -> State:
+def _authority() -> ReadinessResult:
     """In step: whatever is saved by now is in force when this ends."""
     latest = feed.latest()
     path = settings.current().run / "authority.sock"
@@ -187,7 +187,7 @@ def _authority() -> State:
         asked.close()
     if not confirmed or _gateway_state().applied < latest:
         raise NotReady(f"The gateway does not follow change {latest}.")
-    return State(ok=True, said=f"Change {latest}, the last one, is in force.")
+    return ReadinessResult(ok=True, said=f"Change {latest}, the last one, is in force.")
 
 
 def _shows(part: str) -> bool:
@@ -196,7 +196,7 @@ def _shows(part: str) -> bool:
     return False
 
 
-def _gateway_state() -> statistics.State:
+def _gateway_state() -> statistics.GatewayState:
     path = control_socket(_run())
     try:
         return statistics.state(path, seconds=SECONDS)
@@ -204,16 +204,16 @@ def _gateway_state() -> statistics.State:
         raise NotReady("nginx does not answer.") from error
 
 
-def _gateway() -> State:
+def _gateway() -> ReadinessResult:
     check_gateway(_gateway_state(), at=time.time())
     refused = refused_file(_run())
     if refused.exists():
         raise NotReady(f"It runs with the files of an earlier start: {refused.read_text()[:300]}.")
     port = settings.current().gateway_bind[1]
-    return State(ok=True, said=f"It takes calls on port {port}.")
+    return ReadinessResult(ok=True, said=f"It takes calls on port {port}.")
 
 
-def check_gateway(now: statistics.State, *, at: float) -> None:
+def check_gateway(now: statistics.GatewayState, *, at: float) -> None:
     """Whether the gateway, as it says it is at a time, can do its work; raises NotReady."""
     if not now.workers:
         raise NotReady("nginx has no worker that takes calls.")
@@ -239,14 +239,14 @@ def _publisher_client() -> PublisherClient:
     return PublisherClient(_run() / "publisher.sock")
 
 
-def _publisher_state() -> publisher_client.State:
+def _publisher_state() -> publisher_client.PublisherState:
     try:
         return _publisher_client().state(seconds=SECONDS)
     except PublisherSilent as error:
         raise NotReady("It does not answer.") from error
 
 
-def check_publisher() -> State:
+def check_publisher() -> ReadinessResult:
     """Everything that is saved by now is at the gateway, and nothing was set aside."""
     now = _publisher_state()
     latest = feed.latest()
@@ -256,10 +256,12 @@ def check_publisher() -> State:
     if now.set_aside:
         shown = ", ".join(f"{each.kind} {each.id}" for each in now.set_aside[:MOST_NAMED])
         raise NotReady(f"The gateway does not get {_counted(shown, len(now.set_aside))}.")
-    return State(ok=True, said=f"The gateway has {now.objects} objects, and none was set aside.")
+    return ReadinessResult(
+        ok=True, said=f"The gateway has {now.objects} objects, and none was set aside."
+    )
 
 
-def check_upstreams() -> State:
+def check_upstreams() -> ReadinessResult:
     """Servers of connections that a collection uses."""
     now = _publisher_state()
     bad = [each for each in now.servers if each.state in {"down", "unresolved"}]
@@ -278,25 +280,25 @@ def check_upstreams() -> State:
     stale = sorted({each.host for each in now.servers if each.state == "stale"})
     if stale:
         shown = _counted(", ".join(stale[:MOST_NAMED]), len(stale))
-        return State(
+        return ReadinessResult(
             ok=True, said=f"Names that do not answer, called at their last addresses: {shown}."
         )
-    return State(ok=True, said=f"None of {len(now.servers)} servers is known to be down.")
+    return ReadinessResult(ok=True, said=f"None of {len(now.servers)} servers is known to be down.")
 
 
 def _counted(shown: str, number: int) -> str:
     return f"{shown} and {number - MOST_NAMED} more" if number > MOST_NAMED else shown
 
 
-def _recipes() -> State:
+def _recipes() -> ReadinessResult:
     if not _shows("recipes"):
         raise NotReady("It does not answer.")
     if not settings.current().recipes.is_dir():
         raise NotReady("Its folder is gone.")
-    return State(ok=True, said="It answers, and its folder is there.")
+    return ReadinessResult(ok=True, said="It answers, and its folder is there.")
 
 
-def _recipe_files() -> State:
+def _recipe_files() -> ReadinessResult:
     """Whatever an active endpoint runs is in the folder."""
     try:
         found = recipe_runner.recipes(_run() / "recipes-control.sock", seconds=SECONDS)
@@ -307,10 +309,12 @@ def _recipe_files() -> State:
     if gone:
         shown = _counted(", ".join(gone[:MOST_NAMED]), len(gone))
         raise NotReady(f"Active endpoints run recipes that the folder does not have: {shown}.")
-    return State(ok=True, said=f"The folder has {len(found)} recipes, and every one that is run.")
+    return ReadinessResult(
+        ok=True, said=f"The folder has {len(found)} recipes, and every one that is run."
+    )
 
 
-def _collector() -> State:
+def _collector() -> ReadinessResult:
     try:
         shown = exposition.read(settings.current().run, "collector", seconds=SECONDS)
     except exposition.PartSilent as error:
@@ -319,7 +323,7 @@ def _collector() -> State:
     age = time.time() - stored
     if age > OLDEST_COUNTS:
         raise NotReady("It has not written what the gateway counted for a while.")
-    return State(ok=True, said="What the gateway counted is written.")
+    return ReadinessResult(ok=True, said="What the gateway counted is written.")
 
 
 def _value(shown: list[Metric], name: str) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 
-class Part(enum.StrEnum):
+class WorkKind(enum.StrEnum):
     """A kind of work; the object's id goes with it."""
 
     SETTINGS = "settings"
@@ -27,8 +27,8 @@ class Part(enum.StrEnum):
     EVERYTHING = "everything"
 
 
-SLOW = frozenset({Part.PREPARED, Part.ENDPOINTS, Part.RECIPE, Part.EVERYTHING})
-Item = tuple[Part, int]
+SLOW = frozenset({WorkKind.PREPARED, WorkKind.ENDPOINTS, WorkKind.RECIPE, WorkKind.EVERYTHING})
+Item = tuple[WorkKind, int]
 
 
 #: Changes that an item remembers one by one.
@@ -71,7 +71,7 @@ class Agenda:
         #: Everything up to here was read from the feed.
         self.read = 0
 
-    def add(self, part: Part, object_id: int = 0, sequence: int | None = None) -> None:
+    def add(self, part: WorkKind, object_id: int = 0, sequence: int | None = None) -> None:
         """Note work; `sequence` is the change that it is for, if any."""
         changes = self._waiting.setdefault((part, object_id), _Changes())
         if sequence is not None:
@@ -79,15 +79,15 @@ class Agenda:
 
     def add_everything(self) -> None:
         """Nothing that was read is known to be at the gateway, until everything was compared."""
-        everything = self._waiting.setdefault((Part.EVERYTHING, 0), _Changes())
+        everything = self._waiting.setdefault((WorkKind.EVERYTHING, 0), _Changes())
         everything.until = max(everything.until, self.read, 1)
 
-    def take(self, part: Part, *, most: int) -> list[int]:
+    def take(self, part: WorkKind, *, most: int) -> list[int]:
         """Begin with the oldest work of a part: ids of its objects."""
         items = (i for i in self._waiting if i[0] == part and i not in self._running)
         return self.take_these(part, [object_id for _, object_id in islice(items, most)])
 
-    def take_these(self, part: Part, ids: Iterable[int]) -> list[int]:
+    def take_these(self, part: WorkKind, ids: Iterable[int]) -> list[int]:
         """Begin with the work of these objects that waits."""
         taken = []
         for object_id in ids:
@@ -97,17 +97,17 @@ class Agenda:
                 taken.append(object_id)
         return taken
 
-    def waits(self, parts: Iterable[Part]) -> bool:
+    def waits(self, parts: Iterable[WorkKind]) -> bool:
         """Whether there is work of one of these parts."""
         wanted = set(parts)
         return any(item[0] in wanted and item not in self._running for item in self._waiting)
 
-    def done(self, part: Part, ids: Iterable[int]) -> None:
+    def done(self, part: WorkKind, ids: Iterable[int]) -> None:
         """The work is at the gateway, or set aside."""
         for object_id in ids:
             self._running.pop((part, object_id), None)
 
-    def again(self, part: Part, ids: Iterable[int], *, then: Part | None = None) -> None:
+    def again(self, part: WorkKind, ids: Iterable[int], *, then: WorkKind | None = None) -> None:
         """The work could not be done, or goes on as another part: it waits, for the same changes."""
         for object_id in ids:
             changes = self._running.pop((part, object_id), None)
@@ -127,7 +127,7 @@ class Agenda:
             and not any(changes.holds(sequence) for changes in self._changes())
         )
 
-    def _before(self, ignored: frozenset[Part]) -> int:
+    def _before(self, ignored: frozenset[WorkKind]) -> int:
         first = self.read
         for items in (self._waiting, self._running):
             for (part, _), changes in items.items():

@@ -23,7 +23,7 @@ class GatewayGone(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ObjectLine:
     """An object to set, or to delete where it has no text."""
 
     key: str
@@ -34,7 +34,7 @@ class Line:
 
 
 @dataclass(slots=True, kw_only=True)
-class Outcome:
+class WriteOutcome:
     """How the gateway took some lines; sentences by key for those that it refused."""
 
     births: set[str] = field(default_factory=set)
@@ -84,14 +84,14 @@ class Channel:
             raise GatewayGone(f"The gateway answered {status}.")
         return content
 
-    async def publish(self, lines: Sequence[Line]) -> Outcome:
+    async def publish(self, lines: Sequence[ObjectLine]) -> WriteOutcome:
         """Set and delete objects. The outcome names what the gateway refuses; the rest is in force."""
-        outcome = Outcome()
+        outcome = WriteOutcome()
         for part in _parts(lines):
             await self._publish(part, outcome)
         return outcome
 
-    async def _publish(self, lines: Sequence[Line], outcome: Outcome) -> None:
+    async def _publish(self, lines: Sequence[ObjectLine], outcome: WriteOutcome) -> None:
         with _sentences():
             text = "".join(map(str, lines)).encode()
             status, content = await self._client.request("POST", "/publish", text)
@@ -111,8 +111,8 @@ class Channel:
         await self._publish(lines[middle:], outcome)
 
 
-def _parts(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
-    part: list[Line] = []
+def _parts(lines: Sequence[ObjectLine]) -> Iterator[Sequence[ObjectLine]]:
+    part: list[ObjectLine] = []
     size = 0
     for line in lines:
         length = len(str(line))

@@ -25,17 +25,17 @@ PATIENCE_SECONDS = names.PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class UpstreamPace:
     """How often upstreams are looked at, in seconds; tests are quicker."""
 
     refresh: float = names.REFRESH_SECONDS
     check: float = INTERVAL_SECONDS
 
 
-USUAL = Pace()
+USUAL = UpstreamPace()
 
 
-class NotReady(Exception):
+class CertificatesNotReady(Exception):
     """The connection's certificates are not in force yet: it cannot be published now."""
 
 
@@ -68,7 +68,7 @@ class Connections:
         changed: Callable[[Collection[int]], None],
         lookup: Lookup = system_lookup,
         clock: Callable[[], float] = time.time,
-        pace: Pace = USUAL,
+        pace: UpstreamPace = USUAL,
     ) -> None:
         self._keyring, self._listeners, self._trust = keyring, listeners, trust
         self._tokens, self._health = tokens, health
@@ -126,7 +126,7 @@ class Connections:
     def _text(self, row: ConnectionRow, upstream: Upstream) -> str:
         problem = self._trust.problem(upstream.ca) if upstream.ca else ""
         if problem is None:
-            raise NotReady
+            raise CertificatesNotReady
         if problem:
             raise Unpublishable(problem)
         servers = self._servers(upstream)
@@ -173,7 +173,7 @@ class Connections:
             for url in upstream.urls:
                 status = self.names.status(url.host)
                 addresses: Iterable[str] = (url.host,) if url.is_ip else status.addresses
-                state = "up" if url.is_ip or status.state == names.State.GOOD else status.state
+                state = "up" if url.is_ip or status.state == names.NameState.GOOD else status.state
                 for address in addresses:
                     yield self._state(
                         connection, url.host, address, url.port, str(state), status, token
@@ -191,7 +191,7 @@ class Connections:
         address: str,
         port: int,
         state: str,
-        status: names.Status,
+        status: names.NameStatus,
         token: str,
     ) -> ServerState:
         since, reason = status.since, status.reason or token

@@ -43,7 +43,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Server:
+class ServerHealth:
     """What the checks of a server say; `since` in Unix seconds."""
 
     down: bool = False
@@ -55,7 +55,7 @@ class Server:
 @dataclass(slots=True)
 class _Watched:
     target: Target
-    servers: dict[Place, Server] = field(default_factory=dict)
+    servers: dict[Place, ServerHealth] = field(default_factory=dict)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 
@@ -88,12 +88,12 @@ class Health:
             return
         if watched is not None and watched.target == target:
             return
-        known: dict[Place, Server] = {}
+        known: dict[Place, ServerHealth] = {}
         if watched is not None:
             self._stop(connection)
             known = watched.servers
         servers = {
-            place: known.get(place) or Server(since=self._clock()) for place in target.places
+            place: known.get(place) or ServerHealth(since=self._clock()) for place in target.places
         }
         watched = self._watched[connection] = _Watched(target=target, servers=servers)
         watched.task = asyncio.create_task(self._watch(connection, watched))
@@ -105,7 +105,7 @@ class Health:
             return frozenset()
         return frozenset(place for place, server in watched.servers.items() if server.down)
 
-    def server(self, connection: int, place: Place) -> Server | None:
+    def server(self, connection: int, place: Place) -> ServerHealth | None:
         """What is known of a server; nothing: it is not checked."""
         watched = self._watched.get(connection)
         return watched.servers.get(place) if watched is not None else None
@@ -135,7 +135,12 @@ class Health:
             await asyncio.sleep(self._interval * random.uniform(0.9, 1.1))
 
     async def _look(
-        self, connection: int, target: Target, place: Place, server: Server, own: asyncio.Semaphore
+        self,
+        connection: int,
+        target: Target,
+        place: Place,
+        server: ServerHealth,
+        own: asyncio.Semaphore,
     ) -> None:
         try:
             async with own, self._room, asyncio.timeout(CHECK_SECONDS):

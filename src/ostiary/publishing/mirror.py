@@ -87,7 +87,7 @@ class Mirror:
         return list(self._texts.items())
 
 
-class Saved:
+class StateWriter:
     """Writes the last good state: `published.jsonl`, from which the gateway starts, and names."""
 
     def __init__(self, folder: Path) -> None:

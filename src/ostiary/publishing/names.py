@@ -39,7 +39,7 @@ STACK = 512 * 1024
 MOST_ADDRESSES = 64
 
 
-class State(enum.StrEnum):
+class NameState(enum.StrEnum):
     GOOD = "good"
     #: The last good addresses are used; the name does not answer now.
     STALE = "stale"
@@ -49,11 +49,11 @@ class State(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class NameStatus:
     """A name's addresses now, and since when (Unix seconds) and why it is as it is."""
 
     addresses: tuple[str, ...] = ()
-    state: State = State.RESOLVING
+    state: NameState = NameState.RESOLVING
     since: float = 0.0
     reason: str = ""
     #: The name leads only to where no upstream may be.
@@ -152,26 +152,26 @@ class Names:
             for task in late:
                 task.cancel()
 
-    def status(self, host: str) -> Status:
+    def status(self, host: str) -> NameStatus:
         """What is known of a name now."""
         name = self._names.get(host)
         if name is None:
-            return Status()
+            return NameStatus()
         now = self._clock()
         late = host in self._in_flight and now - name.asked_at > PATIENCE_SECONDS
         failing = name.failing_since or (name.asked_at if late else 0.0)
         reason = name.reason or ("It does not answer in time." if late else "")
         if name.addresses and (not failing or now - name.good_at < STALE_SECONDS):
             if failing:
-                return Status(
-                    addresses=name.addresses, state=State.STALE, since=failing, reason=reason
+                return NameStatus(
+                    addresses=name.addresses, state=NameState.STALE, since=failing, reason=reason
                 )
-            return Status(addresses=name.addresses, state=State.GOOD, since=name.good_at)
+            return NameStatus(addresses=name.addresses, state=NameState.GOOD, since=name.good_at)
         if failing:
-            return Status(
-                state=State.UNRESOLVED, since=failing, reason=reason, refused=name.refused
+            return NameStatus(
+                state=NameState.UNRESOLVED, since=failing, reason=reason, refused=name.refused
             )
-        return Status(state=State.RESOLVING, since=name.asked_at or now)
+        return NameStatus(state=NameState.RESOLVING, since=name.asked_at or now)
 
     def close(self) -> None:
         """Stop asking; what is known stays, so that it can be saved."""

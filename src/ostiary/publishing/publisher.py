@@ -23,10 +23,10 @@ from ostiary.gateway.connection_objects import Upstream
 from ostiary.gateway.objects import Unpublishable
 from ostiary.gateway.snapshot import CollectionRow, ConnectionRow, EndpointRow
 from ostiary.publishing import measures
-from ostiary.publishing.agenda import Agenda, Part
-from ostiary.publishing.channel import Channel, GatewayGone, Line, Outcome
-from ostiary.publishing.connections import Connections, NotReady
-from ostiary.publishing.mirror import Mirror, Saved
+from ostiary.publishing.agenda import Agenda, WorkKind
+from ostiary.publishing.channel import Channel, GatewayGone, ObjectLine, WriteOutcome
+from ostiary.publishing.connections import CertificatesNotReady, Connections
+from ostiary.publishing.mirror import Mirror, StateWriter
 from ostiary.publishing.unpublished_objects import Aside, SetAside
 
 log = logging.getLogger(__name__)
@@ -47,17 +47,23 @@ SLICE = 200
 #: Changes whose objects are remembered, to tell who asks about them.
 MOST_REMEMBERED = 1000
 
-QUICK = (Part.SETTINGS, Part.CONNECTION, Part.COLLECTION, Part.ENDPOINT, Part.PROFILE)
+QUICK = (
+    WorkKind.SETTINGS,
+    WorkKind.CONNECTION,
+    WorkKind.COLLECTION,
+    WorkKind.ENDPOINT,
+    WorkKind.PROFILE,
+)
 #: A text, why there is none, or nothing: the object is gone.
 Built = str | Unpublishable | None
 #: What a kind of change asks for, beside the object's own id.
-_PARTS: Mapping[str, tuple[Part, ...]] = {
-    "endpoint": (Part.ENDPOINT,),
-    "collection": (Part.COLLECTION, Part.ENDPOINTS),
-    "connection": (Part.PREPARED,),
-    "recipe": (Part.RECIPE,),
-    "settings": (Part.SETTINGS,),
-    "profile": (Part.PROFILE,),
+_PARTS: Mapping[str, tuple[WorkKind, ...]] = {
+    "endpoint": (WorkKind.ENDPOINT,),
+    "collection": (WorkKind.COLLECTION, WorkKind.ENDPOINTS),
+    "connection": (WorkKind.PREPARED,),
+    "recipe": (WorkKind.RECIPE,),
+    "settings": (WorkKind.SETTINGS,),
+    "profile": (WorkKind.PROFILE,),
 }
 
 
@@ -69,7 +75,7 @@ class Publisher:
         *,
         channel: Channel,
         connections: Callable[[Callable[[Collection[int]], None]], Connections],
-        saved: Saved,
+        saved: StateWriter,
     ) -> None:
         self._channel, self._saved = channel, saved
         self.agenda = Agenda()
@@ -143,7 +149,7 @@ class Publisher:
     def refresh(self, connections: Collection[int]) -> None:
         """Publish connections again: their names, health or token changed."""
         for connection in connections:
-            self.agenda.add(Part.CONNECTION, connection)
+            self.agenda.add(WorkKind.CONNECTION, connection)
         self._work_wanted.set()
 
     @property
@@ -201,7 +207,7 @@ class Publisher:
         ):
             for sequence, kind, object_id in changes:
                 for part in _PARTS.get(kind, ()):
-                    self.agenda.add(part, 0 if part == Part.SETTINGS else object_id, sequence)
+                    self.agenda.add(part, 0 if part == WorkKind.SETTINGS else object_id, sequence)
                 self._changes[sequence] = (kind, object_id)
                 self.agenda.read = sequence
             while len(self._changes) > MOST_REMEMBERED:
@@ -229,7 +235,7 @@ class Publisher:
     def _compare(self, *, known: bool) -> None:
         """Have everything compared; `known`: what the gateway holds is thought to be right."""
         if known:
-            self.agenda.add(Part.EVERYTHING)
+            self.agenda.add(WorkKind.EVERYTHING)
         else:
             self.agenda.add_everything()
         self._wake()
@@ -243,7 +249,7 @@ class Publisher:
         while True:
             await asyncio.sleep(ASIDE_SECONDS)
             for each in self.aside.all()[:MOST_REMEMBERED]:
-                part = _PARTS[each.kind][0] if each.kind in _PARTS else Part.PROFILE
+                part = _PARTS[each.kind][0] if each.kind in _PARTS else WorkKind.PROFILE
                 self.agenda.add(part, each.id)
             self._wake()
 
@@ -267,14 +273,14 @@ class Publisher:
                     # Another part may well get through.
                     self.agenda.again(part, ids)
                     trouble = error
-        if ids := self.agenda.take(Part.PREPARED, most=SLICE):
+        if ids := self.agenda.take(WorkKind.PREPARED, most=SLICE):
             task = asyncio.create_task(self._prepare(ids))
             self._preparing.add(task)
             task.add_done_callback(self._preparing.discard)
         await self._tell()
         if trouble is not None:
             raise trouble
-        if not self.agenda.waits((*QUICK, Part.PREPARED)):
+        if not self.agenda.waits((*QUICK, WorkKind.PREPARED)):
             await self._work_wanted.wait()
 
     async def _slow(self) -> None:
@@ -282,9 +288,9 @@ class Publisher:
         self._slow_wanted.clear()
         trouble: Exception | None = None
         for part, step in (
-            (Part.EVERYTHING, self._everything),
-            (Part.ENDPOINTS, self._endpoints),
-            (Part.RECIPE, self._recipe),
+            (WorkKind.EVERYTHING, self._everything),
+            (WorkKind.ENDPOINTS, self._endpoints),
+            (WorkKind.RECIPE, self._recipe),
         ):
             for object_id in self.agenda.take(part, most=1):
                 try:
@@ -298,7 +304,7 @@ class Publisher:
                 await self._tell()
         if trouble is not None:
             raise trouble
-        if not self.agenda.waits((Part.EVERYTHING, Part.ENDPOINTS, Part.RECIPE)):
+        if not self.agenda.waits((WorkKind.EVERYTHING, WorkKind.ENDPOINTS, WorkKind.RECIPE)):
             await self._slow_wanted.wait()
 
     # --- reading and sending -----------------------------------------------------------------------
@@ -312,19 +318,19 @@ class Publisher:
 
         return await asyncio.get_running_loop().run_in_executor(self._database, asked)
 
-    async def _bring(self, part: Part, ids: list[int]) -> None:
+    async def _bring(self, part: WorkKind, ids: list[int]) -> None:
         """One turn."""
         began = time.perf_counter()
         done: Collection[int] = ids
         async with self._turn:
             match part:
-                case Part.SETTINGS:
+                case WorkKind.SETTINGS:
                     await self._put("settings", {0: await self._read(_settings)})
-                case Part.COLLECTION:
+                case WorkKind.COLLECTION:
                     await self._put("collection", await self._read(_collections, ids))
-                case Part.ENDPOINT:
+                case WorkKind.ENDPOINT:
                     await self._put_endpoints(ids)
-                case Part.CONNECTION:
+                case WorkKind.CONNECTION:
                     done = await self._put_connections(ids)
                 case _:
                     await self._put_imported_of(ids)
@@ -353,10 +359,10 @@ class Publisher:
         for connection, row in rows.items():
             try:
                 built[connection] = self.connections.text(row)
-            except NotReady:
+            except CertificatesNotReady:
                 del built[connection]
                 done.remove(connection)
-                self.agenda.again(Part.CONNECTION, [connection], then=Part.PREPARED)
+                self.agenda.again(WorkKind.CONNECTION, [connection], then=WorkKind.PREPARED)
             except Exception as error:
                 built[connection] = _unpublishable(error)
         for connection in ids:
@@ -377,9 +383,9 @@ class Publisher:
                 self.aside.remove(kind, object_id)
             if not isinstance(text, str):
                 if name in self.mirror:
-                    lines.append(Line(key=name))
+                    lines.append(ObjectLine(key=name))
             elif self.mirror.differs(name, text):
-                lines.append(Line(key=name, text=text))
+                lines.append(ObjectLine(key=name, text=text))
         outcome = await self._send(lines)
         for line in lines:
             if line.text is not None and line.key not in outcome.refused:
@@ -388,20 +394,20 @@ class Publisher:
             if name in owners:
                 self.aside.add(kind, owners[name], sentence)
 
-    async def _send(self, lines: Sequence[Line]) -> Outcome:
+    async def _send(self, lines: Sequence[ObjectLine]) -> WriteOutcome:
         """Send lines. Objects that were refused are deleted: an older text must not stay."""
         if not lines:
-            return Outcome()
+            return WriteOutcome()
         outcome = await self._exchange(lines)
         texts = {line.key: line.text for line in lines}
-        stale = [Line(key=n) for n in outcome.refused if texts.get(n) and n in self.mirror]
+        stale = [ObjectLine(key=n) for n in outcome.refused if texts.get(n) and n in self.mirror]
         if stale:
             await self._exchange(stale)
         measures.sent("refused", len(outcome.refused))
         self._saved.want()
         return outcome
 
-    async def _exchange(self, lines: Sequence[Line]) -> Outcome:
+    async def _exchange(self, lines: Sequence[ObjectLine]) -> WriteOutcome:
         try:
             outcome = await self._channel.publish(lines)
         except BaseException:
@@ -429,7 +435,7 @@ class Publisher:
         except Exception as error:
             self._trouble("connections", error)
             await asyncio.sleep(POLL_SECONDS)
-            self.agenda.again(Part.PREPARED, ids)
+            self.agenda.again(WorkKind.PREPARED, ids)
             self._work_wanted.set()
             return
         self._troubles.pop("connections", None)
@@ -455,31 +461,33 @@ class Publisher:
             else:
                 self._troubles.pop("certificates", None)
                 break
-        self.agenda.again(Part.PREPARED, [connection], then=Part.CONNECTION)
+        self.agenda.again(WorkKind.PREPARED, [connection], then=WorkKind.CONNECTION)
         self._work_wanted.set()
 
     # --- what takes long ---------------------------------------------------------------------------
 
     async def _endpoints(self, collection: int) -> None:
         ids = await self._read(snapshot.endpoint_ids, collection=collection)
-        await self._slices(Part.ENDPOINT, {*ids, *self._endpoints_of[collection]})
+        await self._slices(WorkKind.ENDPOINT, {*ids, *self._endpoints_of[collection]})
 
     async def _recipe(self, recipe: int) -> None:
-        await self._slices(Part.ENDPOINT, await self._read(snapshot.endpoint_ids, recipe=recipe))
+        await self._slices(
+            WorkKind.ENDPOINT, await self._read(snapshot.endpoint_ids, recipe=recipe)
+        )
 
-    async def _slices(self, part: Part, ids: Iterable[int]) -> None:
+    async def _slices(self, part: WorkKind, ids: Iterable[int]) -> None:
         for some in _sliced(sorted(ids)):
             await self._bring_slice(part, some)
             # Whoever waits for a turn has one now.
             await asyncio.sleep(0)
 
-    async def _bring_slice(self, part: Part, ids: list[int]) -> None:
+    async def _bring_slice(self, part: WorkKind, ids: list[int]) -> None:
         """A turn for objects that the agenda does not list one by one."""
         async with self._turn:
             match part:
-                case Part.ENDPOINT:
+                case WorkKind.ENDPOINT:
                     await self._put_endpoints(ids)
-                case Part.COLLECTION:
+                case WorkKind.COLLECTION:
                     await self._put("collection", await self._read(_collections, ids))
                 case _:
                     await self._put_connections(ids)
@@ -489,18 +497,19 @@ class Publisher:
         async with self._turn:
             birth, digests = await self._channel.published()
             self.mirror.reset(birth, digests)
-            await self._send([Line(key=name) for name in self.mirror.strays()])
+            await self._send([ObjectLine(key=name) for name in self.mirror.strays()])
         await self._all_connections()
         await self._slices(
-            Part.COLLECTION,
+            WorkKind.COLLECTION,
             {*await self._read(snapshot.collection_ids), *self.mirror.ids("collection")},
         )
         await self._slices(
-            Part.ENDPOINT, {*await self._read(snapshot.endpoint_ids), *self.mirror.ids("endpoint")}
+            WorkKind.ENDPOINT,
+            {*await self._read(snapshot.endpoint_ids), *self.mirror.ids("endpoint")},
         )
-        await self._bring(Part.SETTINGS, [])
+        await self._bring(WorkKind.SETTINGS, [])
         await self._all_imported()
-        if self.mirror.birth == birth and not self.agenda.waits([Part.EVERYTHING]):
+        if self.mirror.birth == birth and not self.agenda.waits([WorkKind.EVERYTHING]):
             self.mirror.complete = True
             self._saved.want()
         self.compared.set()
@@ -525,12 +534,12 @@ class Publisher:
             self._trouble("certificates", error)
         for some in _sliced(sorted(ids)):
             for connection in some:
-                self.agenda.add(Part.CONNECTION, connection)
-            taken = self.agenda.take_these(Part.CONNECTION, some)
+                self.agenda.add(WorkKind.CONNECTION, connection)
+            taken = self.agenda.take_these(WorkKind.CONNECTION, some)
             try:
-                await self._bring(Part.CONNECTION, taken)
+                await self._bring(WorkKind.CONNECTION, taken)
             except BaseException:
-                self.agenda.again(Part.CONNECTION, taken)
+                self.agenda.again(WorkKind.CONNECTION, taken)
                 self._work_wanted.set()
                 raise
             await asyncio.sleep(0)
@@ -549,9 +558,9 @@ class Publisher:
                 del self._imported_of[profile]
 
     async def _put_imported(self, added: Collection[bytes], gone: Collection[bytes]) -> None:
-        lines = [Line(key=objects.key("imported", p.hex()), text="1") for p in sorted(added)]
-        lines += [Line(key=objects.key("imported", p.hex())) for p in sorted(gone)]
-        outcome = Outcome()
+        lines = [ObjectLine(key=objects.key("imported", p.hex()), text="1") for p in sorted(added)]
+        lines += [ObjectLine(key=objects.key("imported", p.hex())) for p in sorted(gone)]
+        outcome = WriteOutcome()
         for some in _sliced(lines):
             part = await self._channel.publish(some)
             outcome.births |= part.births

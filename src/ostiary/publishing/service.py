@@ -24,10 +24,10 @@ from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
 from ostiary.publishing import measures, renewal
 from ostiary.publishing.channel import Channel
-from ostiary.publishing.connections import USUAL, Connections, Pace
+from ostiary.publishing.connections import USUAL, Connections, UpstreamPace
 from ostiary.publishing.health import Health
 from ostiary.publishing.listeners import Listeners
-from ostiary.publishing.mirror import Saved
+from ostiary.publishing.mirror import StateWriter
 from ostiary.publishing.names import Lookup, system_lookup
 from ostiary.publishing.publisher import Publisher
 from ostiary.publishing.trust import Apply, Trust
@@ -71,7 +71,7 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = asyncio.create_task(publisher.run())
     renewing = asyncio.create_task(renewal.follow(lambda: launch.renew_certificate(node)))
-    server = _Server(
+    server = _PublisherServer(
         uvicorn.Config(
             Questions(publisher),
             http="httptools",
@@ -104,7 +104,7 @@ async def _serve(
             raise result
 
 
-class _Server(uvicorn.Server):
+class _PublisherServer(uvicorn.Server):
     """Leaves signals to us: uvicorn would end the process before the last state is saved."""
 
     @contextmanager
@@ -119,7 +119,7 @@ def make(
     listeners: Listeners,
     apply: Apply,
     lookup: Lookup = system_lookup,
-    pace: Pace = USUAL,
+    pace: UpstreamPace = USUAL,
 ) -> Publisher:
     """A publisher for the gateway of this machine, put together."""
 
@@ -143,7 +143,7 @@ def make(
     return Publisher(
         channel=Channel(node.control_socket),
         connections=connections,
-        saved=Saved(node.run / "gateway"),
+        saved=StateWriter(node.run / "gateway"),
     )
 
 

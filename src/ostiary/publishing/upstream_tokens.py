@@ -42,7 +42,7 @@ class Grant:
 
 
 @dataclass(slots=True)
-class _Held:
+class _HeldToken:
     grant: Grant
     token: Secret | None = None
     expires_at: float = 0.0
@@ -64,7 +64,7 @@ class _Held:
                 each.cancel()
 
 
-class BadToken(ValueError):
+class BadTokenAnswer(ValueError):
     """A token endpoint's answer holds no usable token; one sentence."""
 
 
@@ -94,7 +94,7 @@ class UpstreamTokens:
     ) -> None:
         self._fetcher, self._allowed, self._clock = fetcher, allowed, clock
         self._changed = changed
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, _HeldToken] = {}
 
     def follow(self, connection: int, grant: Grant | None) -> None:
         """Have a token for a connection, got as `grant` says; nothing: have none."""
@@ -104,7 +104,7 @@ class UpstreamTokens:
             del self._held[connection]
             held = None
         if held is None and grant is not None:
-            held = self._held[connection] = _Held(grant=grant)
+            held = self._held[connection] = _HeldToken(grant=grant)
             held.running = asyncio.create_task(self._keep(connection, held))
 
     def bearer(self, connection: int) -> Secret | None:
@@ -141,12 +141,12 @@ class UpstreamTokens:
             held.stop()
         self._held.clear()
 
-    async def _keep(self, connection: int, held: _Held) -> None:
+    async def _keep(self, connection: int, held: _HeldToken) -> None:
         retry = RETRY
         while True:
             try:
                 token, life = await self._fetched(held.grant)
-            except (FetchRefused, BadToken) as error:
+            except (FetchRefused, BadTokenAnswer) as error:
                 held.problem = str(error)
                 log.warning("no token for connection %s: %s", connection, error)
                 pause, retry = retry, min(LONGEST_RETRY, 2 * retry)
@@ -183,18 +183,18 @@ def read(content: bytes) -> tuple[Secret, float]:
     try:
         fields = json.loads(content)
     except ValueError:
-        raise BadToken("the token endpoint's answer isn't JSON") from None
+        raise BadTokenAnswer("the token endpoint's answer isn't JSON") from None
     if not isinstance(fields, dict):
-        raise BadToken("the token endpoint's answer isn't a JSON object")
+        raise BadTokenAnswer("the token endpoint's answer isn't a JSON object")
     token, kind, life = (fields.get(n) for n in ("access_token", "token_type", "expires_in"))
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise BadToken("the token endpoint's answer has no access_token that fits a header")
+        raise BadTokenAnswer("the token endpoint's answer has no access_token that fits a header")
     if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise BadToken("the token endpoint's answer isn't a bearer token")
+        raise BadTokenAnswer("the token endpoint's answer isn't a bearer token")
     if life is None:
         life = UNSAID
     if isinstance(life, str) and life.isascii() and life.isdigit():
         life = int(life[:9])
     if isinstance(life, bool) or not isinstance(life, int | float) or not life > 0:
-        raise BadToken("expires_in of the token endpoint's answer isn't a number of seconds")
+        raise BadTokenAnswer("expires_in of the token endpoint's answer isn't a number of seconds")
     return Secret(token), float(min(max(life, SHORTEST), LONGEST))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ostiary.directory.catalog.recipes import Found, learn
+from ostiary.directory.catalog.recipes import ReportedRecipe, learn
 from ostiary.telemetry.unix_http import UnixConnection
 
 SECONDS = 5.0
@@ -27,10 +27,10 @@ def _ask(path: Path, target: str, *, seconds: float = SECONDS) -> dict[str, Any]
         connection.close()
 
 
-def recipes(path: Path, *, seconds: float = SECONDS) -> list[Found]:
+def recipes(path: Path, *, seconds: float = SECONDS) -> list[ReportedRecipe]:
     """What the runner found in its folder; raises RunnerGone."""
     found = _ask(path, "/recipes", seconds=seconds)["recipes"]
-    return [Found(**recipe) for recipe in found]
+    return [ReportedRecipe(**recipe) for recipe in found]
 
 
 def refresh(path: Path) -> None:

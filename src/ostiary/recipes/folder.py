@@ -28,7 +28,7 @@ class _File:
     error: str = ""
 
 
-class Folder:
+class RecipeFolder:
     """Watches a folder, and gives a pool the sources that work."""
 
     def __init__(self, path: Path, kept: Path, pool: Pool) -> None:

@@ -20,7 +20,7 @@ import uvloop
 
 from ostiary.access.reasons import Reason, describe
 from ostiary.recipes import measures
-from ostiary.recipes.folder import Folder
+from ostiary.recipes.folder import RecipeFolder
 from ostiary.recipes.inputs import BadInput, merged
 from ostiary.recipes.jobs import Job, Jobs, now
 from ostiary.recipes.pool import Died, Overloaded, Pool, TooLong
@@ -65,11 +65,11 @@ async def _serve(
     if (data / "demo.json").exists():
         install_demo(recipes)
     pool, jobs = Pool(WORKERS), Jobs(data / "jobs.sqlite3")
-    folder = Folder(recipes, kept, pool)
+    folder = RecipeFolder(recipes, kept, pool)
     await folder.read()
     await pool.warm()
     tasks = [asyncio.create_task(folder.watch()), asyncio.create_task(_flush(jobs))]
-    servers = [_server(Calls(pool, jobs)), _server(Control(folder, jobs))]
+    servers = [_server(Calls(pool, jobs)), _server(RunnerControl(folder, jobs))]
     running = [
         asyncio.create_task(server.serve(sockets=[sock]))
         for server, sock in zip(servers, (calls, control), strict=True)
@@ -239,10 +239,10 @@ def _message(headers: Headers, given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class Control:
+class RunnerControl:
     """Questions of the control side: which recipes there are, and how their jobs went."""
 
-    def __init__(self, folder: Folder, jobs: Jobs) -> None:
+    def __init__(self, folder: RecipeFolder, jobs: Jobs) -> None:
         self._folder, self._jobs = folder, jobs
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

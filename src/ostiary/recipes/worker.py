@@ -41,7 +41,7 @@ NAME_RULE = "letters, digits, dots, hyphens and underscores, at most 100, beginn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class LoadedRecipe:
     """A function that was found, with what it takes and gives."""
 
     marked: Marked
@@ -106,7 +106,7 @@ def _warm_up() -> None:
     adapter.dump_json([_Sample()])
 
 
-def load(file: str, source: str) -> list[Recipe]:
+def load(file: str, source: str) -> list[LoadedRecipe]:
     """Run a recipe file and collect what it marks; raises whatever it raises, and BadRecipe."""
     module = ModuleType(f"recipe_{file.removesuffix('.py')}")
     sys.modules[module.__name__] = module
@@ -115,7 +115,7 @@ def load(file: str, source: str) -> list[Recipe]:
     return [_recipe(file, function) for function in found]
 
 
-def _recipe(file: str, function: Callable[..., Any]) -> Recipe:
+def _recipe(file: str, function: Callable[..., Any]) -> LoadedRecipe:
     marked: Marked = getattr(function, MARK)
     if not NAME.fullmatch(str(marked.name)):
         raise BadRecipe(f"{marked.name!r:.120} is no name of a recipe: {NAME_RULE}")
@@ -129,7 +129,7 @@ def _recipe(file: str, function: Callable[..., Any]) -> Recipe:
         output = TypeAdapter(hints.get("return", Any))
     except PydanticUserError as error:
         raise BadRecipe(f"{marked.name} returns what pydantic does not know: {error}") from error
-    return Recipe(
+    return LoadedRecipe(
         marked=marked,
         function=function,
         file=file,
@@ -143,7 +143,7 @@ def _is_model(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, BaseModel)
 
 
-def describe(recipes: list[Recipe]) -> list[dict[str, Any]]:
+def describe(recipes: list[LoadedRecipe]) -> list[dict[str, Any]]:
     """What is told of recipes: names, versions, docstrings, schemas."""
     return [
         {
@@ -158,7 +158,7 @@ def describe(recipes: list[Recipe]) -> list[dict[str, Any]]:
     ]
 
 
-def call(recipe: Recipe, given: dict[str, Any], context: Context, *, validate: bool) -> Any:
+def call(recipe: LoadedRecipe, given: dict[str, Any], context: Context, *, validate: bool) -> Any:
     """Run a recipe; the answer is an outcome with a result, errors, or a trace."""
     arguments: list[Any] = []
     if recipe.input is not None:
@@ -184,7 +184,7 @@ def call(recipe: Recipe, given: dict[str, Any], context: Context, *, validate: b
         return {"outcome": "failed", "trace": trace[:LONGEST_TRACE]}
 
 
-def _output(recipe: Recipe, result: Any) -> Any:
+def _output(recipe: LoadedRecipe, result: Any) -> Any:
     checked = recipe.output.validate_python(result)
     return json.loads(recipe.output.dump_json(checked))
 
@@ -228,7 +228,7 @@ def main() -> None:
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, 0)
     os.dup2(2, 1)
-    recipes: dict[str, Recipe] = {}
+    recipes: dict[str, LoadedRecipe] = {}
     confined = False
     while (told := read(inward)) is not None:
         if not confined:
@@ -240,7 +240,7 @@ def main() -> None:
         outward.flush()
 
 
-def _answer(told: dict[str, Any], recipes: dict[str, Recipe]) -> Any:
+def _answer(told: dict[str, Any], recipes: dict[str, LoadedRecipe]) -> Any:
     if told["op"] == "load":
         return _load(told["files"], recipes)
     recipe = recipes.get(told["recipe"])
@@ -249,8 +249,8 @@ def _answer(told: dict[str, Any], recipes: dict[str, Recipe]) -> Any:
     return call(recipe, told["input"], _context(told["context"]), validate=told["validate"])
 
 
-def _load(files: dict[str, str], recipes: dict[str, Recipe]) -> Any:
-    found: list[Recipe] = []
+def _load(files: dict[str, str], recipes: dict[str, LoadedRecipe]) -> Any:
+    found: list[LoadedRecipe] = []
     errors: dict[str, str] = {}
     for file, source in files.items():
         try:

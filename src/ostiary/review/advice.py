@@ -48,7 +48,7 @@ MUCH_LARGER = 256
 ENOUGH_CALLS = 20
 
 
-class Kind(enum.StrEnum):
+class AdviceKind(enum.StrEnum):
     """In the order in which advice is given: what is most dangerous first."""
 
     OVERLAP_BUSY = "old_credential_still_used"
@@ -62,14 +62,14 @@ class Kind(enum.StrEnum):
 
 
 TITLES = {
-    Kind.OVERLAP_BUSY: "An old credential is still used",
-    Kind.UNUSED: "A credential was never used",
-    Kind.OLD: "A credential has not been replaced for long",
-    Kind.OPEN: "Every address may call, though few do",
-    Kind.WIDE: "The allowed addresses could be far fewer",
-    Kind.NOT_CALLED: "A collection is granted and never called",
-    Kind.UNLIMITED: "No policy limits the profile",
-    Kind.ENFORCEABLE: "A rule that is only watched would have refused nothing",
+    AdviceKind.OVERLAP_BUSY: "An old credential is still used",
+    AdviceKind.UNUSED: "A credential was never used",
+    AdviceKind.OLD: "A credential has not been replaced for long",
+    AdviceKind.OPEN: "Every address may call, though few do",
+    AdviceKind.WIDE: "The allowed addresses could be far fewer",
+    AdviceKind.NOT_CALLED: "A collection is granted and never called",
+    AdviceKind.UNLIMITED: "No policy limits the profile",
+    AdviceKind.ENFORCEABLE: "A rule that is only watched would have refused nothing",
 }
 
 
@@ -77,7 +77,7 @@ TITLES = {
 class Advice:
     """One piece: what was seen, and the fields of the profile (or policy) that would mend it."""
 
-    kind: Kind
+    kind: AdviceKind
     #: What was seen, in one sentence with its numbers.
     evidence: str
     profile: models.AccessProfile | None = None
@@ -94,14 +94,14 @@ class Advice:
 class Found:
     advice: tuple[Advice, ...]
     #: Kinds of which there is more than is told, or more to be looked at than was.
-    more: frozenset[Kind] = frozenset()
+    more: frozenset[AdviceKind] = frozenset()
 
 
 def advised(*, by: Actor) -> Found:
     """Advice on the profiles that `by` may see, and for admins on policies."""
     seen = _Seen(by)
     advice: list[Advice] = []
-    more: set[Kind] = set()
+    more: set[AdviceKind] = set()
     for kind, ask in _QUESTIONS.items():
         pieces = list(itertools.islice(ask(by, seen), MOST_OF_A_KIND + 1))
         advice += pieces[:MOST_OF_A_KIND]
@@ -166,7 +166,7 @@ def _still_used(by: Actor, _: _Seen) -> Iterator[Advice]:
         places = _many(counted["addresses"], "address")
         ends = f"{credential.overlap_until:%-d %B, %H:%M} UTC"
         yield Advice(
-            kind=Kind.OVERLAP_BUSY,
+            kind=AdviceKind.OVERLAP_BUSY,
             profile=credential.profile,
             evidence=f"The credential {_name(credential)} was replaced and works until {ends}: "
             f"{many} from {places} in the last day",
@@ -178,7 +178,7 @@ def _never_used(by: Actor, _: _Seen) -> Iterator[Advice]:
     for credential in unused.order_by("pk")[: MOST_OF_A_KIND + 1]:
         made = f"{credential.created_at:%-d %B %Y}"
         yield Advice(
-            kind=Kind.UNUSED,
+            kind=AdviceKind.UNUSED,
             profile=credential.profile,
             evidence=f"The credential {_name(credential)} is of {made}, and no call has used it",
         )
@@ -193,7 +193,7 @@ def _never_rotated(by: Actor, _: _Seen) -> Iterator[Advice]:
     for credential in used[: MOST_OF_A_KIND + 1]:
         days = (timezone.now() - credential.created_at).days
         yield Advice(
-            kind=Kind.OLD,
+            kind=AdviceKind.OLD,
             profile=credential.profile,
             evidence=f"The credential {_name(credential)} is {days:,} days old",
         )
@@ -204,7 +204,7 @@ def _open(_: Actor, seen: _Seen) -> Iterator[Advice]:
         found = _few(seen, profile)
         if not profile.allow_list and not profile.allowed_lists.exists() and found:
             yield Advice(
-                kind=Kind.OPEN,
+                kind=AdviceKind.OPEN,
                 profile=profile,
                 evidence=_where(seen, profile) + "; its allow list is empty",
                 change={"ip_allow_list": found},
@@ -219,7 +219,7 @@ def _wide(_: Actor, seen: _Seen) -> Iterator[Advice]:
         held = sum(net.num_addresses for net in facts.networks(tuple(profile.allow_list)))
         if held > MUCH_LARGER * len(found):
             yield Advice(
-                kind=Kind.WIDE,
+                kind=AdviceKind.WIDE,
                 profile=profile,
                 evidence=f"{_where(seen, profile)}; its allow list holds {held:,}",
                 change={"ip_allow_list": found},
@@ -245,7 +245,7 @@ def _not_called(by: Actor, seen: _Seen) -> Iterator[Advice]:
     if not old:
         return
     now = int(timezone.now().timestamp())
-    question = queries.Question(
+    question = queries.UsageQuestion(
         start=now - DAYS * 86_400,
         end=now,
         by=(queries.By.PROFILE, queries.By.COLLECTION),
@@ -258,7 +258,7 @@ def _not_called(by: Actor, seen: _Seen) -> Iterator[Advice]:
         idle = [c.name for c in granted if (profile.pk, c.pk) not in called]
         if kept and idle:
             yield Advice(
-                kind=Kind.NOT_CALLED,
+                kind=AdviceKind.NOT_CALLED,
                 profile=profile,
                 evidence=f"{', '.join(idle)}: not one call in {DAYS} days, while "
                 f"{_many(len(kept), 'other collection')} of it were called",
@@ -271,7 +271,7 @@ def _unlimited(_: Actor, seen: _Seen) -> Iterator[Advice]:
         if profile.policy_id is None:
             many = _many(seen.calls(profile.pk), "logged call")
             yield Advice(
-                kind=Kind.UNLIMITED,
+                kind=AdviceKind.UNLIMITED,
                 profile=profile,
                 evidence=f"{many} in {DAYS} days, and nothing would stop a million",
             )
@@ -286,7 +286,7 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
         lists = access_profiles.has_lists(profile)
         if lists and own.exists() and not _refuses(profile, own):
             yield Advice(
-                kind=Kind.ENFORCEABLE,
+                kind=AdviceKind.ENFORCEABLE,
                 profile=profile,
                 evidence=f"Its address lists would have refused no call in {WATCHED_DAYS} days",
                 change={"ip_watch_only": False},
@@ -297,7 +297,7 @@ def _enforceable(by: Actor, _: _Seen) -> Iterator[Advice]:
         own = calls.filter(profile_id__in=policy.profiles.values("pk"))
         if own.exists() and not own.filter(would__in=_LIMIT_CODES).exists():
             yield Advice(
-                kind=Kind.ENFORCEABLE,
+                kind=AdviceKind.ENFORCEABLE,
                 policy=policy,
                 evidence=f"The limits of {policy.name} would have refused no call in "
                 f"{WATCHED_DAYS} days",
@@ -325,13 +325,13 @@ def _many(number: int, what: str) -> str:
     return f"{number:,} {what if number == 1 else plural}"
 
 
-_QUESTIONS: Mapping[Kind, Callable[[Actor, _Seen], Iterator[Advice]]] = {
-    Kind.OVERLAP_BUSY: _still_used,
-    Kind.UNUSED: _never_used,
-    Kind.OLD: _never_rotated,
-    Kind.OPEN: _open,
-    Kind.WIDE: _wide,
-    Kind.NOT_CALLED: _not_called,
-    Kind.UNLIMITED: _unlimited,
-    Kind.ENFORCEABLE: _enforceable,
+_QUESTIONS: Mapping[AdviceKind, Callable[[Actor, _Seen], Iterator[Advice]]] = {
+    AdviceKind.OVERLAP_BUSY: _still_used,
+    AdviceKind.UNUSED: _never_used,
+    AdviceKind.OLD: _never_rotated,
+    AdviceKind.OPEN: _open,
+    AdviceKind.WIDE: _wide,
+    AdviceKind.NOT_CALLED: _not_called,
+    AdviceKind.UNLIMITED: _unlimited,
+    AdviceKind.ENFORCEABLE: _enforceable,
 }

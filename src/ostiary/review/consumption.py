@@ -30,7 +30,7 @@ class Consumed:
     reason: Reason
     limit: int
     per: str
-    span: limits.Span
+    span: limits.TimeSpan
     #: None: not known for a window that is over.
     used: int | None
     #: Where `used` comes from.
@@ -62,9 +62,9 @@ def moment(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _counted_in(profile: Profile, name: str, span: limits.Span) -> limits.Span:
+def _counted_in(profile: Profile, name: str, span: limits.TimeSpan) -> limits.TimeSpan:
     """A window from when it is counted: its start, or its last reset."""
-    return limits.Span(start=limits.since(span, profile.resets.get(name)), end=span.end)
+    return limits.TimeSpan(start=limits.since(span, profile.resets.get(name)), end=span.end)
 
 
 def limits_of(profile: Profile, at: int) -> tuple[Consumed, ...]:
@@ -163,7 +163,7 @@ def _with(limit: Consumed, used: int, source: str) -> Consumed:
     )  # fmt: skip
 
 
-def _logged_in(profile: Profile, span: limits.Span) -> int:
+def _logged_in(profile: Profile, span: limits.TimeSpan) -> int:
     """Admitted calls of a window, as far as they are logged already."""
     calls = LoggedCall.objects.filter(
         profile_id=profile.id, reason=0, at_ms__gte=span.start * 1000, at_ms__lt=span.end * 1000

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ostiary.access.decision import Outcome, Step
+from ostiary.access.decision import Step, StepOutcome
 from ostiary.access.reasons import Description, Reason, describe
 from ostiary.access.stages import Stage
 from ostiary.directory import models
@@ -66,17 +66,17 @@ def laid_out(
     """
     steps: list[Step] = []
     for stage in Stage:
-        if any(step.outcome is Outcome.FAILED for step in steps):
-            steps.append(Step(check=stage, outcome=Outcome.NOT_REACHED))
-        elif stage in decided and decided[stage].outcome is not Outcome.NOT_REACHED:
+        if any(step.outcome is StepOutcome.FAILED for step in steps):
+            steps.append(Step(check=stage, outcome=StepOutcome.NOT_REACHED))
+        elif stage in decided and decided[stage].outcome is not StepOutcome.NOT_REACHED:
             steps.append(decided[stage])
         else:
             failed = stage is failing
-            passed = Outcome.WATCHED if stage in watched else Outcome.PASSED
+            passed = StepOutcome.WATCHED if stage in watched else StepOutcome.PASSED
             steps.append(
                 Step(
                     check=stage,
-                    outcome=Outcome.FAILED if failed else passed,
+                    outcome=StepOutcome.FAILED if failed else passed,
                     inputs=tuple(inputs(stage).items()),
                     reason=reason if failed else watched.get(stage),
                 )

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from ostiary.access import limits
-from ostiary.access.addresses import NamedList, Network, parse_list
+from ostiary.access.addresses import NamedList, Network, stored_networks
 from ostiary.access.facts import (
     Client,
     ClientId,
@@ -24,7 +24,7 @@ from ostiary.access.facts import (
     Route,
 )
 from ostiary.access.methods import AuthMethod
-from ostiary.access.paths import Choice, Template, choose, normalise, rewritten, stored_template
+from ostiary.access.paths import RouteMatch, Template, choose, normalise, rewritten, stored_template
 from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
@@ -43,20 +43,13 @@ class RoutedEndpoint:
 
 
 #: The choice where there is no path.
-NOTHING: Choice[RoutedEndpoint] = Choice(endpoint=None)
-
-
-class BrokenList(ValueError):
-    """A stored address list does not read; the authority refuses every call then."""
+NOTHING: RouteMatch[RoutedEndpoint] = RouteMatch(endpoint=None)
 
 
 @lru_cache(maxsize=10_000)
 def networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
-    """The networks of a stored list; raises BrokenList."""
-    parsed = parse_list(entries)
-    if parsed.problems:
-        raise BrokenList(parsed.problems[0])
-    return parsed.networks
+    """The networks of a stored list; raises BrokenList, and the authority refuses every call then."""
+    return stored_networks(entries)
 
 
 def named_lists(ids: Iterable[int]) -> tuple[NamedList, ...]:
@@ -184,7 +177,7 @@ def called(row: models.AccessProfile, method: str, path: str, by: Actor) -> Call
 
 def chosen(
     collection: models.Collection, method: str, below: str
-) -> tuple[Choice[RoutedEndpoint], models.Endpoint | None]:
+) -> tuple[RouteMatch[RoutedEndpoint], models.Endpoint | None]:
     """Which endpoint of a collection takes a call with this path below it."""
     rows = {e.pk: e for e in collection.endpoints.select_related("recipe", "collection")}
     choice = choose(
@@ -201,7 +194,7 @@ def chosen(
 
 
 def _route(
-    row: models.AccessProfile, collection: models.Collection, choice: Choice[RoutedEndpoint]
+    row: models.AccessProfile, collection: models.Collection, choice: RouteMatch[RoutedEndpoint]
 ) -> Route:
     return Route(
         collection=CollectionId(collection.pk),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ostiary.access.addresses import Address, parse_address
-from ostiary.access.decision import Allow, Deny, Outcome, Step, decide, explain
+from ostiary.access.decision import Allow, Deny, Step, StepOutcome, decide, explain
 from ostiary.access.facts import Facts, Route
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import METHODS
@@ -133,7 +133,7 @@ def decided(
 
 def _seen(step: Step, proof: Pasted | None) -> Step:
     """A step with what a pasted token showed there."""
-    if proof is None or step.outcome is Outcome.NOT_REACHED:
+    if proof is None or step.outcome is StepOutcome.NOT_REACHED:
         return step
     more: Mapping[str, str] = {}
     if step.check == Stage.KNOWN:

@@ -12,7 +12,7 @@ from ostiary.directory import models
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import token_rules
 from ostiary.identity import signed_tokens, verification
-from ostiary.identity.signed_tokens import BadToken, Problem, SignedToken
+from ostiary.identity.signed_tokens import BadToken, SignedToken, TokenProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,12 @@ def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
         return Pasted(credential=None, named=named)
     problem = _signature(profile, token)
     judgement = signed_tokens.judge(token.claims, verification.rules_of(profile.proof), now)
-    if problem is None and isinstance(judgement, Problem):
+    if problem is None and isinstance(judgement, TokenProblem):
         problem = judgement
     return Pasted(
         credential=own,
         problem=str(problem or ""),
-        until=None if isinstance(judgement, Problem) else judgement,
+        until=None if isinstance(judgement, TokenProblem) else judgement,
         signed=AuthMethod(profile.auth_type) is AuthMethod.JWT,
         named=named,
     )
@@ -81,7 +81,7 @@ def _named(token: SignedToken, profile: models.AccessProfile) -> dict[str, str]:
     }
 
 
-def _signature(profile: models.AccessProfile, token: SignedToken) -> Problem | None:
+def _signature(profile: models.AccessProfile, token: SignedToken) -> TokenProblem | None:
     if AuthMethod(profile.auth_type) is AuthMethod.OIDC:
         return None
     return verification.by_own_key(token, profile.proof, token_rules.hmac_secret(profile))

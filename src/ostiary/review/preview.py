@@ -37,7 +37,7 @@ MOST_EXAMPLES = 5
 MOST_BEGUN = 500
 
 
-class Line(NamedTuple):
+class ReplayLine(NamedTuple):
     """What of a logged call is replayed and shown; there are many, so no instance of a model."""
 
     at_ms: int
@@ -56,7 +56,7 @@ class Line(NamedTuple):
 class Example:
     """One recorded call that would fare otherwise. `reason`: why it is refused, then or now."""
 
-    call: Line
+    call: ReplayLine
     calls: int
     reason: Reason | None
     #: The endpoint as method and path; empty: there was none, or it is gone.
@@ -117,7 +117,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class ReplayRange:
     """The time whose calls are replayed; empty: the last seven days."""
 
     start: datetime | None = None
@@ -141,10 +141,14 @@ def _aware(moment: datetime | None) -> datetime | None:
 
 
 def of_profile(
-    *, by: Actor, profile_id: int, given: access_profiles.ProfileInput, within: Range | None = None
+    *,
+    by: Actor,
+    profile_id: int,
+    given: access_profiles.ProfileInput,
+    within: ReplayRange | None = None,
 ) -> Preview:
     """What a change of a profile would have done; raises as the change itself does."""
-    start, end = (within or Range()).settled()
+    start, end = (within or ReplayRange()).settled()
     row = access_profiles.find(by, profile_id)
     drafted = access_profiles.draft(by=by, profile_id=profile_id, given=given)
     held = frozenset(row.collections.values_list("pk", flat=True))
@@ -165,10 +169,10 @@ def of_profile(
 
 
 def of_policy(
-    *, by: Actor, policy_id: int, given: policies.PolicyInput, within: Range | None = None
+    *, by: Actor, policy_id: int, given: policies.PolicyInput, within: ReplayRange | None = None
 ) -> Preview:
     """What a change of a policy would have done to the profiles that have it."""
-    start, end = (within or Range()).settled()
+    start, end = (within or ReplayRange()).settled()
     row = policies.find(by, policy_id)
     drafted = policies.draft(by=by, policy_id=policy_id, given=given)
     users = models.AccessProfile.objects.filter(policy_id=policy_id)
@@ -212,7 +216,7 @@ def _replay(
     lines, truncated = _lines(concerned, start, end)
     if truncated:
         start = datetime.fromtimestamp(lines[0].at_ms / 1000, UTC)
-    calls: dict[int, list[Line]] = {}
+    calls: dict[int, list[ReplayLine]] = {}
     for line in sorted(lines, key=_came):
         calls.setdefault(line.profile_id, []).append(line)
     busiest = sorted(calls, key=lambda number: -len(calls[number]))[:MOST_REPLAYED]
@@ -249,20 +253,20 @@ def _replay(
     )
 
 
-def _came(line: Line) -> int:
+def _came(line: ReplayLine) -> int:
     """When a call came; it is logged when it ends."""
     return line.at_ms - line.latency_ms
 
 
-def _lines(concerned: Q, start: datetime, end: datetime) -> tuple[list[Line], bool]:
+def _lines(concerned: Q, start: datetime, end: datetime) -> tuple[list[ReplayLine], bool]:
     """The newest lines of the range, and whether there are more."""
     found = LoggedCall.objects.filter(
         concerned,
         at_ms__gte=int(start.timestamp() * 1000),
         at_ms__lt=int(end.timestamp() * 1000),
     ).order_by("-at_ms")
-    newest = found.values_list(*Line._fields)[: MOST_LINES + 1]
-    lines = [Line(*row) for row in newest.iterator(chunk_size=5_000)]
+    newest = found.values_list(*ReplayLine._fields)[: MOST_LINES + 1]
+    lines = [ReplayLine(*row) for row in newest.iterator(chunk_size=5_000)]
     return lines[:MOST_LINES][::-1], len(lines) > MOST_LINES
 
 
@@ -281,7 +285,7 @@ def _begun(
                 wanted.setdefault(since, set()).add(row.pk)
     found: dict[tuple[int, int], int] = {}
     for since, numbers in wanted.items():
-        question = queries.Question(
+        question = queries.UsageQuestion(
             start=since,
             end=start,
             by=(queries.By.PROFILE,),
@@ -307,7 +311,7 @@ def _with(terms: Terms, begun: Mapping[tuple[int, int], int], number: int, start
     return replace(terms, used={since: calls}) if since is not None and calls else terms
 
 
-def _units(busiest: Sequence[int], calls: Mapping[int, Sequence[Line]]) -> Mapping[int, int]:
+def _units(busiest: Sequence[int], calls: Mapping[int, Sequence[ReplayLine]]) -> Mapping[int, int]:
     """What calls of endpoints count in limits, of those that do not count 1."""
     called = {line.endpoint_id for number in busiest for line in calls[number]}
     weighed = models.Endpoint.objects.exclude(weight=1).values_list("pk", "weight")
@@ -317,7 +321,7 @@ def _units(busiest: Sequence[int], calls: Mapping[int, Sequence[Line]]) -> Mappi
 def _effect(
     units: Mapping[int, int],
     row: models.AccessProfile,
-    lines: Sequence[Line],
+    lines: Sequence[ReplayLine],
     before: Terms,
     after: Terms,
 ) -> Effect:
@@ -328,7 +332,7 @@ def _effect(
     return effect
 
 
-def _add(effect: Effect, line: Line, each: Difference) -> None:
+def _add(effect: Effect, line: ReplayLine, each: Difference) -> None:
     if each.newly_refused and each.after.reason:
         effect.newly_refused += each.newly_refused
         effect.refused_for[each.after.reason] += each.newly_refused
@@ -341,7 +345,7 @@ def _add(effect: Effect, line: Line, each: Difference) -> None:
         _keep(effect.would_examples, line, each.after.would, each.after.would_for)
 
 
-def _keep(examples: list[Example], line: Line, calls: int, reason: Reason | None) -> None:
+def _keep(examples: list[Example], line: ReplayLine, calls: int, reason: Reason | None) -> None:
     """The newest few, from as many addresses as there are."""
     example = Example(call=line, calls=calls, reason=reason)
     same = next((i for i, e in enumerate(examples) if e.call.address == line.address), None)
@@ -351,7 +355,7 @@ def _keep(examples: list[Example], line: Line, calls: int, reason: Reason | None
         examples.append(example)
 
 
-def _recorded(line: Line, units: Mapping[int, int]) -> Recorded:
+def _recorded(line: ReplayLine, units: Mapping[int, int]) -> Recorded:
     return Recorded(
         at=_came(line) // 1000,
         address=parse_address(line.address),

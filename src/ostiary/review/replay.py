@@ -52,7 +52,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ReplayOutcome:
     """What becomes of a recorded call: of the calls that it stands for, so many are refused."""
 
     refused: int = 0
@@ -86,17 +86,17 @@ def facts(call: Recorded, terms: Terms) -> Facts:
     )
 
 
-def replayed(calls: Iterable[Recorded], terms: Terms) -> Iterator[Outcome]:
+def replayed(calls: Iterable[Recorded], terms: Terms) -> Iterator[ReplayOutcome]:
     """What becomes of each call; they must be in the order in which they came."""
     meter = Meter(terms)
     decided: dict[object, Reason | Allow] = {}
     for call in calls:
         if call.reason is not None and not describe(call.reason).is_replayed:
-            yield Outcome(refused=call.weight, reason=call.reason)
+            yield ReplayOutcome(refused=call.weight, reason=call.reason)
             continue
         verdict = _decided(call, terms, decided)
         if isinstance(verdict, Reason):
-            yield Outcome(refused=call.weight, reason=verdict)
+            yield ReplayOutcome(refused=call.weight, reason=verdict)
             continue
         yield _counted(call, verdict, meter, watched=terms.profile.limits_watched)
 
@@ -113,14 +113,14 @@ def _decided(call: Recorded, terms: Terms, decided: dict[object, Reason | Allow]
     return decided[alike]
 
 
-def _counted(call: Recorded, verdict: Allow, meter: "Meter", *, watched: bool) -> Outcome:
+def _counted(call: Recorded, verdict: Allow, meter: "Meter", *, watched: bool) -> ReplayOutcome:
     if verdict.would:
         # It would not reach the limits, were its address list enforced.
-        return Outcome(would=call.weight, would_for=verdict.would)
+        return ReplayOutcome(would=call.weight, would_for=verdict.would)
     over, reason = meter.charge(call.at, call.weight, call.units)
     if watched:
-        return Outcome(would=over, would_for=reason)
-    return Outcome(refused=over, reason=reason)
+        return ReplayOutcome(would=over, would_for=reason)
+    return ReplayOutcome(refused=over, reason=reason)
 
 
 class Meter:
@@ -130,9 +130,9 @@ class Meter:
         self._profile = terms.profile
         self._quota = dict(terms.used)
         #: The quota's period that was asked for last: most calls lie in the same.
-        self._span = limits.Span(start=0, end=0)
+        self._span = limits.TimeSpan(start=0, end=0)
         #: The window of each rate limit, and what it has had.
-        self._rates: dict[limits.Interval, tuple[limits.Span, int]] = {}
+        self._rates: dict[limits.Interval, tuple[limits.TimeSpan, int]] = {}
 
     def charge(self, at: int, calls: int, units: int = 1) -> tuple[int, Reason | None]:
         """Count calls of `units` each that come at `at`; how many are over a limit, and which."""
@@ -179,8 +179,8 @@ class Difference:
 
     #: Place of the call among those that were replayed.
     index: int
-    before: Outcome
-    after: Outcome
+    before: ReplayOutcome
+    after: ReplayOutcome
 
     @property
     def newly_refused(self) -> int:

@@ -15,7 +15,7 @@ MOST_ORDERS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class DemoAnswer:
     status: int
     body: Any
 
@@ -34,48 +34,50 @@ class Orders:
             orders.add({"item": item, "quantity": quantity})
         return orders
 
-    def add(self, content: object) -> Answer:
+    def add(self, content: object) -> DemoAnswer:
         if not isinstance(content, dict) or not isinstance(content.get("item"), str):
-            return Answer(status=422, body={"message": "item is missing"})
+            return DemoAnswer(status=422, body={"message": "item is missing"})
         quantity = content.get("quantity", 1)
         if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
-            return Answer(status=422, body={"message": "quantity must be a number of at least 1"})
+            return DemoAnswer(
+                status=422, body={"message": "quantity must be a number of at least 1"}
+            )
         if len(self.orders) >= MOST_ORDERS:
-            return Answer(status=507, body={"message": "the demo keeps no more orders"})
+            return DemoAnswer(status=507, body={"message": "the demo keeps no more orders"})
         number = next(self.ids)
         self.orders[number] = {"id": number, "item": content["item"], "quantity": quantity}
-        return Answer(status=201, body=self.orders[number])
+        return DemoAnswer(status=201, body=self.orders[number])
 
-    def show(self, text: str) -> Answer:
+    def show(self, text: str) -> DemoAnswer:
         order = self.orders.get(int(text)) if text.isascii() and text.isdigit() else None
         if order is None:
-            return Answer(status=404, body={"message": "there is no such order"})
-        return Answer(status=200, body=order)
+            return DemoAnswer(status=404, body={"message": "there is no such order"})
+        return DemoAnswer(status=200, body=order)
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
+    def answer(self, method: str, path: str, body: bytes) -> DemoAnswer:
         match method, path.strip("/").split("/"):
             case "GET" | "HEAD", ["health"]:
-                return Answer(status=200, body={"status": "ok"})
+                return DemoAnswer(status=200, body={"status": "ok"})
             case "GET" | "HEAD", ["orders"]:
-                return Answer(status=200, body=list(self.orders.values()))
+                return DemoAnswer(status=200, body=list(self.orders.values()))
             case "GET" | "HEAD", ["orders", number]:
                 return self.show(number)
             case "POST", ["orders"]:
                 return self._post(body)
-        return Answer(status=404, body={"message": "there is no such path"})
+        return DemoAnswer(status=404, body={"message": "there is no such path"})
 
-    def _post(self, body: bytes) -> Answer:
+    def _post(self, body: bytes) -> DemoAnswer:
         try:
             return self.add(json.loads(body))
         except ValueError:
-            return Answer(status=400, body={"message": "the body is no JSON"})
+            return DemoAnswer(status=400, body={"message": "the body is no JSON"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         body = await _read(receive)
         if body is None:
-            answer = Answer(status=413, body={"message": "the body is too large"})
+            answer = DemoAnswer(status=413, body={"message": "the body is too large"})
         else:
             answer = self.answer(scope["method"], scope["path"], body)
         await _send(send, answer, head=scope["method"] == "HEAD")
@@ -92,7 +94,7 @@ async def _read(receive: Receive) -> bytes | None:
     return body
 
 
-async def _send(send: Send, answer: Answer, *, head: bool) -> None:
+async def _send(send: Send, answer: DemoAnswer, *, head: bool) -> None:
     body = json.dumps(answer.body).encode()
     headers = [
         (b"content-type", b"application/json"),

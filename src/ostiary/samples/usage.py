@@ -16,10 +16,10 @@ from ostiary.directory.changes import feed
 from ostiary.directory.changes.errors import InUse
 from ostiary.directory.models import AccessProfile
 from ostiary.usage import latency, outcomes, rollups, upkeep
-from ostiary.usage.buckets import Level, Span, start_of
+from ostiary.usage.buckets import BucketSize, Level, start_of
 from ostiary.usage.models import LoggedCall, MinuteCount, MinuteLatency, Progress, RolledUp, Total
 from ostiary.usage.project_history import Projects, projects
-from ostiary.usage.rollups import Book, Ids, Kind, Sums
+from ostiary.usage.rollups import Book, Ids, RollupKind, Sums
 
 NAMES = ("Orders", "Billing", "Catalogue", "Reports")
 PATHS = (
@@ -31,13 +31,13 @@ DAY = 86_400
 HOURLY_DAYS = 1
 LOGGED = 5000
 _KINDS = (
-    Kind(2, 0, 0),
-    Kind(4, 0, 0),
-    Kind(5, 0, 0),
-    Kind(4, describe(Reason.RATE_LIMITED).code, 0),
-    Kind(4, describe(Reason.ADDRESS_NOT_ALLOWED).code, 0),
-    Kind(4, describe(Reason.QUOTA_EXCEEDED).code, 0),
-    Kind(5, describe(Reason.UPSTREAM_TIMEOUT).code, 0),
+    RollupKind(2, 0, 0),
+    RollupKind(4, 0, 0),
+    RollupKind(5, 0, 0),
+    RollupKind(4, describe(Reason.RATE_LIMITED).code, 0),
+    RollupKind(4, describe(Reason.ADDRESS_NOT_ALLOWED).code, 0),
+    RollupKind(4, describe(Reason.QUOTA_EXCEEDED).code, 0),
+    RollupKind(5, describe(Reason.UPSTREAM_TIMEOUT).code, 0),
 )
 _SHARES = (0.955, 0.015, 0.005, 0.015, 0.004, 0.004, 0.002)
 
@@ -63,19 +63,19 @@ def make(*, days: int, now: int) -> None:
     chance = random.Random(7)
     callers = list(_callers(chance, _offered()))
     belongs, _ = projects()
-    today = start_of(Span.DAY, now)
+    today = start_of(BucketSize.DAY, now)
     for start in range(today - (days - 1) * DAY, today - HOURLY_DAYS * DAY, DAY):
-        _keep(Span.DAY, start, _book(chance, callers, start, 1.0), belongs)
+        _keep(BucketSize.DAY, start, _book(chance, callers, start, 1.0), belongs)
     for start in range(max(today - HOURLY_DAYS * DAY, today - (days - 1) * DAY), now - 3600, 3600):
-        _keep(Span.HOUR, start, _book(chance, callers, start, _of_day(start)), belongs)
-    this_hour = start_of(Span.HOUR, now)
+        _keep(BucketSize.HOUR, start, _book(chance, callers, start, _of_day(start)), belongs)
+    this_hour = start_of(BucketSize.HOUR, now)
     for start in range(this_hour, now - 60, 60):
         _minute(start, _book(chance, callers, start, _of_day(start) / 60))
-    begin = start_of(Span.DAY, today - (days - 1) * DAY)
-    reached = {Span.HOUR: this_hour, Span.DAY: max(begin, today - HOURLY_DAYS * DAY)}
+    begin = start_of(BucketSize.DAY, today - (days - 1) * DAY)
+    reached = {BucketSize.HOUR: this_hour, BucketSize.DAY: max(begin, today - HOURLY_DAYS * DAY)}
     for span, until in reached.items():
         _set(span.name, until)
-    for span in (Span.WEEK, Span.MONTH):
+    for span in (BucketSize.WEEK, BucketSize.MONTH):
         _set(span.name, start_of(span, begin))
     _set("lease", 0)
     upkeep.run(now)
@@ -163,7 +163,7 @@ def _fill(chance: random.Random, book: Book, ids: Ids, caller: _Caller, calls: i
     book.latencies[ids] = histogram
 
 
-def _keep(span: Span, start: int, book: Book, belongs: Projects) -> None:
+def _keep(span: BucketSize, start: int, book: Book, belongs: Projects) -> None:
     rollups.store(span, start, book, belongs, tuple(Level))
     RolledUp.objects.update_or_create(span=span, time=start, defaults={"stale": False})
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 
-class Span(enum.IntEnum):
+class BucketSize(enum.IntEnum):
     """The number is stored; `BY_LENGTH` has their order."""
 
     MINUTE = 0
@@ -20,7 +20,14 @@ class Span(enum.IntEnum):
     TEN_MINUTES = 5
 
 
-BY_LENGTH = (Span.MINUTE, Span.TEN_MINUTES, Span.HOUR, Span.DAY, Span.WEEK, Span.MONTH)
+BY_LENGTH = (
+    BucketSize.MINUTE,
+    BucketSize.TEN_MINUTES,
+    BucketSize.HOUR,
+    BucketSize.DAY,
+    BucketSize.WEEK,
+    BucketSize.MONTH,
+)
 
 
 class Level(enum.IntEnum):
@@ -37,34 +44,34 @@ class Level(enum.IntEnum):
 
 
 SECONDS = {
-    Span.MINUTE: 60,
-    Span.TEN_MINUTES: 600,
-    Span.HOUR: 3600,
-    Span.DAY: 86_400,
-    Span.WEEK: 7 * 86_400,
+    BucketSize.MINUTE: 60,
+    BucketSize.TEN_MINUTES: 600,
+    BucketSize.HOUR: 3600,
+    BucketSize.DAY: 86_400,
+    BucketSize.WEEK: 7 * 86_400,
 }
 #: The first Monday of Unix time: 5 January 1970.
 _MONDAY = 4 * 86_400
 _TIMES = 32  # bits: enough for 490,000 years of hours
 
 
-def start_of(span: Span, time: int) -> int:
+def start_of(span: BucketSize, time: int) -> int:
     """When the stretch that holds `time` began."""
-    if span == Span.MONTH:
+    if span == BucketSize.MONTH:
         day = datetime.fromtimestamp(time, UTC)
         return int(datetime(day.year, day.month, 1, tzinfo=UTC).timestamp())
-    offset = _MONDAY if span == Span.WEEK else 0
+    offset = _MONDAY if span == BucketSize.WEEK else 0
     return (time - offset) // SECONDS[span] * SECONDS[span] + offset
 
 
-def following(span: Span, start: int) -> int:
+def following(span: BucketSize, start: int) -> int:
     """When the stretch after the one that begins at `start` begins."""
-    if span == Span.MONTH:
+    if span == BucketSize.MONTH:
         return start_of(span, start + 32 * 86_400)
     return start + SECONDS[span]
 
 
-def within(span: Span, start: int, end: int) -> Iterator[int]:
+def within(span: BucketSize, start: int, end: int) -> Iterator[int]:
     """The stretches that lie wholly in a range."""
     time = start_of(span, start)
     if time < start:
@@ -74,7 +81,7 @@ def within(span: Span, start: int, end: int) -> Iterator[int]:
         time = after
 
 
-def slot(level: Level, span: Span, time: int) -> int:
+def slot(level: Level, span: BucketSize, time: int) -> int:
     """The number under which rows of a level and a stretch are stored; in order of time."""
     return ((level << 3 | span) << _TIMES) + time // _unit(span)
 
@@ -86,21 +93,23 @@ def time_of(number: int) -> int:
 
 def _unit(span: int) -> int:
     """Seconds by which a slot counts time."""
-    return 600 if span == Span.TEN_MINUTES else 3600
+    return 600 if span == BucketSize.TEN_MINUTES else 3600
 
 
 @dataclass(slots=True, kw_only=True)
 class Cover:
     """Stretches that together are exactly a range: rolled-up ones, and minutes for the rest."""
 
-    rolled_up: list[tuple[Span, int]] = field(default_factory=list)
+    rolled_up: list[tuple[BucketSize, int]] = field(default_factory=list)
     minutes: list[tuple[int, int]] = field(default_factory=list)
 
     def slots(self, level: Level) -> list[int]:
         return [slot(level, span, time) for span, time in self.rolled_up]
 
 
-def cover(start: int, end: int, *, there: Mapping[Span, tuple[int, int]], longest: Span) -> Cover:
+def cover(
+    start: int, end: int, *, there: Mapping[BucketSize, tuple[int, int]], longest: BucketSize
+) -> Cover:
     """Cover a range with the longest stretches; `there`: from when to when each is rolled up."""
     found = Cover()
     longer = BY_LENGTH[1 : BY_LENGTH.index(longest) + 1]
@@ -111,8 +120,8 @@ def cover(start: int, end: int, *, there: Mapping[Span, tuple[int, int]], longes
 def _cover(
     start: int,
     end: int,
-    spans: list[Span],
-    there: Mapping[Span, tuple[int, int]],
+    spans: list[BucketSize],
+    there: Mapping[BucketSize, tuple[int, int]],
     found: Cover,
 ) -> None:
     if start >= end:

@@ -8,7 +8,7 @@ from ostiary.directory.models import AccessProfile, Client, Collection, Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Names:
+class AssetNames:
     clients: dict[int, str] = field(default_factory=dict)
     profiles: dict[int, str] = field(default_factory=dict)
     collections: dict[int, str] = field(default_factory=dict)
@@ -23,14 +23,14 @@ def names(
     profiles: Iterable[int] = (),
     collections: Iterable[int] = (),
     endpoints: Iterable[int] = (),
-) -> Names:
+) -> AssetNames:
     """Names by id; what the asker does not see, or was deleted, is not among them."""
     known_clients = Client.objects.visible_to(by).filter(pk__in=set(clients))
     known_profiles = AccessProfile.objects.visible_to(by).filter(pk__in=set(profiles))
     known_collections = Collection.objects.visible_to(by).filter(pk__in=set(collections))
     known_endpoints = Endpoint.objects.visible_to(by).filter(pk__in=set(endpoints))
     told = known_endpoints.values_list("pk", "method", "collection__handle", "path")
-    return Names(
+    return AssetNames(
         clients=dict(known_clients.values_list("pk", "name")),
         profiles=dict(known_profiles.values_list("pk", "name")),
         collections=dict(known_collections.values_list("pk", "name")),

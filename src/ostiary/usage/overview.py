@@ -6,8 +6,16 @@ from typing import TypeVar
 
 from ostiary.directory.actor import Actor
 from ostiary.usage import outcomes
-from ostiary.usage.buckets import Span, following, start_of
-from ostiary.usage.queries import Asker, By, Question, Row, consumers, rows, with_latencies
+from ostiary.usage.buckets import BucketSize, following, start_of
+from ostiary.usage.queries import (
+    Asker,
+    By,
+    UsageCounts,
+    UsageQuestion,
+    consumers,
+    rows,
+    with_latencies,
+)
 from ostiary.usage.running_totals import client_of, profile_of
 
 TOP = 10
@@ -18,7 +26,7 @@ HOURLY, DAILY = 2 * DAY, 100 * DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class UsageFilter:
     """A range, Unix seconds, and what of it; nothing: all that the actor sees."""
 
     start: int
@@ -40,34 +48,43 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    bucket: Span
+    bucket: BucketSize
     #: One row per bucket, also where nothing was called.
-    course: list[Row]
-    total: Row
+    course: list[UsageCounts]
+    total: UsageCounts
     #: By reason, the most first: calls that were refused, and admitted ones that failed for one.
     refusals: list[tuple[str, int]]
     failures: list[tuple[str, int]]
     #: `key` is the client's id, (client's, profile's), (collection's, endpoint's).
-    clients: list[Row] = field(default_factory=list)
-    profiles: list[Row] = field(default_factory=list)
-    endpoints: list[Row] = field(default_factory=list)
+    clients: list[UsageCounts] = field(default_factory=list)
+    profiles: list[UsageCounts] = field(default_factory=list)
+    endpoints: list[UsageCounts] = field(default_factory=list)
 
 
-def overview(by: Actor, choice: Choice, now: int) -> Overview:
+def overview(by: Actor, choice: UsageFilter, now: int) -> Overview:
     """Everything of a dashboard; raises NotFound for what the actor does not see."""
     asker = Asker(by, now)
     length = choice.end - choice.start
-    bucket = Span.HOUR if length <= HOURLY else Span.DAY if length <= DAILY else Span.MONTH
-    asked = Question(start=choice.start, end=choice.end, filters=choice.filters())
-    if asker.kept(asked).start < start_of(Span.DAY, now) - 89 * DAY and bucket == Span.HOUR:
-        bucket = Span.DAY
+    bucket = (
+        BucketSize.HOUR
+        if length <= HOURLY
+        else BucketSize.DAY
+        if length <= DAILY
+        else BucketSize.MONTH
+    )
+    asked = UsageQuestion(start=choice.start, end=choice.end, filters=choice.filters())
+    if (
+        asker.kept(asked).start < start_of(BucketSize.DAY, now) - 89 * DAY
+        and bucket == BucketSize.HOUR
+    ):
+        bucket = BucketSize.DAY
     in_time = replace(asked, bucket=bucket)
     found = rows(asker, in_time)
     with_latencies(asker, in_time, found)
     course = _every_bucket(found, asker.kept(in_time), bucket)
     refusals, failures = _reasons(rows(asker, replace(asked, by=(By.REASON,))))
     clients, profiles = _largest(asker, asked, choice)
-    endpoints: list[Row] = []
+    endpoints: list[UsageCounts] = []
     if choice.endpoint is None:
         endpoints = rows(asker, replace(asked, by=(By.COLLECTION, By.ENDPOINT)))
     return Overview(
@@ -77,9 +94,9 @@ def overview(by: Actor, choice: Choice, now: int) -> Overview:
     )  # fmt: skip
 
 
-def summed(found: Iterable[Row], key: tuple[int, ...]) -> Row:
+def summed(found: Iterable[UsageCounts], key: tuple[int, ...]) -> UsageCounts:
     """One row for all."""
-    total = Row(time=None, key=key)
+    total = UsageCounts(time=None, key=key)
     for row in found:
         total.calls += row.calls
         total.refused += row.refused
@@ -91,16 +108,18 @@ def summed(found: Iterable[Row], key: tuple[int, ...]) -> Row:
     return total
 
 
-def _every_bucket(found: Sequence[Row], asked: Question, bucket: Span) -> list[Row]:
+def _every_bucket(
+    found: Sequence[UsageCounts], asked: UsageQuestion, bucket: BucketSize
+) -> list[UsageCounts]:
     by_time = {row.time: row for row in found}
     course, time = [], start_of(bucket, asked.start)
     while time < asked.end:
-        course.append(by_time.get(time) or Row(time=time, key=()))
+        course.append(by_time.get(time) or UsageCounts(time=time, key=()))
         time = following(bucket, time)
     return course
 
 
-def _reasons(found: Iterable[Row]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+def _reasons(found: Iterable[UsageCounts]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     refusals: list[tuple[str, int]] = []
     failures: list[tuple[str, int]] = []
     for row in found:
@@ -110,7 +129,9 @@ def _reasons(found: Iterable[Row]) -> tuple[list[tuple[str, int]], list[tuple[st
     return refusals, failures
 
 
-def _largest(asker: Asker, asked: Question, choice: Choice) -> tuple[list[Row], list[Row]]:
+def _largest(
+    asker: Asker, asked: UsageQuestion, choice: UsageFilter
+) -> tuple[list[UsageCounts], list[UsageCounts]]:
     """The largest clients and profiles: all are ranked by their calls, and these looked up."""
     if choice.profile is not None:
         return [], []

@@ -26,7 +26,7 @@ from ostiary.usage import (
     running_totals,
     upkeep,
 )
-from ostiary.usage.buckets import SECONDS, Cover, Level, Span, cover, start_of, time_of
+from ostiary.usage.buckets import SECONDS, BucketSize, Cover, Level, cover, start_of, time_of
 from ostiary.usage.models import MinuteCount, MinuteLatency, Outcome, Total
 from ostiary.usage.running_totals import Consumer, client_of, consumer, profile_of
 
@@ -65,12 +65,12 @@ _FINDERS: Mapping[By, Callable[[Actor, int], object]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class UsageQuestion:
     """From `start` to before `end`, Unix seconds; filters name the values that count."""
 
     start: int
     end: int
-    bucket: Span | None = None
+    bucket: BucketSize | None = None
     by: tuple[By, ...] = ()
     filters: Mapping[By, frozenset[int]] = field(default_factory=dict)
     #: By what rows must be told apart besides, so that what is hidden can be.
@@ -82,7 +82,7 @@ class Question:
 
 
 @dataclass(slots=True, kw_only=True)
-class Row:
+class UsageCounts:
     """What was called in a bucket by one group; `refused` and `errors` are among the calls."""
 
     time: int | None
@@ -117,7 +117,7 @@ class Asker:
     clients_of: dict[int, set[int]] = field(default_factory=dict, init=False)
 
     @cached_property
-    def firsts(self) -> Mapping[Span, int]:
+    def firsts(self) -> Mapping[BucketSize, int]:
         return upkeep.firsts(self.now)
 
     @cached_property
@@ -142,10 +142,10 @@ class Asker:
         return tuple(values.values())
 
     @cached_property
-    def there(self) -> Mapping[Span, tuple[int, int]]:
+    def there(self) -> Mapping[BucketSize, tuple[int, int]]:
         return rollups.there()
 
-    def kept(self, question: Question) -> Question:
+    def kept(self, question: UsageQuestion) -> UsageQuestion:
         """The question with its range rounded outwards to what is kept of that age.
 
         Raises NotFound where a filter names what the actor does not see, Invalid where buckets of
@@ -154,16 +154,16 @@ class Asker:
         self._check_visible(question)
         firsts, bucket = self.firsts, question.bucket
         start, end = question.start, min(question.end, self.now + 60)
-        start = start_of(Span.MINUTE, start)
-        end = start_of(Span.MINUTE, end + 59)
+        start = start_of(BucketSize.MINUTE, start)
+        end = start_of(BucketSize.MINUTE, end + 59)
         if bucket is not None and bucket in firsts and start < (first := firsts[bucket]):
-            if bucket != Span.DAY:
-                days = (start_of(Span.DAY, self.now) - start_of(Span.DAY, first)) // DAY
+            if bucket != BucketSize.DAY:
+                days = (start_of(BucketSize.DAY, self.now) - start_of(BucketSize.DAY, first)) // DAY
                 raise Invalid(
                     {"from": [f"must be within {days} days for a bucket of this size, or of a day"]}
                 )
             start = first
-        start = max(start, firsts[Span.DAY])
+        start = max(start, firsts[BucketSize.DAY])
         told = {*question.by, *(question.filters.keys() & {By.REASON})} & _OF_COLLECTIONS
         return replace(
             question,
@@ -172,7 +172,7 @@ class Asker:
             end=_rounded(end, firsts, up=True),
         )
 
-    def _check_visible(self, question: Question) -> None:
+    def _check_visible(self, question: UsageQuestion) -> None:
         """What the actor does not see does not exist; an admin may ask for what was deleted."""
         if self.by.admin:
             return
@@ -195,7 +195,9 @@ class Asker:
         own_collections = Collection.objects.visible_to(self.by).values("pk")
         return Q(client_id__in=own) | Q(client_id=0, collection_id__in=own_collections)
 
-    def narrowed(self, found: models.QuerySet[Any], question: Question) -> models.QuerySet[Any]:
+    def narrowed(
+        self, found: models.QuerySet[Any], question: UsageQuestion
+    ) -> models.QuerySet[Any]:
         """Rows that the question's filters let through."""
         for column, values in question.filters.items():
             if column is By.REASON:
@@ -214,27 +216,27 @@ class Asker:
                 found = found.filter(client_id__in=self._clients[profile_ids])
         return found
 
-    def covered(self, question: Question) -> Cover:
+    def covered(self, question: UsageQuestion) -> Cover:
         """The stretches that are the question's range."""
         there = dict(self.there)
-        longest = Span.MONTH if question.bucket is None else question.bucket
-        if question.bucket == Span.MONTH:
+        longest = BucketSize.MONTH if question.bucket is None else question.bucket
+        if question.bucket == BucketSize.MONTH:
             # Weeks reach over the ends of months.
-            del there[Span.WEEK]
+            del there[BucketSize.WEEK]
         return cover(question.start, question.end, there=there, longest=longest)
 
 
-def _rounded(time: int, firsts: Mapping[Span, int], *, up: bool) -> int:
-    span = Span.MINUTE
-    if time < firsts[Span.MINUTE]:
-        span = Span.HOUR
-    if time < firsts[Span.HOUR]:
-        span = Span.DAY
+def _rounded(time: int, firsts: Mapping[BucketSize, int], *, up: bool) -> int:
+    span = BucketSize.MINUTE
+    if time < firsts[BucketSize.MINUTE]:
+        span = BucketSize.HOUR
+    if time < firsts[BucketSize.HOUR]:
+        span = BucketSize.DAY
     down = start_of(span, time)
     return down if down == time or not up else start_of(span, time + SECONDS[span] - 1)
 
 
-def consumers(asker: Asker, question: Question) -> dict[Consumer, int]:
+def consumers(asker: Asker, question: UsageQuestion) -> dict[Consumer, int]:
     """Calls by consumer, of all known clients: cheap enough to rank very many."""
     asked = replace(asker.kept(question), bucket=None, by=(By.CLIENT, By.PROFILE))
     known = _standings(asked)
@@ -262,7 +264,7 @@ def consumers(asker: Asker, question: Question) -> dict[Consumer, int]:
     return {one: some for one, some in found.items() if some}
 
 
-def _standings(asked: Question) -> running_totals.Standings:
+def _standings(asked: UsageQuestion) -> running_totals.Standings:
     """What is known of a question from standings: nothing where other rows are fewer."""
     collection, endpoint = (asked.filters.get(c, frozenset()) for c in (By.COLLECTION, By.ENDPOINT))
     fits = asked.filters.keys() <= {By.COLLECTION, By.ENDPOINT}
@@ -279,8 +281,8 @@ def _standings(asked: Question) -> running_totals.Standings:
 
 
 def rows(
-    asker: Asker, question: Question, *, only: Mapping[By, Iterable[int]] | None = None
-) -> list[Row]:
+    asker: Asker, question: UsageQuestion, *, only: Mapping[By, Iterable[int]] | None = None
+) -> list[UsageCounts]:
     """The answer, without latencies; by time, then the most calls first. `only`: just some groups.
 
     Raises NotFound where a filter names what the actor does not see, Invalid for a question whose
@@ -302,7 +304,9 @@ def rows(
     return sorted(found.rows.values(), key=lambda row: (row.time or 0, -row.calls, row.key))
 
 
-def some_rows(asker: Asker, question: Question, *, first: int, most: int) -> tuple[list[Row], int]:
+def some_rows(
+    asker: Asker, question: UsageQuestion, *, first: int, most: int
+) -> tuple[list[UsageCounts], int]:
     """The rows from `first` on, `most` of them, as `rows` has them, and how many there are.
 
     Where very many consumers are told apart, all are ranked and only these looked up.
@@ -340,7 +344,7 @@ def some_rows(asker: Asker, question: Question, *, first: int, most: int) -> tup
     return [row for row in found if row.key in set(chosen)], len(calls)
 
 
-def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> None:
+def with_latencies(asker: Asker, question: UsageQuestion, chosen: Sequence[UsageCounts]) -> None:
     """Fill the latencies of some rows of an answer; nothing where it is told apart by outcome."""
     asked = asker.kept(question)
     if not chosen or asked.told_apart & _OF_OUTCOMES:
@@ -386,9 +390,9 @@ def with_latencies(asker: Asker, question: Question, chosen: Sequence[Row]) -> N
 def calls_of_clients(client_ids: Iterable[int], days: int, now: int) -> dict[int, int]:
     """Calls of some clients in the last days, today's included; for those that are on a page."""
     ids = frozenset(client_ids)
-    start = start_of(Span.DAY, now) - (days - 1) * DAY
+    start = start_of(BucketSize.DAY, now) - (days - 1) * DAY
     asker = Asker(SYSTEM, now)
-    question = asker.kept(Question(start=start, end=now + 1, filters={By.CLIENT: ids}))
+    question = asker.kept(UsageQuestion(start=start, end=now + 1, filters={By.CLIENT: ids}))
     covered, found = asker.covered(question), dict.fromkeys(ids, 0)
     slots = covered.slots(Level.CONSUMER)
     sources: list[models.QuerySet[Any]] = [
@@ -408,7 +412,7 @@ def _rows_of(model: type[Total | Outcome]) -> models.QuerySet[Any]:
     return Total.objects.all() if model is Total else Outcome.objects.all()
 
 
-def _source(question: Question) -> tuple[type[Total | Outcome], Level]:
+def _source(question: UsageQuestion) -> tuple[type[Total | Outcome], Level]:
     ids = question.told_apart - _OF_OUTCOMES
     if not question.told_apart & _OF_OUTCOMES:
         return Total, next(level for level, tells in _LEVELS if ids <= tells)
@@ -416,12 +420,12 @@ def _source(question: Question) -> tuple[type[Total | Outcome], Level]:
     return Outcome, next(level for level, tells in _LEVELS if ids <= tells and level in kept_at)
 
 
-def _columns(question: Question) -> tuple[By, ...]:
+def _columns(question: UsageQuestion) -> tuple[By, ...]:
     """By what rows are read: the question's own first, then what is told apart besides."""
     return (*question.by, *(question.besides - frozenset(question.by)))
 
 
-def _bucket(question: Question, time: int) -> int | None:
+def _bucket(question: UsageQuestion, time: int) -> int | None:
     return None if question.bucket is None else start_of(question.bucket, time)
 
 
@@ -443,9 +447,9 @@ def _chunks(slots: list[int]) -> Iterable[list[int]]:
 class _Found:
     """Rows of an answer while they are added up."""
 
-    def __init__(self, asker: Asker, question: Question) -> None:
+    def __init__(self, asker: Asker, question: UsageQuestion) -> None:
         self._asker, self._question, self._by = asker, question, _columns(question)
-        self.rows: dict[tuple[int | None, tuple[int, ...]], Row] = {}
+        self.rows: dict[tuple[int | None, tuple[int, ...]], UsageCounts] = {}
 
     def add(self, found: models.QuerySet[Any], model: type[models.Model], *, time: str) -> None:
         columns = [column.value for column in self._by]
@@ -481,7 +485,7 @@ class _Found:
         if row is None:
             if not calls:
                 return
-            row = self.rows[at, key] = Row(time=at, key=key)
+            row = self.rows[at, key] = UsageCounts(time=at, key=key)
         row.calls += calls
         row.refused += refused
         row.errors += errors

@@ -31,7 +31,7 @@ class Statuses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class LogFilter:
     """Which calls; what is empty filters nothing. Times are Unix milliseconds."""
 
     start_ms: int = 0
@@ -73,7 +73,7 @@ def address(text: str) -> str:
     return str(unmapped(found))
 
 
-def calls(by: Actor, wanted: Wanted, *, before: str = "", most: int) -> list[LoggedCall]:
+def calls(by: Actor, wanted: LogFilter, *, before: str = "", most: int) -> list[LoggedCall]:
     """Calls that the actor may see, the newest first; `before` is the cursor of a page's last.
 
     Raises NotFound where a filter names what the actor does not see, Invalid for a bad cursor.
@@ -84,7 +84,7 @@ def calls(by: Actor, wanted: Wanted, *, before: str = "", most: int) -> list[Log
     return found
 
 
-def check(by: Actor, wanted: Wanted) -> None:
+def check(by: Actor, wanted: LogFilter) -> None:
     """Raises NotFound where a filter names what the actor does not see."""
     if not by.admin:
         for find, asset in (
@@ -136,7 +136,7 @@ def for_reasons(by: Actor, codes: Iterable[int]) -> Q:
     return some
 
 
-def _matching(by: Actor, wanted: Wanted, before: str) -> QuerySet[LoggedCall]:
+def _matching(by: Actor, wanted: LogFilter, before: str) -> QuerySet[LoggedCall]:
     found = LoggedCall.objects.filter(_scope(by)).order_by("-at_ms", "-pk")
     if wanted.start_ms:
         found = found.filter(at_ms__gte=wanted.start_ms)
@@ -171,7 +171,7 @@ def cursor(call: LoggedCall) -> str:
     return f"{call.at_ms}-{call.pk}"
 
 
-def every(by: Actor, wanted: Wanted, *, most: int) -> Iterator[LoggedCall]:
+def every(by: Actor, wanted: LogFilter, *, most: int) -> Iterator[LoggedCall]:
     """The calls, page by page: no transaction stays open while a slow reader reads."""
     before, left = "", most
     while left > 0:
@@ -184,7 +184,7 @@ def every(by: Actor, wanted: Wanted, *, most: int) -> Iterator[LoggedCall]:
 
 def find(by: Actor, request_id: str) -> LoggedCall:
     """The call with this id; raises NotFound."""
-    found = calls(by, Wanted(request_id=request_id[:40]), most=1) if request_id else []
+    found = calls(by, LogFilter(request_id=request_id[:40]), most=1) if request_id else []
     if not found:
         raise NotFound("call")
     return found[0]

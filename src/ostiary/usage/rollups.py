@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import Sum
 
 from ostiary.usage import latency, outcomes, running_totals
-from ostiary.usage.buckets import BY_LENGTH, Level, Span, following, slot, start_of, within
+from ostiary.usage.buckets import BY_LENGTH, BucketSize, Level, following, slot, start_of, within
 from ostiary.usage.models import (
     MinuteCount,
     MinuteLatency,
@@ -28,8 +28,12 @@ R = TypeVar("R", bound=models.Model)
 #: Rows that one transaction writes: more would hold up every other writer.
 BATCH = 500
 #: From what a span is added up, unless from minutes, and what is added up from it.
-SOURCE = {Span.DAY: Span.HOUR, Span.WEEK: Span.DAY, Span.MONTH: Span.DAY}
-_LARGER = {Span.HOUR: (Span.DAY,), Span.DAY: (Span.WEEK, Span.MONTH)}
+SOURCE = {
+    BucketSize.DAY: BucketSize.HOUR,
+    BucketSize.WEEK: BucketSize.DAY,
+    BucketSize.MONTH: BucketSize.DAY,
+}
+_LARGER = {BucketSize.HOUR: (BucketSize.DAY,), BucketSize.DAY: (BucketSize.WEEK, BucketSize.MONTH)}
 ROLLED_UP = BY_LENGTH[1:]
 
 
@@ -43,13 +47,13 @@ class Ids(NamedTuple):
     endpoint: int
 
 
-class Kind(NamedTuple):
+class RollupKind(NamedTuple):
     status: int
     reason: int
     would: int
 
 
-class Change(NamedTuple, Generic[R]):
+class RowChange(NamedTuple, Generic[R]):
     """A row that is replaced, comes (no `old`) or goes (no `new`)."""
 
     old: int | None
@@ -81,7 +85,7 @@ class Sums:
 class Book:
     """A stretch at the level of profiles: by outcome, and all latencies."""
 
-    outcomes: dict[tuple[Ids, Kind], Sums] = field(default_factory=dict)
+    outcomes: dict[tuple[Ids, RollupKind], Sums] = field(default_factory=dict)
     latencies: dict[Ids, dict[int, int]] = field(default_factory=dict)
 
     def totals(self) -> dict[Ids, Sums]:
@@ -107,19 +111,19 @@ def _of_minutes(start: int, end: int) -> Book:
     book = Book()
     counts = MinuteCount.objects.filter(time__gte=start, time__lt=end)
     for row in counts.values_list(*_IDS, *_KIND).annotate(*map(Sum, _SUMS)).order_by():
-        book.outcomes[Ids(0, *row[:4]), Kind(*row[4:7])] = Sums(*row[7:])
+        book.outcomes[Ids(0, *row[:4]), RollupKind(*row[4:7])] = Sums(*row[7:])
     timed = MinuteLatency.objects.filter(time__gte=start, time__lt=end, calls__gt=0)
     for *ids, bucket, calls in timed.values_list(*_IDS, "bucket").annotate(Sum("calls")).order_by():
         book.latencies.setdefault(Ids(0, *ids), {})[bucket] = calls
     return book
 
 
-def _of(span: Span, start: int, end: int) -> Book:
+def _of(span: BucketSize, start: int, end: int) -> Book:
     book = Book()
     slots = [slot(Level.PROFILE, span, time) for time in within(span, start, end)]
     counts = Outcome.objects.filter(slot__in=slots)
     for row in counts.values_list(*_IDS, *_KIND).annotate(*map(Sum, _SUMS)).order_by():
-        book.outcomes[Ids(0, *row[:4]), Kind(*row[4:7])] = Sums(*row[7:])
+        book.outcomes[Ids(0, *row[:4]), RollupKind(*row[4:7])] = Sums(*row[7:])
     timed = Total.objects.filter(slot__in=slots).exclude(latencies=b"")
     for *ids, packed in timed.values_list(*_IDS, "latencies").iterator(chunk_size=5000):
         latency.add_packed(bytes(packed), book.latencies.setdefault(Ids(0, *ids), {}))
@@ -137,8 +141,10 @@ def _at(level: Level, ids: Ids, projects: Projects) -> Ids:
     return Ids(project, 0, 0, 0, 0)
 
 
-def _outcomes_at(level: Level, book: Book, projects: Projects) -> dict[tuple[Ids, Kind], Sums]:
-    found: dict[tuple[Ids, Kind], Sums] = {}
+def _outcomes_at(
+    level: Level, book: Book, projects: Projects
+) -> dict[tuple[Ids, RollupKind], Sums]:
+    found: dict[tuple[Ids, RollupKind], Sums] = {}
     for (ids, kind), sums in book.outcomes.items():
         found.setdefault((_at(level, ids, projects), kind), Sums()).add(sums)
     return found
@@ -156,7 +162,7 @@ OUTCOME_LEVELS = (Level.PROFILE, Level.ENDPOINT, Level.PROJECT)
 OF_PROJECTS = (Level.ENDPOINT, Level.PROJECT)
 
 
-def roll_up(span: Span, start: int, projects: Projects, *, seen: str = "") -> bool:
+def roll_up(span: BucketSize, start: int, projects: Projects, *, seen: str = "") -> bool:
     """Add one stretch up from its source; whether anything of it has changed."""
     end = following(span, start)
     book = _of(SOURCE[span], start, end) if span in SOURCE else _of_minutes(start, end)
@@ -167,17 +173,19 @@ def roll_up(span: Span, start: int, projects: Projects, *, seen: str = "") -> bo
     return changed
 
 
-def share_anew(span: Span, start: int, projects: Projects) -> None:
+def share_anew(span: BucketSize, start: int, projects: Projects) -> None:
     """Share a stretch out among the projects as they are now."""
     book = _of(span, start, following(span, start))
     store(span, start, book, projects, OF_PROJECTS)
     RolledUp.objects.filter(span=span, time=start).update(moved=False)
 
 
-def store(span: Span, start: int, book: Book, projects: Projects, levels: Iterable[Level]) -> bool:
+def store(
+    span: BucketSize, start: int, book: Book, projects: Projects, levels: Iterable[Level]
+) -> bool:
     """Make the rows of a stretch those of a book; whether anything has changed."""
-    totals, outcome_changes = book.totals(), list[Change[Outcome]]()
-    total_changes = list[Change[Total]]()
+    totals, outcome_changes = book.totals(), list[RowChange[Outcome]]()
+    total_changes = list[RowChange[Total]]()
     for level in levels:
         number = slot(level, span, start)
         total_changes += _total_changes(number, _totals_at(level, totals, projects))
@@ -192,8 +200,8 @@ def store(span: Span, start: int, book: Book, projects: Projects, levels: Iterab
     return changed
 
 
-def _make_stale(span: Span, start: int) -> None:
-    if span == Span.HOUR:
+def _make_stale(span: BucketSize, start: int) -> None:
+    if span == BucketSize.HOUR:
         running_totals.forget(after=start)
     for larger in _LARGER.get(span, ()):
         RolledUp.objects.update_or_create(
@@ -201,7 +209,7 @@ def _make_stale(span: Span, start: int) -> None:
         )
 
 
-def _total_changes(number: int, wanted: dict[Ids, Sums]) -> Iterable[Change[Total]]:
+def _total_changes(number: int, wanted: dict[Ids, Sums]) -> Iterable[RowChange[Total]]:
     rows = Total.objects.filter(slot=number).values_list(
         "pk", "project_id", *_IDS, *_SUMS, "refused", "errors", "latencies"
     )
@@ -212,9 +220,9 @@ def _total_changes(number: int, wanted: dict[Ids, Sums]) -> Iterable[Change[Tota
             del wanted[ids]
         else:
             new = a_total(number, ids, wanted.pop(ids)) if sums is not None else None
-            yield Change(pk, new)
+            yield RowChange(pk, new)
     for ids, sums in wanted.items():
-        yield Change(None, a_total(number, ids, sums))
+        yield RowChange(None, a_total(number, ids, sums))
 
 
 def _total_values(sums: Sums) -> tuple[int, int, int, int, int, bytes]:
@@ -232,24 +240,24 @@ def a_total(number: int, ids: Ids, sums: Sums) -> Total:
 
 
 def _outcome_changes(
-    number: int, wanted: dict[tuple[Ids, Kind], Sums]
-) -> Iterable[Change[Outcome]]:
+    number: int, wanted: dict[tuple[Ids, RollupKind], Sums]
+) -> Iterable[RowChange[Outcome]]:
     rows = Outcome.objects.filter(slot=number).values_list(
         "pk", "project_id", *_IDS, *_KIND, *_SUMS
     )
     for pk, *row in rows.iterator(chunk_size=5000):
-        key = Ids(*row[:5]), Kind(*row[5:8])
+        key = Ids(*row[:5]), RollupKind(*row[5:8])
         sums = wanted.get(key)
         if sums is not None and tuple(row[8:]) == (sums.calls, sums.bytes_in, sums.bytes_out):
             del wanted[key]
         else:
             new = an_outcome(number, *key, wanted.pop(key)) if sums is not None else None
-            yield Change(pk, new)
+            yield RowChange(pk, new)
     for key, sums in wanted.items():
-        yield Change(None, an_outcome(number, *key, sums))
+        yield RowChange(None, an_outcome(number, *key, sums))
 
 
-def an_outcome(number: int, ids: Ids, kind: Kind, sums: Sums) -> Outcome:
+def an_outcome(number: int, ids: Ids, kind: RollupKind, sums: Sums) -> Outcome:
     return Outcome(
         slot=number, project_id=ids.project, client_id=ids.client, profile_id=ids.profile,
         collection_id=ids.collection, endpoint_id=ids.endpoint, status=kind.status,
@@ -258,7 +266,7 @@ def an_outcome(number: int, ids: Ids, kind: Kind, sums: Sums) -> Outcome:
     )  # fmt: skip
 
 
-def write(rows: models.Manager[R], changes: Sequence[Change[R]]) -> None:
+def write(rows: models.Manager[R], changes: Sequence[RowChange[R]]) -> None:
     """Write changes, a bounded number at a time; a row is replaced within one transaction."""
     for i in range(0, len(changes), BATCH // 2):
         batch = changes[i : i + BATCH // 2]
@@ -273,14 +281,14 @@ def progress(name: str) -> int | None:
     return Progress.objects.filter(name=name).values_list("until", flat=True).first()
 
 
-def until() -> dict[Span, int]:
+def until() -> dict[BucketSize, int]:
     """How far each span is rolled up: everything before is."""
     stored = dict(Progress.objects.values_list("name", "until"))
     return {span: stored.get(span.name, 0) for span in ROLLED_UP}
 
 
-def there() -> dict[Span, tuple[int, int]]:
+def there() -> dict[BucketSize, tuple[int, int]]:
     """From when to when each span may be read: ten minutes only where there is no hour yet."""
     reached = until()
-    first = {Span.TEN_MINUTES: reached[Span.HOUR]}
+    first = {BucketSize.TEN_MINUTES: reached[BucketSize.HOUR]}
     return {span: (first.get(span, 0), end) for span, end in reached.items()}

@@ -16,7 +16,7 @@ from typing import NewType, cast
 from django.db import transaction
 from django.db.models import F, Sum
 
-from ostiary.usage.buckets import Level, Span, cover, start_of
+from ostiary.usage.buckets import BucketSize, Level, cover, start_of
 from ostiary.usage.models import Standing, StandingPart, Total
 
 DAY = 86_400
@@ -112,8 +112,8 @@ class _Book:
     time: int
     parts: dict[tuple[int, int], dict[Consumer, int]] = field(default_factory=dict)
 
-    def go_on_to(self, time: int, there: Mapping[Span, tuple[int, int]]) -> None:
-        stretches = cover(self.time, time, there=there, longest=Span.DAY)
+    def go_on_to(self, time: int, there: Mapping[BucketSize, tuple[int, int]]) -> None:
+        stretches = cover(self.time, time, there=there, longest=BucketSize.DAY)
         for level, column in _PARTS.items():
             rows = Total.objects.filter(slot__in=stretches.slots(level), client_id__gt=0).order_by()
             counted = rows.values_list(column, "client_id", "profile_id").annotate(Sum("calls"))
@@ -158,7 +158,7 @@ def bring_up(*, begin: int, days: int, hours: int, go_on: Callable[[], None]) ->
 
     `begin`: the day from which there is anything; `days`, `hours`: how far each is rolled up.
     """
-    there = {Span.HOUR: (0, hours), Span.DAY: (0, days)}
+    there = {BucketSize.HOUR: (0, hours), BucketSize.DAY: (0, days)}
     of_days = Standing.objects.annotate(past=F("time") % DAY).order_by("since", "time")
     last = of_days.filter(past=0).last()
     book = _Book(since=_year(begin), time=begin) if last is None else _opened(last)
@@ -177,7 +177,7 @@ def bring_up(*, begin: int, days: int, hours: int, go_on: Callable[[], None]) ->
             book.go_on_to(hours, there)
             book.keep()
     # Of yesterday and today every hour is kept, for ranges that begin in it.
-    of_days.exclude(past=0).filter(time__lt=start_of(Span.DAY, hours) - DAY).delete()
+    of_days.exclude(past=0).filter(time__lt=start_of(BucketSize.DAY, hours) - DAY).delete()
 
 
 def forget(after: int) -> None:

@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Min, Sum
 
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import rollups, running_totals
-from ostiary.usage.buckets import SECONDS, Level, Span, following, slot, start_of
+from ostiary.usage.buckets import SECONDS, BucketSize, Level, following, slot, start_of
 from ostiary.usage.models import (
     DecisionTrace,
     LoggedCall,
@@ -69,13 +69,13 @@ def _claim(now: int) -> bool:
 
 def _roll_up(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
     _late_hours(now, belongs, go_on)
-    over = start_of(Span.HOUR, now - GRACE)
+    over = start_of(BucketSize.HOUR, now - GRACE)
     first = MinuteCount.objects.aggregate(first=Min("time"))["first"]
-    begin = min(over, over if first is None else start_of(Span.HOUR, first))
-    for span in (Span.HOUR, *rollups.SOURCE):
+    begin = min(over, over if first is None else start_of(BucketSize.HOUR, first))
+    for span in (BucketSize.HOUR, *rollups.SOURCE):
         stored = rollups.progress(span.name)
         reached = start_of(span, begin) if stored is None else stored
-        if span != Span.HOUR:
+        if span != BucketSize.HOUR:
             _stale(span, reached, belongs, go_on)
         end = start_of(span, over)
         for start, seen in _begun(span, reached, end):
@@ -88,24 +88,24 @@ def _roll_up(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
 
 def _ten_minutes(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
     """The stretches of ten minutes that are over, of hours that are not; late rows too."""
-    start = rollups.progress(Span.HOUR.name) or 0
-    end = max(start, start_of(Span.TEN_MINUTES, now - GRACE))
-    rows = RolledUp.objects.filter(span=Span.TEN_MINUTES, time__gte=start)
+    start = rollups.progress(BucketSize.HOUR.name) or 0
+    end = max(start, start_of(BucketSize.TEN_MINUTES, now - GRACE))
+    rows = RolledUp.objects.filter(span=BucketSize.TEN_MINUTES, time__gte=start)
     before = dict(rows.values_list("time", "seen"))
-    for time_, seen in sorted(_seen(start, end, SECONDS[Span.TEN_MINUTES]).items()):
+    for time_, seen in sorted(_seen(start, end, SECONDS[BucketSize.TEN_MINUTES]).items()):
         if before.get(time_) != seen:
-            rollups.roll_up(Span.TEN_MINUTES, time_, belongs, seen=seen)
+            rollups.roll_up(BucketSize.TEN_MINUTES, time_, belongs, seen=seen)
             go_on()
-    _reached(Span.TEN_MINUTES, end)
+    _reached(BucketSize.TEN_MINUTES, end)
 
 
-def _reached(span: Span, until: int) -> None:
+def _reached(span: BucketSize, until: int) -> None:
     Progress.objects.update_or_create(name=span.name, defaults={"until": until})
 
 
-def _begun(span: Span, start: int, end: int) -> list[tuple[int, str]]:
+def _begun(span: BucketSize, start: int, end: int) -> list[tuple[int, str]]:
     """Stretches of a range that have anything to add up, and what their minutes come to."""
-    if span == Span.HOUR:
+    if span == BucketSize.HOUR:
         return sorted(_seen(start, end, SECONDS[span]).items())
     source = RolledUp.objects.filter(span=rollups.SOURCE[span], time__gte=start, time__lt=end)
     return [
@@ -130,7 +130,7 @@ def _seen(start: int, end: int, seconds: int) -> dict[int, str]:
 
 def _late_hours(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
     """Hours again whose minutes have changed since they were rolled up."""
-    reached = rollups.progress(Span.HOUR.name)
+    reached = rollups.progress(BucketSize.HOUR.name)
     if reached is None:
         return
     # An hour that has lost minutes to retention must stay as it is.
@@ -138,18 +138,18 @@ def _late_hours(now: int, belongs: Projects, go_on: Callable[[], None]) -> None:
     looked, _ = Progress.objects.get_or_create(name="looked")
     start = kept
     if looked.until + LOOK_AT_ALL > now:
-        start = max(kept, start_of(Span.HOUR, now - LOOK_BACK))
+        start = max(kept, start_of(BucketSize.HOUR, now - LOOK_BACK))
     else:
         Progress.objects.filter(name="looked").update(until=now)
-    rows = RolledUp.objects.filter(span=Span.HOUR, time__gte=start)
+    rows = RolledUp.objects.filter(span=BucketSize.HOUR, time__gte=start)
     before = dict(rows.values_list("time", "seen"))
-    for hour, seen in sorted(_seen(start, reached, SECONDS[Span.HOUR]).items()):
+    for hour, seen in sorted(_seen(start, reached, SECONDS[BucketSize.HOUR]).items()):
         if before.get(hour) != seen:
-            rollups.roll_up(Span.HOUR, hour, belongs, seen=seen)
+            rollups.roll_up(BucketSize.HOUR, hour, belongs, seen=seen)
             go_on()
 
 
-def _stale(span: Span, reached: int, belongs: Projects, go_on: Callable[[], None]) -> None:
+def _stale(span: BucketSize, reached: int, belongs: Projects, go_on: Callable[[], None]) -> None:
     stale = RolledUp.objects.filter(span=span, stale=True, time__lt=reached)
     for start in list(stale.values_list("time", flat=True)):
         rollups.roll_up(span, start, belongs)
@@ -159,29 +159,29 @@ def _stale(span: Span, reached: int, belongs: Projects, go_on: Callable[[], None
 def _share_anew(belongs: Projects, go_on: Callable[[], None]) -> None:
     moved = RolledUp.objects.filter(moved=True).order_by("-time")
     for span, start in list(moved.values_list("span", "time")[:MOST_SHARED]):
-        rollups.share_anew(Span(span), start, belongs)
+        rollups.share_anew(BucketSize(span), start, belongs)
         go_on()
 
 
 def _bring_up_standings(now: int, go_on: Callable[[], None]) -> None:
-    rolled_up = RolledUp.objects.filter(span__in=(Span.HOUR, Span.DAY))
+    rolled_up = RolledUp.objects.filter(span__in=(BucketSize.HOUR, BucketSize.DAY))
     first = rolled_up.aggregate(first=Min("time"))["first"]
     if first is None:
         return
-    begin = max(start_of(Span.DAY, first), firsts(now)[Span.DAY])
+    begin = max(start_of(BucketSize.DAY, first), firsts(now)[BucketSize.DAY])
     reached = rollups.until()
     running_totals.bring_up(
-        begin=begin, days=reached[Span.DAY], hours=reached[Span.HOUR], go_on=go_on
+        begin=begin, days=reached[BucketSize.DAY], hours=reached[BucketSize.HOUR], go_on=go_on
     )  # fmt: skip
 
 
-def firsts(now: int) -> dict[Span, int]:
+def firsts(now: int) -> dict[BucketSize, int]:
     """The first minute, hour and day that is kept: the start of an hour, a day and a month."""
     kept = workspace_settings.read()
     return {
-        Span.MINUTE: start_of(Span.HOUR, now - kept.usage_minute_days * DAY),
-        Span.HOUR: start_of(Span.DAY, now - kept.usage_hour_days * DAY),
-        Span.DAY: start_of(Span.MONTH, now - kept.usage_day_days * DAY),
+        BucketSize.MINUTE: start_of(BucketSize.HOUR, now - kept.usage_minute_days * DAY),
+        BucketSize.HOUR: start_of(BucketSize.DAY, now - kept.usage_hour_days * DAY),
+        BucketSize.DAY: start_of(BucketSize.MONTH, now - kept.usage_day_days * DAY),
     }
 
 
@@ -199,15 +199,15 @@ def _old(now: int) -> Iterator[models.QuerySet[models.Model]]:
     kept = workspace_settings.read()
     reached = rollups.until()
     first = firsts(now)
-    minutes = min(first[Span.MINUTE], reached[Span.HOUR])
+    minutes = min(first[BucketSize.MINUTE], reached[BucketSize.HOUR])
     Progress.objects.update_or_create(name="deleted", defaults={"until": minutes})
     yield MinuteCount.objects.filter(time__lt=minutes)
     yield MinuteLatency.objects.filter(time__lt=minutes)
-    hours, days = min(first[Span.HOUR], reached[Span.DAY]), first[Span.DAY]
+    hours, days = min(first[BucketSize.HOUR], reached[BucketSize.DAY]), first[BucketSize.DAY]
     ends = {
         # An hour longer than they are read: by who began to before there was the hour.
-        Span.TEN_MINUTES: reached[Span.HOUR] - 3600,
-        Span.HOUR: hours, Span.DAY: days, Span.WEEK: days, Span.MONTH: days,
+        BucketSize.TEN_MINUTES: reached[BucketSize.HOUR] - 3600,
+        BucketSize.HOUR: hours, BucketSize.DAY: days, BucketSize.WEEK: days, BucketSize.MONTH: days,
     }  # fmt: skip
     for span, end in ends.items():
         # A week that reaches into what is kept is cut off with the week that begins in it.

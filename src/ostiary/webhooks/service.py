@@ -17,7 +17,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from ostiary.directory.webhooks import deliveries, events
-from ostiary.directory.webhooks.deliveries import Attempt
+from ostiary.directory.webhooks.deliveries import DeliveryAttempt
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.fetching import Fetcher, FetchRefused
 from ostiary.webhooks import measures, signatures
@@ -90,7 +90,7 @@ class _Sender:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, attempt: Attempt, hosts: Collection[str]) -> None:
+    async def _send(self, attempt: DeliveryAttempt, hosts: Collection[str]) -> None:
         try:
             with measures.UNDER_WAY.track_inprogress():
                 status, error = await self._post(attempt, hosts)
@@ -101,7 +101,9 @@ class _Sender:
         finally:
             self._busy[attempt.webhook_id] -= 1
 
-    async def _post(self, attempt: Attempt, hosts: Collection[str]) -> tuple[int | None, str]:
+    async def _post(
+        self, attempt: DeliveryAttempt, hosts: Collection[str]
+    ) -> tuple[int | None, str]:
         """The status that came back, and why it is none that ends the delivery."""
         if not attempt.secrets:
             return None, "Its secret does not open; rotate it."
@@ -127,13 +129,13 @@ class _Sender:
         return status, f"It answered {status}.{redirected}"
 
 
-def _claim(busy: dict[int, int], most: int) -> tuple[list[Attempt], Collection[str]]:
+def _claim(busy: dict[int, int], most: int) -> tuple[list[DeliveryAttempt], Collection[str]]:
     close_old_connections()
     attempts = deliveries.claim(now=timezone.now(), busy=busy, most=most)
     return attempts, workspace_settings.read().fetch_hosts if attempts else ()
 
 
-def _finish(attempt: Attempt, status: int | None, error: str) -> None:
+def _finish(attempt: DeliveryAttempt, status: int | None, error: str) -> None:
     close_old_connections()
     state = deliveries.finish(attempt, now=timezone.now(), status=status, error=error)
     outcome = "failed" if state == deliveries.State.WAITING else state.value

@@ -140,7 +140,7 @@ def preview_change(request: HttpRequest, payload: ProfilePreviewIn | PolicyPrevi
     The change is checked as if it were saved, and nothing is saved.
     """
     by = actor(request)
-    within = preview.Range(start=payload.start, end=payload.end)
+    within = preview.ReplayRange(start=payload.start, end=payload.end)
     if isinstance(payload, ProfilePreviewIn):
         found = preview.of_profile(
             by=by, profile_id=payload.access_profile_id, given=payload.change, within=within

@@ -84,9 +84,9 @@ def list_calls(request: HttpRequest, query: Query[LogQuery]) -> Any:
     return {"data": [_call(call) for call in shown], "next_cursor": more}
 
 
-def _wanted(query: LogQuery) -> request_log.Wanted:
+def _wanted(query: LogQuery) -> request_log.LogFilter:
     start, end = seconds_of(query, int(time.time()))
-    return request_log.Wanted(
+    return request_log.LogFilter(
         start_ms=int(start * 1000) if query.from_ else 0,
         end_ms=int(end * 1000) if query.to else None,
         client_id=query.client_id, profile_id=query.access_profile_id,

@@ -22,8 +22,16 @@ from ostiary.api.insight.ranges import (
 from ostiary.api.rendering import moment
 from ostiary.directory.changes.errors import Invalid
 from ostiary.usage import csv_export, outcomes
-from ostiary.usage.buckets import Span
-from ostiary.usage.queries import Asker, By, Question, Row, rows, some_rows, with_latencies
+from ostiary.usage.buckets import BucketSize
+from ostiary.usage.queries import (
+    Asker,
+    By,
+    UsageCounts,
+    UsageQuestion,
+    rows,
+    some_rows,
+    with_latencies,
+)
 
 router = Router(tags=["Usage"])
 
@@ -62,7 +70,11 @@ _NAMES = {
     By.STATUS: "status",
     By.REASON: "reason",
 }
-_BUCKETS = {Bucket.MINUTE: Span.MINUTE, Bucket.HOUR: Span.HOUR, Bucket.DAY: Span.DAY}
+_BUCKETS = {
+    Bucket.MINUTE: BucketSize.MINUTE,
+    Bucket.HOUR: BucketSize.HOUR,
+    Bucket.DAY: BucketSize.DAY,
+}
 _CLASSES = {outcomes.class_name(number): number for number in (0, 2, 3, 4, 5)}
 
 
@@ -127,7 +139,7 @@ def show_usage(request: HttpRequest, query: Query[UsageQuery]) -> Any:
     return {"data": [_shown(question, row) for row in shown], **counts}
 
 
-def _question(query: UsageQuery, now: int) -> Question:
+def _question(query: UsageQuery, now: int) -> UsageQuestion:
     filters: dict[By, frozenset[int]] = {}
     for column, value in (
         (By.CLIENT, query.client_id),
@@ -140,7 +152,7 @@ def _question(query: UsageQuery, now: int) -> Question:
         if value is not None:
             filters[column] = frozenset({value})
     start, end = seconds_of(query, now)
-    return Question(
+    return UsageQuestion(
         start=int(start), end=int(-(-end // 1)), bucket=_BUCKETS.get(query.bucket),
         by=_groups(query.group_by), filters=filters,
     )  # fmt: skip
@@ -157,7 +169,7 @@ def _groups(text: str) -> tuple[By, ...]:
     return tuple(chosen)
 
 
-def _shown(question: Question, row: Row) -> dict[str, Any]:
+def _shown(question: UsageQuestion, row: UsageCounts) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if row.time is not None:
         shown["time"] = datetime.fromtimestamp(row.time, UTC)
@@ -182,7 +194,9 @@ def _value(column: By, value: int) -> int | str | None:
     return value or None
 
 
-def _usage_lines(asker: Asker, question: Question, found: Sequence[Row]) -> Iterator[str]:
+def _usage_lines(
+    asker: Asker, question: UsageQuestion, found: Sequence[UsageCounts]
+) -> Iterator[str]:
     names = [*(["time"] if question.bucket is not None else []), *(_NAMES[c] for c in question.by)]
     sums = ["calls", "refused", "errors", "bytes_in", "bytes_out"]
     with_latencies(asker, question, found[:MOST_LINES])

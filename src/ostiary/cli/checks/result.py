@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 
 
-class State(enum.StrEnum):
+class CheckState(enum.StrEnum):
     OK = "ok"
     SKIPPED = "skipped"
     WARNING = "warning"
@@ -14,7 +14,7 @@ class State(enum.StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     check: str
-    state: State
+    state: CheckState
     #: One sentence, without a secret.
     said: str
     #: What to do; empty if there is nothing to do.
@@ -22,16 +22,16 @@ class Finding:
 
 
 def ok(check: str, said: str) -> Finding:
-    return Finding(check=check, state=State.OK, said=said)
+    return Finding(check=check, state=CheckState.OK, said=said)
 
 
 def skipped(check: str, said: str) -> Finding:
-    return Finding(check=check, state=State.SKIPPED, said=said)
+    return Finding(check=check, state=CheckState.SKIPPED, said=said)
 
 
 def warning(check: str, said: str, todo: str) -> Finding:
-    return Finding(check=check, state=State.WARNING, said=said, todo=todo)
+    return Finding(check=check, state=CheckState.WARNING, said=said, todo=todo)
 
 
 def problem(check: str, said: str, todo: str) -> Finding:
-    return Finding(check=check, state=State.PROBLEM, said=said, todo=todo)
+    return Finding(check=check, state=CheckState.PROBLEM, said=said, todo=todo)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ostiary.cli.checks import machine_checks, public_checks
-from ostiary.cli.checks.result import Finding, State, ok, problem, skipped
+from ostiary.cli.checks.result import CheckState, Finding, ok, problem, skipped
 from ostiary.cli.failure import Failure
 from ostiary.cli.startup import django_setup
 from ostiary.settings import Settings, SettingsError
@@ -62,7 +62,9 @@ def _in_the_way(settings: Settings, findings: Iterable[Finding]) -> str:
     """Why the directory cannot be opened, as found by now; empty: nothing is known of it."""
     if settings.data.exists() and not settings.data.is_dir():
         return "The data folder is a file."
-    if any(each.check == "database server" and each.state is State.PROBLEM for each in findings):
+    if any(
+        each.check == "database server" and each.state is CheckState.PROBLEM for each in findings
+    ):
         return "The database server has to answer first."
     return ""
 
@@ -82,7 +84,7 @@ def wrong_settings(error: SettingsError) -> Finding:
 
 
 def is_ill(findings: Iterable[Finding]) -> bool:
-    return any(each.state is State.PROBLEM for each in findings)
+    return any(each.state is CheckState.PROBLEM for each in findings)
 
 
 def shown(findings: Sequence[Finding], *, as_json: bool) -> str:

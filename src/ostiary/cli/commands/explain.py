@@ -21,7 +21,7 @@ def explained(settings: Settings, *, request_id: str) -> str:
 
 
 def _lines(explanation: "Explanation") -> Iterator[str]:
-    from ostiary.access.decision import Outcome
+    from ostiary.access.decision import StepOutcome
     from ostiary.access.stages import STAGES
 
     reason = f" ({explanation.reason})" if explanation.reason else ""
@@ -33,7 +33,7 @@ def _lines(explanation: "Explanation") -> Iterator[str]:
     yield ""
     for step in explanation.stages:
         yield f"{step.outcome.value:<12}  {STAGES[step.check].question}"
-        if step.outcome is not Outcome.NOT_REACHED:
+        if step.outcome is not StepOutcome.NOT_REACHED:
             yield from (f"{'':<14}{name}: {value}" for name, value in step.inputs)
     if explanation.sequence is not None:
         yield f"\nDecided on sequence {explanation.sequence} of the change feed."

@@ -72,7 +72,7 @@ def _https(scope: Any) -> bytes:
     return b"https://" + hosts[0] + path + query if HOST.fullmatch(hosts[0]) else b""
 
 
-class _Server(uvicorn.Server):
+class _TlsServer(uvicorn.Server):
     """uvicorn's server on ports that speak TLS."""
 
     def __init__(self, config: uvicorn.Config, certificate: Certificate, room: Room) -> None:
@@ -131,7 +131,7 @@ async def _serve(
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    server = _Server(config, certificate, room) if certificate else uvicorn.Server(config)
+    server = _TlsServer(config, certificate, room) if certificate else uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)

@@ -22,7 +22,7 @@ PAUSE_SECONDS = 0.5
 FAREWELL_SECONDS = 1.0
 
 
-class Greeting:
+class TlsGreeting:
     """A connection that has not shown what it speaks, or whose handshake is under way."""
 
     def __init__(self, sock: socket.socket, address: str) -> None:
@@ -51,7 +51,7 @@ class TlsPort:
         self._room = room
         self._make = make
         self._loop = asyncio.get_running_loop()
-        self._greetings: dict[asyncio.Task[None], Greeting] = {}
+        self._greetings: dict[asyncio.Task[None], TlsGreeting] = {}
         self._handed_over: set[Bounded] = set()
         self._closed = False
         sock.setblocking(False)
@@ -84,7 +84,7 @@ class TlsPort:
                 self._loop.call_later(PAUSE_SECONDS, self._resume)
                 return
             sock.setblocking(False)
-            greeting = Greeting(sock, str(peer[0]))
+            greeting = TlsGreeting(sock, str(peer[0]))
             self._room.enter(greeting)
             task = self._loop.create_task(self._greet(greeting))
             self._greetings[task] = greeting
@@ -100,7 +100,7 @@ class TlsPort:
         with contextlib.suppress(asyncio.CancelledError):
             task.exception()
 
-    async def _greet(self, greeting: Greeting) -> None:
+    async def _greet(self, greeting: TlsGreeting) -> None:
         """See what the caller speaks, and hand it over; plain HTTP gets a plain answer."""
         sock = greeting.sock
         began = self._loop.time()
@@ -121,7 +121,7 @@ class TlsPort:
             self._handed_over.add(protocol)
             protocol.shutdown()
 
-    async def _handed_to(self, greeting: Greeting, first: bytes) -> Bounded | None:
+    async def _handed_to(self, greeting: TlsGreeting, first: bytes) -> Bounded | None:
         """The connection as uvicorn has it; nothing if the caller went. Raises OSError."""
 
         def make() -> Bounded:

@@ -33,7 +33,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class ListenAddress:
     """Where a part listens on this machine."""
 
     family: int
@@ -41,7 +41,7 @@ class Address:
     address: Any
 
     @classmethod
-    def of(cls, listener: socket.socket) -> "Address":
+    def of(cls, listener: socket.socket) -> "ListenAddress":
         """The address of a listening socket, Unix or TCP."""
         address = listener.getsockname()
         if listener.family != socket.AF_UNIX:
@@ -49,7 +49,7 @@ class Address:
         return cls(family=listener.family, address=address)
 
 
-async def _exchange(at: Address, text: bytes, *, end: bytes = b"") -> bytes:
+async def _exchange(at: ListenAddress, text: bytes, *, end: bytes = b"") -> bytes:
     """Send a text; the answer up to its `end`, or all of it.
 
     Plain sockets: six parts are asked about once a second, and streams cost ten times as much.
@@ -73,7 +73,7 @@ async def _exchange(at: Address, text: bytes, *, end: bytes = b"") -> bytes:
 class Http:
     """`GET /alive` (or another path), answered 200."""
 
-    at: Address
+    at: ListenAddress
     path: str = "/alive"
 
     async def ask(self) -> bytes:
@@ -89,10 +89,10 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class LineProbe:
     """`ping`, answered `pong`."""
 
-    at: Address
+    at: ListenAddress
 
     async def ask(self) -> bytes:
         answer = await _exchange(self.at, b"ping\n", end=b"\n")

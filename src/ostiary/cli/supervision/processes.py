@@ -106,7 +106,7 @@ def _started(
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
+class _ServerProcess:
     pid: int
     #: A file descriptor of it: its number may be another's, once it has been reaped.
     file: int
@@ -124,7 +124,7 @@ class ForkServer:
         #: Few threads are busy at a time, and every arena of malloc's keeps pages for itself. Without
         #: columns of tracebacks all code takes a twentieth less.
         self._env = {"MALLOC_ARENA_MAX": "2", "PYTHONNODEBUGRANGES": "1", **env}
-        self._server: _Server | None = None
+        self._server: _ServerProcess | None = None
         self._turn = asyncio.Lock()
 
     def start(self) -> None:
@@ -140,7 +140,7 @@ class ForkServer:
             except OSError:
                 ours.close()
                 raise
-        self._server = _Server(pid, os.pidfd_open(pid), ours)
+        self._server = _ServerProcess(pid, os.pidfd_open(pid), ours)
 
     async def fork(
         self, name: str, *, env: Mapping[str, str], output: int, sockets: Sequence[int]

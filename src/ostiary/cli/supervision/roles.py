@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ostiary import settings as environment
 from ostiary.cli.failure import Failure
 from ostiary.cli.startup import data_folder
-from ostiary.cli.supervision.probes import Address, Http, Line, Probe, Workers
+from ostiary.cli.supervision.probes import Http, LineProbe, ListenAddress, Probe, Workers
 from ostiary.cli.supervision.supervisor import Part
 from ostiary.settings import INHERITED_PREFIX, Bind, Settings, bind_text
 
@@ -94,9 +94,9 @@ DOORS = ("gateway", "h2c", "control", "demo")
 
 #: Part → the inherited socket on which it is asked whether it lives, and how. The demo's upstream
 #: stands for somebody else's server.
-PROBES: Mapping[str, tuple[str, Callable[[Address], Probe]]] = {
+PROBES: Mapping[str, tuple[str, Callable[[ListenAddress], Probe]]] = {
     "authority": ("authority", lambda at: Http(at=at)),
-    "collector": ("counts", lambda at: Line(at=at)),
+    "collector": ("counts", lambda at: LineProbe(at=at)),
     "recipes": ("recipes_control", lambda at: Http(at=at)),
     "control": ("control", lambda at: Http(at=at)),
     "gateway": ("gateway_control", lambda at: Workers(http=Http(at=at))),
@@ -184,4 +184,4 @@ def _probe(name: str, sockets: Mapping[str, socket.socket]) -> Probe | None:
     if name not in PROBES:
         return None
     key, make = PROBES[name]
-    return make(Address.of(sockets[key]))
+    return make(ListenAddress.of(sockets[key]))

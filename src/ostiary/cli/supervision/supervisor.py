@@ -64,7 +64,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class SupervisorPace:
     """How patient the supervisor is, in seconds."""
 
     first_delay: float = 0.1
@@ -92,14 +92,14 @@ class _Running:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Keeper:
+class _PartKeeper:
     """Keeps one part running until cancelled."""
 
     part: Part
     run: Path
     say: Say
     write: Write
-    pace: Pace
+    pace: SupervisorPace
     forks: ForkServer | None = None
     once_ready: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -347,13 +347,13 @@ def _ending(status: int) -> str:
     return f"signal {-status}" if status < 0 else f"exit status {status}"
 
 
-async def _kept(keeper: _Keeper, keepers: Mapping[str, _Keeper]) -> None:
+async def _kept(keeper: _PartKeeper, keepers: Mapping[str, _PartKeeper]) -> None:
     """Keep a part, once those are ready that it starts after."""
     await _all_ready(keepers[name] for name in keeper.part.after if name in keepers)
     await keeper.keep()
 
 
-async def _all_ready(keepers: Iterable[_Keeper]) -> None:
+async def _all_ready(keepers: Iterable[_PartKeeper]) -> None:
     for keeper in keepers:
         await keeper.once_ready.wait()
 
@@ -367,7 +367,7 @@ async def supervise(
     stop: asyncio.Event,
     greet: Callable[[], None] | None = None,
     when_ready: Callable[[], None] | None = None,
-    pace: Pace | None = None,
+    pace: SupervisorPace | None = None,
     forks: ForkServer | None = None,
 ) -> None:
     """Start `parts` side by side, say `ready`, and keep them until `stop`.
@@ -377,8 +377,8 @@ async def supervise(
     `run` is a folder of mode 0700 for the notices. Raises Failure if a part cannot be started.
     """
     keepers = {
-        part.name: _Keeper(
-            part=part, run=run, say=say, write=write, pace=pace or Pace(), forks=forks
+        part.name: _PartKeeper(
+            part=part, run=run, say=say, write=write, pace=pace or SupervisorPace(), forks=forks
         )
         for part in parts
     }

@@ -145,7 +145,7 @@ def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
     proof = ("Authorization", f"Bearer {secret}")
     if endpoint.collection.leave_authorization:
         proof = ("API-TOKEN", secret)
-    asked = consumer_call.Asked(
+    asked = consumer_call.ConsumerCall(
         method=method,
         target=target,
         headers=(*headers, proof),

@@ -26,7 +26,7 @@ ORDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paging:
+class Pager:
     """Where in a list a page lies; links keep the filters."""
 
     number: int
@@ -50,7 +50,7 @@ class Paging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ListQuery:
     """What an address asks of a list: texts as they came, within bounds."""
 
     search: str = ""
@@ -63,13 +63,11 @@ class Asked:
     def filtered(self) -> bool:
         return bool(self.search or self.project_id)
 
-    def paging(self, total: int) -> Paging:
+    def paging(self, total: int) -> Pager:
         """Where the page lies; a page past the end is the last."""
         given = {"search": self.search, "project": str(self.project_id or ""), "order": self.order}
-        paging = Paging(
-            number=self.page, total=total, filters={k: v for k, v in given.items() if v}
-        )
-        return Paging(number=min(self.page, paging.pages), total=total, filters=paging.filters)
+        paging = Pager(number=self.page, total=total, filters={k: v for k, v in given.items() if v})
+        return Pager(number=min(self.page, paging.pages), total=total, filters=paging.filters)
 
     def among(self, found: QuerySet[M]) -> QuerySet[M]:
         """Those with the text in their name, of the project if one is asked for."""
@@ -79,7 +77,7 @@ class Asked:
             found = found.filter(project_id=self.project_id)
         return found
 
-    def sliced(self, found: QuerySet[M], paging: Paging) -> QuerySet[M]:
+    def sliced(self, found: QuerySet[M], paging: Pager) -> QuerySet[M]:
         """The rows of the page, in the order that is asked for."""
         start = (paging.number - 1) * PER_PAGE
         return found.order_by(*self.orders[self.order][1])[start : start + PER_PAGE]
@@ -87,11 +85,11 @@ class Asked:
 
 def asked(
     request: HttpRequest, orders: Mapping[str, tuple[str, tuple[str, ...]]] = ORDERS
-) -> Asked:
+) -> ListQuery:
     """Read an address; what it may not say means the default, the first of the orders."""
     first = next(iter(orders))
     order = request.GET.get("order", first)
-    return Asked(
+    return ListQuery(
         search=request.GET.get("search", "").strip().replace("\x00", "")[:100],
         project_id=number_of(request.GET.get("project")),
         order=order if order in orders else first,
@@ -107,7 +105,7 @@ MOST_NAMED = 5
 def listed(
     request: HttpRequest,
     by: Actor,
-    matching: Callable[[Asked], QuerySet[M]],
+    matching: Callable[[ListQuery], QuerySet[M]],
     *,
     nouns: str,
     detailed: Callable[[QuerySet[M]], QuerySet[M]] = lambda found: found,

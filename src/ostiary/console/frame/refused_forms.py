@@ -20,7 +20,7 @@ SETTING = "OSTIARY_CONSOLE_URL (or “Public URL of the console” under Setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class RefusedForm:
     """What is known of a form that was refused."""
 
     #: The public URL that is set, or empty.
@@ -46,7 +46,7 @@ def refused_form(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without the token that belongs to this browser's session: it changes nothing."""
     address = public_address.address(request)
     problem = explained(
-        Refused(
+        RefusedForm(
             public=address.public,
             asked=address.asked,
             origin=request.headers.get("Origin", ""),
@@ -63,12 +63,12 @@ def refused_form(request: HttpRequest, reason: str = "") -> HttpResponse:
     return render(request, "console/problem.html", context, status=403)
 
 
-def explained(form: Refused) -> str:
+def explained(form: RefusedForm) -> str:
     """What is wrong with where the console was opened; empty: nothing, the form itself is old."""
     return _wrong_origin(form) or _no_cookie(form)
 
 
-def _wrong_origin(form: Refused) -> str:
+def _wrong_origin(form: RefusedForm) -> str:
     origin, public = form.origin, form.public
     if origin in {"", public} or (origin == form.asked and not _is_other_scheme(form)):
         return ""
@@ -99,13 +99,13 @@ def _wrong_origin(form: Refused) -> str:
     )
 
 
-def _is_other_scheme(form: Refused) -> bool:
+def _is_other_scheme(form: RefusedForm) -> bool:
     """The page is at the public URL, but for the scheme."""
     one, other = urlsplit(form.origin), urlsplit(form.public)
     return one.hostname == other.hostname and one.scheme != other.scheme
 
 
-def _no_cookie(form: Refused) -> str:
+def _no_cookie(form: RefusedForm) -> str:
     if form.has_cookie:
         return ""
     if form.secure and not form.origin.startswith("https:"):

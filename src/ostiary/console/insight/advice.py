@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.review import advice
-from ostiary.review.advice import Advice, Kind
+from ostiary.review.advice import Advice, AdviceKind
 
 
 @page
@@ -35,9 +35,9 @@ def link(each: Advice) -> str:
     if each.policy is not None:
         return reverse("edit-policy", args=[each.policy.pk]) + "?watched="
     assert each.profile is not None  # noqa: S101 - advice is on a profile or a policy
-    if each.kind is Kind.OLD:
+    if each.kind is AdviceKind.OLD:
         return reverse("refresh-profile", args=[each.profile.pk])
-    if each.kind in {Kind.UNUSED, Kind.OVERLAP_BUSY}:
+    if each.kind in {AdviceKind.UNUSED, AdviceKind.OVERLAP_BUSY}:
         return reverse("client", args=[each.profile.client_id])
     return f"{reverse('edit-profile', args=[each.profile.pk])}{_proposed(each)}"
 
@@ -56,13 +56,13 @@ def _proposed(each: Advice) -> str:
 
 def verb(each: Advice) -> str:
     match each.kind:
-        case Kind.OLD:
+        case AdviceKind.OLD:
             return "Refresh it"
-        case Kind.UNUSED | Kind.OVERLAP_BUSY:
+        case AdviceKind.UNUSED | AdviceKind.OVERLAP_BUSY:
             return "Look at it"
-        case Kind.UNLIMITED:
+        case AdviceKind.UNLIMITED:
             return "Choose a policy"
-        case Kind.ENFORCEABLE:
+        case AdviceKind.ENFORCEABLE:
             return "Enforce it"
         case _:
             return "See the change"

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from ostiary.access.decision import Outcome, Step
+from ostiary.access.decision import Step, StepOutcome
 from ostiary.access.paths import METHODS
 from ostiary.access.reasons import Reason, describe
 from ostiary.access.stages import STAGES, Stage
@@ -24,10 +24,10 @@ from ostiary.usage import names
 #: Profiles that the form offers; of more, the one that a link names is there all the same.
 MOST_OFFERED = 200
 MARKS = {
-    Outcome.PASSED: "passed",
-    Outcome.FAILED: "refused",
-    Outcome.WATCHED: "only watched",
-    Outcome.NOT_REACHED: "not reached",
+    StepOutcome.PASSED: "passed",
+    StepOutcome.FAILED: "refused",
+    StepOutcome.WATCHED: "only watched",
+    StepOutcome.NOT_REACHED: "not reached",
 }
 
 
@@ -124,7 +124,7 @@ def _stage(step: Step) -> dict[str, Any]:
         "mark": MARKS[step.outcome],
         "kind": step.outcome.name.lower().replace("_", "-"),
         "inputs": step.inputs,
-        "open": step.outcome in {Outcome.FAILED, Outcome.WATCHED},
+        "open": step.outcome in {StepOutcome.FAILED, StepOutcome.WATCHED},
     }
 
 

@@ -42,10 +42,10 @@ _FIELDS = (
 
 
 @dataclass(slots=True, kw_only=True)
-class Asked:
+class LogPageQuery:
     """What the address of the page asks for, and what of it could not be read."""
 
-    wanted: request_log.Wanted
+    wanted: request_log.LogFilter
     given: dict[str, str]
     errors: dict[str, list[str]] = field(default_factory=dict)
 
@@ -117,7 +117,7 @@ def _endpoints(by: Actor, collection_id: int | None) -> list[tuple[int, str]]:
     return [(pk, f"{method} /{handle}{path}") for pk, method, handle, path in told]
 
 
-def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
+def _asked(by: Actor, query: Mapping[str, str]) -> LogPageQuery:
     given = {n: query[n].strip()[:128] for n in _FIELDS if query.get(n, "").strip()}
     errors: dict[str, list[str]] = {}
 
@@ -138,7 +138,7 @@ def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
         profile_id = read("profile_name", lambda text: _profile(by, text, client_id, linked))
     reason = read("reason", outcomes.reason_code)
     start, end = read("from", _moment), read("to", _moment)
-    wanted = request_log.Wanted(
+    wanted = request_log.LogFilter(
         start_ms=(start or 0) * 1000,
         # The last minute that is named is in it.
         end_ms=None if end is None else (end + 60) * 1000,
@@ -150,7 +150,7 @@ def _asked(by: Actor, query: Mapping[str, str]) -> Asked:
         caller_request_id=given.get("caller_request_id", "").replace("\0", ""),
         address=read("ip", request_log.address) or "", least_latency_ms=read("latency", _whole),
     )  # fmt: skip
-    return Asked(wanted=wanted, given=given, errors=errors)
+    return LogPageQuery(wanted=wanted, given=given, errors=errors)
 
 
 def _moment(text: str) -> int:

@@ -26,9 +26,9 @@ from ostiary.directory.clients import clients
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import workspace_settings
 from ostiary.usage import names
-from ostiary.usage.buckets import Span, start_of
-from ostiary.usage.overview import Choice, Overview, overview
-from ostiary.usage.queries import Row
+from ostiary.usage.buckets import BucketSize, start_of
+from ostiary.usage.overview import Overview, UsageFilter, overview
+from ostiary.usage.queries import UsageCounts
 
 DAY = 86_400
 DEFAULT_DAYS = 30
@@ -37,8 +37,12 @@ RANGES = {1: "24 hours", 7: "7 days", 30: "30 days", 90: "90 days", 365: "12 mon
 MOST_CHOICES = 300
 SERIES = {"success": "Success", "errors": "Errors", "refused": "Policy violations"}
 LATENCIES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-_FORMATS = {Span.HOUR: "%H:%M", Span.DAY: "%-d %b", Span.MONTH: "%b %Y"}
-_LONG = {Span.HOUR: "%-d %B %Y, %H:%M", Span.DAY: "%-d %B %Y", Span.MONTH: "%B %Y"}
+_FORMATS = {BucketSize.HOUR: "%H:%M", BucketSize.DAY: "%-d %b", BucketSize.MONTH: "%b %Y"}
+_LONG = {
+    BucketSize.HOUR: "%-d %B %Y, %H:%M",
+    BucketSize.DAY: "%-d %B %Y",
+    BucketSize.MONTH: "%B %Y",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +58,15 @@ class Filters:
     endpoint: int | None = None
     problem: str = ""
 
-    def choice(self, now: int) -> Choice:
+    def choice(self, now: int) -> UsageFilter:
         if self.first and self.last:
             start = int(datetime(*self.first.timetuple()[:3], tzinfo=UTC).timestamp())
             end = int(datetime(*self.last.timetuple()[:3], tzinfo=UTC).timestamp()) + DAY
         elif self.days == 1:
-            start, end = start_of(Span.HOUR, now) - 23 * 3600, now + 60
+            start, end = start_of(BucketSize.HOUR, now) - 23 * 3600, now + 60
         else:
-            start, end = start_of(Span.DAY, now) - (self.days - 1) * DAY, now + 60
-        return Choice(
+            start, end = start_of(BucketSize.DAY, now) - (self.days - 1) * DAY, now + 60
+        return UsageFilter(
             start=start, end=min(end, now + 60), client=self.client, profile=self.profile,
             collection=self.collection, endpoint=self.endpoint,
         )  # fmt: skip
@@ -264,7 +268,7 @@ def _latency_chart(found: Overview, labels: list[str], told: list[str]) -> chart
     return charts.lines(labels, series, said)
 
 
-def _shown(row: Row, of: int) -> dict[str, Any]:
+def _shown(row: UsageCounts, of: int) -> dict[str, Any]:
     return {
         "calls": row.calls,
         "success": row.succeeded,
@@ -288,7 +292,7 @@ def _percent(part_of: int, whole: int) -> str:
     return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"
 
 
-def _top(row: Row, name: str | None, address: str, found: Overview) -> dict[str, Any]:
+def _top(row: UsageCounts, name: str | None, address: str, found: Overview) -> dict[str, Any]:
     return {
         "name": name,
         "id": row.key[-1],

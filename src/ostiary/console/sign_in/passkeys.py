@@ -16,7 +16,7 @@ from ostiary.directory.models.sign_in import PASSKEY, TOTP
 from ostiary.directory.people import second_factors
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import passkeys
-from ostiary.identity.passkeys import Asked, BadPasskey, Passkey, Person, Site
+from ostiary.identity.passkeys import BadPasskey, Passkey, PasskeyChallenge, PasskeyOwner, Site
 
 #: What a question is for; an answer is good for that alone.
 SIGN_IN, SECOND_STEP, CONFIRM, REGISTER = "sign-in", "second-step", "confirm", "register"
@@ -69,7 +69,7 @@ def options(request: HttpRequest) -> HttpResponse:
     return JsonResponse(dict(asked.options))
 
 
-def _ask(request: HttpRequest, purpose: str, site: Site) -> Asked | None:
+def _ask(request: HttpRequest, purpose: str, site: Site) -> PasskeyChallenge | None:
     if purpose == SIGN_IN:
         return passkeys.ask(site, None)
     if purpose == SECOND_STEP:
@@ -85,7 +85,7 @@ def _ask(request: HttpRequest, purpose: str, site: Site) -> Asked | None:
         return passkeys.ask(site, known)
     if purpose == REGISTER and steps.may_add(request):
         handle = member.pk.to_bytes(8, "big")
-        person = Person(handle=handle, name=member.email, shown=member.name or member.email)
+        person = PasskeyOwner(handle=handle, name=member.email, shown=member.name or member.email)
         return passkeys.ask_to_register(site, person, known)
     return None
 

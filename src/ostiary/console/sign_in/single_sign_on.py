@@ -24,7 +24,7 @@ from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.people import single_sign_on
 from ostiary.identity import openid
 from ostiary.identity.fetching import Fetcher
-from ostiary.identity.openid import Attempt, Client, Endpoints, SignInFailed
+from ostiary.identity.openid import Endpoints, RelyingParty, SignInAttempt, SignInFailed
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def callback_url(request: HttpRequest) -> str:
     return passkeys.site_of(request).origin + reverse("provider-callback")
 
 
-def _endpoints(client: Client) -> Endpoints:
+def _endpoints(client: RelyingParty) -> Endpoints:
     key = f"provider:{client.issuer}"
     found = cache.get(key)
     if not isinstance(found, Endpoints):
@@ -65,7 +65,7 @@ def start(request: HttpRequest) -> HttpResponse:
         endpoints = _endpoints(client)
     except SignInFailed as failure:
         return _failed(request, failure)
-    attempt = Attempt.new(callback_url(request))
+    attempt = SignInAttempt.new(callback_url(request))
     request.session[ATTEMPT] = {
         "attempt": asdict(attempt),
         "issuer": client.issuer,
@@ -83,7 +83,7 @@ def callback(request: HttpRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     if note is None or provider is None or time.time() - note["at"] > SECONDS:
         return _refused(request, FAILED)
-    attempt = Attempt(**note["attempt"])
+    attempt = SignInAttempt(**note["attempt"])
     if provider.issuer != note["issuer"] or not secrets.compare_digest(
         state.encode(), attempt.state.encode()
     ):
@@ -168,7 +168,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
     return render(request, "console/single_sign_on.html", context, status=400 if errors else 200)
 
 
-def _try(request: HttpRequest, client: Client) -> None:
+def _try(request: HttpRequest, client: RelyingParty) -> None:
     """Say at once if the provider cannot be reached."""
     cache.delete(f"provider:{client.issuer}")
     try:

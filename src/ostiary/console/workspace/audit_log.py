@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from ostiary.console.frame.listing import PER_PAGE, Paging, number_of
+from ostiary.console.frame.listing import PER_PAGE, Pager, number_of
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
@@ -28,7 +28,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="audit-log.csv"'
         return response  # type: ignore[return-value]
-    paging = Paging(
+    paging = Pager(
         number=max(1, number_of(request.GET.get("page")) or 1),
         total=found.count(),
         filters={"search": search} if search else {},

@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ReportedRecipe:
     """A recipe as the runner reports it."""
 
     name: str
@@ -52,7 +52,7 @@ def find(by: Actor, recipe_id: int) -> Recipe:
     return recipe
 
 
-def learn(found: Iterable[Found]) -> None:
+def learn(found: Iterable[ReportedRecipe]) -> None:
     """Take over what the runner found; recipes that are gone stay as absent ones.
 
     One whose name does not fit is left out: the runner does not load such a one either.
@@ -74,7 +74,7 @@ def learn(found: Iterable[Found]) -> None:
                     feed.announce(feed.Kind.RECIPE, recipe.pk)
 
 
-def _values(item: Found) -> dict[str, object]:
+def _values(item: ReportedRecipe) -> dict[str, object]:
     return {
         "version": item.version[:32],
         "description": item.description,

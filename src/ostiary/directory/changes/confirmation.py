@@ -43,12 +43,12 @@ class Confirmer(Protocol):
         """Wait until every gateway follows `sequence`; raises NotInForce."""
 
 
-class _NobodyInstalled:
+class _NoConfirmer:
     def confirm(self, sequence: int) -> Receipt:
         raise NotInForce
 
 
-_installed: Confirmer = _NobodyInstalled()
+_installed: Confirmer = _NoConfirmer()
 
 
 def install(confirmer: Confirmer) -> None:

@@ -11,14 +11,14 @@ class Checker(Protocol):
         """Why the gateway does not take these certificates, a sentence without a subject; or None."""
 
 
-class _NobodyInstalled:
+class _NoGateway:
     """Without a gateway there is nobody to ask: our own checks stand alone."""
 
     def check_certificates(self, pem: str) -> str | None:
         return None
 
 
-_installed: Checker = _NobodyInstalled()
+_installed: Checker = _NoGateway()
 
 
 def install(checker: Checker) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 CONNECTION, COLLECTION, ENDPOINT = "connection", "collection", "endpoint"
 
 
-class Source(Protocol):
+class UnpublishedSource(Protocol):
     def reason(self, kind: str, object_id: int) -> str:
         """Why the gateway does not take an object, one sentence; empty: it takes it.
 
@@ -18,15 +18,15 @@ class Source(Protocol):
         """
 
 
-class _NobodyInstalled:
+class _NoSource:
     def reason(self, kind: str, object_id: int) -> str:
         return ""
 
 
-_installed: Source = _NobodyInstalled()
+_installed: UnpublishedSource = _NoSource()
 
 
-def install(source: Source) -> None:
+def install(source: UnpublishedSource) -> None:
     """Set the process's source; done once, where the process is put together."""
     global _installed
     _installed = source

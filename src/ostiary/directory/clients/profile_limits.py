@@ -49,7 +49,7 @@ def effective(profile: AccessProfile) -> Mapping[str, int]:
     return {name: max(limit, wider.get(name, 0)) for name, limit in of_policy(profile).items()}
 
 
-def period(profile: AccessProfile, now: int) -> limits.Span | None:
+def period(profile: AccessProfile, now: int) -> limits.TimeSpan | None:
     """The period of a profile's quota that holds `now`; None: it has no quota."""
     policy, since = profile.policy, profile.policy_since
     if policy is None or not policy.quota_limit:
@@ -58,7 +58,7 @@ def period(profile: AccessProfile, now: int) -> limits.Span | None:
     return limits.period(kind, now, int(since.timestamp()) if since else 0)
 
 
-def span(profile: AccessProfile, name: str, now: int) -> limits.Span | None:
+def span(profile: AccessProfile, name: str, now: int) -> limits.TimeSpan | None:
     """The window or period of one limit that holds `now`."""
     if name == limits.QUOTA:
         return period(profile, now)

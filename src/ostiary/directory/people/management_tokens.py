@@ -28,7 +28,7 @@ _MAKER_MAY = Q(created_by=None) | Q(created_by__is_active=True, created_by__admi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class IssuedManagementToken:
     """A new token and its secret, which is shown this once."""
 
     token: ManagementToken
@@ -50,7 +50,7 @@ def create(
     everywhere: bool = False,
     project_ids: Sequence[int] = (),
     expires_at: datetime | None = None,
-) -> Issued:
+) -> IssuedManagementToken:
     """Make an admin's token, or one with a role: in projects, or everywhere.
 
     One that a token makes ends with that token. Raises Invalid, Forbidden.
@@ -75,7 +75,7 @@ def create(
         token.save()
         token.projects.set(projects)
         _record(by, "create", token, after=_shown(token))
-    return Issued(token=token, secret=secret)
+    return IssuedManagementToken(token=token, secret=secret)
 
 
 def _scope(

@@ -20,13 +20,13 @@ from ostiary.directory.models import Member, Provider, ProviderLink
 from ostiary.directory.people import members
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import fetching
-from ostiary.identity.openid import Client, Person
+from ostiary.identity.openid import OpenIdPerson, RelyingParty
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class VouchedMember:
     """A member that the provider vouches for; `link` if they are not linked yet."""
 
     member: Member
@@ -41,11 +41,11 @@ def provider() -> Provider | None:
     return Provider.objects.first()
 
 
-def client_at(provider: Provider) -> Client:
+def client_at(provider: Provider) -> RelyingParty:
     """What we are to the provider, with the secret that it gave us."""
     ring = KeyRing.load(settings.current().data / "keyring.json")
     sealed = provider.sealed_secret
-    return Client(
+    return RelyingParty(
         issuer=provider.issuer,
         id=provider.client_id,
         secret=Secret(ring.open(sealed, _context(provider)) if sealed else ""),
@@ -119,12 +119,12 @@ def _record_setting(by: Actor, before: dict[str, object], after: dict[str, objec
     )
 
 
-def find(person: Person) -> Found | None:
+def find(person: OpenIdPerson) -> VouchedMember | None:
     """The active member that somebody at the provider is, or nothing."""
     known = ProviderLink.objects.filter(issuer=person.issuer, subject=person.subject)
     link = known.select_related("member").first()
     if link is not None:
-        return Found(member=link.member, link=None) if link.member.is_active else None
+        return VouchedMember(member=link.member, link=None) if link.member.is_active else None
     # Beyond ASCII, two addresses can be one in small letters: the Kelvin sign becomes a k.
     address = person.email.lower() if person.email.isascii() else person.email
     if not address:
@@ -133,7 +133,7 @@ def find(person: Person) -> Found | None:
     # Linked to somebody else there: the address has changed hands.
     if member is None or ProviderLink.objects.filter(member=member, issuer=person.issuer).exists():
         return None
-    return Found(member=member, link=(person.issuer, person.subject))
+    return VouchedMember(member=member, link=(person.issuer, person.subject))
 
 
 def link(*, by: Actor, member: Member, issuer: str, subject: str) -> bool:

@@ -31,7 +31,7 @@ KEEP_DAYS, REMEMBER_DAYS = 30, 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class DeliveryAttempt:
     """One claimed attempt. `secrets`: what signs; the newest first."""
 
     delivery_id: int
@@ -48,12 +48,12 @@ def secret_context(webhook_id: int) -> str:
     return f"directory_webhook:{webhook_id}:secret"
 
 
-def claim(*, now: datetime, busy: Mapping[int, int], most: int) -> list[Attempt]:
+def claim(*, now: datetime, busy: Mapping[int, int], most: int) -> list[DeliveryAttempt]:
     """Claim at most `most` attempts that are due; `busy`: those under way, by webhook."""
     due = WebhookDelivery.objects.filter(
         state=State.WAITING, next_at__lte=now, webhook__active=True
     )
-    attempts: list[Attempt] = []
+    attempts: list[DeliveryAttempt] = []
     for webhook_id in due.order_by("webhook_id").values_list("webhook_id", flat=True).distinct():
         room = min(AT_ONCE_EACH - busy.get(webhook_id, 0), most - len(attempts))
         found = due.filter(webhook_id=webhook_id).select_related("webhook", "event")
@@ -70,8 +70,8 @@ def _claimed(delivery: WebhookDelivery, now: datetime) -> bool:
     return mine.update(next_at=ahead, attempts=F("attempts") + 1) == 1
 
 
-def _attempt(delivery: WebhookDelivery) -> Attempt:
-    return Attempt(
+def _attempt(delivery: WebhookDelivery) -> DeliveryAttempt:
+    return DeliveryAttempt(
         delivery_id=delivery.pk,
         webhook_id=delivery.webhook_id,
         uid=delivery.event.uid,
@@ -96,7 +96,7 @@ def _secrets(webhook: Webhook) -> tuple[Secret, ...]:
         return ()
 
 
-def finish(attempt: Attempt, *, now: datetime, status: int | None, error: str) -> State:
+def finish(attempt: DeliveryAttempt, *, now: datetime, status: int | None, error: str) -> State:
     """Write down how an attempt went: an empty `error` means that it was delivered."""
     mine = WebhookDelivery.objects.filter(pk=attempt.delivery_id, state=State.WAITING)
     told = {"status": status, "error": error[:300]}

@@ -61,7 +61,7 @@ def published() -> list[SigningKey]:
     return list(SigningKey.objects.exclude(retired_at__lt=limit).order_by("-pk"))
 
 
-def signing() -> access_tokens.SigningKey:
+def signing() -> access_tokens.SigningKeyPair:
     """The key that signs now."""
     newest = SigningKey.objects.filter(retired_at=None).latest("pk")
     ring = KeyRing.load(settings.current().data / "keyring.json")

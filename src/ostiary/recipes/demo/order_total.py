@@ -17,16 +17,16 @@ class Order(BaseModel):
     discount_percent: int = Field(0, ge=0, le=100)
 
 
-class Total(BaseModel):
+class OrderTotal(BaseModel):
     items: int
     total: Decimal
 
 
 @recipe(name="order_total", version="1.0")
-def order_total(order: Order) -> Total:
+def order_total(order: Order) -> OrderTotal:
     """Add up the items of an order, less a discount."""
     whole = sum((item.price * item.quantity for item in order.items), Decimal(0))
     total = whole * (100 - order.discount_percent) / 100
-    return Total(
+    return OrderTotal(
         items=sum(item.quantity for item in order.items), total=total.quantize(Decimal("0.01"))
     )
