@@ -4,8 +4,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says how busy the machine is, and nothing of the code.
@@ -29,3 +31,28 @@ import django  # noqa: E402 - after the settings are named
 
 # A conftest of a folder that is named on the command line is read before pytest-django sets up.
 django.setup()
+
+from tests.stage import Stage, running  # noqa: E402 - as above
+
+@pytest.fixture(scope="session")
+def worker_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The product that the test files of one worker share, one after another."""
+    with running(tmp_path_factory.mktemp("shared")) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def shared_stage(worker_stage: Stage) -> Stage:
+    """A running product without an object, for one file.
+
+    Not for files that kill its parts, or need settings that are read at a start.
+    """
+    worker_stage.clear()
+    return worker_stage
+
+
+@pytest.fixture(scope="module")
+def own_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A product for one file alone, which may do with it what it likes."""
+    with running(tmp_path_factory.mktemp("own")) as stage:
+        yield stage

@@ -4,6 +4,7 @@
 """
 
 import http.client
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+#: Name of the management token that tests have.
+OURS = "tests"
 OSTIARY = [str(Path(sys.executable).with_name("ostiary"))]
 
 
@@ -248,8 +251,11 @@ class Stage:
         self.token = ""
         self.gateway, self.control = free_port(), free_port()
         self._reader = threading.Thread()
+        self._options: Sequence[str] = ()
+        self._settings: dict[str, Any] = {}
 
     def start(self, *options: str) -> None:
+        self._options = options
         self.lines.clear()
         self.printed.clear()
         binds = [f"127.0.0.1:{self.gateway}", f"127.0.0.1:{self.control}"]
@@ -263,7 +269,48 @@ class Stage:
         self._reader.start()
         wait_for(self.is_ready, seconds=180, what="ready")
         if not self.token:
-            self.token = self.command("token", "create", "--name", "tests").strip()
+            self.token = self.command("token", "create", "--name", OURS).strip()
+
+    def clear(self) -> None:
+        """Make it as good as new for other tests: all parts ready, no object left, usual settings.
+
+        Usage, logs and members stay, and the lines that it printed.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self.start(*self._options)
+        wait_for(lambda: self._status("/healthz") == 200, what="an answer")
+        for path in (
+            "v2/webhooks", "api_clients", "api_collections", "connections", "v2/api_policies",
+            "v2/address_lists",
+        ):  # fmt: skip
+            for number in self._ids(path):
+                self.done("DELETE", f"{path}/{number}")
+        for number in sorted(self._ids("folders"), reverse=True)[:-1]:
+            self.done("DELETE", f"folders/{number}")
+        for token in self.done("GET", "v2/tokens?per_page=100")["data"]:
+            if token["revoked_at"] is None and token["name"] != OURS:
+                self.done("DELETE", f"v2/tokens/{token['id']}")
+        if not self._settings:
+            self._settings = self.done("GET", "v2/settings")["data"]
+        self.done("PUT", "v2/settings", self._settings)
+        wait_for(lambda: self._status("/readyz") == 200, what="all parts ready")
+
+    def _status(self, path: str) -> int:
+        try:
+            return ask(self.control, "GET", path).status
+        except OSError:
+            return 0
+
+    def _ids(self, path: str) -> list[int]:
+        """The ids of all objects of a kind."""
+        found: list[int] = []
+        for page in itertools.count(1):
+            answer = self.done("GET", f"{path}?page={page}&per_page=100")
+            some = [each["id"] for each in (answer["data"] if path[:3] == "v2/" else answer)]
+            found += some
+            if len(some) < 100:
+                break
+        return found
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -15,6 +15,11 @@ SECRET = "a shared secret that is long enough to be one"  # noqa: S105 - made up
 
 
 @pytest.fixture(scope="module")
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage
+
+
+@pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream

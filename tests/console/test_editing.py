@@ -14,6 +14,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage
+
+
+@pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream

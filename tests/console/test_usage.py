@@ -8,15 +8,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.console.steps import at, looks_good
-from tests.stage import Stage, running
+from tests.stage import Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data")) as stage:
-        yield stage
+def stage(own_stage: Stage) -> Stage:
+    return own_stage
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage
+
+
+@pytest.fixture(scope="module")
 def page(browser: Browser, link: str) -> Iterator[Page]:
     """Signed in, with a password set."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})

@@ -1,10 +1,9 @@
-"""One running product for each file of gateway tests."""
+"""An upstream of its own for each file of gateway tests, and the product that files share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from tests.stage import Stage, Upstream, running
+from tests.stage import Stage, Upstream
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +14,5 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    data: Path = tmp_path_factory.mktemp("data")
-    with running(data) as stage:
-        yield stage
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage

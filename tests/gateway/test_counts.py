@@ -78,6 +78,11 @@ class Door:
         self.expected[who, self.endpoints.get(endpoint, 0), status // 100, reason] += 1
 
 
+@pytest.fixture(scope="module")
+def stage(own_stage: Stage) -> Stage:
+    return own_stage
+
+
 @pytest.fixture
 def door(stage: Stage, upstream: Upstream) -> Door:
     return Door(stage, upstream)

@@ -148,6 +148,11 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
+def stage(own_stage: Stage) -> Stage:
+    return own_stage
+
+
+@pytest.fixture(scope="module")
 def scene(stage: Stage, upstream: Upstream) -> Scene:
     return Scene(stage, upstream)
 

@@ -13,6 +13,11 @@ pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
+def stage(own_stage: Stage) -> Stage:
+    return own_stage
+
+
+@pytest.fixture(scope="module")
 def things(stage: Stage, upstream: Upstream) -> Any:
     return stage.a_collection(upstream, name="Things", handle="things-v1")
 

@@ -3,7 +3,6 @@
 import re
 import ssl
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,15 @@ from tests.neighbours.proxies import (
     Ports,
     nginx,
 )
-from tests.stage import Stage, free_port, running
+from tests.stage import Stage, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data")) as stage:
-        stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
-        yield stage
+def stage(shared_stage: Stage) -> Stage:
+    shared_stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
+    return shared_stage
 
 
 def _ports(stage: Stage) -> Ports:

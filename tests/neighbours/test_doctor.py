@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.nameserver import NameServer, wrapping
 from tests.neighbours.proxies import AS_IT_COMES, Authority, Files, Ports, block, nginx
-from tests.stage import OSTIARY, Stage, free_port, running
+from tests.stage import OSTIARY, Stage, free_port
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -45,9 +45,8 @@ class Doctor:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data")) as stage:
-        yield stage
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.neighbours.proxies import API, PROXIES, Authority, Files, Ports
 from tests.neighbours.upstream import EVENTS, LARGE, PAUSE, Streamer
-from tests.stage import Stage, free_port, raw, running, wait_for
+from tests.stage import Stage, free_port, raw, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -32,10 +32,9 @@ def upstream() -> Iterator[Streamer]:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data")) as stage:
-        stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
-        yield stage
+def stage(shared_stage: Stage) -> Stage:
+    shared_stage.done("PUT", "v2/settings", {"trusted_proxies": ["127.0.0.1"]})
+    return shared_stage
 
 
 @pytest.fixture(scope="module")
