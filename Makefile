@@ -13,9 +13,12 @@ VENV := .venv/bin
 DATA ?= ostiary-data
 GATEWAY_BIND ?= 127.0.0.1:8080
 CONTROL_BIND ?= 127.0.0.1:8000
-# Files stay on one worker, so that a gateway or a database is started once per file.
-# Tests wait more than they compute: one worker more than there are cores.
-PYTEST := $(VENV)/pytest -n $(shell expr $$(nproc) + 1) --dist loadfile
+# A file stays on one worker, which starts at most one product that its files share. Files are taken in
+# the order of tests/conftest.py: long ones first.
+PYTEST := $(VENV)/pytest --dist loadfile --no-loadscope-reorder
+# The quick tests compute. The others wait most of their time: for processes, browsers and clocks.
+QUICK := $(PYTEST) -n $(shell nproc) -m "not slow"
+WHOLE := $(PYTEST) -n $(shell expr 3 '*' $$(nproc))
 # Tests start some hundred processes of ours; each would compile every module anew.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -33,11 +36,11 @@ lint: setup-dev
 	@scripts/lint
 
 check: lint
-	$(PYTEST) -m "not slow"
+	$(QUICK)
 
 test: lint
 	@scripts/coverage-floors
-	$(PYTEST)
+	$(WHOLE)
 
 test-debian13:
 	@scripts/debian13

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,45 @@ import django  # noqa: E402 - after the settings are named
 django.setup()
 
 from tests.stage import Stage, running  # noqa: E402 - as above
+
+#: Files that take longest. They start first, so that no worker is left with one at the end.
+LONGEST = (
+    "tests/test_postgresql.py",
+    "tests/console/test_flows.py",
+    "tests/console/test_sign_in_attacks.py",
+    "tests/gateway/test_death.py",
+    "tests/gateway/test_counts.py",
+    "tests/gateway/test_streams.py",
+    "tests/console/test_single_sign_on.py",
+    "tests/operations/test_logs.py",
+    "tests/operations/test_readiness.py",
+    "tests/console/test_usage.py",
+    "tests/console/test_pages.py",
+    "tests/neighbours/test_console_proxied.py",
+    "tests/gateway/test_failures.py",
+)
+#: How a file says that all of its tests are slow.
+ALL_SLOW = re.compile(r"^pytestmark = .*\bmark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files of slow tests unread where none of those is wanted: some import for seconds."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return True if ALL_SLOW.search(collection_path.read_text()) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first and quick ones last, for workers that take files in this order."""
+    first = {path: number for number, path in enumerate(LONGEST)}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def turn(item: pytest.Item) -> tuple[int, int]:
+        path = item.nodeid.partition("::")[0]
+        return first.get(path, len(first)), int(item.path not in slow)
+
+    items.sort(key=turn)
+
 
 @pytest.fixture(scope="session")
 def worker_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:

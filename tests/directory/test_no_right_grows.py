@@ -349,6 +349,7 @@ class Teams(RuleBasedStateMachine):
         assert Project.objects.filter(home=True).count() == 1
 
 
+@pytest.mark.slow
 def test_no_sequence_widens_a_token_or_a_member() -> None:
     run_state_machine_as_test(
         Teams,

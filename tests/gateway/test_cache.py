@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tests.stage import Answer, Stage, running, wait_for
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 HOUR = {"cache_seconds": 3600}
 HIT, MISS = "Ostiary; hit", "Ostiary; fwd=uri-miss"
 

@@ -12,6 +12,8 @@ import grpc
 import pytest
 from tests.stage import Stage, free_port, running
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 SERVICE = "demo.v1.Echo"
 METHODS = ("Say", "Count", "Sum", "Chat", "Fail", "Slow")
 

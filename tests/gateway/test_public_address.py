@@ -11,6 +11,8 @@ from urllib.parse import urljoin
 import pytest
 from tests.stage import Answer, Stage, raw
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 PUBLIC = "https://api.example.test:8443"
 BASE = "/api"
 

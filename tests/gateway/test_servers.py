@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from tests.stage import Answer, Stage, free_port, running, wait_for
 
+pytestmark = [pytest.mark.gateway, pytest.mark.slow]
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 PATHS = ("GET /x", "POST /x", "PUT /x", "DELETE /x", "GET /wait", "GET /events")
