@@ -168,13 +168,13 @@ def ends_of_streams(stage: Stage) -> None:
         after_call, after_answer = [], []
         for profile in profiles:
             call = Call(stage, path, profile["secret"])
-            wait_for(lambda call=call: call.opened, what="a stream")  # type: ignore[misc]
+            wait_for(lambda call=call: call.opened, what="a stream")  # type: ignore[misc]  # a default of a lambda has no type
             # A stream is a call that is open at two looks.
             time.sleep(0.6)
             began = time.monotonic()
             stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
             answered = time.monotonic()
-            wait_for(lambda call=call: bool(call.ended_at), what="its end")  # type: ignore[misc]
+            wait_for(lambda call=call: bool(call.ended_at), what="its end")  # type: ignore[misc]  # a default of a lambda has no type
             after_call.append((call.ended_at - began) * 1000)
             after_answer.append(max(0.0, call.ended_at - answered) * 1000)
             call.close()

@@ -37,7 +37,7 @@ DAY = 86_400
 def main() -> None:
     profiles = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     days = int(sys.argv[2]) if len(sys.argv) > 2 else 365
-    folder = Path(os.environ.get("BENCH_USAGE_DATA") or tempfile.mkdtemp(prefix="ostiary-bench-"))  # noqa: TID251
+    folder = Path(os.environ.get("BENCH_USAGE_DATA") or tempfile.mkdtemp(prefix="ostiary-bench-"))  # noqa: TID251 - the environment of what it starts
     try:
         with _database("postgresql" in sys.argv) as env:
             settings.adopt(**env)
@@ -48,7 +48,7 @@ def main() -> None:
                 good = _measure(stage, subjects)
             print(f"p95 of every request is {'at most' if good else 'not below'} {LIMIT_MS:.0f} ms")
     finally:
-        if "BENCH_USAGE_DATA" not in os.environ:  # noqa: TID251
+        if "BENCH_USAGE_DATA" not in os.environ:  # noqa: TID251 - the environment of what it starts
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -65,8 +65,8 @@ def _database(postgresql: bool) -> Iterator[dict[str, str]]:
 def _open(folder: Path) -> None:
     from ostiary.identity.sealing import KeyRing
 
-    os.environ["OSTIARY_DATA"] = str(folder)  # noqa: TID251
-    os.environ["DJANGO_SETTINGS_MODULE"] = "ostiary.settings_django"  # noqa: TID251
+    os.environ["OSTIARY_DATA"] = str(folder)  # noqa: TID251 - the environment of what it starts
+    os.environ["DJANGO_SETTINGS_MODULE"] = "ostiary.settings_django"  # noqa: TID251 - the environment of what it starts
     folder.mkdir(parents=True, exist_ok=True)
     KeyRing.load_or_create(folder / "keyring.json")
     import django

@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from slowapi import Limiter, _rate_limit_exceeded_handler
 from slowapi.errors import RateLimitExceeded
 
-KEY, UPSTREAM = os.environ["PEER_KEY"], os.environ["PEER_UPSTREAM"]  # noqa: TID251
+KEY, UPSTREAM = os.environ["PEER_KEY"], os.environ["PEER_UPSTREAM"]  # noqa: TID251 - the environment of what it starts
 
 limiter = Limiter(key_func=lambda request: request.headers.get("api-token", ""))
 app = FastAPI()

@@ -18,15 +18,15 @@ settings.load_profile("tests")
 PREFIX = "ostiary-pytest-"
 
 # pytest-django looks for this name after the first conftest; workers inherit both.
-if "OSTIARY_DATA" not in os.environ:  # noqa: TID251
+if "OSTIARY_DATA" not in os.environ:  # noqa: TID251 - the environment of what it starts
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         # Of tests that were killed: the name tells whose it was.
         if not Path("/proc", left.name.removeprefix(PREFIX).partition("-")[0]).exists():
             shutil.rmtree(left, ignore_errors=True)
     folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["OSTIARY_DATA"] = folder  # noqa: TID251
-os.environ["DJANGO_SETTINGS_MODULE"] = "ostiary.settings_django"  # noqa: TID251
+    os.environ["OSTIARY_DATA"] = folder  # noqa: TID251 - the environment of what it starts
+os.environ["DJANGO_SETTINGS_MODULE"] = "ostiary.settings_django"  # noqa: TID251 - the environment of what it starts
 
 import django  # noqa: E402 - after the settings are named
 

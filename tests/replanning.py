@@ -32,7 +32,7 @@ def _copied(connection: sqlite3.Connection, table: str, row: int, **changes: Any
     columns = ", ".join([*names, *changes])
     values = ", ".join([*names, *("?" for _ in changes)])
     done = connection.execute(
-        f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table} WHERE id = ?",  # noqa: S608
+        f"INSERT INTO {table} ({columns}) SELECT {values} FROM {table} WHERE id = ?",
         (*changes.values(), row),
     )
     return int(done.lastrowid or 0)

@@ -102,7 +102,7 @@ class Upstream:
                 if self.command != "HEAD" and not empty:
                     self.wfile.write(told)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = answer  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = answer
 
         self.slow = threading.Event()
         self._server = _Quiet(("127.0.0.1", 0), Handler)
@@ -242,7 +242,7 @@ class Stage:
         self.program = program
         #: Words of another program that is to start ours.
         self.before = before
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
         self.env.update(env or {})
         #: What it printed; and, in `lines`, what a terminal would have shown as well.
         self.printed: list[str] = []
@@ -315,8 +315,8 @@ class Stage:
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         with process.stdout as stream:
-            for line in stream:
-                line = line.rstrip("\n")
+            for whole in stream:
+                line = whole.rstrip("\n")
                 self.printed.append(line)
                 self.lines.append(line)
                 if (text := told(line)) != line:

@@ -36,7 +36,7 @@ def url() -> Iterator[str]:
 
 
 def test_the_same_tests_pass(url: str, tmp_path: Path) -> None:
-    env = {**os.environ, "OSTIARY_DATABASE_URL": url, "OSTIARY_DATA": str(tmp_path)}  # noqa: TID251
+    env = {**os.environ, "OSTIARY_DATABASE_URL": url, "OSTIARY_DATA": str(tmp_path)}  # noqa: TID251 - the environment of what it starts
     paths = [path for path in SAME if Path(path).exists()]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *paths],
@@ -134,7 +134,7 @@ def _twenty_write_at_once(stage: Stage, things: Any, url: str) -> None:
 
 def _signed_tokens_work(stage: Stage, things: Any) -> None:
     """The raw statements of upcalls for JWT, custom claims and OAuth 2.0, revocation included."""
-    secret = "a shared secret that is long enough to be one"  # noqa: S105 - made up
+    secret = "a shared secret that is long enough to be one"
     by_jwt = stage.a_profile(
         things, auth_type="jwt", jwt_method="hmac", jwt_secret=secret,
         access_profile_claim="org.client", profile_key="acme",

@@ -130,5 +130,5 @@ def test_a_stored_address_list_of_another_shape_admits_nobody(
     decide: Any, name: str, stored: str
 ) -> None:
     assert isinstance(decide(**{name: "[]"}), Lease)
-    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever it is, it is no lease
+    with pytest.raises(Exception):  # noqa: B017 - whatever it is, it is no lease
         decide(**{name: stored})

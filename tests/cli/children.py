@@ -56,7 +56,7 @@ while True:
 def an_answering(name: str, folder: Path, listener: socket.socket, *, delay: float = 0.0) -> Part:
     """A part that answers its probe."""
     pid = folder / f"{name}.pid"
-    listener.setblocking(True)  # noqa: FBT003
+    listener.setblocking(True)
     return Part(
         name=name,
         argv=(sys.executable, "-c", ANSWERING, str(listener.fileno()), str(pid), str(delay)),

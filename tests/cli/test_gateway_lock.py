@@ -102,7 +102,7 @@ def test_a_database_that_does_not_answer_is_no_second_gateway(
 
 def test_the_command_refuses_in_one_sentence(url: str, tmp_path: Path) -> None:
     with gateway_lock.held(parse_database(url)):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+        env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
         done = subprocess.run(
             [*OSTIARY, "gateway", "--data", str(tmp_path), "--gateway-bind",
              f"127.0.0.1:{free_port()}"],

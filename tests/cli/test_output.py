@@ -16,7 +16,7 @@ from tests.stage import OSTIARY, ask, free_port, running, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
-ENV = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
 SECRETS = re.compile(r"\bost[a-z]?_[\w-]{8,}")
 
 

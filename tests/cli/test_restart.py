@@ -27,7 +27,7 @@ from ostiary.settings import load
 
 pytestmark = pytest.mark.slow
 
-ENV = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+ENV = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
 
 
 class Control:

@@ -35,7 +35,7 @@ def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_FDNAMES", "gateway")
     assert settings.take_inherited() == {}
-    assert "LISTEN_FDS" not in os.environ  # noqa: TID251
+    assert "LISTEN_FDS" not in os.environ  # noqa: TID251 - the environment of what it starts
 
 
 def test_sockets_are_taken_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def a_line(number: int) -> str:
 
 
 def environment(data: Path) -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
     return env | {
         "OSTIARY_DATA": str(data),
         "DJANGO_SETTINGS_MODULE": "ostiary.settings_django",
@@ -308,7 +308,7 @@ class _State(BaseHTTPRequestHandler):
     def address_string(self) -> str:
         return "unix"
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         pass
 
 

@@ -11,7 +11,7 @@ from tests.stage import Stage, ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
-SECRET = "a shared secret that is long enough to be one"  # noqa: S105 - made up
+SECRET = "a shared secret that is long enough to be one"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.stage import Stage, ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of a folder that is thrown away
+PASSWORD = "correct horse battery staple"
 
 
 def a_picture(colour: tuple[int, int, int], form: str = "PNG") -> bytes:

@@ -44,7 +44,7 @@ def log(stage: Stage, request_id: str, **fields: Any) -> None:
         names = ", ".join(line)
         marks = ", ".join("?" * len(line))
         database.execute(
-            f"INSERT INTO usage_loggedcall ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+            f"INSERT INTO usage_loggedcall ({names}) VALUES ({marks})",
             list(line.values()),
         )
     database.close()

@@ -16,7 +16,7 @@ from tests.stage import Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of a folder that is thrown away
+PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from ostiary.middleware import trusted_proxies
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of a folder that is thrown away
-OTHER = "another battery staples horses"  # noqa: S105 - the same
+PASSWORD = "correct horse battery staple"
+OTHER = "another battery staples horses"
 SECOND_FACTOR = "/account/second-factor"
 
 #: What anybody may ask for: the sign-in itself, and whether we are well.

@@ -34,7 +34,7 @@ from tests.stage import Stage, free_port
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
 
 LABEL = "Sign in with Acme"
-SECRET = "a secret: of the tests/alone"  # noqa: S105 - made up; with characters that need escaping
+SECRET = "a secret: of the tests/alone"
 ADMIN = "sso-admin@example.com"
 
 
@@ -280,7 +280,7 @@ class Liar:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None: ...
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 if self.path == "/.well-known/openid-configuration":
                     self.answer(liar.told())
                 elif self.path == "/keys":
@@ -290,7 +290,7 @@ class Liar:
                 else:
                     self.answer({}, 404)
 
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 liar.got.append((self.path, dict(self.headers.items()), form))
                 if self.path == "/moved":

@@ -111,7 +111,7 @@ print(connection.vendor, "forward")
 
 
 def _forward(data: Path, url: str = "") -> str:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
     env |= {"DJANGO_SETTINGS_MODULE": "ostiary.settings_django", "OSTIARY_DATA": str(data)}
     data.mkdir()
     # Django's settings ask for the key ring, as every process of ours does.

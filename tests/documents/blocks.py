@@ -97,7 +97,7 @@ class Reader:
 
     @property
     def _env(self) -> Mapping[str, str]:
-        env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+        env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
         binds = {
             name: f"127.0.0.1:{self._ports[port]}"
             for name, port in (("GATEWAY_BIND", GATEWAY), ("CONTROL_BIND", CONTROL))

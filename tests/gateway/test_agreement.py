@@ -367,14 +367,13 @@ class Callers:
         for segment in path[1:].split("/"):
             match self._rng.randint(0, 4):
                 case 0 if segment and segment[0].isalnum():
-                    segment = f"%{ord(segment[0]):02x}{segment[1:]}"
+                    segments.append(f"%{ord(segment[0]):02x}{segment[1:]}")
                 case 1:
-                    segments.append(".")
+                    segments += [".", segment]
                 case 2:
-                    segments += ["x", ".."]
+                    segments += ["x", "..", segment]
                 case _:
-                    pass
-            segments.append(segment)
+                    segments.append(segment)
         return "/" + "/".join(segments)
 
 

@@ -150,7 +150,7 @@ class Relay:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None: ...
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 relay.passed += 1
                 kept = {"api-token", "cdn-loop"}
                 lines = {k: v for k, v in self.headers.items() if k.lower() in kept}

@@ -96,7 +96,7 @@ def test_leases_above_the_ceiling_are_short(stage: Stage, things: Any) -> None:
     wait_for(lambda: 600 - time.time() % 600 > 60)
     addresses = _addresses(LEASES + 5)
     for address in addresses:
-        wait_for(lambda address=address: status(address) == 200, what="room")  # type: ignore[misc]
+        wait_for(lambda address=address: status(address) == 200, what="room")  # type: ignore[misc]  # a default of a lambda has no type
     last = addresses[-1]
     before = asked()
     assert status(last) == 200

@@ -199,7 +199,7 @@ def test_a_call_that_a_watched_limit_would_have_refused_is_counted_once_by_its_a
     comes_to(stage, door.expected, since=since)
     told = (
         "SELECT status, SUM(calls) FROM usage_minutecount"
-        f" WHERE would = {code(Reason.RATE_LIMITED)} AND profile_id = {only['id']}"  # noqa: S608
+        f" WHERE would = {code(Reason.RATE_LIMITED)} AND profile_id = {only['id']}"
         " GROUP BY 1 ORDER BY 1"
     )
     assert rows(stage, told) == [(2, 1), (3, 1), (4, 1), (5, 1)]

@@ -95,7 +95,7 @@ class Scene:
         with closing(sqlite3.connect(self.stage.data / "ostiary.sqlite3", timeout=30)) as database:
             statement = (
                 "SELECT COALESCE(SUM(calls), 0) FROM usage_minutecount"
-                f" WHERE profile_id IN ({marks}) AND reason = 0 AND status = 2"  # noqa: S608
+                f" WHERE profile_id IN ({marks}) AND reason = 0 AND status = 2"
             )
             return int(database.execute(statement).fetchone()[0])
 

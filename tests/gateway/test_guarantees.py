@@ -30,7 +30,7 @@ from ostiary.gateway.node import Node
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
-TOKEN = "imported-token-of-a-consumer-0001"  # noqa: S105 - made up
+TOKEN = "imported-token-of-a-consumer-0001"
 COLLECTION, ENDPOINT, CONNECTION, PROFILE = 5, 7, 3, 11
 
 

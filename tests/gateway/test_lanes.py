@@ -321,11 +321,11 @@ def test_revocations_do_not_wait_for_what_is_published(tmp_path: Path, upstream:
                 for number, profile in enumerate(profiles):
                     target = f"/{mine['handle']}/{'things' if not number else f'at/{number - 1}'}"
                     with Caller(stage, target, profile["secret"]) as caller:
-                        wait_for(lambda: any(s == 200 for _, s in caller.calls))  # noqa: B023
+                        wait_for(lambda: any(s == 200 for _, s in caller.calls))
                         receipt = stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
                         at = time.monotonic()
                         seen = len(caller.calls)
-                        wait_for(lambda: len(caller.calls) > seen + 3)  # noqa: B023
+                        wait_for(lambda: len(caller.calls) > seen + 3)  # noqa: B023 - it is asked at once
                     assert receipt["revocation"]["confirmed"] == 1
                     assert caller.passed_after(at) == 0
                     # One endpoint of ours is where it was put, at once.

@@ -162,14 +162,14 @@ def test_known_addresses_serve_while_names_fail_and_what_comes_back_is_used(
     for pid in street.stage.pids("gateway"):
         os.kill(pid, signal.SIGKILL)
     for call in calls.values():
-        wait_for(lambda: serves(street, call), what="its last address, after a start")  # noqa: B023
+        wait_for(lambda: serves(street, call), what="its last address, after a start")  # noqa: B023 - it is asked at once
     # They come back at another address, and are used there.
     street.server.failing.clear()
     street.server.silent.clear()
     for name in FAILURES:
         street.server.addresses[name] = ["127.9.0.2"]
     for call in calls.values():
-        wait_for(lambda: street.who(call) == "127.9.0.2", what="its new address")  # noqa: B023
+        wait_for(lambda: street.who(call) == "127.9.0.2", what="its new address")  # noqa: B023 - it is asked at once
     wait_for(lambda: "example" not in street.upstreams()[1], what="all is well")
     assert street.who(steady) == "127.9.0.1"
 
@@ -188,7 +188,7 @@ def test_a_name_that_moves_there_and_back_loses_no_call(street: Street) -> None:
     with Caller(street.stage, *call) as caller, Caller(street.stage, *several) as other:
         for address in ("127.9.0.3", "127.9.0.1"):
             street.server.addresses["moving.example"] = [address]
-            wait_for(lambda: street.who(call) == address, what=address)  # noqa: B023
+            wait_for(lambda: street.who(call) == address, what=address)  # noqa: B023 - it is asked at once
         assert {status for _, status in caller.calls} == {200}
         # Both of several addresses are called.
         assert {street.who(several) for _ in range(20)} == {"127.9.0.1", "127.9.0.2"}

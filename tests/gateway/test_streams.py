@@ -333,7 +333,7 @@ def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in ("plain", "secure"):
         if name in request.fixturenames:
             stage = request.getfixturevalue(name)
-            wait_for(lambda stage=stage: counted(stage) == 0, what="no streams")  # type: ignore[misc]
+            wait_for(lambda stage=stage: counted(stage) == 0, what="no streams")  # type: ignore[misc]  # a default of a lambda has no type
 
 
 def _in_two_seconds() -> str:
@@ -479,7 +479,7 @@ def test_a_renamed_profile_keeps_its_streams(plain: Stage) -> None:
         wait_for(lambda: counted(plain) == 3, what="streams counted")
         asked = _asked(plain)
         assert _rename(plain, profile)["revocation"]["streams"] >= 3
-        wait_for(lambda asked=asked: _asked(plain) >= asked + 3, what="decided on again")  # type: ignore[misc]
+        wait_for(lambda asked=asked: _asked(plain) >= asked + 3, what="decided on again")  # type: ignore[misc]  # a default of a lambda has no type
         assert calls[0].goes_on()
         assert calls[1].goes_on()
         assert not calls[2].ended_at

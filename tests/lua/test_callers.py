@@ -213,7 +213,7 @@ _LINE = "203.0.113.9"
 
 def _by_line(peer: str, line: str, header: str | None, trusted: Sequence[str]) -> tuple[Any, ...]:
     """What Lua says on a listener of the PROXY protocol: address, header, what was not read, line."""
-    _CALLERS.read_lines(True)  # noqa: FBT003
+    _CALLERS.read_lines(True)
     try:
         _CALLERS.trust(_WORKER.value(list(trusted)))
         ngx = _WORKER.lua.globals().ngx
@@ -222,7 +222,7 @@ def _by_line(peer: str, line: str, header: str | None, trusted: Sequence[str]) -
         answer = _CALLERS.address(peer)
         return answer if isinstance(answer, tuple) else (answer, None, None, None)
     finally:
-        _CALLERS.read_lines(False)  # noqa: FBT003
+        _CALLERS.read_lines(False)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.stage import Stage, Upstream
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 PROVIDER = Path(__file__).parents[1] / "provider"
-SECRET = "a shared secret of more than sixty-four characters, for every one of them"  # noqa: S105
+SECRET = "a shared secret of more than sixty-four characters, for every one of them"
 
 RSA = jwk.RSAKey.generate_key(2048, private=True)
 P256, P384, P521 = (jwk.ECKey.generate_key(c, private=True) for c in ("P-256", "P-384", "P-521"))

@@ -17,7 +17,7 @@ from tests.stage import Answer, Stage, Upstream, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
-SECRET = "correct horse battery staple, and then some more, for SHA-512 needs 64"  # noqa: S105 - made up
+SECRET = "correct horse battery staple, and then some more, for SHA-512 needs 64"
 RSA = rsa.generate_private_key(65537, 2048)
 P256 = ec.generate_private_key(ec.SECP256R1())
 P384 = ec.generate_private_key(ec.SECP384R1())
@@ -440,7 +440,7 @@ def test_verified_claims_reach_the_upstream_that_asks(stage: Stage, upstream: Up
     assert stage.call(f"/{untold['handle']}/things", headers=headers).status == 200
     assert not upstream.seen[-1].header("X-Ostiary-Claims")
     # One that is no signed token has no claims, whatever it looks like.
-    imported = stage.a_profile(told, token="aaaaaaaa.Zm9yZ2Vk.bbbbbbbb")  # noqa: S106 - made up
+    imported = stage.a_profile(told, token="aaaaaaaa.Zm9yZ2Vk.bbbbbbbb")
     assert imported["auth_type"] == "token"
     headers["Authorization"] = "Bearer aaaaaaaa.Zm9yZ2Vk.bbbbbbbb"
     assert stage.call(f"/{told['handle']}/things", headers=headers).status == 200

@@ -13,7 +13,7 @@ from tests.stage import Stage, Upstream, ask
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
-SECRET = "a shared secret that is long enough to be one"  # noqa: S105 - made up
+SECRET = "a shared secret that is long enough to be one"
 IMPORTED = "imported-token-of-another-system-0123456789"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -30,7 +30,7 @@ class Hostile:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None: ...
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 hostile.asked.append(self.path)
                 status, body, headers = hostile.answers.get(self.path, (404, b"", {}))
                 if status == 0:

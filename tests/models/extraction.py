@@ -16,7 +16,7 @@ from ostiary.access.reasons import Reason
 from ostiary.identity.places import NONE, Places
 from ostiary.identity.secret import Secret
 
-TOKEN_HEADER = "api-token"  # noqa: S105 - a header's name
+TOKEN_HEADER = "api-token"
 BASIC_USER = "api-token"
 
 #: RFC 9110, section 11.4: a scheme, spaces, and what it carries.
@@ -32,7 +32,7 @@ _VISIBLE = re.compile(r"[ -~\x80-\xff]+")
 class Form(enum.StrEnum):
     """Where in a call a credential was."""
 
-    API_TOKEN = "api_token"  # noqa: S105 - a name
+    API_TOKEN = "api_token"
     BASIC = "basic"
     BEARER = "bearer"
 

@@ -164,7 +164,7 @@ def test_the_address_in_the_audit_log_is_the_callers(
             },
         )  # fmt: skip
         context: ssl.SSLContext = authority.context()
-        with urllib.request.urlopen(request, context=context) as answer:  # noqa: S310 - https
+        with urllib.request.urlopen(request, context=context) as answer:
             assert answer.status == 200
     event = stage.done("GET", "v2/audit_events?limit=1")["data"][0]
     assert event["address"] == "203.0.113.7"

@@ -21,7 +21,7 @@ class Doctor:
     """Findings of one run: check → (state, said, todo), the gravest of each."""
 
     def __init__(self, data: Path, env: Mapping[str, str], before: list[str] | None = None) -> None:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
         done = subprocess.run(
             [*(before or []), *OSTIARY, "doctor", "--data", str(data), "--json"],
             env={**clean, **env}, capture_output=True, text=True, check=False,

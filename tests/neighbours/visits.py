@@ -10,7 +10,7 @@ from tests.console.authenticator import add_authenticator
 from tests.console.test_single_sign_on import People
 from tests.stage import Stage
 
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of a folder that is thrown away
+PASSWORD = "correct horse battery staple"
 
 
 def button(page: Page, name: str) -> None:

@@ -58,7 +58,7 @@ def use_everything(stage: Stage) -> set[str]:
     secrets = {stage.token, CANARY}
     things = stage.a_collection(upstream)
     key = "a-shared-secret-of-a-jwt-profile-long-enough"
-    upstream_secret = "what-we-tell-the-upstream"  # noqa: S105
+    upstream_secret = "what-we-tell-the-upstream"
     profiles: list[Any] = [
         stage.a_profile(things),
         stage.a_profile(things, auth_type="oauth2"),
@@ -268,7 +268,7 @@ def test_a_part_that_ends_by_an_error_says_so_in_one_line(tmp_path: Path) -> Non
     program = "from ostiary.telemetry import logs; logs.set_up('collector', 'json'); 1 / 0"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False,
-        env={**os.environ},  # noqa: TID251
+        env={**os.environ},  # noqa: TID251 - the environment of what it starts
     )  # fmt: skip
     event = json.loads(done.stderr)
     assert (event["level"], event["part"]) == ("critical", "collector")

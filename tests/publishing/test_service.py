@@ -51,7 +51,7 @@ class Process:
         sock.bind(str(path))
         sock.listen()
         self.client = PublisherClient(path)
-        env = {**os.environ, "OSTIARY_DATABASE_URL": f"sqlite:///{database}"}  # noqa: TID251
+        env = {**os.environ, "OSTIARY_DATABASE_URL": f"sqlite:///{database}"}  # noqa: TID251 - the environment of what it starts
         self._process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(node.run), str(keyring), str(sock.fileno())],
             stdout=subprocess.PIPE, pass_fds=[sock.fileno()], text=True, env=env,

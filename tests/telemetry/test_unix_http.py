@@ -112,7 +112,7 @@ def test_what_is_no_whole_answer_is_an_error_and_the_next_request_works(
     async def work() -> None:
         async with answering(tmp_path / "s", [answer, LENGTH], close_after=1):
             client = UnixClient(tmp_path / "s", seconds=60)
-            with pytest.raises(OSError):  # noqa: PT011 - whichever it is
+            with pytest.raises(OSError):
                 await client.request("GET", "/x")
             assert await client.request("GET", "/x") == (200, b"hello")
             client.close()
@@ -122,7 +122,7 @@ def test_what_is_no_whole_answer_is_an_error_and_the_next_request_works(
 
 def test_a_socket_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     async def work() -> None:
-        with pytest.raises(OSError):  # noqa: PT011
+        with pytest.raises(OSError):
             await UnixClient(tmp_path / "s", seconds=60).request("GET", "/x")
 
     run(work)

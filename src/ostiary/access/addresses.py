@@ -223,7 +223,7 @@ class NamedList:
 
     __slots__ = ("_lengths", "_starts", "id", "name", "packed")
 
-    def __init__(self, *, id: int, name: str, packed: str) -> None:
+    def __init__(self, *, id: int, name: str, packed: str) -> None:  # noqa: A002 - the table's name
         """`packed` is what `pack` makes; raises ValueError for anything else."""
         self.id, self.name, self.packed = id, name, packed
         self._starts: dict[int, list[int] | array[int]] = {4: array("L"), 6: []}

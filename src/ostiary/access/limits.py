@@ -63,7 +63,7 @@ def rate_limits(
 def _rate_limit(stored: Mapping[str, object]) -> RateLimit:
     limit, interval = stored.get("limit"), stored.get("interval")
     if not isinstance(limit, int) or isinstance(limit, bool) or not isinstance(interval, str):
-        raise ValueError("a rate limit is a whole number and an interval")  # noqa: TRY004
+        raise ValueError("a rate limit is a whole number and an interval")  # noqa: TRY004 - a wrong value, as the others
     return RateLimit(limit=limit, interval=Interval(interval))
 
 

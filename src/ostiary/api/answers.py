@@ -131,7 +131,7 @@ def page(found: models.QuerySet[M], paging: Paging) -> list[M]:
 
 def actor(request: HttpRequest) -> Actor:
     """Who the management token of this request speaks for."""
-    return request.auth  # type: ignore[attr-defined, no-any-return]
+    return request.auth  # type: ignore[attr-defined, no-any-return]  # set by the authentication
 
 
 def if_match(request: HttpRequest) -> str | None:

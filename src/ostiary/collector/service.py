@@ -209,7 +209,7 @@ class _Collector:
             log.exception("the log file could not be read")
         measures.WRITE_ERRORS.inc()
         # Not `connection.close` itself: that would be the close of this thread's connection.
-        await loop.run_in_executor(self._writer, lambda: connection.close())  # noqa: PLW0108
+        await loop.run_in_executor(self._writer, lambda: connection.close())  # noqa: PLW0108 - looked up in that thread
         return None
 
     async def _keep_up(self) -> None:

@@ -118,8 +118,8 @@ def _transport(listener: Listener) -> httpx.HTTPTransport:
     transport = httpx.HTTPTransport(verify=_trusted(listener), trust_env=False)
     if listener.proxy_protocol:
         # httpx has no option for it.
-        pool: Any = transport._pool  # noqa: SLF001
-        pool._network_backend = _Lined(pool._network_backend)  # noqa: SLF001
+        pool: Any = transport._pool  # noqa: SLF001 - httpx has no public way
+        pool._network_backend = _Lined(pool._network_backend)  # noqa: SLF001 - httpx has no public way
     return transport
 
 

@@ -222,7 +222,7 @@ class Fetcher:
         target = httpx.URL(url).copy_with(host=bracketed, port=_port(parts))
         async with (
             # Time is taken over the whole by who asks.
-            httpx.AsyncClient(verify=self._verify, trust_env=False, timeout=None) as client,  # noqa: S113
+            httpx.AsyncClient(verify=self._verify, trust_env=False, timeout=None) as client,  # noqa: S113 - time is taken over the whole
             client.stream(
                 method,
                 target,

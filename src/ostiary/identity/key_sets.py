@@ -84,7 +84,7 @@ def _key(entry: object) -> Key | None:
         match entry.get("kty"):
             case "RSA":
                 key: Key = RSAKey.import_key(public)
-                size = key.raw_value.key_size  # type: ignore[union-attr]
+                size = key.raw_value.key_size  # type: ignore[union-attr]  # every such key has one
                 return key if size in RSA_BITS else None
             case "EC":
                 return ECKey.import_key(public)

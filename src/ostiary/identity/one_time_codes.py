@@ -33,7 +33,7 @@ def new_secret() -> Secret:
 def _totp(secret: Secret) -> TOTP:
     key = base64.b32decode(secret.reveal())
     # RFC 6238 is built on it, and needs of SHA-1 only what it still gives.
-    return TOTP(key, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303
+    return TOTP(key, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - what authenticator apps compute
 
 
 def address(secret: Secret, *, account: str, issuer: str) -> Secret:

@@ -75,7 +75,7 @@ def address(request: HttpRequest) -> RequestOrigin:
 
 
 def set_address(request: HttpRequest, found: RequestOrigin) -> None:
-    request.public_address = found  # type: ignore[attr-defined]
+    request.public_address = found  # type: ignore[attr-defined]  # set by a middleware
 
 
 def _is_https(request: HttpRequest) -> bool:
@@ -109,4 +109,4 @@ def _set_scheme(request: HttpRequest, scheme: str) -> None:
         request.META["wsgi.url_scheme"] = scheme
     else:
         # A copy: the server's own is about the connection.
-        request.scope = {**scope, "scheme": scheme}  # type: ignore[attr-defined]
+        request.scope = {**scope, "scheme": scheme}  # type: ignore[attr-defined]  # set by a middleware

@@ -20,7 +20,7 @@ def _ask(path: Path, target: str, *, seconds: float = SECONDS) -> dict[str, Any]
     try:
         connection.request("GET", target)
         answer = connection.getresponse().read()
-        return json.loads(answer)  # type: ignore[no-any-return]
+        return json.loads(answer)  # type: ignore[no-any-return]  # what JSON holds
     except (OSError, ValueError) as error:
         raise RunnerGone from error
     finally:

@@ -128,7 +128,7 @@ class Pool:
     ) -> dict[str, Any]:
         process = worker.process
         assert process.stdin is not None  # noqa: S101 - asked for above
-        assert process.stdout is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
             async with asyncio.timeout(seconds):
                 process.stdin.write(message(content))
@@ -144,7 +144,7 @@ class Pool:
         except asyncio.CancelledError:
             _kill(process)
             raise
-        return json.loads(body)  # type: ignore[no-any-return]
+        return json.loads(body)  # type: ignore[no-any-return]  # what JSON holds
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

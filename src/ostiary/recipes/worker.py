@@ -212,7 +212,7 @@ def read(stream: BinaryIO) -> dict[str, Any] | None:
     head = stream.read(4)
     if len(head) < 4:
         return None
-    return json.loads(stream.read(struct.unpack(">I", head)[0]))  # type: ignore[no-any-return]
+    return json.loads(stream.read(struct.unpack(">I", head)[0]))  # type: ignore[no-any-return]  # what JSON holds
 
 
 def message(content: object) -> bytes:

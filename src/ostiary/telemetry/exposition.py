@@ -19,7 +19,7 @@ PARTS = ("supervisor", "authority", "recipes", "collector", "publisher")
 #: The largest answer that is read, in bytes; ours have a few thousand lines at most.
 LARGEST = 4 * 1024 * 1024
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # without types in the library
 
 
 class PartSilent(Exception):

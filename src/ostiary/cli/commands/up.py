@@ -206,7 +206,7 @@ def _start_anew(lock: int, doors: Mapping[str, socket.socket]) -> NoReturn:
     changes = {INHERITED_PREFIX + name.upper(): str(number) for name, number in numbers.items()}
     argv = _command_line()
     try:
-        os.execve(argv[0], argv, environment.environment(**changes))  # noqa: S606
+        os.execve(argv[0], argv, environment.environment(**changes))  # noqa: S606 - the same program again, without a shell
     except OSError as error:
         raise Failure(f"{argv[0]} cannot be run again: {data_folder.reason(error)}.") from error
 

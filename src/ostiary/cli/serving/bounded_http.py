@@ -151,7 +151,7 @@ class Bounded(HttpToolsProtocol):
         #: What stood for it in the room during its TLS handshake.
         self.greeting: Guest | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's signature
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""

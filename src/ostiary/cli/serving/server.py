@@ -83,7 +83,7 @@ class _TlsServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         self.servers = [
-            TlsPort(sock, certificate=self._certificate, room=self._room, make=self._make)  # type: ignore[misc]
+            TlsPort(sock, certificate=self._certificate, room=self._room, make=self._make)  # type: ignore[misc]  # it has what uvicorn uses of a server
             for sock in sockets or ()
         ]
         self.started = True

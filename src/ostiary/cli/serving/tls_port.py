@@ -65,7 +65,7 @@ class TlsPort:
 
     async def wait_closed(self) -> None:
         """Wait until whoever was taken in has an answer."""
-        while self._greetings or any(not each.transport.is_closing() for each in self._handed_over):  # noqa: ASYNC110
+        while self._greetings or any(not each.transport.is_closing() for each in self._handed_over):  # noqa: ASYNC110 - transports tell nobody when they close
             await asyncio.sleep(0.02)
 
     def _cut_all(self) -> None:

@@ -187,7 +187,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"{failure}\n")
         return 1
     # Else httpx imports its command-line client, and what colours the text of it.
-    sys.modules["rich"] = None  # type: ignore[assignment]
+    sys.modules["rich"] = None  # type: ignore[assignment]  # a module that must not be found
     for part in parts:
         for name in MODULES[part]:
             import_module(name)

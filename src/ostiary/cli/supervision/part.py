@@ -103,7 +103,7 @@ def run_gateway(settings: Settings, _: Callable[[], None]) -> None:
     except (launch.LaunchError, SealingError) as error:
         raise Failure(f"{str(error).rstrip('.')}.") from error
     # Not our environment, which may hold the database's password. nginx logs in its time zone.
-    os.execve(argv[0], argv, {"TZ": "UTC", **env})  # noqa: S606
+    os.execve(argv[0], argv, {"TZ": "UTC", **env})  # noqa: S606 - the same program again, without a shell
 
 
 def run_publisher(settings: Settings, ready: Callable[[], None]) -> None:

@@ -223,7 +223,7 @@ class _PartKeeper:
         # Our own pipe: asyncio's `wait` would also wait for its end, which children of a part that
         # died may hold open.
         reading, writing = os.pipe()
-        with _notices(path) as ready, open(reading, "rb", buffering=0) as pipe:  # noqa: ASYNC230
+        with _notices(path) as ready, open(reading, "rb", buffering=0) as pipe:  # noqa: ASYNC230 - a pipe, which is ready
             try:
                 process = await self._spawn(path, writing)
             finally:

@@ -60,7 +60,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         detailed=collections.with_counts,
     )
     context["collections"] = found
-    template = "collections_table" if request.htmx else "collections"  # type: ignore[attr-defined]
+    template = "collections_table" if request.htmx else "collections"  # type: ignore[attr-defined]  # set by a middleware
     return live.render(request, f"console/{template}.html", context)
 
 

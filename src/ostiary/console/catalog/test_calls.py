@@ -76,11 +76,11 @@ def endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
         except consumer_call.NoAnswer as error:
             context["silence"] = str(error)
     template = "console/try.html"
-    if request.htmx:  # type: ignore[attr-defined]
+    if request.htmx:  # type: ignore[attr-defined]  # set by a middleware
         template = "console/try_answer.html"
     else:
         context |= _form(request, by, found)
-    bad = context["errors"] and not request.htmx  # type: ignore[attr-defined]
+    bad = context["errors"] and not request.htmx  # type: ignore[attr-defined]  # set by a middleware
     return render(request, template, context, status=400 if bad else 200)
 
 

@@ -39,7 +39,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     context["calls"] = SimpleLazyObject(
         lambda: calls_of_clients([client.pk for client in shown], 30, int(time.time()))
     )
-    template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]
+    template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]  # set by a middleware
     return live.render(request, template, context)
 
 

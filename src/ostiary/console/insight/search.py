@@ -54,7 +54,7 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         "more": any(group.more for group in found),
         "short": len(text) < search.SHORTEST,
     }
-    found_in_box = request.htmx  # type: ignore[attr-defined]
+    found_in_box = request.htmx  # type: ignore[attr-defined]  # set by a middleware
     return render(request, f"console/{'found' if found_in_box else 'search'}.html", context)
 
 

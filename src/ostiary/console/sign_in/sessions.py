@@ -31,7 +31,7 @@ class SessionStore(SessionBase):
 
     def create(self) -> None:
         while True:
-            self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]
+            self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]  # private in Django's stubs
             try:
                 self.save(must_create=True)
             except CreateError:
@@ -44,7 +44,7 @@ class SessionStore(SessionBase):
             self.create()
             return
         digest = digest_of(self.session_key)
-        data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
+        data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]  # private in Django's stubs
         values = self._values(data)
         if must_create:
             try:

@@ -62,7 +62,7 @@ class ProjectManager(models.Manager["Project"]):
 class Project(Folder):
     """A top-level folder of assets with members; who has no access to it sees nothing of it."""
 
-    objects: ClassVar[ProjectManager] = ProjectManager()  # type: ignore[assignment]
+    objects: ClassVar[ProjectManager] = ProjectManager()  # type: ignore[assignment]  # the stubs have one kind
 
     class Meta:
         proxy = True

@@ -36,7 +36,7 @@ class WebhookEvent(models.Model):
     #: The body exactly as it is signed and sent; never a secret.
     payload = models.TextField()
     #: What may happen once only; empty: as often as it likes.
-    once = models.CharField(max_length=100, null=True, unique=True)
+    once = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - NULLs are not unique
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
 

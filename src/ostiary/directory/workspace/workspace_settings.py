@@ -66,7 +66,7 @@ def read() -> Workspace:
             log.warning("the stored setting %s is not used: it %s", setting.name, error)
             if setting.name in _STRICT:
                 stored[setting.name] = _STRICT[setting.name]
-    return Workspace(**stored)  # type: ignore[arg-type]
+    return Workspace(**stored)  # type: ignore[arg-type]  # checked by name before
 
 
 def change(
@@ -82,7 +82,7 @@ def change(
     with transaction.atomic():
         before = read()
         etags.check_tag(etags.of_value(before), if_match)
-        after = replace(before, **checked)  # type: ignore[arg-type]
+        after = replace(before, **checked)  # type: ignore[arg-type]  # checked by name before
         if problem := _in_order(after):
             raise Invalid(problem)
         for name, value in checked.items():
