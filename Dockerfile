@@ -22,7 +22,7 @@ FROM debian:trixie-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libnginx-mod-http-lua lua-cjson nginx python3 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /var/lib/ostiary --create-home --shell /usr/sbin/nologin ostiary \
+    && useradd --uid 10001 --user-group --home-dir /var/lib/ostiary --create-home --shell /usr/sbin/nologin ostiary \
     && chmod 0700 /var/lib/ostiary
 COPY --from=build /opt/ostiary /opt/ostiary
 ENV PATH=/opt/ostiary/bin:$PATH \
