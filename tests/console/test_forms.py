@@ -52,6 +52,36 @@ def owner(api: Api) -> Owner:
     return Owner()
 
 
+def test_a_number_that_is_none_is_said_once_at_its_field(owner: Owner) -> None:
+    said = owner.send("/policies/new", {"name": "Gold", "rate_minute": "many", "quota": "0"})
+    for label in ("Requests per minute", "Usage quota"):
+        assert said.count(f'role="alert">{label} must be a whole number from 1 to') == 1
+    assert said.count('role="alert"') == said.count("must be a whole number") + said.count(
+        "is not included in the list"
+    )
+    assert "can't be blank" not in said
+    assert not Policy.objects.exists()
+
+
+def test_a_form_leaves_alone_what_it_does_not_show(owner: Owner, api: Api) -> None:
+    collection = api.done("POST", "api_collections", {"name": "Things"})
+    client = api.done("POST", "api_clients", {"name": "Acme"})["result"]
+    made = {
+        "name": "P", "api_client_id": client["id"], "api_collection_ids": [collection["id"]],
+        "auth_type": "token", "active": False, "expires_at": "2999-01-31T12:00:00Z",
+    }  # fmt: skip
+    before = api.done("POST", "api_access_profiles", made)["result"]
+    path = f"/profiles/{before['id']}/edit"
+    owner.send(
+        path,
+        {"name": "Q", "collections": collection["id"], "auth_type": "token", "step": "save",
+         "read": _version(owner.read(path))},
+    )  # fmt: skip
+    after = api.done("GET", f"api_access_profiles/{before['id']}")["result"]
+    assert after["name"] == "Q"
+    assert (after["active"], after["expires_at"]) == (False, before["expires_at"])
+
+
 def test_a_policy_has_a_window_for_each_number_that_is_filled_in(owner: Owner) -> None:
     said = owner.send(
         "/policies/new",

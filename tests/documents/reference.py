@@ -281,7 +281,7 @@ def api() -> str:
 
 
 _STATUSES = [
-    ("400", "The input does not fit. `errors` names the fields."),
+    ("400", "The input does not fit. `errors` names the fields, with sentences; `codes` has a word for each sentence."),
     ("401", "There is no management token, or it was revoked or has expired."),
     ("403", "The token may not do this."),
     ("404", "There is no such object, or the token cannot see it."),

@@ -63,7 +63,7 @@ api = NinjaAPI(
     description=(
         "Manage projects, connections, API collections, endpoints, clients, access profiles and "
         "policies. Every call needs a management token as bearer token. Errors are "
-        '`{"message": …}`, with `errors` by field where input does not fit (400).'
+        '`{"message": …}`, with `errors` and `codes` by field where input does not fit (400).'
     ),
     auth=ManagementToken(),
     docs_url=None,
