@@ -97,7 +97,9 @@ class Teams(RuleBasedStateMachine):
             self.member_ids.append(made.pk)
             self.granted[made.pk] = {}
             self.admins |= {made.pk} if admin else set()
-        self.project_ids.append(projects.create_folder(by=SYSTEM, name="P", parent_id=None).pk)
+        self.project_ids.append(
+            projects.create_folder(by=SYSTEM, given=projects.FolderInput(name="P")).pk
+        )
         for pk, role in zip(self.member_ids[2:], (Role.EDITOR, Role.OWNER), strict=True):
             members.set_role(
                 by=SYSTEM, member_id=pk, project_id=self.project_ids[1], role=role.value
@@ -256,7 +258,7 @@ class Teams(RuleBasedStateMachine):
         if by is None:
             return
         with contextlib.suppress(Refused):
-            made = projects.create_folder(by=by, name=f"P{name}", parent_id=None)
+            made = projects.create_folder(by=by, given=projects.FolderInput(name=f"P{name}"))
             assert by.admin
             self.project_ids.append(made.pk)
 
@@ -286,7 +288,7 @@ class Teams(RuleBasedStateMachine):
         home = setup.home().pk
         with contextlib.suppress(Refused):
             pk = self.project_ids[which % len(self.project_ids)]
-            projects.change_folder(by=by, folder_id=pk, name=name)
+            projects.change_folder(by=by, folder_id=pk, given=projects.FolderInput(name=name))
         assert setup.home().pk == home
 
     @rule(who=WHO, which=st.sampled_from([None, 0, 1, 2]))
@@ -361,7 +363,7 @@ def test_no_sequence_widens_a_token_or_a_member() -> None:
 
 
 def _project(name: str = "D") -> int:
-    return projects.create_folder(by=SYSTEM, name=name, parent_id=None).pk
+    return projects.create_folder(by=SYSTEM, given=projects.FolderInput(name=name)).pk
 
 
 def _actor(issued: management_tokens.IssuedManagementToken) -> Actor | None:

@@ -69,7 +69,7 @@ def sides(db: None) -> Sides:
     data.mkdir(parents=True, exist_ok=True)
     KeyRing.load_or_create(data / "keyring.json")
     setup.ensure()
-    other = projects.create_folder(by=SYSTEM, name="Other", parent_id=None).pk
+    other = projects.create_folder(by=SYSTEM, given=projects.FolderInput(name="Other")).pk
     return Sides(ours=_side("Ours", setup.home().pk), theirs=_side("Theirs", other))
 
 

@@ -8,13 +8,13 @@ from pydantic import Field, StrictInt
 
 from ostiary.api.answers import (
     ERRORS,
-    Id,
     Paging,
     Revocation,
     Strict,
     Success,
     Time,
     actor,
+    body,
     in_force,
     page,
 )
@@ -57,19 +57,14 @@ class Gone(Success):
     revocation: Revocation
 
 
-class FolderIn(Strict):
-    name: str
-    parent_id: Id | None = None
+@body("name")
+class FolderIn(projects.FolderInput):
+    """A folder; without `parent_id`, a project."""
 
 
-class FolderChange(Strict):
-    name: str | None = None
-    parent_id: Id | None = None
-
-
-class ProjectChange(Strict):
-    name: str | None = None
-    description: str | None = None
+@body()
+class FolderChange(projects.FolderInput):
+    """A field that is left out stays as it is."""
 
 
 QuotaName = Literal[
@@ -172,15 +167,8 @@ def list_projects(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.put("/projects/{int:project_id}", response={200: ProjectOut, **ERRORS})
-def change_project(request: HttpRequest, project_id: int, payload: ProjectChange) -> Any:
-    return _project(
-        projects.change_folder(
-            by=actor(request),
-            folder_id=project_id,
-            name=payload.name,
-            description=payload.description,
-        )
-    )
+def change_project(request: HttpRequest, project_id: int, payload: FolderChange) -> Any:
+    return _project(projects.change_folder(by=actor(request), folder_id=project_id, given=payload))
 
 
 @router.delete("/projects/{int:project_id}", response={200: Gone, **ERRORS})
@@ -202,18 +190,12 @@ def list_folders(request: HttpRequest, query: Query[FolderQuery]) -> Any:
 
 @router.post("/folders", response={200: FolderOut, **ERRORS})
 def create_folder(request: HttpRequest, payload: FolderIn) -> Any:
-    return _folder(
-        projects.create_folder(by=actor(request), name=payload.name, parent_id=payload.parent_id)
-    )
+    return _folder(projects.create_folder(by=actor(request), given=payload))
 
 
 @router.put("/folders/{int:folder_id}", response={200: FolderOut, **ERRORS})
 def change_folder(request: HttpRequest, folder_id: int, payload: FolderChange) -> Any:
-    return _folder(
-        projects.change_folder(
-            by=actor(request), folder_id=folder_id, name=payload.name, parent_id=payload.parent_id
-        )
-    )
+    return _folder(projects.change_folder(by=actor(request), folder_id=folder_id, given=payload))
 
 
 @router.delete("/folders/{int:folder_id}", response={200: Gone, **ERRORS})

@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.saving import STALE
+from ostiary.console.frame.forms import filled, initial, sent
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.errors import Invalid, Stale
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.people import members
 from ostiary.directory.projects import project_deletion, projects
 from ostiary.directory.workspace import project_quotas
@@ -23,15 +23,13 @@ from ostiary.directory.workspace import project_quotas
 @require_http_methods(["GET", "POST"])
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     """The projects that the viewer sees; admins make new ones here."""
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            made = projects.create_folder(by=by, name=request.POST.get("name", ""), parent_id=None)
-        except Invalid as error:
-            errors = error.errors
-        else:
-            messages.success(request, f"The project {made.name} was made.")
-            return redirect("projects")
+
+    def save() -> HttpResponse:
+        made = projects.create_folder(by=by, given=filled(projects.FolderInput, request.POST))
+        messages.success(request, f"The project {made.name} was made.")
+        return redirect("projects")
+
+    answer, errors = sent(request, save)
     found = projects.projects(by).order_by("name")
     context = {
         "projects": projects.with_counts(found),
@@ -40,32 +38,28 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "may_make": by.admin,
         "changeable": {project.pk for project in found if by.may(Role.OWNER, project.pk)},
     }
-    return render(request, "console/projects.html", context, status=400 if errors else 200)
+    return answer or render(
+        request, "console/projects.html", context, status=400 if errors else 200
+    )
 
 
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
+    def save() -> HttpResponse:
+        projects.change_folder(
+            by=by,
+            folder_id=project_id,
+            given=filled(projects.FolderInput, request.POST),
+            if_match=request.POST.get("read"),
+        )
+        messages.success(request, "The project was changed.")
+        return redirect("projects")
+
+    projects.find(by, project_id)
+    answer, errors = sent(request, save)
     project = projects.find(by, project_id)
-    errors: Mapping[str, list[str]] = {}
-    if request.method == "POST":
-        try:
-            projects.change_folder(
-                by=by,
-                folder_id=project_id,
-                name=request.POST.get("name", ""),
-                description=request.POST.get("description", ""),
-                if_match=request.POST.get("read"),
-            )
-        except Invalid as error:
-            errors = error.errors
-        except Stale:
-            errors = STALE
-            project = projects.find(by, project_id)
-        else:
-            messages.success(request, "The project was changed.")
-            return redirect("projects")
-    given = request.POST or {"name": project.name, "description": project.description}
+    given = request.POST or initial(projects.FolderInput, project)
     context = {
         "project": project,
         "read": etags.etag(project),
@@ -75,7 +69,9 @@ def edit(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
         "roles": [role.value for role in Role],
         "held": members.of_project(by, project_id) if by.may(Role.OWNER, project_id) else (),
     }
-    return render(request, "console/project_form.html", context, status=400 if errors else 200)
+    return answer or render(
+        request, "console/project_form.html", context, status=400 if errors else 200
+    )
 
 
 #: Quotas as the form names them.

@@ -1,17 +1,32 @@
 """Projects and folders. A project is a top-level folder; both have one space of ids."""
 
+from typing import ClassVar
+
 from django.db import IntegrityError, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, fields
+from ostiary.directory.changes import audit_log, etags
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, Forbidden, Invalid, NotFound
+from ostiary.directory.changes.inputs import Description, IdOrNull, Input, Name, Problems
 from ostiary.directory.changes.permission import require, visible_projects
 from ostiary.directory.models import Client, Folder, Membership, Project
 from ostiary.directory.projects import project_deletion
 from ostiary.directory.projects.project_deletion import Deleted
+
+
+class FolderInput(Input):
+    """What an owner says of a folder; one without a parent is a project."""
+
+    required: ClassVar[tuple[str, ...]] = ("name",)
+    apart: ClassVar[tuple[str, ...]] = ("parent_id",)
+
+    name: Name = ""
+    description: Description = ""
+    #: Null: none, in what is made; at a change, the present one.
+    parent_id: IdOrNull = None
 
 
 def projects(by: Actor) -> QuerySet[Project]:
@@ -67,64 +82,51 @@ def find(by: Actor, folder_id: int) -> Folder:
     return folder
 
 
-def create_folder(*, by: Actor, name: object, parent_id: int | None) -> Folder:
+def create_folder(*, by: Actor, given: FolderInput) -> Folder:
     """Make a folder, or without a parent a project; raises Invalid, NotFound, Forbidden."""
-    problems = fields.Problems()
-    clean = fields.text(problems, "name", name)
-    problems.raise_if_any()
-    if parent_id is None:
-        if not by.admin:
-            raise Forbidden("Only a workspace admin may create projects")
-        parent, project_id = None, None
-    else:
-        parent = find(by, parent_id)
-        project_id = parent.root_id
-        require(by, Role.EDITOR, project_id)
-    try:
-        with transaction.atomic():
-            folder = Folder.objects.create(name=clean, parent=parent, project_id=project_id)
-            _record(by, "create", folder)
-    except IntegrityError:
-        raise Invalid({"name": ["has already been taken"]}) from None
+    given.check_complete()
+    folder = Folder()
+    if given.parent_id is not None:
+        folder.parent = find(by, given.parent_id)
+        folder.project_id = folder.parent.root_id
+        require(by, Role.EDITOR, folder.parent.root_id)
+    elif not by.admin:
+        raise Forbidden("Only a workspace admin may create projects")
+    given.assign(folder)
+    with transaction.atomic():
+        _save(folder)
+        _record(by, "create", folder)
     return folder
 
 
 def change_folder(
-    *,
-    by: Actor,
-    folder_id: int,
-    name: object | None = None,
-    description: object | None = None,
-    parent_id: int | None = None,
-    if_match: str | None = None,
+    *, by: Actor, folder_id: int, given: FolderInput, if_match: str | None = None
 ) -> Folder:
     """Rename, describe or move a folder; a project cannot be moved."""
-    problems = fields.Problems()
+    problems = Problems(FolderInput)
     with transaction.atomic():
         folder = find(by, folder_id)
         require(by, Role.OWNER if folder.parent_id is None else Role.EDITOR, folder.root_id)
         etags.check(folder, if_match)
         before = _shown(folder)
-        if name is not None:
-            folder.name = fields.text(problems, "name", name)
-        if description is not None:
-            folder.description = fields.text(
-                problems, "description", description, maximum=4000, required=False, lines=True
-            )
-        if parent_id is not None and parent_id != folder.parent_id:
-            _move(by, folder, parent_id, problems)
+        given.assign(folder)
+        if given.parent_id not in {None, folder.parent_id}:
+            _move(folder, find(by, given.parent_id or 0), problems)
         problems.raise_if_any()
-        try:
-            with transaction.atomic():
-                folder.save()
-        except IntegrityError:
-            raise Invalid({"name": ["has already been taken"]}) from None
+        _save(folder)
         _record(by, "change", folder, before=before)
     return folder
 
 
-def _move(by: Actor, folder: Folder, parent_id: int, problems: fields.Problems) -> None:
-    parent = find(by, parent_id)
+def _save(folder: Folder) -> None:
+    try:
+        with transaction.atomic():
+            folder.save()
+    except IntegrityError:
+        raise Invalid({"name": ["has already been taken"]}) from None
+
+
+def _move(folder: Folder, parent: Folder, problems: Problems) -> None:
     if folder.parent_id is None:
         problems.add("parent_id", "a project cannot be moved")
     elif parent.root_id != folder.root_id:
@@ -152,11 +154,7 @@ def delete_folder(*, by: Actor, folder_id: int, force: bool) -> Saved[Deleted]:
 
 
 def _shown(folder: Folder) -> dict[str, object]:
-    return {
-        "name": folder.name,
-        "description": folder.description,
-        "parent_id": folder.parent_id,
-    }
+    return {**FolderInput.stored(folder), "parent_id": folder.parent_id}
 
 
 def _record(by: Actor, verb: str, folder: Folder, before: dict[str, object] | None = None) -> None:
