@@ -144,7 +144,7 @@ def parse_bind(text: str, name: str) -> Bind:
     if not colon or not host or not port.isascii() or not port.isdigit():
         raise SettingsError(f"{name} must be HOST:PORT, such as 127.0.0.1:8080, not {text!r}.")
     if not 0 < int(port) <= 65535:
-        raise SettingsError(f"{name}: {port} is no port number; use 1 to 65535.")
+        raise SettingsError(f"{name}: {port} isn't a port number; use 1 to 65535.")
     return host, int(port)
 
 

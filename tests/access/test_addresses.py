@@ -66,9 +66,9 @@ def test_an_entry_means_its_network(text: str, network: str, count: int) -> None
         pytest.param("2001:db8::/129", "at most 128", id="ipv6-prefix-too-long"),
         pytest.param("10.0.0.0/", "number from 0 to 32", id="no-prefix"),
         pytest.param("10.0.0.0/1000", "number from 0 to 32", id="prefix-of-four-digits"),
-        pytest.param("10.0.0.0/0.255.255.255", "is no netmask", id="wildcard-mask"),
-        pytest.param("10.0.0.0/255.0.255.0", "is no netmask", id="mask-with-a-gap"),
-        pytest.param("10.0.0.0/255.0.0", "no IPv4 or IPv6 address", id="half-a-mask"),
+        pytest.param("10.0.0.0/0.255.255.255", "isn't a netmask", id="wildcard-mask"),
+        pytest.param("10.0.0.0/255.0.255.0", "isn't a netmask", id="mask-with-a-gap"),
+        pytest.param("10.0.0.0/255.0.0", "an IPv4 or IPv6 address", id="half-a-mask"),
         pytest.param("2001:db8::/255.0.0.0", "number from 0 to 128", id="netmask-of-ipv6"),
         pytest.param("10.0.0.1 # \x07", "must be printable", id="control-character-in-a-comment"),
         pytest.param("# office", "holds comments", id="comment-alone"),
@@ -84,11 +84,11 @@ def test_an_entry_means_its_network(text: str, network: str, count: int) -> None
         pytest.param("10.0.0.1 10.0.0.2", "names", id="space"),
         pytest.param("１０.0.0.1", "names", id="other-digits"),
         pytest.param("\x00", "names", id="nul"),
-        pytest.param("10.0.0", "no IPv4 or IPv6", id="three-parts"),
-        pytest.param("3232235777", "no IPv4 or IPv6", id="one-number"),
-        pytest.param("10.0.0.256", "no IPv4 or IPv6", id="part-too-big"),
-        pytest.param("2001:db8:::1", "no IPv4 or IPv6", id="three-colons"),
-        pytest.param("/24", "no IPv4 or IPv6", id="prefix-alone"),
+        pytest.param("10.0.0", "an IPv4 or IPv6", id="three-parts"),
+        pytest.param("3232235777", "an IPv4 or IPv6", id="one-number"),
+        pytest.param("10.0.0.256", "an IPv4 or IPv6", id="part-too-big"),
+        pytest.param("2001:db8:::1", "an IPv4 or IPv6", id="three-colons"),
+        pytest.param("/24", "an IPv4 or IPv6", id="prefix-alone"),
         pytest.param("::ffff:0:0/95", "wider than IPv4", id="mapped-prefix-too-short"),
         pytest.param(",", "empty", id="comma-alone"),
         pytest.param("10.0.0.1,,10.0.0.2", "empty", id="nothing-between-commas"),
@@ -105,7 +105,7 @@ def test_each_wrong_entry_is_named_with_its_place_and_good_ones_are_kept() -> No
     parsed = parse_list("10.0.0.1, nonsense\n10.0.0.02, 10.0.0.3")
     assert [entry.text for entry in parsed.entries] == ["10.0.0.1", "10.0.0.3"]
     assert parsed.problems == (
-        "entry 2, 'nonsense': is no IP address or CIDR range; names are not accepted",
+        "entry 2, 'nonsense': isn't an IP address or CIDR range; names are not accepted",
         "entry 3, '10.0.0.02': a number must not begin with a zero",
     )
 

@@ -39,7 +39,7 @@ def test_what_was_not_taken_stays_readable_until_it_is_dismissed(api: Api) -> No
     results = made["import_results"]
     assert results["success"] is False
     assert results["failed_actions"][0].startswith("GET /a/*: the path has '*'")
-    assert results["failed_actions"][1] == "TRACE /b: TRACE is not passed on"
+    assert results["failed_actions"][1] == "TRACE /b: the gateway does not forward TRACE"
     assert results["notes"] == ["GET /{all+}: {all+} is taken as {all...}, the rest of the path"]
     path = f"api_collections/{made['id']}/import_report"
     report = api.done("GET", path)

@@ -163,7 +163,7 @@ def a_socket_that_does_not_listen() -> int:
 )
 def test_what_is_no_listening_tcp_socket_is_refused(make: Callable[[], int]) -> None:
     number = make()
-    with pytest.raises(Failure, match=r"^The socket gateway .* is no listening TCP socket; use"):
+    with pytest.raises(Failure, match=r"^The socket gateway .* isn't a listening TCP socket; use"):
         data_folder.adopted_socket("gateway", number)
     with contextlib.suppress(OSError):
         os.close(number)

@@ -85,7 +85,7 @@ def test_a_body_is_sent_and_mistakes_are_said(
     before = len(upstream.seen)
     send(owner)
     expect(answer(owner).get_by_text("Host can't be set here")).to_be_visible()
-    expect(answer(owner).get_by_text("no header' is no header")).to_be_visible()
+    expect(answer(owner).get_by_text("no header' isn't a header")).to_be_visible()
     assert len(upstream.seen) == before
     owner.get_by_label("Headers", exact=True).fill("")
     send(owner)

@@ -179,7 +179,7 @@ def test_a_collection_is_changed(owner: Page, stage: Stage, collection: Any, tok
     owner.get_by_label("Version", exact=True).fill("1.1")
     owner.get_by_label("Browser origins (CORS)", exact=True).fill("https://app.example.com/path")
     owner.get_by_role("button", name="Save").click()
-    expect(owner.get_by_role("alert")).to_contain_text("is no origin")
+    expect(owner.get_by_role("alert")).to_contain_text("isn't an origin")
     expect(owner.get_by_label("Name", exact=True)).to_have_value("Edited well")
     owner.get_by_label("Browser origins (CORS)", exact=True).fill("https://app.example.com")
     owner.get_by_label("The consumer's credential").check()

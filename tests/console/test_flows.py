@@ -51,7 +51,7 @@ def test_a_first_profile_is_made_in_three_steps(page: Page, stage: Stage) -> Non
     page.get_by_role("button", name="Create access profile").click()
     token = page.get_by_label("Auth token", exact=True).input_value()
     assert re.fullmatch(r"ost_[A-Za-z0-9_-]{61}", token)
-    expect(page.get_by_text("only time that it can be seen")).to_be_visible()
+    expect(page.get_by_text("It is shown only once")).to_be_visible()
     assert token in page.get_by_label("A first call").input_value()
     page.get_by_role("button", name="Copy").first.click()
     expect(page.get_by_text("Copied.")).to_be_visible()

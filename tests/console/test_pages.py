@@ -179,7 +179,7 @@ def test_signing_out_and_in_again(page: Page, stage: Stage) -> None:
     page.get_by_label("E-mail", exact=True).fill("admin@localhost.localdomain")
     fill("wrong password")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("do not fit")
+    expect(page.get_by_role("alert")).to_contain_text("Wrong email or password")
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", name="Acme Corporation")).to_be_visible()

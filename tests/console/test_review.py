@@ -66,7 +66,7 @@ def test_a_refusal_is_explained_by_its_request_id(owner: Page, stage: Stage) -> 
     expect(owner.get_by_text("from the right as far as the addresses are trusted")).to_be_hidden()
     owner.get_by_text("What it saw: Where does the call come from?").click()
     expect(owner.get_by_text("from the right as far as the addresses are trusted")).to_be_visible()
-    expect(owner.get_by_text("Nothing that it rested on has been changed.")).to_be_visible()
+    expect(owner.get_by_text("Nothing that the decision depended on has changed.")).to_be_visible()
     expect(owner.get_by_text("The same call now: admitted")).to_be_visible()
     looks_good(owner, "explain-call")
 
@@ -94,7 +94,7 @@ def test_a_made_up_call_is_explained_from_the_profile_s_card(owner: Page, stage:
     owner.get_by_label("Method", exact=True).select_option("GET")
     owner.get_by_label("Address", exact=True).fill("somewhere")
     owner.get_by_role("button", name="What would it get?").click()
-    expect(owner.get_by_role("alert")).to_contain_text("no IPv4 or IPv6 address")
+    expect(owner.get_by_role("alert")).to_contain_text("an IPv4 or IPv6 address")
 
 
 def test_a_change_of_a_profile_is_shown_before_it_is_saved(owner: Page, stage: Stage) -> None:

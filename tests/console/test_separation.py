@@ -124,7 +124,7 @@ def test_an_owner_of_a_project_says_who_is_in_it(stage: Stage, stranger: Page) -
     stranger.goto(f"http://localhost:{stage.control}/projects/1/edit")
     for email, role, told in (
         ("joins@example.com", "editor", "joins@example.com is editor of Home"),
-        ("nobody@example.com", "viewer", "nobody@example.com is no member's"),
+        ("nobody@example.com", "viewer", "nobody@example.com isn't a member's"),
     ):
         stranger.get_by_label("E-mail address", exact=True).fill(email)
         stranger.get_by_label("Role", exact=True).select_option(role)

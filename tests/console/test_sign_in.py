@@ -106,7 +106,7 @@ def test_an_app_is_the_second_step_and_no_code_works_twice(fresh: Page, stage: S
     fresh.get_by_label("Name", exact=True).fill("Phone")
     fresh.get_by_label("Code", exact=True).fill(code)
     button(fresh, "Add the app")
-    expect(fresh.get_by_text("only time that they can be seen")).to_be_visible()
+    expect(fresh.get_by_text("They are shown only once")).to_be_visible()
     codes = fresh.get_by_label("Recovery codes").input_value().split()
     assert len(set(codes)) == 10
     looks_good(fresh, "recovery-codes")

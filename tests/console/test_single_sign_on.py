@@ -168,7 +168,7 @@ def test_a_member_signs_in_by_verified_address_and_then_by_who_they_are(
     people.are(mallory=ann)
     context.clear_cookies()
     through(again, stage, "mallory")
-    expect(again.get_by_role("status")).to_contain_text("no active member's here")
+    expect(again.get_by_role("status")).to_contain_text("an active member's here")
     context.close()
     actions = [event["action"] for event in events(stage, "ann@example.com")]
     assert actions.count("member.single_sign_on_link") == 1

@@ -76,7 +76,7 @@ def test_filters_stand_in_the_address_and_narrow_the_figures(page: Page, stage: 
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_text("No client fits “nobody of this name”.")).to_be_visible()
     at(page, stage, "/usage?from=2026-13-01&to=x&client=&days=9")
-    expect(page.get_by_role("alert")).to_contain_text("is no date")
+    expect(page.get_by_role("alert")).to_contain_text("isn't a date")
     at(page, stage, "/usage?client=999999")
     expect(page.get_by_role("heading", name="No calls in this time")).to_be_visible()
 

@@ -280,7 +280,7 @@ def test_the_runner_and_the_directory_take_the_same_names() -> None:
     source = "from ostiary.recipes import recipe\n@recipe(name={!r})\ndef f() -> int: return 1\n"
     assert [r.marked.name for r in worker.load("f.py", source.format("order_total"))]
     for name in ("order total", "a\nb", "\u00e4", "", "a" * 101):
-        with pytest.raises(worker.BadRecipe, match="no name of a recipe"):
+        with pytest.raises(worker.BadRecipe, match="valid recipe name"):
             worker.load("f.py", source.format(name))
 
 

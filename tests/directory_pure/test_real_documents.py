@@ -372,7 +372,7 @@ paths:
         "GET /items/<int:item>": "write {item}",
         "GET /files/*": "write {name}",
         "GET /orders/{id:[0-9]+}": "write {id}",
-        "TRACE /good/{id}": "not passed on",
+        "TRACE /good/{id}": "does not forward",
     },
 )
 EXCERPTS = {

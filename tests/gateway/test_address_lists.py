@@ -121,7 +121,7 @@ def test_a_list_that_is_used_stays_and_one_of_another_project_cannot_be_used(
         ("", "can't be blank: a list without an entry would let nobody in"),
         ("# nobody yet", "holds comments, and no address"),
         ("10.0.0.0/0.255.255.255", "entry 1, '10.0.0.0/0.255.255.255'"),
-        (["office"], "entry 1, 'office': is no IP address or CIDR range"),
+        (["office"], "entry 1, 'office': isn't an IP address or CIDR range"),
     ],
 )
 def test_what_is_no_list_is_refused(stage: Stage, entries: Any, sentence: str) -> None:

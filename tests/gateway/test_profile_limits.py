@@ -139,7 +139,7 @@ def test_a_limit_that_is_reset_counts_anew_and_the_others_go_on(
     assert any(e["action"] == "profile.reset_limits" for e in events)
     refused = stage.api("POST", f"{path}/reset", {"windows": ["minute"]})
     assert refused.status == 400
-    assert refused.json["errors"]["windows"] == ["'minute' is none of its limits: hour, quota"]
+    assert refused.json["errors"]["windows"] == ["'minute' isn't one of its limits: hour, quota"]
 
 
 def test_limits_are_raised_until_a_moment(stage: Stage, things: Any, policy: Any) -> None:

@@ -138,7 +138,7 @@ def test_anybody_elses_line_is_refused_and_explained(stage: Stage, line: Line, t
     asked = {"request_id": told["request_id"]}
     wait_for(lambda: stage.api("POST", "v2/explain", asked).status == 200, what="explained")
     explained = json.dumps(stage.done("POST", "v2/explain", asked))
-    assert "the peer is no trusted proxy" in explained
+    assert "the peer isn't a trusted proxy" in explained
     assert '"PROXY protocol": "203.0.113.7"' in explained
 
 

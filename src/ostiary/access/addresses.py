@@ -353,7 +353,7 @@ def _mask_length(text: str) -> int:
     mask = int(_address(text))
     length = mask.bit_count()
     if mask != (2**32 - 1) ^ (2 ** (32 - length) - 1):
-        raise _BadEntry(f"{text} is no netmask, whose ones all come first")
+        raise _BadEntry(f"{text} isn't a netmask: its ones must all come first")
     return length
 
 
@@ -376,7 +376,7 @@ def _refuse_by_sight(text: str) -> None:
     if re.fullmatch(r"[0-9.]+:[0-9]+", text):
         raise _BadEntry("ports are not accepted")
     if not re.fullmatch(r"[0-9A-Fa-f:./]+", text):
-        raise _BadEntry("is no IP address or CIDR range; names are not accepted")
+        raise _BadEntry("isn't an IP address or CIDR range; names are not accepted")
 
 
 def _address(host: str) -> Address:
@@ -387,4 +387,4 @@ def _address(host: str) -> Address:
     try:
         return ipaddress.ip_address(host)
     except ValueError:
-        raise _BadEntry("is no IPv4 or IPv6 address") from None
+        raise _BadEntry("isn't an IPv4 or IPv6 address") from None

@@ -306,7 +306,7 @@ def _check_text(text: str) -> None:
         raise BadTemplate(f"has {text!r}: write {{{found[2]}{found[1] or ''}}} for a parameter")
     if text.startswith("*") or text.endswith("*") or ".*" in text:
         raise BadTemplate(
-            f"has {text!r}, which is no wildcard: write {{name}} for one segment,"
+            f"has {text!r}, which isn't a wildcard: write {{name}} for one segment,"
             " or {path...} at the end for the rest of the path"
         )
 

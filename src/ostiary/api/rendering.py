@@ -16,7 +16,7 @@ def moment(value: datetime) -> str:
 def _default(value: object) -> object:
     if isinstance(value, datetime):
         return moment(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
 class Renderer(BaseRenderer):

@@ -140,7 +140,7 @@ class OAuth:
             raise OAuthError("unsupported_grant_type", "the grant is client_credentials")
         scope = asked.parameters.get("scope", "").strip()
         if scope and not _SCOPE.fullmatch(scope):
-            raise OAuthError("invalid_scope", "the scope is no list of words parted by blanks")
+            raise OAuthError("invalid_scope", "the scope must be words separated by spaces")
         now = int(time.time())
         await self._check(asked, row, now)
         key = await self._signing.signing()

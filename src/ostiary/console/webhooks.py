@@ -135,7 +135,7 @@ def _row(delivery: WebhookDelivery) -> dict[str, Any]:
 def switch(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     active = request.POST.get("active") == "1"
     webhook = webhooks.switch(by=by, webhook_id=webhook_id, active=active)
-    state = "active again" if active else "inactive; what happens now it is not told of"
+    state = "active again" if active else "inactive; events are not sent to it"
     messages.success(request, f"The webhook {webhook.name} is {state}.")
     return redirect("webhook", webhook_id)
 
@@ -184,7 +184,7 @@ def delete(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
         lambda: webhooks.delete(by=by, webhook_id=webhook_id),
         what="webhook",
         name=webhook.name,
-        consequence="Nothing is sent to it any more, also not what still waits.",
+        consequence="Nothing more is sent to it, and pending deliveries are deleted.",
         back=reverse("webhook", args=[webhook_id]),
         after=reverse("webhooks"),
     )

@@ -46,9 +46,9 @@ def check_url(url: str, allowed: Collection[str]) -> SplitResult:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise FetchRefused("It is no URL.") from None
+        raise FetchRefused("It isn't a valid URL.") from None
     if any(c.isspace() or not c.isprintable() for c in url) or "\\" in url:
-        raise FetchRefused("It is no URL.")
+        raise FetchRefused("It isn't a valid URL.")
     if parts.scheme not in {"http", "https"} or not host or not host.isascii():
         raise FetchRefused("It must be an https URL.")
     if parts.username is not None or parts.password is not None or parts.fragment:

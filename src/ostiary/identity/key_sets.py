@@ -58,7 +58,7 @@ def parse_object(content: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         raise BadKeySet("The answer is not JSON.") from None
     if not isinstance(parsed, dict):
-        raise BadKeySet("The answer is no JSON object.")
+        raise BadKeySet("The answer isn't a JSON object.")
     return parsed
 
 

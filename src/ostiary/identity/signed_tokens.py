@@ -105,7 +105,7 @@ def read(text: str) -> SignedToken:
     if not isinstance(header.get("alg"), str):
         raise BadToken("its header has no alg")
     if not isinstance(header.get("kid", ""), str):
-        raise BadToken("its kid is no text")
+        raise BadToken("its kid isn't a text")
     # RFC 7515, section 4.1.11: what must be understood, and is not, refuses. We understand none.
     for name in ("crit", "b64", "zip", "enc"):
         if name in header:
@@ -122,7 +122,7 @@ def _object(segment: str, name: str) -> Mapping[str, Any]:
     except (binascii.Error, ValueError, RecursionError):
         raise BadToken(f"its {name} is not base64url of a JSON object") from None
     if not isinstance(content, dict):
-        raise BadToken(f"its {name} is no JSON object")
+        raise BadToken(f"its {name} isn't a JSON object")
     return content
 
 

@@ -197,7 +197,7 @@ class Questions:
             case "POST", "/confirm":
                 status, body = await self._confirm(query)
             case _:
-                status, body = 404, {"message": "There is no such question."}
+                status, body = 404, {"message": "Not found."}
         content = json.dumps(body).encode()
         headers = [
             (b"content-type", b"application/json"),

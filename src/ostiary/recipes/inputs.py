@@ -49,7 +49,7 @@ def _of_query(query: str) -> dict[str, Any]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=1000, errors="strict")
     except ValueError:
-        raise BadInput("query", "is no valid query") from None
+        raise BadInput("query", "isn't a valid query") from None
     for name, value in pairs:
         if name in found:
             earlier = found[name]
@@ -70,7 +70,7 @@ def _of_body(content_type: str, body: bytes) -> Mapping[str, Any]:
     try:
         read = json.loads(body)
     except (ValueError, RecursionError):
-        raise BadInput("body", "is no valid JSON") from None
+        raise BadInput("body", "isn't valid JSON") from None
     if not isinstance(read, dict):
         raise BadInput("body", "must be a JSON object")
     return read

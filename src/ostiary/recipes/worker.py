@@ -118,7 +118,7 @@ def load(file: str, source: str) -> list[LoadedRecipe]:
 def _recipe(file: str, function: Callable[..., Any]) -> LoadedRecipe:
     marked: Marked = getattr(function, MARK)
     if not NAME.fullmatch(str(marked.name)):
-        raise BadRecipe(f"{marked.name!r:.120} is no name of a recipe: {NAME_RULE}")
+        raise BadRecipe(f"{marked.name!r:.120} isn't a valid recipe name: {NAME_RULE}")
     hints = typing.get_type_hints(function)
     parameters = list(inspect.signature(function).parameters)
     models = [p for p in parameters if _is_model(hints.get(p))]

@@ -47,7 +47,7 @@ def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
     text = fields.text(problems, "ip", made_up.address, maximum=45, required=asked)
     address = parse_address(text)
     if text and address is None:
-        problems.add("ip", "is no IPv4 or IPv6 address")
+        problems.add("ip", "isn't an IPv4 or IPv6 address")
     problems.raise_if_any()
     # The query is not looked at, here as at the gateway.
     path = facts.normal(raw)

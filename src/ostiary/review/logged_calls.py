@@ -248,7 +248,7 @@ def _caller(call: LoggedCall) -> Mapping[str, str]:
         told["X-Forwarded-For"] = str(forwarded)
     if unread := call.details.get("unread"):
         told["not understood"] = (
-            "the peer is no trusted proxy, so its line of the PROXY protocol does not count"
+            "the peer isn't a trusted proxy, so its PROXY protocol header is ignored"
             if unread == "line"
             else str(unread)
         )

@@ -70,7 +70,7 @@ class Orders:
         try:
             return self.add(json.loads(body))
         except ValueError:
-            return DemoAnswer(status=400, body={"message": "the body is no JSON"})
+            return DemoAnswer(status=400, body={"message": "the body isn't JSON"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

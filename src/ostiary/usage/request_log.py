@@ -194,7 +194,7 @@ def _after(before: str) -> Q:
     at, _, pk = before.partition("-")
     numbers = [int(t) for t in (at, pk) if t.isascii() and t.isdigit() and len(t) < 19]
     if len(numbers) != 2:
-        raise Invalid({"cursor": ["is none that this API gave"]})
+        raise Invalid({"cursor": ["isn't a cursor that this API returned"]})
     at_ms, last = numbers
     # The first term alone finds the place in an index; the second leaves out what was shown.
     return Q(at_ms__lte=at_ms) & (Q(at_ms__lt=at_ms) | Q(pk__lt=last))

@@ -160,7 +160,7 @@ def unix_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> soc
 def adopted_socket(name: str, number: int) -> socket.socket:
     """A listening TCP socket that was handed down; raises Failure if it is none."""
     refused = Failure(
-        f"The socket {name} that was handed down is no listening TCP socket; use ListenStream= with"
+        f"The socket {name} from the service manager isn't a listening TCP socket; use ListenStream= with"
         " an address and a port."
     )
     try:

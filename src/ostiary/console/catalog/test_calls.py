@@ -192,14 +192,16 @@ def _headers(problems: fields.Problems, given: QueryDict) -> tuple[tuple[str, st
         if _TEXT.fullmatch(kind) and len(kind) < 200:
             found.append(("Content-Type", kind))
         else:
-            problems.add("content_type", "is no content type")
+            problems.add("content_type", "isn't a content type")
     for line in given.get("headers", "").splitlines()[:100]:
         if not line.strip():
             continue
         name, colon, value = line.partition(":")
         name, value = name.strip(), value.strip()
         if not colon or not _HEADER_NAME.fullmatch(name) or not _TEXT.fullmatch(value):
-            problems.add("headers", f"{line.strip()[:60]!r} is no header such as Accept: text/csv")
+            problems.add(
+                "headers", f"{line.strip()[:60]!r} isn't a header such as Accept: text/csv"
+            )
         elif _NOT_HERE.fullmatch(name):
             problems.add("headers", f"{name} can't be set here")
         elif len(value) > 4000:
@@ -215,7 +217,7 @@ def _pasted(problems: fields.Problems, given: QueryDict) -> Secret | None:
     if not text:
         return None
     if len(text) > LONGEST_CREDENTIAL or not re.fullmatch(r"[\x21-\x7e]+", text):
-        problems.add("credential", "is no credential: a text without spaces")
+        problems.add("credential", "isn't a credential: it must be a text without spaces")
     return Secret(text)
 
 

@@ -20,7 +20,7 @@ def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpRe
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _problem(request, 400, "That did not work", "The request could not be read.")
+    return _problem(request, 400, "Bad request", "The request could not be read.")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -28,7 +28,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _problem(request, 404, "Not found", "There is no such page, or none that you may see.")
+    return _problem(request, 404, "Not found", "This page doesn't exist, or you may not see it.")
 
 
 def broken(request: HttpRequest) -> HttpResponse:
@@ -38,4 +38,4 @@ def broken(request: HttpRequest) -> HttpResponse:
         response = _problem(request, 503, "The database fails", said)
         response["Retry-After"] = "1"
         return response
-    return _problem(request, 500, "Something broke", "It is in the log; nothing was saved.")
+    return _problem(request, 500, "Something broke", "The error is logged. Nothing was saved.")

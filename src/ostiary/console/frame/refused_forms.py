@@ -12,7 +12,7 @@ from ostiary.console.frame.sign_in_redirects import page_of
 from ostiary.middleware import public_address
 
 OLD_FORM = (
-    "That form is older than your sign-in, so it was not taken. Go back to it and send it again: what"
+    "That form is older than your sign-in, so it was not accepted. Go back and send it again: what"
     " you typed is filled in, but for secrets."
 )
 #: Where the public URL of the console is set.

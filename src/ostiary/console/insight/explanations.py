@@ -40,7 +40,7 @@ def asking(request: HttpRequest, by: Actor) -> HttpResponse:
     if request_id:
         if "/" not in request_id:
             return redirect("explain-call", request_id)
-        problem = "is no request id"
+        problem = "isn't a request id"
     context: dict[str, Any] = {"request_id": request_id, "problem": problem}
     made_up = request.GET if "profile" in request.GET else {}
     return _asked(request, by, made_up, context)
@@ -93,8 +93,8 @@ def call(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
     except NotFound:
         context = {
             "request_id": request_id,
-            "problem": "is of no call that is in the request log, or that you may see. The log is "
-            "kept for a while, and a call is in it a few seconds after its end.",
+            "problem": "isn't in the request log, or you may not see the call. The log is "
+            "kept for a while, and a call appears in it a few seconds after it ends.",
         }
         return _missing(request, by, context)
     endpoint_id = explanation.call.endpoint_id if explanation.call else None

@@ -96,7 +96,7 @@ def filters(query: Mapping[str, str], now: int) -> Filters:
         try:
             dates[name] = date.fromisoformat(text) if text else None
         except ValueError:
-            problems.append(f"“{text[:20]}” is no date such as 2026-01-31.")
+            problems.append(f"“{text[:20]}” isn't a date such as 2026-01-31.")
     today = datetime.fromtimestamp(now, UTC).date()
     first, last = dates["from"], dates["to"]
     if first or last:

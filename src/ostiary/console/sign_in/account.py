@@ -42,7 +42,7 @@ _SYSTEMS = (
 )  # fmt: skip
 #: The secret of an app that is being set up, sealed in the session.
 DRAFT, DRAFT_CONTEXT = "app", "session:app"
-WRONG_PASSWORD = "That is not your password, or there were too many tries; wait a minute."  # noqa: S105 - a sentence
+WRONG_PASSWORD = "Wrong password, or too many attempts. Try again in a minute."  # noqa: S105 - a sentence
 
 
 @signed_in

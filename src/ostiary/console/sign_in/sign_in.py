@@ -15,11 +15,9 @@ from ostiary.directory.people import second_factors, sign_ins, single_sign_on
 from ostiary.directory.people.members import end_sessions, redeem_link
 
 #: Said for every reason alike: nobody learns which addresses are members'.
-NOT_IN = "That e-mail and password do not fit, or there were too many tries; wait a minute."
-WRONG_CODE = (
-    "That is not the code, it was used already, or there were too many tries; wait a minute."
-)
-WRONG_PASSKEY = "That passkey did not work here; try again, or use another way."
+NOT_IN = "Wrong email or password, or too many attempts. Try again in a minute."
+WRONG_CODE = "Wrong code, used code, or too many attempts. Try again in a minute."
+WRONG_PASSKEY = "The passkey was not accepted. Try again, or sign in another way."
 
 
 @sensitive_post_parameters("password")

@@ -34,7 +34,7 @@ ATTEMPT, SECONDS = "provider", 600
 METADATA = 60
 
 NO_MEMBER = (
-    "The provider knows you, but the e-mail address that it has verified is no active member's here, "
+    "The provider knows you, but the email address that it has verified isn't an active member's here, "
     "or is linked to another account there; ask an admin to add you."
 )
 FAILED = "The provider could not sign you in; try again, or use your password."

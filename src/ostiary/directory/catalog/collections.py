@@ -68,7 +68,7 @@ class _Exposed(Checked):
 
     def checked(self, value: object) -> str:
         if not isinstance(value, str) or not _HEADER.fullmatch(value):
-            raise refusal("header", f"{str(value)[:80]!r} is no name of a header")
+            raise refusal("header", f"{str(value)[:80]!r} isn't a header name")
         if value.lower() in {"set-cookie", "set-cookie2"}:
             raise refusal(
                 "header", f"{value!r} can't be read by pages: browsers keep it to themselves"
@@ -422,7 +422,7 @@ def _connection(
     try:
         connection = connections.find(by, connection_id)
     except NotFound:
-        problems.add("connection_id", "is no connection")
+        problems.add("connection_id", "isn't the id of a connection")
         return None
     if connection.project_id != collection.project_id:
         problems.add("connection_id", "must be in the collection's project")

@@ -261,9 +261,9 @@ def _fill_auth(
     if needs_name and not name:
         problems.add("auth_name", BLANK, code="blank")
     elif kind == "header" and not _good_header(name):
-        problems.add("auth_name", "is no name of a header that a connection may set")
+        problems.add("auth_name", "isn't a header name that a connection may set")
     elif kind == "query" and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
-        problems.add("auth_name", "is no name of a query parameter")
+        problems.add("auth_name", "isn't a query parameter name")
     elif kind == "basic" and ":" in name:
         problems.add("auth_name", "must not hold a colon")
     if kind == "query" and not re.fullmatch(r"[A-Za-z0-9_.~%+-]*", secret):

@@ -130,7 +130,7 @@ def _check_version(tree: Mapping[str, object]) -> None:
         if not isinstance(version, str) or not _VERSION.fullmatch(version):
             raise BadDocument("The document does not say openapi: 3.0 or 3.1, or swagger: 2.0.")
     if tree.get("paths") not in (None, "") and not isinstance(tree.get("paths"), dict):
-        raise BadDocument("The document's paths are no object.")
+        raise BadDocument("The document's paths must be an object.")
 
 
 def _tree(content: str, form: str) -> Mapping[str, object]:
@@ -153,7 +153,7 @@ def _tree(content: str, form: str) -> Mapping[str, object]:
     except RecursionError:
         raise BadDocument("The document is nested too deep.") from None
     if not isinstance(tree, dict):
-        raise BadDocument("The document is no object.")
+        raise BadDocument("The document must be an object.")
     return tree
 
 
@@ -206,7 +206,7 @@ def _object(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
     made: dict[str, object] = {}
     for key, value in pairs:
         if not isinstance(key, str):
-            raise BadDocument("The document has a key that is no text.")
+            raise BadDocument("The document has a key that isn't a text.")
         if key in made:
             raise BadDocument(f"The document has {_line(key, 80)!r} twice in one object.")
         made[key] = None if key in _DROPPED and isinstance(value, dict | list) else value
@@ -305,7 +305,7 @@ def _resolved(tree: Mapping[str, object], item: object) -> Mapping[str, object] 
     own: dict[str, object] = {}
     for _ in range(MOST_HOPS):
         if not isinstance(item, dict):
-            return "is no object"
+            return "isn't an object"
         if len(item) > MOST_ENTRIES:
             return "has too many entries"
         own = item | own
@@ -362,9 +362,7 @@ def _item(
             if note:
                 yield Noted(where=where, note=note)
             if alone != path:
-                told = (
-                    f"{_line(path[len(alone) :], 100)} is no part of a path: {alone} is taken whole"
-                )
+                told = f"{_line(path[len(alone) :], 100)} can't be part of a path: {alone} is imported without it"
                 yield Noted(where=where, note=told)
             if _mapping(operation).get("servers"):
                 yield Noted(where=where, note="its own servers are not used")
@@ -401,9 +399,13 @@ def _operation(
 ) -> tuple[Template, Operation] | str:
     """An operation as an endpoint, or why it cannot be one."""
     if method not in METHODS and not anything:
-        return "TRACE is not passed on" if method == "TRACE" else "is no method that is passed on"
+        return (
+            "the gateway does not forward TRACE"
+            if method == "TRACE"
+            else "isn't a method that the gateway forwards"
+        )
     if not isinstance(operation, dict):
-        return "is no object"
+        return "isn't an object"
     try:
         template = parse_template(path)
     except BadTemplate as error:

@@ -65,7 +65,7 @@ def parse(text: str, own: Iterable[tuple[str, int]] = ()) -> UpstreamUrl:
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise BadUrl("is no valid URL") from None
+        raise BadUrl("isn't a valid URL") from None
     if parts.scheme not in _USUAL_PORTS or not text[len(parts.scheme) :].startswith("://"):
         raise BadUrl("must begin with http://, https://, grpc:// or grpcs://")
     if "@" in parts.netloc:

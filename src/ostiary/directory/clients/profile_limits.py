@@ -87,7 +87,7 @@ def reset(
         for name in wanted:
             if name not in there:
                 problems.add(
-                    "windows", f"{name!r} is none of its limits: {', '.join(there) or 'none'}"
+                    "windows", f"{name!r} isn't one of its limits: {', '.join(there) or 'none'}"
                 )
         if not wanted:
             problems.add(
@@ -159,7 +159,9 @@ def _wider(
         problems.add("limits", "is empty: name at least one limit and its number")
     for name, value in wider.items():
         if name not in there:
-            problems.add("limits", f"{name!r} is none of its limits: {', '.join(there) or 'none'}")
+            problems.add(
+                "limits", f"{name!r} isn't one of its limits: {', '.join(there) or 'none'}"
+            )
             continue
         number = fields.number(
             problems, f"limits.{name}", value, least=1, most=limits.LARGEST, default=None

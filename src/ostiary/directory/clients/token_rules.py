@@ -35,7 +35,7 @@ def _pointer(name: str) -> str:
     if name.startswith("/") and not signed_tokens.is_pointer(name):
         raise refusal(
             "pointer",
-            f"{name[:80]!r} is no JSON Pointer: /name/name, with ~1 for a slash and ~0 for a tilde",
+            f"{name[:80]!r} isn't a JSON Pointer: /name/name, with ~1 for a slash and ~0 for a tilde",
         )
     return name
 

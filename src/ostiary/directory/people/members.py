@@ -43,7 +43,7 @@ def create(*, by: Actor, email: object, name: object = "", admin: bool = False) 
     try:
         validate_email(address)
     except ValidationError:
-        problems.add("email", "is no e-mail address")
+        problems.add("email", "isn't a valid email address")
     shown = fields.text(problems, "name", name, required=False)
     problems.raise_if_any()
     member = Member(email=address, name=shown, admin=admin)
@@ -88,7 +88,7 @@ def _end_rights(by: Actor, member: Member) -> None:
     """End what was made or begun with a right that the member has lost, lest it come back with it."""
     MemberSession.objects.filter(member=member).delete()
     SignInLink.objects.filter(member=member, used_at=None).delete()
-    lost = "is no workspace admin any more" if member.is_active else "was deactivated"
+    lost = "is no longer a workspace admin" if member.is_active else "was deactivated"
     management_tokens.end_those_of(member, by, f"{member.email}, who made it, {lost}")
 
 
@@ -139,7 +139,7 @@ def invite(*, by: Actor, project_id: int, email: str, role: object) -> None:
     chosen = role and fields.choice(problems, "role", role, [r.value for r in Role])
     member = Member.objects.filter(email=email.strip().lower()).first()
     if member is None:
-        problems.add("email", "is no member's; a workspace admin can add one")
+        problems.add("email", "isn't a member's; a workspace admin can add them")
     problems.raise_if_any()
     with transaction.atomic():
         project = Project.objects.filter(pk=project_id).first()

@@ -38,7 +38,7 @@ _NEVER = {
     "data": "such pages send the origin null",
     "blob": "such pages send the origin of the page that made them",
     "about": "such pages send the origin null",
-    "javascript": "it is no origin",
+    "javascript": "it isn't an origin",
     "ws": "the origin of a WebSocket is its page's, such as https://app.example.com",
     "wss": "the origin of a WebSocket is its page's, such as https://app.example.com",
     "ftp": "such pages send the origin null",
@@ -60,7 +60,7 @@ def parse(text: str) -> str:
         raise BadOrigin("must not hold blanks, control characters or invisible ones")
     parts = _ORIGIN.fullmatch(text)
     if parts is None:
-        raise BadOrigin("is no origin such as https://app.example.com")
+        raise BadOrigin("isn't an origin such as https://app.example.com")
     scheme, port = parts["scheme"].lower(), parts["port"]
     host = _name(parts["name"]) if parts["name"] is not None else _ipv6(parts["v6"])
     if port is None:
@@ -107,7 +107,7 @@ def _of_app(text: str, scheme: str) -> str:
     if why := _NEVER.get(scheme):
         raise BadOrigin(f"can match nothing: {why}")
     if len(text) > LONGEST or not _APP.fullmatch(text):
-        raise BadOrigin("is no origin such as https://app.example.com or capacitor://localhost")
+        raise BadOrigin("isn't an origin such as https://app.example.com or capacitor://localhost")
     return scheme + text[len(scheme) :]
 
 

@@ -72,7 +72,7 @@ def change(*, by: Actor, project_id: int, quotas: Mapping[str, object]) -> Proje
         before = dict(project.quotas)
         for name, value in quotas.items():
             if name not in NAMES:
-                problems.add(name, f"is no quota; there are {', '.join(NAMES)}")
+                problems.add(name, f"isn't a quota; the quotas are {', '.join(NAMES)}")
                 continue
             number = fields.number(problems, name, value, least=0, most=MOST, default=None)
             # A project that may ask nothing at all would have its consumers refused as overloaded.

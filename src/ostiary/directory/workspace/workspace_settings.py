@@ -113,7 +113,7 @@ def _checked(name: str, value: object, errors: dict[str, list[str]]) -> object:
     try:
         return _CHECKS[name](value)
     except KeyError:
-        errors[name] = ["is no setting"]
+        errors[name] = ["isn't a setting"]
     except ValueError as error:
         errors[name] = [str(error)]
     return None
@@ -144,7 +144,7 @@ def _networks(value: object) -> tuple[str, ...]:
             # A zone id may hold anything, and belongs to one machine.
             network = ipaddress.ip_network("" if "%" in str(entry) else str(entry))
         except ValueError:
-            raise ValueError(f"{str(entry)[:50]!r} is no address or CIDR range") from None
+            raise ValueError(f"{str(entry)[:50]!r} isn't an address or CIDR range") from None
         if network.prefixlen == 0:
             raise ValueError(f"{entry} is everyone: then any caller could claim any address")
         networks.append(str(network))
@@ -156,7 +156,7 @@ def _hosts(value: object) -> tuple[str, ...]:
         raise ValueError("must be a list of at most 100 hosts")
     for entry in value:
         if not isinstance(entry, str) or not _HOST.fullmatch(entry):
-            raise ValueError(f"{str(entry)[:50]!r} is no host, nor host:port")
+            raise ValueError(f"{str(entry)[:50]!r} isn't a host or host:port")
         # With one colon, a port follows it; with more, it is an address of IPv6.
         host = entry.partition(":")[0] if entry.count(":") == 1 else entry
         if fetching.link_local(host):

@@ -57,7 +57,7 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
       form.elements.passkey.value = await ask(form);
       form.submit();
     } catch (problem) {
-      said.textContent = typeof problem === "string" ? problem : "That did not work; try again.";
+      said.textContent = typeof problem === "string" ? problem : "The passkey was not accepted. Try again.";
       said.hidden = false;
     }
   });
