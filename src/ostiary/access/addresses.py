@@ -1,4 +1,4 @@
-"""Lists of addresses that may or may not call: read from what owners type, and matched.
+"""Allow and deny lists of addresses: parses what owners type, and matches addresses.
 
 An entry is an IPv4 or IPv6 address or CIDR range, whose length may be a netmask, with a comment after
 `#` if it has one. Host bits are accepted and mean the network that
@@ -28,9 +28,9 @@ class Entry:
 
     text: str
     network: Network
-    #: How what was typed was understood, where that is not plain.
+    #: How the entry was understood, where that is not obvious.
     notes: tuple[str, ...] = ()
-    #: What is allowed, but seldom meant.
+    #: Warning: the entry is valid, but rarely intended.
     warnings: tuple[str, ...] = ()
 
     @property
@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedAddressList:
-    """A list that was read; `problems` has one sentence for each entry that was not."""
+    """A parsed list; `problems` has one sentence for each entry that could not be parsed."""
 
     entries: tuple[Entry, ...] = ()
     problems: tuple[str, ...] = ()
@@ -232,7 +232,7 @@ class NamedList:
             start, _, length = word.partition("/")
             version = {8: 4, 32: 6}[len(start)] if len(start) in {8, 32} else 0
             if not version or int(length) > (32 if version == 4 else 128):
-                raise ValueError("a list of addresses does not read")
+                raise ValueError("the list of addresses cannot be decoded")
             self._starts[version].append(int(start, 16))
             self._lengths[version].append(int(length))
 

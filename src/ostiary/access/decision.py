@@ -1,4 +1,4 @@
-"""The decision: facts in, a verdict out. Pure and total; the order of checks stands here, once."""
+"""The decision: facts in, a verdict out. Pure and total; this module defines the order of checks."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -9,9 +9,9 @@ from ostiary.access.facts import Facts, Known, Profile
 from ostiary.access.reasons import Reason
 from ostiary.access.stages import Stage
 
-#: A decision is good for this many seconds at most, then it is taken again.
+#: Longest life of a decision in seconds; then the authority decides again.
 LEASE_SECONDS = 600
-#: An explanation shows so much of a list: traces of refusals are kept, and lists are long.
+#: Most entries of a list in an explanation: traces of refusals are stored, and lists are long.
 MOST_SHOWN = 20
 
 
@@ -23,14 +23,14 @@ class Allow:
     until: int
     #: Good only for the address that called: the profile has address lists.
     address_bound: bool
-    #: Why a rule that is only watched would have refused.
+    #: Reason for which a report-only rule would have refused.
     would: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deny:
     reason: Reason
-    #: The credential was found: what is refused is known, though not to the caller.
+    #: The credential is known; the caller is not told so.
     known: Known | None
 
 
@@ -40,18 +40,18 @@ Verdict = Allow | Deny
 class StepOutcome(enum.StrEnum):
     PASSED = "passed"
     FAILED = "failed"
-    #: It would have failed, but is only watched.
+    #: The check failed, but its rule is report-only.
     WATCHED = "only watched"
     NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One check of a decision, for the owner: what it looked at, and what it found."""
+    """One check of a decision, for the owner: its inputs and its outcome."""
 
     check: Stage
     outcome: StepOutcome
-    #: Names and values; none where the check was not reached.
+    #: Names and values; empty if the check was not reached.
     inputs: tuple[tuple[str, str], ...] = ()
     #: Why it failed, or would have.
     reason: Reason | None = None

@@ -1,4 +1,4 @@
-"""What a decision rests on: plain values, gathered by whoever asks."""
+"""The facts of a decision: plain values that the caller of `decide` gathers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Profile:
     #: Lists that profiles share, beside the profile's own.
     allowed_lists: tuple[NamedList, ...] = ()
     denied_lists: tuple[NamedList, ...] = ()
-    #: The lists refuse nobody; whom they would refuse is counted and logged.
+    #: Report-only lists: they refuse nobody, and calls that they would refuse are counted and logged.
     addresses_watched: bool = False
     #: One for each interval at most, the shortest first; all of them count.
     rates: tuple[RateLimit, ...] = ()
@@ -46,7 +46,7 @@ class Profile:
     resets: Mapping[str, int] = field(default_factory=dict)
     #: Until when `rates` and `quota` are wider than the policy's; empty: they are the policy's.
     raised_until: int | None = None
-    #: The limits refuse nothing; what they would refuse is counted and logged.
+    #: Report-only limits: they refuse nothing, and calls that they would refuse are counted and logged.
     limits_watched: bool = False
     #: When the policy was given to it.
     policy_since: int = 0
@@ -79,7 +79,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """A credential that was found, with the profile and client it speaks for."""
+    """A known credential, with its profile and client."""
 
     credential: Credential
     profile: Profile
@@ -95,13 +95,13 @@ class Facts:
     presented: bool
     #: More than one credential, or one twice.
     several: bool = False
-    #: How the call proves itself: the method that the presented form belongs to.
+    #: Authentication method that the form of the credential belongs to.
     method: AuthMethod
     known: Known | None
     route: Route
-    #: Why a signed token proves nothing, for the owner; empty: it does, or none was presented.
+    #: Why the signed token was rejected, for the owner; empty: it is valid, or there is none.
     problem: str = ""
-    #: Profiles that a signed token fits alike, where it fits more than one.
+    #: Profiles that the signed token fits, if it fits more than one.
     fitting: tuple[ProfileId, ...] = ()
-    #: The proof itself ends then: the token expires, or the key that verified it is asked for again.
+    #: When the proof ends: the token's `exp`, or the next refresh of the key that verified it.
     proved_until: int | None = None

@@ -102,7 +102,7 @@ def raised(
 
 
 def _check(limit: int) -> None:
-    """A gateway takes zero for "no limit": a rule that is half there must not become that."""
+    """A gateway reads zero as "no limit", so an incomplete rule must not become zero."""
     if not 1 <= limit <= LARGEST:
         raise ValueError(f"a limit is a number from 1 to {LARGEST:,}")
 
@@ -121,9 +121,9 @@ def since(span: TimeSpan, reset: int | None) -> int:
 
 
 def kept_as(interval: Interval) -> str:
-    """The name under which the count of a window is kept beyond a restart; empty: it is too short.
+    """Storage key for windows that survive a restart; empty for shorter ones.
 
-    In shorter ones, a restart lets at most the limit pass anew.
+    Shorter windows start at zero after a restart, so at most one more limit passes.
     """
     return f"1 {interval}" if interval.seconds > 60 else ""
 

@@ -1,4 +1,4 @@
-"""Why a call is refused: a closed set, and one table with everything that is known of each reason.
+"""Why a call is refused: a closed set, and one table with the properties of each reason.
 
 The owner sees the reason; the caller sees its public name, which never tells whether a token, a client
 or a collection exists. A new reason is a member of `Reason` and a row of `REASONS`.
@@ -73,7 +73,7 @@ class Party(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """What the caller is shown; several reasons share one where a stranger must not tell them apart."""
+    """The reason that the caller sees; several reasons share one where strangers must not distinguish them."""
 
     name: str
     message: str
@@ -83,9 +83,9 @@ class Public:
 class Description:
     """A row of the table of reasons."""
 
-    #: Stored in logs and in gateways that run: a number never gets another meaning.
+    #: Stored in logs and in running gateways, so a number never changes its meaning.
     code: int
-    #: What a refused call is answered with.
+    #: HTTP status of the refusal.
     status: int
     public: Public
     #: Where a call is refused for it.
@@ -94,7 +94,7 @@ class Description:
     #: What happened, and what to do about it, for the owner.
     meaning: str
     remedy: str
-    #: Nothing: no rule that an owner sets refuses for it.
+    #: None: no rule of an owner refuses with this reason.
     rule: Rule | None = None
     #: Statuses that nginx chooses for what it refuses itself; sent as they are, in place of `status`.
     nginx_statuses: tuple[int, ...] = ()
@@ -103,7 +103,7 @@ class Description:
     is_held: bool = True
     #: The authority stores what it saw. Not of strangers, who can make many such calls.
     is_traced: bool = True
-    #: It cost a look-up or a verification and proved nothing: beyond a rate such calls are not looked up.
+    #: Costs a look-up or a verification and proves nothing; above a rate, such calls get neither.
     is_unproved: bool = False
 
     @property
@@ -123,7 +123,7 @@ class Description:
 
     @property
     def is_of_the_call(self) -> bool:
-        """The call alone is the reason: the same call can fare no better now."""
+        """The refusal depends on the call alone: the same call would be refused again."""
         return STAGES[self.stage].basis is Basis.CALL
 
 

@@ -1,4 +1,4 @@
-"""Address lists that profiles share, remembered in the form in which addresses are found in them.
+"""A cache of shared address lists in their searchable form.
 
 Each decision asks for the list's version after it has read its profile, so that what it sees is never
 older than the sequence that the lease bears.
@@ -14,11 +14,11 @@ MOST_NETWORKS = 1_000_000
 
 
 class MissingList(ValueError):
-    """A list that a profile names is not there: such a rule must refuse, not vanish."""
+    """A profile names a list that does not exist: the rule must refuse, not be ignored."""
 
 
 class NamedLists:
-    """Reads lists by their ids, those that changed anew."""
+    """Reads lists by their ids; reloads those that changed."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup

@@ -24,16 +24,16 @@ from ostiary.identity.tokens import client_fingerprint, fingerprint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proved:
-    """What a credential turned out to be; `row` without a credential: nothing that we know."""
+    """The result of authentication; `row` has no credential if the credential is unknown."""
 
     row: Row
     method: AuthMethod
     problem: TokenProblem | None = None
-    #: Until when this need not be proved again, Unix seconds; empty: as long as the credential.
+    #: When it must be verified again, Unix seconds; empty: as long as the credential is valid.
     until: int | None = None
-    #: When what was presented expires by itself, Unix seconds; empty: never.
+    #: When the presented token expires, Unix seconds; empty: never.
     ends: int | None = None
-    #: Profiles that the token fits alike, where they are several; `row` has no credential then.
+    #: Profiles that the token fits, if several; then `row` has no credential.
     fitting: tuple[int, ...] = ()
 
     @property
@@ -54,7 +54,7 @@ class Prover:
         self._providers, self._keyring = providers, keyring
 
     async def prove(self, question: Question, now: int) -> Proved:
-        """Find whom a call's credential speaks for; `now` is Unix seconds."""
+        """Find the profile of a call's credential; `now` is Unix seconds."""
         text = question.credential
         row = await self._lookup.find(fingerprint(text), question.collection, question.endpoint)
         nothing = Proved(row=row, method=AuthMethod.TOKEN)
@@ -152,7 +152,7 @@ def _verified(token: SignedToken, candidates: Sequence[Key]) -> bool:
 
 
 def _chosen(judged: Sequence[Proved], unknown: Row, now: int) -> Proved:
-    """Whose call it is: of the one profile that the token fits best. An inactive one does not count.
+    """Choose the profile that the token fits best. Inactive profiles do not count.
 
     Where it fits several and proves itself to each, it is refused for that; where it proves itself to
     none of several, it is nobody's.
@@ -177,7 +177,7 @@ def _chosen(judged: Sequence[Proved], unknown: Row, now: int) -> Proved:
 
 
 def _alive(row: Row, now: int) -> bool:
-    """Whether a profile can be called with at all: it, its client and its key are in force."""
+    """Whether a profile can call at all: it, its client and its key are active."""
     ends = (row.expires_at, row.overlap_until, row.profile_expires_at)
     in_time = all(end is None or end > now for end in ends)
     return bool(row.profile_active and row.client_active and in_time and row.revoked_at is None)

@@ -1,4 +1,4 @@
-"""What one access profile, and the profiles of one project, may ask of the authority.
+"""Ceilings on what one access profile, and all profiles of one project, may ask of the authority.
 
 A consumer with a valid key can make as many first calls as it likes, each with a token or address of
 its own. Past a ceiling they are refused before anything dear is done for them; others' are not.

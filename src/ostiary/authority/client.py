@@ -1,4 +1,4 @@
-"""The control side's way to wait until a change is in force (see `directory.changes.confirmation`)."""
+"""The control side's client that waits until a change is in force (see `directory.changes.confirmation`)."""
 
 import json
 import time
@@ -15,7 +15,7 @@ from ostiary.telemetry.unix_http import UnixConnection
 TIMEOUT_SECONDS = 8.0
 
 
-#: What the gateway must have been brought, and not only told to forget.
+#: Kinds of changes that must also be published, not only revoked.
 _PUBLISHED = frozenset({
     Kind.COLLECTION, Kind.ENDPOINT, Kind.CONNECTION, Kind.RECIPE, Kind.SETTINGS,
 })  # fmt: skip
@@ -44,7 +44,7 @@ class SocketConfirmer:
         return Receipt(confirmed=1, of=1, ms=ms, streams=streams)
 
     def _revoked(self, sequence: int) -> int:
-        """Wait for the epochs; how many open streams rested on what changed."""
+        """Wait for the epochs; returns how many open streams the change affected."""
         connection = UnixConnection(self._path, seconds=TIMEOUT_SECONDS)
         try:
             connection.request("POST", f"/confirm?sequence={sequence}")

@@ -32,9 +32,9 @@ from ostiary.authority.traces import Traces
 from ostiary.directory.workspace.project_quotas import LEASES, UPCALLS
 from ostiary.gateway.contract import METHOD_NUMBERS, Lease, Question, Refusal, code
 
-#: Seconds for which a refusal is held; what it rests on voids it sooner.
+#: Seconds for which a gateway may repeat a refusal; a change of its facts voids it sooner.
 REFUSAL_SECONDS = 20
-#: The same for one that may be otherwise in a moment, such as a key that is being fetched.
+#: The same for a transient refusal, for example while a key is being fetched.
 PASSING_SECONDS = 2
 
 
@@ -64,7 +64,7 @@ async def answer(
 
 
 def overloaded() -> Refusal:
-    """The answer to a call above a ceiling: not held, and nothing is kept of it."""
+    """The answer to a call above a ceiling: it is neither repeated nor traced."""
     return Refusal(profile=0, bound=0, sequence=0, expires=0, code=code(Reason.OVERLOADED), trace=0)
 
 
@@ -179,7 +179,7 @@ def _quotas(text: str | None) -> Mapping[str, int]:
 
 
 class BrokenNumbers(ValueError):
-    """Stored numbers of limits that cannot be read: such a rule must refuse, not vanish."""
+    """Stored limits that cannot be parsed: the rule must refuse, not be ignored."""
 
 
 @lru_cache(maxsize=10_000)
@@ -245,7 +245,7 @@ async def _lease(
 ) -> Lease:
     profile, row = verdict.known.profile, proved.row
     terms = _terms_of(row, now)
-    # A call that counts nothing is not limited.
+    # Calls with weight 0 are not limited.
     weight = 1 if question.usage or row.weight is None else row.weight
     quota = profile.quota if weight else None
     until, start, end, used = verdict.until, 0, 0, 0
@@ -294,7 +294,7 @@ def _one_line(text: str) -> str:
 
 
 def _ends(known: Known, proved: Proved) -> int:
-    """When the right itself ends; 0: it has no end of its own."""
+    """When the access itself ends; 0: never."""
     credential, profile = known.credential, known.profile
     ends = (credential.expires_at, credential.overlap_until, profile.expires_at, proved.ends)
     return min((end for end in ends if end is not None), default=0)

@@ -1,4 +1,4 @@
-"""The revocation lane: epochs of whatever changed, written into the gateway before a change counts.
+"""The revocation lane: writes epochs of changed objects to the gateway before a change is confirmed.
 
 It reads numbers of the change feed and writes numbers: nothing that an owner typed, no plan, no name
 that must be resolved. What publishes configuration is another process, and another way.
@@ -19,13 +19,13 @@ from ostiary.gateway.node import Node
 
 log = logging.getLogger(__name__)
 
-#: The database is asked for changes that nobody announced, after so many seconds.
+#: Seconds between polls for changes that nobody announced.
 POLL_SECONDS = 0.25
-#: After something unexpected, it is tried again after so many seconds.
+#: Seconds until the next attempt after an unexpected error.
 RETRY_SECONDS = 0.2
-#: Changes that are put in force by one request.
+#: Most changes in one request to the gateway.
 AT_ONCE = 1000
-#: Batches whose number of streams is remembered, for whoever waits for one.
+#: Batches whose number of streams is remembered for callers that wait for a confirmation.
 REMEMBERED = 1000
 
 #: Kinds of changes that void leases, with the first letter of their epoch.
@@ -48,7 +48,7 @@ class Follower:
         self._birth = ""
         self._wake = asyncio.Event()
         self._moved = asyncio.Condition()
-        #: Last sequence of a batch → open streams that rested on what changed in it.
+        #: Last sequence of a batch → open streams that it affected.
         self._streams: OrderedDict[int, int] = OrderedDict()
         #: Profiles that changed since somebody last asked.
         self.changed_profiles: asyncio.Queue[int] = asyncio.Queue(maxsize=10_000)
@@ -62,7 +62,7 @@ class Follower:
                 while await self._step():
                     pass
             except ControlError:
-                # nginx is not there, or is another one now.
+                # nginx is down, or was started again.
                 self._birth = ""
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
@@ -103,7 +103,7 @@ class Follower:
                 since=self.confirmed, until=changes[-1].sequence, epochs=_epochs(changes)
             )
         except Behind:
-            # Another nginx, which has none of what was written before.
+            # nginx was started again and has none of the earlier epochs.
             self._birth = ""
             return True
         if done.birth != self._birth:
@@ -131,7 +131,7 @@ class Follower:
         log.debug("connected to the gateway, epochs in force up to %s", applied)
 
     async def _still_the_same(self) -> None:
-        """With nothing to write, see now and then that it is the nginx that it was."""
+        """With nothing to write, check now and then that nginx was not restarted."""
         if self._wake.is_set():
             return
         state = await self._lane.alive()

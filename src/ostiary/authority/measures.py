@@ -91,7 +91,7 @@ _TRACES_LOST = Gauge(
 )
 
 
-# Of what never happened there is a zero, so that its first time is seen to be one more.
+# Initialise label combinations to 0, so that `increase()` sees the first event.
 for _verdict in ("leased", "failed"):
     _UPCALLS.labels(_verdict, "")
 for _outcome in ("ok", "refused", "failed"):

@@ -177,7 +177,7 @@ class OAuth:
         raise _invalid_client(asked)
 
     async def _client(self, asked: OAuthRequest) -> tuple[str, Row]:
-        """The client that a call proves itself to be (RFC 6749, section 2.3.1)."""
+        """The client that a call authenticates as (RFC 6749, section 2.3.1)."""
         client_id, secret = _presented(asked)
         row = await self._lookup.find(client_fingerprint(client_id), 0)
         # Compared also where there is no such client, so that it takes the same time.
@@ -274,7 +274,7 @@ class OAuth:
 
 def _invalid_client(asked: OAuthRequest) -> OAuthError:
     """401, with the scheme that was used (RFC 6749, section 5.2)."""
-    refused = OAuthError("invalid_client", "the client is not known, or its secret is another", 401)
+    refused = OAuthError("invalid_client", "the client is unknown, or its secret is wrong", 401)
     if b"authorization" in asked.headers:
         told = refused.told
         headers = {"WWW-Authenticate": 'Basic realm="oauth2"'}
@@ -286,7 +286,7 @@ def _presented(asked: OAuthRequest) -> tuple[str, str]:
     lines = asked.headers.get(b"authorization", [])
     in_body = asked.parameters.get("client_secret")
     if len(lines) > 1 or (lines and in_body is not None):
-        raise OAuthError("invalid_request", "a client proves itself once, in header or body")
+        raise OAuthError("invalid_request", "a client authenticates once, in header or body")
     if not lines:
         client_id = asked.parameters.get("client_id", "")
         if not client_id or not in_body:

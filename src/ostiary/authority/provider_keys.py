@@ -1,7 +1,7 @@
-"""Keys of OpenID providers: fetched in the background, kept while the provider is down.
+"""Keys of OpenID providers: fetched in the background, and retained while the provider is down.
 
-A source is asked again after `seconds`, and for a key id that nobody knows once per interval at
-most. What was fetched lies in files too, so that a restart needs no provider.
+A source is fetched again after `seconds`, and for an unknown key id at most once per interval. What was
+fetched lies in files too, so that a restart needs no provider.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from ostiary.identity.signed_tokens import SignedToken
 
 log = logging.getLogger(__name__)
 
-#: A call waits so long for keys that nobody has yet; the gateway waits a little longer for us.
+#: Seconds that a call waits for the first fetch of keys; the gateway's own timeout is a little longer.
 PATIENCE_SECONDS = 0.17
-#: Old keys are good for so many seconds at a time while they are asked for again.
+#: Seconds for which old keys are used at a time while new ones are being fetched.
 STALE_SECONDS = 10
-#: Sources that are remembered; above it, the one that was asked for longest ago is forgotten.
+#: Most sources in memory; beyond it, the least recently used one is dropped.
 MOST_SOURCES = 5_000
 #: Documents that are fetched at a time.
 MOST_AT_ONCE = 16
@@ -126,7 +126,7 @@ class ProviderKeys:
             measures.fetched("refused")
             return
         except Exception:
-            # Whatever it was, the old keys stay, and it is tried again after the interval.
+            # On any error, keep the old keys and try again after the interval.
             held.problem = "the keys could not be fetched"
             log.exception("keys of %s", source.issuer or source.jwks_uri)
             measures.fetched("failed")

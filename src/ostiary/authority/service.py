@@ -32,7 +32,7 @@ from ostiary.telemetry import exposition, tracing
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a confirmation waits; after them its owner reads "not yet in force".
+#: Seconds that a confirmation waits; then the owner sees "not yet in force".
 CONFIRM_SECONDS = 5.0
 
 
@@ -184,7 +184,7 @@ def _allowed_hosts() -> Collection[str]:
     return workspace_settings.read().fetch_hosts
 
 
-#: A change of the public URL is in tokens and metadata after so many seconds.
+#: Seconds until a change of the public URL shows in tokens and metadata.
 ISSUER_SECONDS = 2.0
 
 

@@ -12,7 +12,7 @@ from ostiary.identity import access_tokens
 from ostiary.identity.access_tokens import RETIRED_SECONDS, SigningKeyPair
 from ostiary.identity.sealing import KeyRing
 
-#: A rotation is noticed after so many seconds; a key id that is not known, sooner.
+#: Seconds until a rotation is noticed; an unknown key id triggers a reload sooner.
 FRESH_SECONDS = 2.0
 
 

@@ -1,6 +1,6 @@
-"""Why it was refused, told to the collector: for the owner who asks later.
+"""Sends traces of refusals to the collector, for Explain.
 
-Best effort, and never in a call's way: what cannot be sent at once is dropped, and counted.
+Best effort, and never blocks a call: a trace that cannot be sent at once is dropped and counted.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Traces:
             if self._sock is None and not self._connect():
                 return False
             try:
-                # Whole or not at all: half a frame would make nonsense of the rest.
+                # Send a whole frame or nothing: half a frame would corrupt the stream.
                 if self._sock is not None and self._sock.send(frame) == len(frame):
                     return True
             except BlockingIOError:

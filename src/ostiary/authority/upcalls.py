@@ -30,7 +30,7 @@ LONGEST = 128 * 1024
 
 
 class Upcalls:
-    """Answers questions; whatever goes wrong is no answer, and the gateway refuses the call."""
+    """Answers questions; on any error it sends no answer, and the gateway refuses the call."""
 
     def __init__(
         self, lookup: Lookup, prover: Prover, traces: Traces, gate: Gate, *, at_once: bool = False
@@ -38,7 +38,7 @@ class Upcalls:
         self._lookup, self._prover = lookup, prover
         self._traces, self._gate = traces, gate
         self._named = NamedLists(lookup)
-        #: Most answers are waited for by nobody: the database answers without an event loop.
+        #: Most answers need no task: the SQLite look-up returns without the event loop.
         self.at_once = at_once
 
     async def answer(self, body: bytes) -> bytes | None:

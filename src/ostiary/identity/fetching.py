@@ -72,7 +72,7 @@ def is_allowed(parts: SplitResult, allowed: Collection[str]) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is of the public internet, in whatever it is wrapped."""
+    """Whether an address is public, also inside IPv6 forms that carry an IPv4 address."""
     return all(each.is_global and not each.is_multicast for each in destinations(address))
 
 

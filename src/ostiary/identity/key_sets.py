@@ -18,12 +18,12 @@ MOST_TRIED = 8
 
 
 class BadKeySet(ValueError):
-    """An answer that is no key set, or of no provider; one sentence."""
+    """The answer isn't a usable key set or provider metadata; one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySet:
-    """Keys that verify, and what the provider calls itself (empty: it does not say)."""
+    """Verification keys and the provider's issuer (empty if the document has none)."""
 
     keys: tuple[Key, ...]
     issuer: str = ""
@@ -63,13 +63,13 @@ def parse_object(content: bytes) -> Mapping[str, Any]:
 
 
 def parse(content: bytes, *, issuer: str = "") -> KeySet:
-    """The keys that we can use; the others are passed over. Raises BadKeySet if there is none."""
+    """The usable keys; others are skipped. Raises BadKeySet if none is usable."""
     listed = parse_object(content).get("keys")
     if not isinstance(listed, list) or len(listed) > MOST_KEYS:
-        raise BadKeySet(f"The answer has no list of at most {MOST_KEYS} keys.")
+        raise BadKeySet(f"The answer must have a list of at most {MOST_KEYS} keys.")
     keys = tuple(key for key in map(_key, listed) if key is not None)
     if not keys:
-        raise BadKeySet("The key set has no key that can be used.")
+        raise BadKeySet("The key set has no usable key.")
     return KeySet(keys=keys, issuer=issuer)
 
 

@@ -33,7 +33,7 @@ _BROKEN = (
 
 
 class BadPasskey(ValueError):
-    """An answer of a browser that proves nothing. What is wrong with it is nobody's business."""
+    """A browser's answer that fails verification. The exception does not say why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def _server(site: Site) -> Fido2Server:
 
 
 def ask_to_register(site: Site, person: PasskeyOwner, known: Sequence[bytes]) -> PasskeyChallenge:
-    """Ask for a new passkey that is none of the `known`; it can sign in alone if it verifies."""
+    """Challenge to register a passkey, excluding `known`; one with user verification can sign in alone."""
     options, state = _server(site).register_begin(
         PublicKeyCredentialUserEntity(
             id=person.handle, name=person.name, display_name=person.shown
@@ -134,7 +134,7 @@ def register(site: Site, state: Mapping[str, Any], answer: str) -> Passkey:
 
 
 def ask(site: Site, known: Sequence[bytes] | None) -> PasskeyChallenge:
-    """Ask for one of the `known` passkeys; with nothing, for any that also verifies its owner."""
+    """Challenge for one of `known`; without `known`, usernameless sign-in with user verification."""
     verification = UserVerificationRequirement
     options, state = _server(site).authenticate_begin(
         None if known is None else [AttestedCredentialData(each) for each in known],
@@ -144,7 +144,7 @@ def ask(site: Site, known: Sequence[bytes] | None) -> PasskeyChallenge:
 
 
 def id_of(answer: str) -> bytes:
-    """The id of the passkey that answers; nothing of it is verified. Raises BadPasskey."""
+    """The id of the passkey that answers, not yet verified. Raises BadPasskey."""
     try:
         return AuthenticationResponse.from_dict(_read(answer)).raw_id
     except _BROKEN as error:

@@ -40,7 +40,7 @@ class PlaceKind(enum.StrEnum):
 
 
 class BadPlace(ValueError):
-    """A text that is no place; the message is a sentence without a subject."""
+    """The text isn't a place; the message is a sentence without a subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +169,7 @@ def gathered(places: Iterable[Place]) -> Places:
     )
 
 
-#: None besides those that are always accepted.
+#: No places besides those that are always accepted.
 NONE = Places()
 
 

@@ -1,4 +1,4 @@
-"""A value that must not be seen: every way of printing it shows stars."""
+"""A secret value: every way of printing it shows stars."""
 
 import hmac
 from typing import NoReturn

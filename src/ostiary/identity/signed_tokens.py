@@ -43,12 +43,12 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class BadToken(ValueError):
-    """Text that is no signed token; the sentence is for the owner."""
+    """The text isn't a signed token; the sentence is for the owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedToken:
-    """A token as it is written. `header` and `claims` are not verified yet."""
+    """A parsed token. `header` and `claims` are not verified yet."""
 
     text: str
     header: Mapping[str, Any]
@@ -65,12 +65,12 @@ class SignedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenProblem:
-    """Why a token proves nothing: which part of it, what was expected, and what it holds."""
+    """Why a token is rejected: which part, what was expected, and what it holds."""
 
     part: str
     expected: str
     found: str
-    #: It may be otherwise in a moment, without anybody changing anything.
+    #: Transient: a retry may succeed.
     passing: bool = False
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class ClaimRules:
     audience: str = ""
     required: tuple[str, ...] = ()
     leeway: int = 60
-    #: A token that does not say when it ends is good as long as its key.
+    #: Accept tokens without `exp`: they are valid as long as the key.
     without_exp: bool = False
 
 
@@ -135,7 +135,7 @@ def _no_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(_: str) -> Any:
-    raise ValueError  # NaN and Infinity are no JSON
+    raise ValueError  # JSON has neither NaN nor Infinity
 
 
 def verified(token: SignedToken, key: Key, allowed: Collection[str]) -> bool:
@@ -200,7 +200,7 @@ def is_pointer(name: str) -> bool:
 
 
 def named(value: object) -> str:
-    """The profile key that a claim's value is; empty: it is none."""
+    """A claim's value as a profile key; empty if it cannot be one."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
@@ -215,7 +215,7 @@ def keys_of(value: object) -> tuple[str, ...]:
 
 
 def subject(token: SignedToken) -> str:
-    """What names a profile without a custom claim: the first that is not empty, with no fall-back."""
+    """The standard claim that names the profile: the first non-empty one, without a fall-back."""
     for name in SUBJECTS:
         found = token.claims.get(name)
         if found not in (None, ""):
@@ -224,7 +224,7 @@ def subject(token: SignedToken) -> str:
 
 
 def judge(claims: Mapping[str, Any], rules: ClaimRules, now: int) -> TokenProblem | int | None:
-    """What is wrong with the claims, else until when they are good (None: they do not say).
+    """The first problem of the claims, else when they expire (None: never).
 
     RFC 7519, section 4.1; `now` and the result are Unix seconds.
     """

@@ -33,7 +33,7 @@ _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def _raw(text: str) -> bytes:
-    """Any text's bytes: what strangers send may hold a lone surrogate, and must not raise."""
+    """A text's bytes: callers may send a lone surrogate, which must not raise."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -154,10 +154,10 @@ def client_fingerprint(client_id: str) -> bytes:
 
 
 def key_fingerprint(profile_id: int, profile_key: str) -> bytes:
-    """The fingerprint of a profile key. It is no secret and not looked up by it: others may have it too."""
+    """The fingerprint of a profile key, which isn't secret or unique, so nothing is looked up by it."""
     return fingerprint(f"profile\0{profile_id}\0{profile_key}")
 
 
 def issue_profile_key() -> str:
-    """A new profile key; public, and nobody else's by chance."""
+    """A new profile key: public, with enough random bits to be unique."""
     return f"ostp_{secrets.token_urlsafe(18)}"

@@ -27,7 +27,7 @@ _FAILURES = Counter("ostiary_publish_failures", "Tries that failed and are repea
 KINDS = ("collection", "endpoint", "connection", "settings", "imported")
 STATES = ("up", "down", "stale", "unresolved", "resolving")
 
-# Of what never happened there is a zero, so that its first time is seen to be one more.
+# Initialise label combinations to 0, so that `increase()` sees the first event.
 for _outcome in ("set", "deleted", "refused"):
     _LINES.labels(_outcome)
 for _outcome in ("ok", "failed"):

@@ -16,7 +16,7 @@ _SECONDS = Histogram(
 )
 WORKERS = Gauge("ostiary_recipe_workers", "Workers that recipes may run on.")
 CALLING = Gauge("ostiary_recipe_calls_in_progress", "Calls that run or wait for a worker.")
-# Of what never happened there is a zero, so that its first time is seen to be one more.
+# Initialise label combinations to 0, so that `increase()` sees the first event.
 for _outcome in _OUTCOMES:
     _CALLS.labels(_outcome)
 
