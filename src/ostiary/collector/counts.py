@@ -1,4 +1,4 @@
-"""Pushes of the gateway's workers: as they come, and what of them is new.
+"""Pushes of the gateway's workers: reads them and computes what is new.
 
 A counter's total only grows. What has been taken into account of it is its **baseline**, stored in
 one transaction with the gain: a push that comes twice, or from two workers, counts once.
@@ -14,7 +14,7 @@ from ostiary.usage.recording import BASELINE_HOURS, Totals
 
 log = logging.getLogger(__name__)
 
-#: Bytes of the largest push; one of the gateway's has a few hundred kilobytes.
+#: Bytes of the largest push; the gateway's have a few hundred kilobytes.
 LARGEST_PUSH = 64 * 1024 * 1024
 #: Ids fit the directory's keys, totals and times the database's numbers.
 _LARGEST_ID = 2**31 - 1
@@ -30,11 +30,11 @@ OK, LATER, PONG = b"ok\n", b"later\n", b"pong\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waiting:
-    """A push that came, and how its worker is answered: whether it is stored."""
+    """A received push, and how to answer its worker."""
 
     text: bytes
     answer: Callable[[bool], None]
-    #: Closes the connection: what came isn't a push.
+    #: Closes the connection after an invalid push.
     give_up: Callable[[], None]
 
 
@@ -49,7 +49,7 @@ class PushConnection(asyncio.Protocol):
 
     @property
     def in_the_middle(self) -> bool:
-        """Whether a part of a push has come."""
+        """Whether the buffer holds an incomplete push."""
         return bool(self._buffer)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

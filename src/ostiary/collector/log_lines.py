@@ -170,7 +170,7 @@ class Reader:
 
 
 class _Sampler:
-    """Takes every line up to `most` in a second, then ever fewer.
+    """Samples lines: all up to `most` in a second, then fewer and fewer.
 
     Lines of several workers come a buffer at a time, so seconds do not come in order.
     """
@@ -180,7 +180,7 @@ class _Sampler:
         self._seen: dict[int, int] = {}
 
     def take(self, second: int) -> int:
-        """For how many the line stands; 0: it is not stored."""
+        """How many lines this one stands for; 0: it is not stored."""
         number = self._seen.get(second, 0) + 1
         self._seen[second] = number
         if number <= self._most:

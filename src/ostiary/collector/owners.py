@@ -1,4 +1,4 @@
-"""Whose a credential, a profile or an endpoint is: what log lines and counters may leave out."""
+"""The owners of credentials, profiles and endpoints, for ids that log lines and counters leave out."""
 
 from collections.abc import Container, Iterable
 
@@ -6,12 +6,12 @@ from ostiary.directory.models import AccessProfile, Credential, Endpoint
 
 #: Ids in one question.
 AT_ONCE = 500
-#: More are known than this: then it is asked anew.
+#: Most cached entries; beyond it, the cache is cleared.
 MOST = 500_000
 
 
 class Owners:
-    """Remembers what it asked for. None of this ever changes while its subject lives."""
+    """A cache of owners. An owner never changes while its object exists."""
 
     def __init__(self) -> None:
         self._credentials: dict[int, tuple[int, int]] = {}
@@ -25,7 +25,7 @@ class Owners:
         profiles: Iterable[int] = (),
         endpoints: Iterable[int] = (),
     ) -> None:
-        """Ask for what is not known yet; what is gone by now is remembered as that.
+        """Look up unknown ids; missing ones are remembered as missing.
 
         Raises DatabaseError.
         """

@@ -1,4 +1,4 @@
-"""What is deleted when it is too old: audit log, change feed, sessions and tokens, webhooks' log."""
+"""Retention: deletes old audit events, changes, sessions, tokens and webhook deliveries."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The collector's process: counts and log lines of the gateway, brought into the database.
+"""The collector's process: stores counts and log lines of the gateway in the database.
 
 Workers push counters that grew, and send them again until they are acknowledged; log lines wait in
 a file. Both are stored with how far they are taken into account: a collector that was killed, or
@@ -113,7 +113,7 @@ class _Collector:
         self._wake.set()
 
     async def _write(self) -> None:
-        """Store what comes, until the stop."""
+        """Store pushes and lines until the process stops."""
         loop = asyncio.get_running_loop()
         tidied = loop.time()
         while not self._stop.is_set():
@@ -131,7 +131,7 @@ class _Collector:
                 await self._pushes()
 
     async def _round(self, *, last: bool = False) -> None:
-        """Store everything that is there."""
+        """Store all pending pushes and lines."""
         await self._pushes()
         traces, self._traces = self._traces, []
         if traces and await self._written(self._store.traces, traces) is None:
@@ -178,7 +178,7 @@ class _Collector:
             try:
                 pushes.append(read_push(head, lines))
             except BadPush:
-                # Not what it says: it may hold anything.
+                # The log omits the push itself, which may hold anything.
                 log.warning("a push of counts cannot be read")
                 continue
             readable.append(push)

@@ -1,4 +1,4 @@
-"""What the gateway pushed and logged, put into the words of `usage.recording` and stored. Blocking.
+"""Converts pushes and log lines to the types of `usage.recording`, and stores them. Blocking.
 
 Used by one thread.
 """
@@ -31,7 +31,7 @@ _USES = frozenset({0, *(row.code for row in REASONS.values() if row.rule is Rule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What became of pushes: counters that had grown, their calls, what could not be read."""
+    """The result of storing pushes: grown counters, their calls, and unreadable entries."""
 
     counters: int
     calls: int

@@ -68,9 +68,9 @@ _FORWARD = "proxy_pass $gw_to;"
 class ConfigurationFacts:
     """What nginx.conf is rendered from besides the node."""
 
-    #: Tells this start's request ids from those of others.
+    #: Distinguishes request ids of this start from those of other starts.
     mark: str
-    #: What this workspace's gateways are called where calls tell whom they have passed (RFC 8586).
+    #: Name of this workspace's gateways in the CDN-Loop header (RFC 8586).
     loop: str
     #: nginx's version: major, minor, patch.
     version: tuple[int, int, int]

@@ -1,4 +1,4 @@
-"""Connections as published objects: upstreams' servers, and the credential that calls of them get.
+"""Connections as published objects: upstream servers, and the credential that Ostiary adds to calls.
 
 Everything is checked again, see `gateway.objects`. Pure: names are resolved and secrets opened by who
 asks.
@@ -61,18 +61,18 @@ class Upstream:
     timeout_seconds: int
     #: Path of the health check below the servers; empty: a TCP connect.
     health_path: str
-    #: Seconds of silence that a tunnel or an event stream may have.
+    #: Longest silence of a tunnel or an event stream, in seconds.
     stream_timeout: int
     balancing: str
-    #: Of each URL, how many calls it gets beside the others.
+    #: Weight of each URL in load balancing.
     weights: tuple[int, ...]
-    #: How often a call that failed is tried again.
+    #: Most retries of a failed call.
     retries: int | None
-    #: Whether PUT and DELETE are tried again though the upstream may have got them.
+    #: Whether to retry PUT and DELETE although the upstream may have received them.
     retry_writes: bool
     #: Whether ordinary calls go by HTTP/2; those of gRPC always do.
     http2: bool
-    #: How the upstream is told its public address, see contract.PUBLIC_ADDRESSES.
+    #: How the upstream learns its public address, see contract.PUBLIC_ADDRESSES.
     told: str
     #: Whether URLs and cookies in its answers are translated to the public address.
     translate: bool
@@ -92,7 +92,7 @@ class Upstream:
 
     @property
     def tls_name(self) -> str:
-        """Name to ask for and to verify; empty: there is none, and nothing is verified."""
+        """Server name for SNI and verification; empty: no name, no verification."""
         first = self.urls[0]
         return first.host if self.tls and not first.is_ip else ""
 
@@ -107,7 +107,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedCredential:
-    """What Ostiary adds to calls of an upstream: a header, or a query parameter, or neither."""
+    """The credential that Ostiary adds to calls: a header, a query parameter, or neither."""
 
     header: str = ""
     query: str = ""
@@ -156,7 +156,7 @@ def upstream(row: ConnectionRow) -> Upstream:
 
 def _balancing(value: object) -> str:
     if value not in Connection.Balancing.values:
-        raise Unpublishable("How its calls are spread is not known.")
+        raise Unpublishable("Its load balancing method is unknown.")
     return str(value)
 
 
@@ -168,7 +168,7 @@ def _weights(value: object, urls: int) -> tuple[int, ...]:
         or len(value) != urls
         or not all(type(each) is int and 1 <= each <= LARGEST_WEIGHT for each in value)
     ):
-        raise Unpublishable("Its weights are not one number for each base URL.")
+        raise Unpublishable("Its weights must be one number for each base URL.")
     return tuple(value)
 
 
@@ -180,13 +180,13 @@ def _retries(value: object) -> int | None:
 
 def _told(value: object) -> str:
     if not isinstance(value, str) or value not in PUBLIC_ADDRESSES:
-        raise Unpublishable("How its upstream is told the public address is not known.")
+        raise Unpublishable("Its way to send the public address is unknown.")
     return PUBLIC_ADDRESSES[value]
 
 
 def _urls(value: object) -> tuple[UpstreamUrl, ...]:
     if not isinstance(value, list) or not 0 < len(value) <= MOST_URLS:
-        raise Unpublishable(f"It does not have 1 to {MOST_URLS} base URLs.")
+        raise Unpublishable(f"It must have 1 to {MOST_URLS} base URLs.")
     urls = []
     for text in value:
         if not isinstance(text, str):
@@ -228,7 +228,7 @@ def credential(row: ConnectionRow, secret: Secret, bearer: Secret | None) -> Add
                 return AddedCredential()
             return _header("Authorization", f"Bearer {bearer.reveal()}")
         case _ if not plain:
-            # Without it a call would be somebody else's, or nobody's.
+            # Without it, calls would reach the upstream with another identity or none.
             raise Unpublishable("Its secret is missing; enter it again.")
         case Connection.Auth.HEADER:
             return _header(name, plain)
@@ -237,7 +237,7 @@ def credential(row: ConnectionRow, secret: Secret, bearer: Secret | None) -> Add
             return _header("Authorization", f"Basic {pair}")
         case Connection.Auth.QUERY:
             return _query(name, plain)
-    raise Unpublishable("The kind of its authentication is not known.")
+    raise Unpublishable("Its authentication type is unknown.")
 
 
 def _header(name: object, value: str) -> AddedCredential:

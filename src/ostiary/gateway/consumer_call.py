@@ -14,7 +14,7 @@ import httpx
 
 from ostiary.settings import Bind
 
-#: Bytes of an answer that are read; the rest is not asked for.
+#: Most bytes of an answer that are read.
 LARGEST = 64 * 1024
 
 
@@ -28,7 +28,7 @@ class Listener:
 
     bind: Bind
     certificate: Path | None
-    #: It takes connections with a line of the PROXY protocol alone.
+    #: It accepts only connections with a PROXY protocol header.
     proxy_protocol: bool = False
 
     @property
@@ -81,7 +81,7 @@ def call(listener: Listener, asked: ConsumerCall, *, seconds: float) -> Answer:
                 listener.url,
                 headers=list(asked.headers),
                 content=asked.body or None,
-                # As it is: nobody is to tidy up a path that the gateway should judge.
+                # Send the path unchanged: the gateway must judge it, not httpx.
                 extensions={"target": asked.target.encode()},
             ) as response,
         ):
@@ -97,13 +97,13 @@ def call(listener: Listener, asked: ConsumerCall, *, seconds: float) -> Answer:
                 address=str(stream.get_extra_info("client_addr")[0]),
             )
     except httpx.TimeoutException:
-        raise NoAnswer(f"There was no answer within {seconds:.0f} seconds.") from None
+        raise NoAnswer(f"The gateway did not answer within {seconds:.0f} seconds.") from None
     except httpx.HTTPError:
         raise NoAnswer(f"The gateway does not answer at {listener.url}.") from None
 
 
 class _Lined:
-    """A network of httpx that begins each connection with the line of a proxy that calls for itself."""
+    """An httpx network backend that sends a PROXY protocol header (LOCAL) on each connection."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -124,7 +124,7 @@ def _transport(listener: Listener) -> httpx.HTTPTransport:
 
 
 def _read(response: httpx.Response, deadline: float) -> tuple[bytes, bool]:
-    """The beginning of a body, and whether it is all of it."""
+    """The beginning of a body, and whether it is complete."""
     body = bytearray()
     for part in response.iter_raw():
         body += part

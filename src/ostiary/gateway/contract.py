@@ -31,7 +31,7 @@ class Question:
     form: str
     endpoint: int
     collection: int
-    #: 1: what is used of the limits is asked, at a path of ours (USAGE_PATH); endpoint and collection are 0.
+    #: 1: the consumer asks for its used limits (USAGE_PATH); endpoint and collection are 0.
     usage: int = 0
     address: str
     #: The caller's `traceparent` header (W3C Trace Context), or empty.
@@ -55,15 +55,15 @@ class Lease:
     credential: int
     #: Sequence of the change feed that the decision was taken at.
     sequence: int
-    #: When the decision is to be taken again.
+    #: When the authority must decide again.
     expires: int
-    #: When the right itself ends, which also ends open streams; 0: it has no end of its own.
+    #: When the access itself ends, which also ends open streams; 0: never.
     ends: int
     #: See METHOD_NUMBERS.
     method: int
     #: 1: good only for the address that called.
     bound: int
-    #: Ids of the address lists that the decision rests on, parted by commas; empty: none.
+    #: Ids of the address lists that the decision used, separated by commas; empty: none.
     address_lists: str = ""
     #: Code of the reason for which report-only address lists would have refused; 0: none.
     would: int
@@ -80,13 +80,13 @@ class Lease:
     rates_used: str
     #: Largest number of calls in the quota's period; 0: no quota.
     quota: int
-    #: Since when is counted: the period's start, or when the quota was reset.
+    #: Start of counting: the period's start, or the last reset of the quota.
     quota_starts: int
     quota_ends: int
     quota_used: int
-    #: The text of the RateLimit-Policy header; empty: no RateLimit headers.
+    #: Value of the RateLimit-Policy header; empty: send no RateLimit headers.
     announced: str
-    #: The policy's name, where what is used is asked; else empty.
+    #: The policy's name, for questions about used limits; else empty.
     policy_name: str = ""
 
 
@@ -95,13 +95,13 @@ class Refusal:
     """A decision that a call may not pass; on the wire like a lease."""
 
     profile: int
-    #: 1: it rests on the address that called.
+    #: 1: the refusal depends on the caller's address.
     bound: int
     sequence: int
     #: Until when the refusal may be repeated without asking; 0: it may not be.
     expires: int
     code: int
-    #: Number of the trace that tells why; 0: none was kept.
+    #: Number of the stored trace that says why; 0: there is none.
     trace: int
 
 
@@ -122,7 +122,7 @@ METHOD_NUMBERS = {
 
 
 class BadQuestion(ValueError):
-    """What the gateway sent isn't a question."""
+    """The gateway's message isn't a valid question."""
 
 
 def read_question(body: bytes) -> Question:
@@ -157,7 +157,7 @@ def write_answer(answer: Lease | Refusal) -> bytes:
 _lease_values, _refusal_values = attrgetter(*LEASE), attrgetter(*REFUSAL)
 
 
-#: Where a consumer reads what is used of its limits.
+#: Path at which consumers read their used limits.
 USAGE_PATH = "/usage"
 
 # --- epochs (authority.follower, lua/control.lua) --------------------------------------------------
@@ -276,7 +276,7 @@ class Pushed:
 
 
 class BadPush(ValueError):
-    """What came isn't a push of the gateway."""
+    """The message isn't a valid push of the gateway."""
 
 
 def read_push(head: str, lines: Iterable[str]) -> Pushed:

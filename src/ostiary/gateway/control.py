@@ -11,11 +11,11 @@ from ostiary.telemetry.unix_http import UnixClient, UnixConnection
 
 
 class ControlError(Exception):
-    """The gateway does not answer on its control socket, or not as expected."""
+    """The gateway's control socket did not answer, or sent an unexpected answer."""
 
 
 class Behind(Exception):
-    """The gateway has other epochs in force than its caller thought."""
+    """The gateway's epochs differ from those that the caller assumed."""
 
     def __init__(self, applied: int) -> None:
         super().__init__(f"epochs up to {applied} are in force")
@@ -28,7 +28,7 @@ class Revoked:
 
     birth: str
     applied: int
-    #: Open streams that rested on what changed, and are decided on again.
+    #: Open streams that the change affected; the authority decides about them again.
     streams: int = 0
 
 
@@ -59,7 +59,7 @@ def _object(status: int, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except ValueError as error:
-        raise ControlError("the gateway's answer does not read") from error
+        raise ControlError("the gateway's answer cannot be parsed") from error
     if status != 200 or not isinstance(value, dict):
         raise ControlError(f"the gateway answers {status}")
     return value
@@ -72,7 +72,7 @@ def alive(path: Path, *, seconds: float) -> dict[int, float]:
 
 
 def state(path: Path, *, seconds: float) -> dict[str, Any]:
-    """Everything that the gateway tells of itself; raises ControlError."""
+    """The gateway's report about itself; raises ControlError."""
     return asked(path, "GET", "/state", seconds=seconds)
 
 

@@ -47,7 +47,7 @@ _EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.*)")
 
 
 class LaunchError(Exception):
-    """nginx cannot be started; the text is one sentence that says what to do."""
+    """nginx cannot start; the text is one sentence that says what to do."""
 
 
 def find_nginx() -> tuple[str, tuple[int, int, int]]:
@@ -102,7 +102,7 @@ def facts(node: Node, *, mark: str, authorities: Mapping[str, Path]) -> Configur
 
 
 def _loop_name(issue_key: bytes) -> str:
-    """A name that all gateways of a workspace have, and those of no other."""
+    """A name that all gateways of this workspace share, and no other workspace's."""
     return f"ostiary-{hmac.new(issue_key, b'CDN-Loop', hashlib.sha256).hexdigest()[:16]}"
 
 
@@ -169,7 +169,7 @@ def prepare(
         problem = f"files cannot be written: {error.strerror or error}"
     if problem:
         if not (target / "nginx.conf").exists():
-            raise LaunchError(f"nginx does not take its configuration: {problem}")
+            raise LaunchError(f"nginx rejects its configuration: {problem}")
         log.error("the gateway starts from its last files: %s", problem)
     # A disk that is full is seen by itself.
     with contextlib.suppress(OSError):
@@ -212,7 +212,7 @@ def _renew(
     problem = problem_with(known)
     if problem and known and (good := _good(node, known)) != known:
         # A file that was damaged, or that a newer OpenSSL refuses, costs who trusts it alone.
-        log.error("the gateway starts without CA files that it does not take: %s", problem)
+        log.error("the gateway starts without CA files that nginx rejects: %s", problem)
         for digest in known.keys() - good.keys():
             known[digest].unlink(missing_ok=True)
         problem = problem_with(good)
@@ -222,7 +222,7 @@ def _renew(
 
 
 def _good(node: Node, authorities: Mapping[str, Path]) -> dict[str, Path]:
-    """Those of some CA files that nginx takes."""
+    """The CA files that nginx accepts."""
 
     def is_good(path: Path) -> bool:
         try:
@@ -236,7 +236,7 @@ def _good(node: Node, authorities: Mapping[str, Path]) -> dict[str, Path]:
 def _tried(
     nginx: str, path: Path, environment: Mapping[str, str], sockets: Sequence[int] = ()
 ) -> str:
-    """What nginx says against a configuration; empty: nothing."""
+    """The error of nginx about a configuration; empty if it accepts it."""
     done = subprocess.run(
         [nginx, "-e", "stderr", "-t", "-q", "-p", str(path.parent), "-c", str(path)],
         env=dict(environment),
@@ -248,7 +248,7 @@ def _tried(
     if done.returncode == 0:
         return ""
     match = _EMERGENCY.search(done.stderr)
-    return match[1].strip() if match else done.stderr.strip()[-200:] or "it ends without a word"
+    return match[1].strip() if match else done.stderr.strip()[-200:] or "it exits without a message"
 
 
 def _known(target: Path) -> dict[str, Path]:
@@ -279,7 +279,7 @@ def renew_certificate(node: Node) -> str | None:
 
 
 def _signature(path: Path) -> str:
-    """What tells that a file is another one: inode, size, time of the last change."""
+    """A file's identity: inode, size and modification time. A change means a new file."""
     state = path.stat()
     return f"{state.st_ino} {state.st_size} {state.st_mtime_ns}"
 
@@ -342,7 +342,7 @@ def _tried_apart(node: Node, nginx: str, text: str) -> str:
 
 
 def try_authority(node: Node, pem: str) -> str:
-    """What nginx says against a file of certificate authorities; empty: it takes it."""
+    """The error of nginx about a CA file; empty if it accepts it."""
     nginx, _ = find_nginx()
     target = folder(node)
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -378,7 +378,7 @@ class CertificateChecker:
         try:
             return try_authority(self._node, pem) or None
         except LaunchError:
-            # There is no nginx on this machine: the gateway's own publisher asks it.
+            # nginx runs on another machine, where the publisher checks the certificates.
             return None
 
 

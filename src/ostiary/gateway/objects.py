@@ -34,7 +34,7 @@ _RECIPE = re.compile(r"[!-~](?:[ -~]{0,98}[!-~])?")
 
 
 class Unpublishable(Exception):
-    """The object cannot be brought to the gateway; one sentence, without a secret."""
+    """The object cannot be published; one sentence, without a secret."""
 
 
 def key(kind: str, object_id: int | str = "") -> str:
@@ -52,7 +52,7 @@ def collection(row: CollectionRow) -> str:
     if not isinstance(row.handle, str) or not _HANDLE.fullmatch(row.handle):
         raise Unpublishable("Its handle is not a single path segment of the allowed form.")
     if row.kind not in Collection.Kind.values:
-        raise Unpublishable("Its kind is not known.")
+        raise Unpublishable("Its kind is unknown.")
     recipes = row.kind == Collection.Kind.RECIPE
     return text_of({
         "id": row.id,
@@ -162,13 +162,13 @@ def _places(value: object) -> Mapping[str, object]:
     try:
         return places.gathered(places.parse_all(value)).published()
     except places.BadPlace:
-        raise Unpublishable("One of the places of credentials is not one.") from None
+        raise Unpublishable("One of the places of credentials is invalid.") from None
 
 
 def settings(
     trusted_proxies: object, credential_places: object, *, public_url: str, configured: bool
 ) -> str:
-    """The text of what of the workspace's settings the gateway needs; raises Unpublishable.
+    """The workspace settings that the gateway needs, as text; raises Unpublishable.
 
     `public_url`: where consumers call; `configured`: the owner has set it, it is not the listener's.
     """

@@ -16,12 +16,12 @@ STATE_SECONDS = 1.5
 
 
 class PublisherSilent(Exception):
-    """The publisher does not answer in time, or not as expected."""
+    """The publisher did not answer in time, or sent an unexpected answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnpublishedObject:
-    """An object that the gateway does not get."""
+    """An object that is left out of the gateway."""
 
     kind: str
     id: int
@@ -55,7 +55,7 @@ class PublisherState:
     servers: tuple[ServerStatus, ...]
     #: Connections that need a token for their upstream and have none, and why.
     tokens: dict[int, str]
-    #: What cannot be done at the moment, and is tried again.
+    #: Current failures that the publisher retries.
     troubles: tuple[str, ...]
 
 
@@ -93,7 +93,7 @@ class PublisherClient:
             raise PublisherSilent("the publisher's state cannot be read") from error
 
     def reason(self, kind: str, object_id: int) -> str:
-        """Why an object is set aside; empty: it is not, or nobody knows. At most 2 s old."""
+        """Why an object is set aside; empty if it is not, or if that is unknown. At most 2 s old."""
         with self._lock:
             if time.monotonic() >= self._until:
                 try:
@@ -101,7 +101,7 @@ class PublisherClient:
                     self._reasons = {(each.kind, each.id): each.reason for each in problems}
                 except PublisherSilent:
                     self._reasons = {}
-                # Also after a failure: a page must not wait for each object that it shows.
+                # Remember failures too: a page must not wait once for each of its objects.
                 self._until = time.monotonic() + CACHE_SECONDS
             return self._reasons.get((kind, object_id), "")
 

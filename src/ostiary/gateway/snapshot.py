@@ -1,4 +1,4 @@
-"""What gateways must know of the directory. Nothing here decides."""
+"""Reads of the directory for publishing. This module decides nothing."""
 
 from collections.abc import Collection as Several
 from typing import NamedTuple
@@ -88,7 +88,7 @@ class ConnectionRow(NamedTuple):
 
 
 def trusted_proxies() -> object:
-    """The stored networks whose X-Forwarded-For is believed; an empty list: none are set."""
+    """The stored networks of trusted proxies; may be empty."""
     stored = Setting.objects.filter(name="trusted_proxies").values_list("value", flat=True)
     return next(iter(stored), [])
 
@@ -100,7 +100,7 @@ def credential_places() -> object:
 
 
 def collection_rows(ids: Several[int]) -> list[CollectionRow]:
-    """The collections that there are of `ids`."""
+    """The existing collections among `ids`."""
     rows = Collection.objects.filter(pk__in=ids).values_list(
         "pk", "handle", "kind", "connection_id", "forward_credential", "forward_claims",
         "encoded_slashes", "cors_origins", "cors_credentials", "cors_exposed_headers", "cors_max_age",
@@ -119,7 +119,7 @@ def endpoint_rows(ids: Several[int]) -> list[EndpointRow]:
 
 
 def connection_rows(ids: Several[int]) -> list[ConnectionRow]:
-    """The connections that there are of `ids`."""
+    """The existing connections among `ids`."""
     rows = Connection.objects.filter(pk__in=ids).values_list(
         "pk", "base_urls", "auth_type", "auth_name", "auth_secret", "token_url", "scope",
         "verify_tls", "ca_pem", "timeout_seconds", "health_path", "public_address",

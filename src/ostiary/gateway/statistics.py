@@ -15,7 +15,7 @@ CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
 class GatewaySilent(Exception):
-    """The gateway does not answer in time, or not as expected."""
+    """The gateway did not answer in time, or sent an unexpected answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class GatewayState:
     birth: str
     version: str
     started: float
-    #: The change of the feed up to which rights are in force, and the one before which no lease is.
+    #: The sequence up to which epochs are applied, and the one below which leases are void.
     applied: int
     floor: int
     master: int

@@ -1,4 +1,4 @@
-"""Stretches of time, in UTC, and which of them cover a range with the fewest rows.
+"""Time buckets in UTC, and the buckets that cover a range with the fewest rows.
 
 Knows no table: what is rolled up how far is told by the caller.
 """
@@ -31,7 +31,7 @@ BY_LENGTH = (
 
 
 class Level(enum.IntEnum):
-    """By what a row is told apart: the fewer ids, the fewer rows there are to add up."""
+    """The ids that a row is grouped by: fewer ids give fewer rows to add up."""
 
     #: Client, profile, collection and endpoint: everything that is counted.
     PROFILE = 1
@@ -56,7 +56,7 @@ _TIMES = 32  # bits: enough for 490,000 years of hours
 
 
 def start_of(span: BucketSize, time: int) -> int:
-    """When the stretch that holds `time` began."""
+    """Start of the bucket that holds `time`."""
     if span == BucketSize.MONTH:
         day = datetime.fromtimestamp(time, UTC)
         return int(datetime(day.year, day.month, 1, tzinfo=UTC).timestamp())
@@ -65,14 +65,14 @@ def start_of(span: BucketSize, time: int) -> int:
 
 
 def following(span: BucketSize, start: int) -> int:
-    """When the stretch after the one that begins at `start` begins."""
+    """Start of the bucket after the one that starts at `start`."""
     if span == BucketSize.MONTH:
         return start_of(span, start + 32 * 86_400)
     return start + SECONDS[span]
 
 
 def within(span: BucketSize, start: int, end: int) -> Iterator[int]:
-    """The stretches that lie wholly in a range."""
+    """The buckets that lie entirely in a range."""
     time = start_of(span, start)
     if time < start:
         time = following(span, time)
@@ -82,12 +82,12 @@ def within(span: BucketSize, start: int, end: int) -> Iterator[int]:
 
 
 def slot(level: Level, span: BucketSize, time: int) -> int:
-    """The number under which rows of a level and a stretch are stored; in order of time."""
+    """The stored number of a level and a bucket; grows with time."""
     return ((level << 3 | span) << _TIMES) + time // _unit(span)
 
 
 def time_of(number: int) -> int:
-    """When the stretch of a slot began."""
+    """Start of a slot's bucket."""
     return (number & ((1 << _TIMES) - 1)) * _unit(number >> _TIMES & 7)
 
 
@@ -98,7 +98,7 @@ def _unit(span: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Cover:
-    """Stretches that together are exactly a range: rolled-up ones, and minutes for the rest."""
+    """Buckets that together are exactly a range: rolled-up ones, and minutes for the rest."""
 
     rolled_up: list[tuple[BucketSize, int]] = field(default_factory=list)
     minutes: list[tuple[int, int]] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Cover:
 def cover(
     start: int, end: int, *, there: Mapping[BucketSize, tuple[int, int]], longest: BucketSize
 ) -> Cover:
-    """Cover a range with the longest stretches; `there`: from when to when each is rolled up."""
+    """Cover a range with the longest buckets; `there`: the rolled-up range of each granularity."""
     found = Cover()
     longer = BY_LENGTH[1 : BY_LENGTH.index(longest) + 1]
     _cover(start, end, [span for span in reversed(longer) if span in there], there, found)

@@ -23,19 +23,19 @@ from ostiary.usage.models import (
 #: A value of a row, in the order of its table's columns.
 Row = Sequence[int | str]
 
-#: What becomes of a column of a row that is there already.
+#: How an upsert changes a column of an existing row.
 _KEEP_LARGEST, _ADD = "largest", "add"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Insert:
-    """Insert rows, or change those that are there: all of `unique` equal."""
+    """An upsert: inserts rows, or changes rows with equal `unique` columns."""
 
     table: str
     #: Column → its type in PostgreSQL.
     columns: Mapping[str, str]
     unique: tuple[str, ...] = ()
-    #: Column → what becomes of it where the row is there.
+    #: Column → how an upsert changes it.
     conflicts: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, rows: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""Counts that limits and the console rest on, written a bounded number at a time."""
+"""Stores the counts that limits and the console use, a bounded number at a time."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

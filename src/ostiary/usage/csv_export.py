@@ -1,14 +1,14 @@
-"""Tables as CSV (RFC 4180), line by line, in which no spreadsheet takes a cell for a formula."""
+"""Tables as CSV (RFC 4180), line by line; no cell can become a formula in a spreadsheet."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 
-#: What makes a spreadsheet compute a cell, or end it early.
+#: Leading characters that make a spreadsheet compute a cell, or end it early.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class _Echo:
-    """A file that gives back what is written, for a writer whose lines are sent as they come."""
+    """A file that returns what is written, so that a CSV writer's lines can be streamed."""
 
     def write(self, text: str) -> str:
         return text

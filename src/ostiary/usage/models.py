@@ -29,7 +29,7 @@ class QuotaCount(models.Model):
 
 
 class _Bucket(models.Model):
-    """A stretch of time at one gateway, and what called what in it."""
+    """A time bucket at one gateway, with the ids of caller and endpoint."""
 
     #: Start of the bucket, Unix seconds UTC.
     time = models.BigIntegerField()
@@ -53,7 +53,7 @@ class _Count(_Bucket):
     status = models.SmallIntegerField()
     #: `access.reasons` code of the refusal; 0: admitted.
     reason = models.SmallIntegerField(default=0)
-    #: Code of the reason for which a rule that is only watched would have refused; 0: none.
+    #: Code of the reason for which a report-only rule would have refused; 0: none.
     would = models.SmallIntegerField(default=0)
     calls = models.BigIntegerField(default=0)
     bytes_in = models.BigIntegerField(default=0)
@@ -94,7 +94,7 @@ class _RolledUp(models.Model):
     """What was counted in an hour, a day, a week or a month at all gateways; see `rollups`."""
 
     id = models.BigAutoField(primary_key=True)
-    #: Which stretch of time, and by which of the ids below it is told apart: `spans.slot`.
+    #: Encoded (level, granularity, start), see `buckets.slot`.
     slot = models.BigIntegerField()
     #: The project of the client, or of the collection where no client is known; 0 where the ids
     #: below are enough to say so.
@@ -132,7 +132,7 @@ class Total(_RolledUp):
 
 
 class Outcome(_RolledUp):
-    """By status, reason of refusal, and the reason that a watched rule would have had."""
+    """Grouped by status, refusal reason, and the reason of a report-only rule."""
 
     status = models.SmallIntegerField()
     reason = models.SmallIntegerField(default=0)
@@ -140,11 +140,11 @@ class Outcome(_RolledUp):
 
 
 class RolledUp(models.Model):
-    """A stretch of time that was rolled up, and whether it has to be done again."""
+    """A rolled-up bucket, and whether it must be redone."""
 
     span = models.SmallIntegerField()
     time = models.BigIntegerField()
-    #: What its minutes added up to then: different sums mean that a late row came.
+    #: Checksum of the source minutes; a mismatch means that late rows arrived.
     seen = models.CharField(max_length=200, default="")
     #: Rows of its source have changed since.
     stale = models.BooleanField(default=False)
@@ -156,7 +156,7 @@ class RolledUp(models.Model):
 
 
 class Standing(models.Model):
-    """A moment for which it is known what each consumer had called since; see `standings`."""
+    """A snapshot of each consumer's cumulative calls since 1 January; see `running_totals`."""
 
     #: The start of the year.
     since = models.BigIntegerField()
@@ -183,7 +183,7 @@ class StandingPart(models.Model):
 
 
 class Progress(models.Model):
-    """How far something has come, Unix seconds UTC."""
+    """Progress of a periodic job, Unix seconds UTC."""
 
     name = models.CharField(max_length=16, primary_key=True)
     until = models.BigIntegerField(default=0)
@@ -225,7 +225,7 @@ class LoggedCall(models.Model):
     latency_ms = models.IntegerField()
     bytes_in = models.BigIntegerField(default=0)
     bytes_out = models.BigIntegerField(default=0)
-    #: How many calls this line stands for: more than 1 above the rate up to which all are logged.
+    #: How many calls this line stands for; more than 1 if calls were sampled.
     stands_for = models.IntegerField(default=1)
     #: Of a refused call: `path`, `peer` and `forwarded` (where a trusted proxy spoke for the
     #: caller), `trace` (number of a `DecisionTrace`), and the limit that was reached.
@@ -246,7 +246,7 @@ class DecisionTrace(models.Model):
     """Why the authority refused: the checks of `access.explain` as it took them."""
 
     id = models.BigAutoField(primary_key=True)
-    #: By this the gateway names the decision, also for later calls that it refuses by it.
+    #: The decision's number at the gateway, also for later calls that it refuses by it.
     number = models.IntegerField(db_index=True)
     at_ms = models.BigIntegerField(db_index=True)
     #: The sequence of the change feed that the decision was taken on: the epoch at that time.

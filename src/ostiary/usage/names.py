@@ -1,4 +1,4 @@
-"""Names of what was counted or logged, as far as the asker sees it and it is still there."""
+"""Names of counted or logged objects that exist and that the actor may see."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ def names(
     collections: Iterable[int] = (),
     endpoints: Iterable[int] = (),
 ) -> AssetNames:
-    """Names by id; what the asker does not see, or was deleted, is not among them."""
+    """Names by id, without deleted objects and those that the actor may not see."""
     known_clients = Client.objects.visible_to(by).filter(pk__in=set(clients))
     known_profiles = AccessProfile.objects.visible_to(by).filter(pk__in=set(profiles))
     known_collections = Collection.objects.visible_to(by).filter(pk__in=set(collections))

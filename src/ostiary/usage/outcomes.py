@@ -1,8 +1,8 @@
-"""What becomes of a call, in the words that owners read: admitted, an error, refused and why."""
+"""Outcomes of calls as owners read them: admitted, an error, or refused with a reason."""
 
 from ostiary.access.reasons import REASONS, Reason, by_code, describe
 
-#: Codes that a row may have whose calls were admitted.
+#: Codes of rows with admitted calls.
 ADMITTED_CODES = frozenset({0, *(row.code for row in REASONS.values() if row.is_admitted)})
 #: Classes of status that are an error of an admitted call; 0: no answer was sent.
 ERROR_CLASSES = frozenset({0, 4, 5})

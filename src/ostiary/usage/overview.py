@@ -1,4 +1,4 @@
-"""What a dashboard shows of a range: sums, their course, reasons of refusals, and the largest."""
+"""A dashboard's figures for a range: totals, a time series, refusal reasons, and the top consumers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ HOURLY, DAILY = 2 * DAY, 100 * DAY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageFilter:
-    """A range, Unix seconds, and what of it; nothing: all that the actor sees."""
+    """A range in Unix seconds, and filters; without filters, everything that the actor sees."""
 
     start: int
     end: int
@@ -95,7 +95,7 @@ def overview(by: Actor, choice: UsageFilter, now: int) -> Overview:
 
 
 def summed(found: Iterable[UsageCounts], key: tuple[int, ...]) -> UsageCounts:
-    """One row for all."""
+    """The total as one row."""
     total = UsageCounts(time=None, key=key)
     for row in found:
         total.calls += row.calls
@@ -153,7 +153,7 @@ def _largest(
 
 
 def _top(calls: Mapping[K, int]) -> list[K]:
-    """Those with the most calls; of those with as many, always the same."""
+    """The rows with the most calls; ties are broken in a stable order."""
     # Numbers alone are sorted quickly, and few keys are left to compare.
     least = min(sorted(calls.values())[-TOP:], default=0)
     largest = [key for key, some in calls.items() if some >= least]

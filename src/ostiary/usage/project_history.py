@@ -1,4 +1,4 @@
-"""Which project a client or a collection belongs to, also when it was deleted."""
+"""The project of a client or a collection, also of deleted ones."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ def known_collections(by: Actor) -> frozenset[int]:
 
 
 def projects() -> tuple[Projects, bool]:
-    """The projects as they are now, and whether something has moved since they were last read."""
+    """The current projects, and whether anything moved since they were last read."""
     stored: dict[str, dict[int, int]] = {"client": {}, "collection": {}}
     for kind, asset, project in Belonging.objects.values_list("kind", "asset_id", "project_id"):
         stored[kind][asset] = project

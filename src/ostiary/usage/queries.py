@@ -1,4 +1,4 @@
-"""Who used what: questions about counts, answered from the fewest rows that hold the answer.
+"""Usage queries over counts, answered from the fewest rows.
 
 The youngest time is read from minutes, the rest from what is rolled up: see `rollups`.
 """
@@ -47,7 +47,7 @@ class By(enum.StrEnum):
 
 
 _OF_OUTCOMES = frozenset({By.STATUS, By.REASON})
-#: What would tell of a collection that its asker may not know of.
+#: Dimensions that would reveal a hidden collection.
 _OF_COLLECTIONS = frozenset({By.COLLECTION, By.ENDPOINT, By.REASON})
 #: The levels, the fewest rows first, with what each tells apart.
 _LEVELS = (
@@ -73,7 +73,7 @@ class UsageQuestion:
     bucket: BucketSize | None = None
     by: tuple[By, ...] = ()
     filters: Mapping[By, frozenset[int]] = field(default_factory=dict)
-    #: By what rows must be told apart besides, so that what is hidden can be.
+    #: Further grouping columns, needed to hide collections.
     besides: frozenset[By] = frozenset()
 
     @property
@@ -110,10 +110,10 @@ class Asker:
 
     by: Actor
     now: int
-    #: What was asked for and may be seen.
+    #: Filters that the actor may see.
     _seen: set[tuple[By, int]] = field(default_factory=set, init=False)
     _clients: dict[frozenset[int], frozenset[int]] = field(default_factory=dict, init=False)
-    #: Clients of profiles that were told apart, where it is known: an index leads by them to rows.
+    #: Cache of profile → clients, so that queries can use the (client, slot) index.
     clients_of: dict[int, set[int]] = field(default_factory=dict, init=False)
 
     @cached_property
@@ -173,7 +173,7 @@ class Asker:
         )
 
     def _check_visible(self, question: UsageQuestion) -> None:
-        """What the actor does not see does not exist; an admin may ask for what was deleted."""
+        """Raise NotFound for what the actor may not see; admins may ask for deleted objects."""
         if self.by.admin:
             return
         for column, find in _FINDERS.items():
@@ -217,11 +217,11 @@ class Asker:
         return found
 
     def covered(self, question: UsageQuestion) -> Cover:
-        """The stretches that are the question's range."""
+        """The buckets of the query's range."""
         there = dict(self.there)
         longest = BucketSize.MONTH if question.bucket is None else question.bucket
         if question.bucket == BucketSize.MONTH:
-            # Weeks reach over the ends of months.
+            # Weeks may span two months.
             del there[BucketSize.WEEK]
         return cover(question.start, question.end, there=there, longest=longest)
 
@@ -265,7 +265,7 @@ def consumers(asker: Asker, question: UsageQuestion) -> dict[Consumer, int]:
 
 
 def _standings(asked: UsageQuestion) -> running_totals.Standings:
-    """What is known of a question from standings: nothing where other rows are fewer."""
+    """The part of an answer that running totals give; empty if other rows are fewer."""
     collection, endpoint = (asked.filters.get(c, frozenset()) for c in (By.COLLECTION, By.ENDPOINT))
     fits = asked.filters.keys() <= {By.COLLECTION, By.ENDPOINT}
     if endpoint and collection:
@@ -445,7 +445,7 @@ def _chunks(slots: list[int]) -> Iterable[list[int]]:
 
 
 class _Found:
-    """Rows of an answer while they are added up."""
+    """Rows of an answer while they are summed."""
 
     def __init__(self, asker: Asker, question: UsageQuestion) -> None:
         self._asker, self._question, self._by = asker, question, _columns(question)

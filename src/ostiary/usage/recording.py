@@ -1,6 +1,6 @@
-"""Storing what the collector brings: counts, log lines and traces.
+"""Stores counts, log lines and traces for the collector.
 
-What tells how far it has come is stored in the same transaction: what is brought twice counts once.
+Progress is stored in the same transaction, so data that arrives twice counts once.
 """
 
 import time
@@ -36,7 +36,7 @@ class Totals(NamedTuple):
         return Totals(*map(sum, zip(self, other, strict=True)))
 
     def minus(self, other: "Totals") -> "Totals":
-        """What is more than in `other`; nothing is less than 0."""
+        """The increase since `other`; never below 0."""
         return Totals(*(max(0, a - b) for a, b in zip(self, other, strict=True)))
 
     def largest(self, other: "Totals") -> "Totals":
@@ -81,7 +81,7 @@ class Position:
 
 
 def baselines(node: str, identities: Sequence[str]) -> dict[str, Totals]:
-    """What was taken into account of these counters; one that is not there was never seen."""
+    """The baselines of these counters; a missing one was never seen."""
     known: dict[str, Totals] = {}
     for part in parts(identities):
         rows = CounterBaseline.objects.filter(node=node, identity__in=part)
@@ -148,7 +148,7 @@ def store_latencies(
 
 
 def _store_positions(node: str, positions: Sequence[Position]) -> None:
-    """Neither offset of a file ever goes down."""
+    """Store a file's offsets; they never go down."""
     now = int(time.time())
     bulk.POSITIONS.write(
         [(node, each.identity, each.offset, each.timed, now) for each in positions]
@@ -156,7 +156,7 @@ def _store_positions(node: str, positions: Sequence[Position]) -> None:
 
 
 def stored_already(lines: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-    """Those of (request id, Unix milliseconds) that the request log has."""
+    """The pairs of request id and Unix milliseconds that the request log already has."""
     stored: set[tuple[str, int]] = set()
     for part in parts(lines):
         rows = LoggedCall.objects.filter(request_id__in={request_id for request_id, _ in part})
@@ -181,7 +181,7 @@ def forget_positions(node: str, gone: Iterable[str]) -> None:
 
 
 def store_traces(traces: Sequence[DecisionTrace]) -> None:
-    """Write what the authority saw when it refused."""
+    """Store traces of refusals from the authority."""
     for part in parts(traces):
         DecisionTrace.objects.bulk_create(part)
 

@@ -32,7 +32,7 @@ class Statuses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
-    """Which calls; what is empty filters nothing. Times are Unix milliseconds."""
+    """Filters of calls; an empty one filters nothing. Times are Unix milliseconds."""
 
     start_ms: int = 0
     end_ms: int | None = None
@@ -167,7 +167,7 @@ def _matching(by: Actor, wanted: LogFilter, before: str) -> QuerySet[LoggedCall]
 
 
 def cursor(call: LoggedCall) -> str:
-    """Where a page that ends with this call ends."""
+    """The cursor of a page that ends with this call."""
     return f"{call.at_ms}-{call.pk}"
 
 

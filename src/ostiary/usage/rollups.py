@@ -27,7 +27,7 @@ R = TypeVar("R", bound=models.Model)
 
 #: Rows that one transaction writes: more would hold up every other writer.
 BATCH = 500
-#: From what a span is added up, unless from minutes, and what is added up from it.
+#: Source granularity of each rollup (default: minutes), and its dependants.
 SOURCE = {
     BucketSize.DAY: BucketSize.HOUR,
     BucketSize.WEEK: BucketSize.DAY,
@@ -38,7 +38,7 @@ ROLLED_UP = BY_LENGTH[1:]
 
 
 class Ids(NamedTuple):
-    """By what a row is told apart; 0 where its level does not."""
+    """Group key of a row; 0 for dimensions that its level drops."""
 
     project: int
     client: int
@@ -54,7 +54,7 @@ class RollupKind(NamedTuple):
 
 
 class RowChange(NamedTuple, Generic[R]):
-    """A row that is replaced, comes (no `old`) or goes (no `new`)."""
+    """An update, an insert (no `old`) or a delete (no `new`) of a row."""
 
     old: int | None
     new: R | None
@@ -163,7 +163,7 @@ OF_PROJECTS = (Level.ENDPOINT, Level.PROJECT)
 
 
 def roll_up(span: BucketSize, start: int, projects: Projects, *, seen: str = "") -> bool:
-    """Add one stretch up from its source; whether anything of it has changed."""
+    """Roll one bucket up from its source; returns whether anything changed."""
     end = following(span, start)
     book = _of(SOURCE[span], start, end) if span in SOURCE else _of_minutes(start, end)
     changed = store(span, start, book, projects, tuple(Level))
@@ -174,7 +174,7 @@ def roll_up(span: BucketSize, start: int, projects: Projects, *, seen: str = "")
 
 
 def share_anew(span: BucketSize, start: int, projects: Projects) -> None:
-    """Share a stretch out among the projects as they are now."""
+    """Attribute a bucket to the current projects."""
     book = _of(span, start, following(span, start))
     store(span, start, book, projects, OF_PROJECTS)
     RolledUp.objects.filter(span=span, time=start).update(moved=False)
@@ -282,7 +282,7 @@ def progress(name: str) -> int | None:
 
 
 def until() -> dict[BucketSize, int]:
-    """How far each span is rolled up: everything before is."""
+    """The time up to which each granularity is rolled up."""
     stored = dict(Progress.objects.values_list("name", "until"))
     return {span: stored.get(span.name, 0) for span in ROLLED_UP}
 

@@ -1,6 +1,6 @@
-"""How many calls each known consumer had made at a moment, since the year began.
+"""Running totals: each consumer's cumulative calls since the start of the year.
 
-What consumers called in a range is what two standings differ by, however long it is. A standing
+Calls in a range are the later snapshot minus the earlier one, however long the range is. A standing
 is added up from hours and days that are rolled up, and forgotten before one of them changes; what
 no standing covers is left to whoever asks.
 """
@@ -20,7 +20,7 @@ from ostiary.usage.buckets import BucketSize, Level, cover, start_of
 from ostiary.usage.models import Standing, StandingPart, Total
 
 DAY = 86_400
-#: Standings that one run makes at most.
+#: Most snapshots that one run makes.
 MOST = 40
 #: The levels at which standings are kept, and by what column each is cut into parts.
 _PARTS = {Level.CONSUMER: "collection_id", Level.PROFILE: "endpoint_id"}

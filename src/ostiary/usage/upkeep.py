@@ -1,6 +1,4 @@
-"""What the collector calls again and again: roll up what is over, again what came late, and
-delete what is too old.
-"""
+"""Periodic maintenance: roll up closed buckets, redo late ones, and apply retention."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,12 +24,12 @@ from ostiary.usage.project_history import Projects, projects
 
 #: Seconds that an hour is waited for after its end: the collector's last rows of it come then.
 GRACE = 90
-#: Late rows are looked for in so many seconds each time, and in all minutes that are kept at times.
+#: Seconds that each run scans for late rows, and the interval between scans of all minutes.
 LOOK_BACK = 3 * 3600
 LOOK_AT_ALL = 900
-#: If the one who does this dies, another takes over after so many seconds.
+#: Seconds after which another process takes over from one that died.
 LEASE = 300
-#: Rows that one run deletes at most: the next goes on.
+#: Most rows that one run deletes; the next run continues.
 MOST_DELETED = 50_000
 #: Stretches that one run shares out anew among projects.
 MOST_SHARED = 50
@@ -39,7 +37,7 @@ DAY = 86_400
 
 
 def run(now: int) -> None:
-    """Do what there is to do; nothing if another process does it. `now`: Unix seconds."""
+    """Run maintenance unless another process does. `now`: Unix seconds."""
     if not _claim(now):
         return
     began = time.monotonic()
@@ -205,7 +203,7 @@ def _old(now: int) -> Iterator[models.QuerySet[models.Model]]:
     yield MinuteLatency.objects.filter(time__lt=minutes)
     hours, days = min(first[BucketSize.HOUR], reached[BucketSize.DAY]), first[BucketSize.DAY]
     ends = {
-        # An hour longer than they are read: by who began to before there was the hour.
+        # Keep one extra hour for readers that started before the hourly rollup existed.
         BucketSize.TEN_MINUTES: reached[BucketSize.HOUR] - 3600,
         BucketSize.HOUR: hours, BucketSize.DAY: days, BucketSize.WEEK: days, BucketSize.MONTH: days,
     }  # fmt: skip

@@ -16,7 +16,7 @@ LOOK_SECONDS = 5.0
 #: RFC 9325, section 4.2: forward secrecy and authenticated encryption. The gateway has the same.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-#: What tells that a file is another one: inode, size, time of the last change.
+#: A file's identity: inode, size and modification time. A change means a new file.
 Signature = tuple[tuple[int, int, int], ...]
 
 

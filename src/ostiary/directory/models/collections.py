@@ -68,7 +68,7 @@ class Connection(models.Model):
     http_version = models.CharField(
         max_length=3, choices=HttpVersion.choices, default=HttpVersion.HTTP_1_1
     )
-    #: Whether PUT and DELETE are tried again though the upstream may have got them.
+    #: Whether to retry PUT and DELETE although the upstream may have received them.
     retry_writes = models.BooleanField(default=False)
     #: How the upstream is told the address that consumers call.
     public_address = models.CharField(
