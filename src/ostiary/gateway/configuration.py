@@ -31,7 +31,7 @@ SET_BY_LUA = (
     "gw_connection", "gw_upgrade", "gw_authorization", "gw_api_token", "gw_claims", "gw_caller",
     "gw_forwarded", "gw_told_proto", "gw_told_host", "gw_told_port", "gw_told_prefix",
     "gw_cache_key", "gw_origin", "gw_with_credentials", "gw_exposed", "gw_vary", "gw_subprotocol",
-    "gw_log", "gw_subject",
+    "gw_log", "gw_subject", "gw_limit", "gw_remaining", "gw_reset",
 )  # fmt: skip
 #: Headers that calls of few kinds have.
 _SELDOM_HEADERS = {
@@ -555,6 +555,9 @@ def _answer_headers(facts: ConfigurationFacts) -> Iterator[str]:
     yield "add_header X-Upstream-Request-Id $upstream_http_x_request_id always;"
     yield "add_header RateLimit $gw_rate always;"
     yield "add_header RateLimit-Policy $gw_announced always;"
+    yield "add_header X-RateLimit-Limit $gw_limit always;"
+    yield "add_header X-RateLimit-Remaining $gw_remaining always;"
+    yield "add_header X-RateLimit-Reset $gw_reset always;"
 
 
 def _browser_headers() -> Iterator[str]:

@@ -19,23 +19,14 @@ local M = {}
 
 local BEARER = contract.forms.bearer
 
--- The older headers of a limited profile's answers. Few policies have them: where they were variables, every
--- other answer would be looked at for them.
-local function tell_legacy(lease, now)
-  local header, window = ngx.header, lease.window
-  header["X-RateLimit-Limit"] = window.text
-  header["X-RateLimit-Remaining"] = "" .. limits.whole(lease.rate_left or 0)
-  header["X-RateLimit-Reset"] = "" .. limits.whole(window.ends - now)
-end
-
-M.tell_legacy = tell_legacy
-
 -- The headers of a limited profile's answers.
 function M.tell_limits(lease, now)
   var.gw_rate = limits.told(lease, now)
   var.gw_announced = lease.announced
   if lease.legacy_headers == 1 and lease.window then
-    tell_legacy(lease, now)
+    var.gw_limit = lease.window.text
+    var.gw_remaining = limits.whole(lease.rate_left)
+    var.gw_reset = limits.whole(lease.window.ends - now)
   end
 end
 

@@ -318,7 +318,11 @@ local function spend(call, lease)
     if lease.told then
       ngx.header["RateLimit"] = limits.told(lease, now)
       ngx.header["RateLimit-Policy"] = lease.announced
-      if lease.window then forwarding.tell_legacy(lease, now) end
+      if lease.window then
+        ngx.header["X-RateLimit-Limit"] = lease.window.limit
+        ngx.header["X-RateLimit-Remaining"] = lease.rate_left or 0
+        ngx.header["X-RateLimit-Reset"] = lease.window.ends - now
+      end
     end
     call.lease, call.profile = lease, lease.profile
     local details = code ~= codes.overloaded and limits.described(lease, code) or nil
