@@ -411,7 +411,8 @@ def test_a_named_list_holds_what_its_networks_hold(
 
 
 @pytest.mark.parametrize(
-    "packed", ["c0000201", "c0000201/33", "c00002/24", "c000020g/24", "c0000201/x"]
+    "packed",
+    ["c0000201", "c0000201/33", "f" * 32 + "/129", "c00002/24", "c000020g/24", "c0000201/x"],
 )
 def test_a_stored_list_that_does_not_read_is_none(packed: str) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -443,6 +444,7 @@ def test_a_named_list_is_its_id_its_name_and_its_networks() -> None:
         ("192.0.2.7", ["192.0.2.7"]),
         ("2001:db8::7", ["2001:db8::7"]),
         ("::1", ["::1"]),
+        ("::2", ["::2", "0.0.0.2"]),
         ("::ffff:192.0.2.7", ["192.0.2.7"]),
         ("2002:c000:207::1", ["192.0.2.7"]),
         ("64:ff9b::192.0.2.7", ["192.0.2.7"]),
@@ -476,3 +478,12 @@ def test_a_stored_list_that_cannot_be_read_whole_is_refused(stored: object) -> N
 def test_a_stored_list_is_its_networks() -> None:
     assert stored_networks([]) == ()
     assert list(map(str, stored_networks(["10.0.0.0/8"]))) == ["10.0.0.0/8"]
+
+
+@pytest.mark.parametrize(
+    ("address", "missed"),
+    [("192.0.3.1", "1 bit"), ("192.0.0.1", "2 bits"), ("192.0.6.1", "3 bits")],
+)
+def test_what_is_missing_to_a_range_reads_as_one_bit_or_several(address: str, missed: str) -> None:
+    found = nearest((IPv4Network("192.0.2.0/24"),), IPv4Address(address))
+    assert str(found) == f"192.0.2.0/24, missed by {missed}"

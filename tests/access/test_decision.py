@@ -13,6 +13,7 @@ from ostiary.access import traces
 from ostiary.access.decision import (
     CHECKS,
     LEASE_SECONDS,
+    MOST_SHOWN,
     Allow,
     Deny,
     StepOutcome,
@@ -299,6 +300,12 @@ def test_an_explanation_shows_the_beginning_of_a_long_list() -> None:
     nets = tuple(ipaddress.ip_network(f"10.0.{i}.0/24") for i in range(30))
     inputs = {s.check: dict(s.inputs) for s in explain(some_facts(profile={"allowed": nets}))}
     assert inputs[Stage.ADDRESS]["allowed"].endswith("10.0.19.0/24 and 10 more")
+
+
+def test_an_explanation_speaks_of_more_only_where_it_leaves_some_out() -> None:
+    nets = tuple(ipaddress.ip_network(f"10.0.{i}.0/24") for i in range(MOST_SHOWN))
+    inputs = {s.check: dict(s.inputs) for s in explain(some_facts(profile={"allowed": nets}))}
+    assert inputs[Stage.ADDRESS]["allowed"].endswith(", 10.0.19.0/24")
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -662,6 +662,8 @@ def test_a_template_may_end_in_a_slash_and_is_then_another(
         ("/a.json", "/{x}.json", True),
         ("/a.xml", "/{x}.json", False),
         ("/{x}.json", "/{y}.xml", False),
+        ("/{x}.tar.gz", "/{y}.gz", True),
+        ("/a-b-{x}", "/a-{y}", True),
         ("/{x}.json", "/a-{y}", True),
         ("/a-{x}", "/b-{y}", False),
         ("/files/{rest...}", "/files/a/b", True),
@@ -693,3 +695,8 @@ def test_what_does_not_fit_is_not_rewritten() -> None:
     template = parse_template("/a/{x}")
     assert rewritten(parse_template("/b/{x}"), template, "/a/1") == "/b/1"
     assert rewritten(parse_template("/b/{x}"), template, "/c/1") is None
+
+
+def test_a_parameter_of_another_system_is_refused_with_ours_in_its_place() -> None:
+    with pytest.raises(BadTemplate, match=re.escape("has ':id': write {id} for a parameter")):
+        parse_template("/:id")
