@@ -131,6 +131,8 @@ def test_whatever_is_sent_has_an_outcome_of_the_closed_set(headers: list[tuple[s
     lines = [name for name, _ in headers if name.lower() in {"api-token", "authorization"}]
     if len(lines) > 1:
         assert outcome == CONFLICT
+    elif outcome == SEVERAL:
+        assert any(name.lower() == "authorization" and "," in value for name, value in headers)
     elif isinstance(outcome, Presented):
         assert len(lines) == 1
         assert outcome.credential

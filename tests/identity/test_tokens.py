@@ -1,5 +1,6 @@
 """Tokens: what they look like, and what cannot pass for one."""
 
+import base64
 import hashlib
 import hmac
 import zlib
@@ -59,6 +60,11 @@ def test_a_typing_error_is_seen(position: int, char: str) -> None:
         ("x" * 20 + " y", False),
         ("ü" * 20, False),
         ("x" * 20 + "\n", False),
+        ("!" * 16, True),
+        ("~" * 16, True),
+        # As long as ours, or with a prefix of ours: without our checksum it is somebody else's.
+        ("x" * 54, True),
+        ("ostm_" + "x" * 49, True),
     ],
 )
 def test_what_can_be_imported(text: str, fits: bool) -> None:
@@ -156,3 +162,9 @@ def test_a_secret_does_not_get_into_json() -> None:
 
 def test_secrets_of_any_text_are_compared() -> None:
     assert Secret("\ud800") == Secret("\ud800") != Secret("\ud801")
+
+
+def test_a_webhook_secret_is_a_key_of_32_bytes_in_base64() -> None:
+    prefix, _, key = tokens.issue_webhook_secret().reveal().partition("_")
+    assert prefix == "whsec"
+    assert len(base64.b64decode(key, validate=True)) == 32
