@@ -1,4 +1,4 @@
-"""Shapes that every noun's answers share: errors, pages, wrappers, versions."""
+"""Response shapes that all nouns share: errors, pages, wrappers, versions."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -66,7 +66,7 @@ Time = Annotated[datetime, PlainSerializer(moment, return_type=str)]
 
 
 class Strict(Schema):
-    """A request body: a field that means nothing here is refused, not ignored."""
+    """A request body; unknown fields are refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,7 +76,7 @@ class Message(Schema):
 
 
 class Invalid(Schema):
-    """`errors`: sentences by field. `codes`: by field, a word for each of the sentences."""
+    """`errors`: sentences by field. `codes`: by field, one code for each sentence."""
 
     message: str
     errors: dict[str, list[str]] | None = None
@@ -130,7 +130,7 @@ def page(found: models.QuerySet[M], paging: Paging) -> list[M]:
 
 
 def actor(request: HttpRequest) -> Actor:
-    """Who the management token of this request speaks for."""
+    """The actor of this request's management token."""
     return request.auth  # type: ignore[attr-defined, no-any-return]  # set by the authentication
 
 

@@ -1,4 +1,4 @@
-"""The management API's frame: who asks, how errors look, and the routers, one per noun."""
+"""The management API: authentication, error responses, and one router per noun."""
 
 import json
 import logging
@@ -236,7 +236,7 @@ def _broken(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-    """What nobody expected: logged with an id, and nothing of it told."""
+    """An unexpected error: logged with an id; the caller gets only the id."""
     number = str(uuid.uuid4())
     log.error("management API error %s", number, exc_info=error)
     return _answer(request, 500, message="Server error", id=number)

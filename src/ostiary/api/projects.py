@@ -32,7 +32,7 @@ class ProjectOut(Schema):
     folder_id: int
     name: str
     description: str
-    #: Where assets go for which no project is named; one project is, whatever its name.
+    #: Whether this is the default project, for assets without a named project.
     home: bool
 
 
@@ -47,7 +47,7 @@ class FolderOut(Schema):
 
 
 class Gone(Success):
-    """What went with it: how many of each kind, and management tokens that had no other project.
+    """What was deleted: counts by kind, and revoked management tokens that had no other project.
 
     Whatever credentials were among it are revoked, and `revocation` is the receipt.
     """
@@ -64,7 +64,7 @@ class FolderIn(projects.FolderInput):
 
 @body()
 class FolderChange(projects.FolderInput):
-    """A field that is left out stays as it is."""
+    """Omitted fields keep their values."""
 
 
 QuotaName = Literal[

@@ -1,4 +1,4 @@
-"""`/api/v2/webhooks`: telling other systems what happens, and how telling them went."""
+"""`/api/v2/webhooks`: webhooks to other systems, and their deliveries."""
 
 import json
 from typing import Any, Literal
@@ -31,12 +31,12 @@ State = Literal["waiting", "delivered", "given_up"]
 
 @body("name", "url", "events")
 class WebhookIn(webhooks.WebhookInput):
-    """Without a project it is told of all of them, which takes an admin."""
+    """Without a project, it gets events of all projects; only admins may do that."""
 
 
 @body()
 class WebhookChange(webhooks.WebhookInput):
-    """A field that is left out stays as it is; `project_id` cannot be changed."""
+    """Omitted fields keep their values; `project_id` cannot be changed."""
 
 
 @showing(webhooks.WebhookInput)
@@ -116,7 +116,7 @@ def list_webhooks(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/webhooks", response={200: WebhookData, **ERRORS})
 def create_webhook(request: HttpRequest, payload: WebhookIn) -> Any:
-    """Make a webhook; `secret`, which verifies its signatures, is shown this once."""
+    """Make a webhook; `secret`, which verifies its signatures, is shown only once."""
     webhook, secret = webhooks.create(by=actor(request), given=payload)
     return {"data": _shown(webhook, secret)}
 
@@ -132,7 +132,7 @@ def show_webhook(request: HttpRequest, webhook_id: int, response: HttpResponse) 
 def change_webhook(
     request: HttpRequest, webhook_id: int, payload: WebhookChange, response: HttpResponse
 ) -> Any:
-    """Change what is given; what waits goes to the new address."""
+    """Change the given fields; pending deliveries go to the new address."""
     webhook = webhooks.change(
         by=actor(request),
         webhook_id=webhook_id,
@@ -156,20 +156,20 @@ def enable_webhook(request: HttpRequest, webhook_id: int) -> Any:
 
 @router.put("/v2/webhooks/{int:webhook_id}/disable", response={200: WebhookData, **ERRORS})
 def disable_webhook(request: HttpRequest, webhook_id: int) -> Any:
-    """While it is off, nothing is kept for it; what waited already is sent once it is on again."""
+    """While it is off, no events are recorded for it; pending deliveries are sent once it is on again."""
     return {"data": _shown(webhooks.switch(by=actor(request), webhook_id=webhook_id, active=False))}
 
 
 @router.post("/v2/webhooks/{int:webhook_id}/rotate_secret", response={200: WebhookData, **ERRORS})
 def rotate_secret(request: HttpRequest, webhook_id: int) -> Any:
-    """A new `secret`, shown this once; for 24 hours the old one signs beside it."""
+    """Issue a new `secret`, shown only once; for 24 hours the old one signs too."""
     webhook, secret = webhooks.rotate_secret(by=actor(request), webhook_id=webhook_id)
     return {"data": _shown(webhook, secret)}
 
 
 @router.post("/v2/webhooks/{int:webhook_id}/test", response={200: DeliveryData, **ERRORS})
 def send_test(request: HttpRequest, webhook_id: int) -> Any:
-    """Send an event of type `webhook.test`; how it went is among the deliveries."""
+    """Send an event of type `webhook.test`; the result is among the deliveries."""
     return {"data": _delivery(webhooks.send_test(by=actor(request), webhook_id=webhook_id))}
 
 

@@ -1,4 +1,4 @@
-"""Webhooks: where the owner's own systems are told what happens, and how telling them went."""
+"""Webhooks: notifications to the owner's own systems, and their deliveries."""
 
 import json
 import secrets
@@ -25,11 +25,11 @@ from ostiary.directory.webhooks import webhooks
 from ostiary.directory.webhooks.events import OFFERED, EventType
 from ostiary.identity.secret import Secret
 
-#: How each type of event is called on the pages.
+#: Labels of event types on the pages.
 SAID: Mapping[EventType, str] = {
     EventType.CREDENTIAL_ISSUED: "A credential was issued",
     EventType.CREDENTIAL_REFRESHED: "A credential was refreshed",
-    EventType.CREDENTIAL_REVOKED: "A credential was cut off or deleted",
+    EventType.CREDENTIAL_REVOKED: "A credential was revoked or deleted",
     EventType.CREDENTIAL_EXPIRING: "A credential expires soon",
     EventType.CREDENTIAL_AMBIGUOUS: "A signed token fits several access profiles",
     EventType.PROFILE_ACTIVATED: "An access profile was switched on",
@@ -52,7 +52,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor) -> HttpResponse:
-    """A new webhook; its secret is shown this once."""
+    """Make a webhook; its secret is shown only once."""
 
     def save() -> HttpResponse:
         if not first_time(request):

@@ -1,4 +1,4 @@
-"""Who asks: a member, a management token or the system itself, and what it may do where.
+"""The actor of a request: a member, a management token or the system, with its roles.
 
 Knows no table: whoever authenticates the request fills it in.
 """

@@ -1,4 +1,4 @@
-"""The database itself: what is wrong with it, in a sentence, and how writers on PostgreSQL take turns.
+"""The database itself: its errors as sentences, and the order of writers on PostgreSQL.
 
 Knows no table.
 """

@@ -1,4 +1,4 @@
-"""Search over everything that an owner may see: by name, path, key, or a credential itself.
+"""Search over all objects that an owner may see: by name, path, key or credential.
 
 Each kind is asked for as its own list is, so nothing is found that its list would not show. A text
 that is a whole token finds whose it is by its digest, as the gateway does, and nothing else.

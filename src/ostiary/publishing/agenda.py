@@ -1,4 +1,4 @@
-"""What is still to be brought to the gateway, and up to which change of the feed everything is there.
+"""Pending publishing work, and the change of the feed up to which everything is published.
 
 Pure bookkeeping. Work that takes long or waits for strangers (names, many endpoints, everything) is
 of a slow part: it holds up the confirmation of its own changes, and of nobody else's.

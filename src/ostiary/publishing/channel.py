@@ -35,7 +35,7 @@ class ObjectLine:
 
 @dataclass(slots=True, kw_only=True)
 class WriteOutcome:
-    """How the gateway took some lines; sentences by key for those that it refused."""
+    """The gateway's response to some lines; sentences by key for those that it refused."""
 
     births: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)

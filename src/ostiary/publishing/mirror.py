@@ -1,4 +1,4 @@
-"""What the gateway holds, as far as we know, and the file from which it starts without us."""
+"""A mirror of the gateway's objects, and the file from which it starts without the publisher."""
 
 import asyncio
 import json

@@ -153,7 +153,7 @@ class Names:
                 task.cancel()
 
     def status(self, host: str) -> NameStatus:
-        """What is known of a name now."""
+        """The current state of a name."""
         name = self._names.get(host)
         if name is None:
             return NameStatus()

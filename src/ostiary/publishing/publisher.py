@@ -1,4 +1,4 @@
-"""Bringing what the directory has to the gateway, object by object, by differences.
+"""Publishes the directory's objects to the gateway, object by object, by differences.
 
 Each turn reads some objects, builds their texts, compares them with what the gateway holds, and sends
 what differs. Turns do not overlap, so that no older text can overwrite a newer one, and they are

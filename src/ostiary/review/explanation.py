@@ -1,4 +1,4 @@
-"""An explanation: what became of a call, by which stage, on what inputs."""
+"""An explanation: a call's verdict, the stage that decided, and the inputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

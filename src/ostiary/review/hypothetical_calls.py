@@ -1,4 +1,4 @@
-"""What would become of a call now: one that is made up, or one that was logged."""
+"""What a hypothetical or logged call would get now."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ LONGEST_PATH = 4000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeUp:
-    """A call that nobody made; as it is typed."""
+    """A hypothetical call, as typed."""
 
     profile_id: int
     method: object = "GET"
@@ -36,7 +36,7 @@ class MadeUp:
 
 
 def explained(*, by: Actor, made_up: MadeUp) -> Explanation:
-    """What would become of it; raises NotFound, and Invalid for what is no call."""
+    """The verdict on a hypothetical call; raises NotFound, and Invalid for a malformed call."""
     profile = access_profiles.find(by, made_up.profile_id)
     problems = fields.Problems()
     method = fields.choice(problems, "method", made_up.method, METHODS)

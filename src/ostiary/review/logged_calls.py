@@ -50,7 +50,7 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     changes = _changes(by, call, profile, _since(call, trace))
     again = _again(call, profile, by) if profile and _depends_on_directory(reason) else None
     if not (reason or would or changes) and again and _rule(again.would) is Rule.ADDRESSES:
-        # Lines of admitted calls do not say it; nothing it rests on is another one since.
+        # Lines of admitted calls do not have it; recomputing is safe while no relevant fact changed.
         would = again.would
     decided = {step.check: step for step in traces.read(trace.steps)} if trace else {}
     if hidden:
@@ -86,7 +86,7 @@ def _rule(reason: Reason | None) -> Rule | None:
 
 
 def _depends_on_directory(reason: Reason | None) -> bool:
-    """Whether the same call could fare otherwise now: what it presented itself cannot be shown anew."""
+    """Whether re-deciding makes sense: a refusal caused by the request itself cannot be replayed."""
     return reason is None or not describe(reason).is_of_the_call
 
 

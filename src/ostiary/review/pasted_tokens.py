@@ -1,4 +1,4 @@
-"""A signed token that an owner pasted: whom it names, and whether it proves what it says.
+"""A pasted signed token: the profile that it names, and whether it is valid.
 
 It is looked at by the code that decides about real ones, and forgotten: no log, address or answer
 holds it. A provider's keys are the authority's: of OpenID Connect, the signature is not judged.
@@ -17,7 +17,7 @@ from ostiary.identity.signed_tokens import BadToken, SignedToken, TokenProblem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pasted:
-    """What a token turned out to be, for one profile."""
+    """The result of checking a token for one profile."""
 
     #: The profile's credential that it names; empty: it does not name this profile.
     credential: models.Credential | None
@@ -31,7 +31,7 @@ class Pasted:
 
 
 def judged(profile: models.AccessProfile, text: str, now: int) -> Pasted:
-    """Judge a token for a profile at `now` (Unix seconds); raises Invalid if it is none."""
+    """Check a token for a profile at `now` (Unix seconds); raises Invalid if it isn't a token."""
     if AuthMethod(profile.auth_type) not in token_rules.SIGNED:
         raise Invalid({"token": [f"is for JWT and OpenID Connect, not for {profile.auth_type}"]})
     try:

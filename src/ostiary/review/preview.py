@@ -1,4 +1,4 @@
-"""Preview: what a change of a profile or a policy would have made of the calls that were logged.
+"""Preview: the effect that a change of a profile or policy would have had on logged calls.
 
 The change is checked by the very use case that would save it. Both sides, as it is and as it would
 be, are replayed over the same calls, so that only what the change does is shown.
@@ -54,7 +54,7 @@ class ReplayLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One recorded call that would fare otherwise. `reason`: why it is refused, then or now."""
+    """One recorded call with another result. `reason`: why it is refused, then or now."""
 
     call: ReplayLine
     calls: int

@@ -53,7 +53,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOutcome:
-    """What becomes of a recorded call: of the calls that it stands for, so many are refused."""
+    """The result of a recorded call: how many of the calls that it stands for are refused."""
 
     refused: int = 0
     #: Why; empty: none of them is.

@@ -49,7 +49,7 @@ class CollectionIn(collections.CollectionInput):
 
 @body()
 class CollectionChange(collections.CollectionInput):
-    """A field that is left out stays as it is; `kind` and `project_id` cannot be changed."""
+    """Omitted fields keep their values; `kind` and `project_id` cannot be changed."""
 
 
 class ImportResults(Schema):
@@ -57,12 +57,12 @@ class ImportResults(Schema):
     total_endpoints: int
     failed_endpoints: int
     failed_actions: list[str]
-    #: What was taken, but not in all that the document says of it.
+    #: What was imported, but without everything that the document says about it.
     notes: list[str] = []
 
 
 class ImportReportOut(Schema):
-    """What became of the document that a collection was made from."""
+    """The result of importing a collection's document."""
 
     total_endpoints: int
     failed_endpoints: int
@@ -85,7 +85,7 @@ class CollectionOut(Schema):
     epoch: int
     created_at: Time
     updated_at: Time
-    #: Why the gateway does not take it, and does not serve it; null: it takes it.
+    #: Why the gateway rejects it and does not serve it; null: the gateway has it.
     gateway_problem: str | None
     warnings: list[str] = []
     message: str | None = None
@@ -147,7 +147,7 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
     response={200: ImportReportOut, **ERRORS},
 )
 def show_import_report(request: HttpRequest, collection_id: int) -> Any:
-    """What was not taken of the document that the collection was made from, until it is dismissed."""
+    """The import report of the collection's document, until it is dismissed."""
     report = collections.import_report(actor(request), collection_id)
     return {
         "total_endpoints": report.taken + report.left_out,

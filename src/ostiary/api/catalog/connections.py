@@ -50,7 +50,7 @@ class ConnectionIn(Strict):
 
 @showing(connections.UpstreamInput)
 class InputOut(Schema):
-    """As it is taken, without the secret."""
+    """A connection without its secret."""
 
 
 class ConnectionOut(Schema):
@@ -61,7 +61,7 @@ class ConnectionOut(Schema):
     input: InputOut
     created_at: Time
     updated_at: Time
-    #: Why the gateway does not take it, and does not serve it; null: it takes it.
+    #: Why the gateway rejects it and does not serve it; null: the gateway has it.
     gateway_problem: str | None
     warnings: list[str] = []
 

@@ -46,7 +46,7 @@ class EndpointIn(endpoints.EndpointInput):
 
 @body()
 class EndpointChange(endpoints.EndpointInput):
-    """A field that is left out stays as it is."""
+    """Omitted fields keep their values."""
 
 
 @showing(endpoints.EndpointInput)
@@ -64,7 +64,7 @@ class EndpointOut(Schema):
     validate_request: bool
     created_at: Time
     updated_at: Time
-    #: Why the gateway does not take it, and does not serve it; null: it takes it.
+    #: Why the gateway rejects it and does not serve it; null: the gateway has it.
     gateway_problem: str | None
     warnings: list[str] = []
 
@@ -157,7 +157,7 @@ class Chosen(Strict):
 
 
 class Switched(Success):
-    """How many endpoints were not so before."""
+    """How many endpoints changed."""
 
     switched: int
 

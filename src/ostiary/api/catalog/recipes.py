@@ -1,4 +1,4 @@
-"""`/api/recipes`: what the runner found, started or stopped."""
+"""`/api/recipes`: recipes in the runner's folder, started or stopped."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ router = Router(tags=["Recipes"])
 
 
 class RecipeIn(Strict):
-    """Whose a recipe is: a project's, or shared by all projects, or with neither the admins' alone."""
+    """A recipe's owner: a project, or `shared` by all projects, or with neither only admins."""
 
     project_id: Id | None = None
     shared: bool = False

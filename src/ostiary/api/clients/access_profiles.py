@@ -37,7 +37,7 @@ router = Router(tags=["Access profiles"])
 
 @body("name", "client_id", "collection_ids", "auth_type")
 class ProfileIn(access_profiles.NewProfileInput):
-    """`token`, `token_sha256` or `profile_key` take over what consumers hold already.
+    """`token`, `token_sha256` or `profile_key` import a credential that consumers already have.
 
     For `jwt`: method and key. For `oidc`: an issuer or a JWKS URI. For both: what tokens must say.
     """
@@ -45,7 +45,7 @@ class ProfileIn(access_profiles.NewProfileInput):
 
 @body()
 class ProfileChange(access_profiles.ProfileInput):
-    """A field that is left out stays as it is. `api_policy_id` and `expires_at` may be null: none."""
+    """Omitted fields keep their values. `api_policy_id` and `expires_at` may be null: none."""
 
 
 class RefreshIn(Strict):
@@ -150,7 +150,7 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
 
 
 def _once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
-    """What is shown this once, under the name that the method has for it."""
+    """The secret that is shown only once, under the name that the method has for it."""
     if not secret:
         return {}
     oauth = profile.auth_type == AuthMethod.OAUTH2
@@ -167,7 +167,7 @@ def list_profiles(request: HttpRequest, query: Query[ProfileQuery]) -> Any:
 
 @router.post("/api_access_profiles", response={200: ProfileResult, **ERRORS})
 def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
-    """Make a profile; `secret` (or `oauth_client_secret`) is shown this once."""
+    """Make a profile; `secret` (or `oauth_client_secret`) is shown only once."""
     by = actor(request)
     saved, secret = access_profiles.create(by=by, given=payload)
     profile, warnings = added(saved)
@@ -186,7 +186,7 @@ def show_profile(request: HttpRequest, profile_id: int, response: HttpResponse) 
 def change_profile(
     request: HttpRequest, profile_id: int, payload: ProfileChange, response: HttpResponse
 ) -> Any:
-    """Change what is given. The client and the authentication method stay what they are."""
+    """Change the given fields. The client and the authentication method cannot be changed."""
     by = actor(request)
     saved = access_profiles.change(
         by=by, profile_id=profile_id, given=payload, if_match=if_match(request)
@@ -228,7 +228,7 @@ def disable_profile(request: HttpRequest, profile_id: int) -> Any:
     response={200: ProfileResult, **ERRORS, 503: Unconfirmed},
 )
 def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | None = None) -> Any:
-    """A new token, shown this once; the old one works on for `overlap_seconds` at most.
+    """Issue a new token, shown only once; the old one still works for `overlap_seconds` at most.
 
     Also an answer of 503 shows the new one, as `result`: it is saved, and the message says when
     the old one ends at the latest. To repeat the call would replace the new one again.

@@ -38,7 +38,7 @@ class AddressListIn(address_lists.AddressListInput):
 
 @body()
 class AddressListChange(address_lists.AddressListInput):
-    """A field that is left out stays as it is; `project_id` cannot be changed."""
+    """Omitted fields keep their values; `project_id` cannot be changed."""
 
 
 @showing(address_lists.AddressListInput)
@@ -110,7 +110,7 @@ def show_address_list(request: HttpRequest, list_id: int, response: HttpResponse
 def change_address_list(
     request: HttpRequest, list_id: int, payload: AddressListChange, response: HttpResponse
 ) -> Any:
-    """Change what is given: when this answers, it is in force for every profile that uses the list."""
+    """Change the given fields: when this answers, they are in force for every profile that uses the list."""
     saved = address_lists.change(
         by=actor(request), list_id=list_id, given=payload, if_match=if_match(request)
     )

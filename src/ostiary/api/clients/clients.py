@@ -30,12 +30,12 @@ router = Router(tags=["Clients"])
 
 @body("name")
 class ClientIn(clients.ClientInput):
-    """A client; without `project_id`, of the project that is meant where none is named."""
+    """A client; without `project_id`, it belongs to the default project."""
 
 
 @body()
 class ClientChange(clients.ClientInput):
-    """A field that is left out stays as it is."""
+    """Omitted fields keep their values."""
 
 
 @showing(clients.ClientInput)
@@ -147,7 +147,7 @@ def disable_client(request: HttpRequest, client_id: int) -> Any:
 
 @router.put("/v2/api_clients/{int:client_id}/logo", response={200: LogoData, **ERRORS})
 def set_logo(request: HttpRequest, client_id: int, logo: File[UploadedFile]) -> Any:
-    """A PNG or JPEG of at most 2 MB, as multipart field `logo`; it is drawn anew in two sizes."""
+    """A PNG or JPEG of at most 2 MB, as multipart field `logo`; it is redrawn in two sizes."""
     client = clients.set_logo(by=actor(request), client_id=client_id, content=logo.read())
     answer = _shown(client, public_urls.console_url())
     return {"data": {"logo": answer["logo"], "logo_2x": answer["logo_2x"]}}

@@ -63,7 +63,7 @@ class ResetIn(Strict):
 
 
 class RaiseIn(Strict):
-    """Limits that are wider than the policy's until a moment, in place of what was raised before."""
+    """Limits above the policy's until a moment; they replace earlier raised limits."""
 
     limits: dict[Window, StrictInt]
     until: Annotated[datetime, AnyTime()]
@@ -98,7 +98,7 @@ def _shown(by: Actor, profile_id: int) -> dict[str, Any]:
 
 @router.get("/v2/access_profiles/{int:profile_id}/limits", response={200: LimitsData, **ERRORS})
 def show_limits(request: HttpRequest, profile_id: int) -> Any:
-    """What is used of each rate limit and of the quota now, as the gateway counts it."""
+    """The used part of each rate limit and of the quota now, as the gateway counts it."""
     return {"data": _shown(actor(request), profile_id)}
 
 
@@ -117,7 +117,7 @@ def reset_limits(request: HttpRequest, profile_id: int, payload: ResetIn | None 
     "/v2/access_profiles/{int:profile_id}/limits/raise", response={200: LimitsChanged, **ERRORS}
 )
 def raise_limits(request: HttpRequest, profile_id: int, payload: RaiseIn) -> Any:
-    """Raise limits of this profile alone until a moment; then the policy's hold again."""
+    """Raise limits of this profile alone until a moment; then the policy's apply again."""
     by = actor(request)
     saved = profile_limits.raise_limits(
         by=by,
@@ -133,7 +133,7 @@ def raise_limits(request: HttpRequest, profile_id: int, payload: RaiseIn) -> Any
     "/v2/access_profiles/{int:profile_id}/limits/raise", response={200: LimitsChanged, **ERRORS}
 )
 def end_raise(request: HttpRequest, profile_id: int) -> Any:
-    """Have the policy's limits hold again now."""
+    """Apply the policy's limits again now."""
     by = actor(request)
     _, receipt = in_force(profile_limits.end_raise(by=by, profile_id=profile_id))
     return {"data": _shown(by, profile_id), "revocation": receipt}

@@ -1,4 +1,4 @@
-"""`/api/v2/advice`: what could be narrower, by what was really used."""
+"""`/api/v2/advice`: access that could be narrower, based on real use."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class AdviceOut(Schema):
 
 
 class AdviceData(Schema):
-    """`more`: kinds of which there is more than is told."""
+    """`more`: kinds with more advice than this answer lists."""
 
     data: list[AdviceOut]
     count: int

@@ -1,4 +1,4 @@
-"""`/api/v2/explain`: why a call was refused or admitted, or what would become of one."""
+"""`/api/v2/explain`: why a call was refused or admitted, or what a hypothetical call would get."""
 
 from typing import Any
 
@@ -150,7 +150,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
 
 @router.post("/v2/explain", response={200: ExplanationData, **ERRORS})
 def explain(request: HttpRequest, payload: ExplainIn) -> Any:
-    """The ordered checks with what they saw, the verdict, and what the consumer is told.
+    """The ordered checks with their inputs, the verdict, and the consumer's error.
 
     A call whose credential is known is shown to whoever sees its access profile; one whose token fits
     several, to whoever sees the collection. The others are for workspace admins. A collection that the

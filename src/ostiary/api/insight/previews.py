@@ -1,4 +1,4 @@
-"""`/api/v2/preview`: what a change would have made of the calls that were logged."""
+"""`/api/v2/preview`: the effect that a change would have had on logged calls."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -38,7 +38,7 @@ class PolicyPreviewIn(RangeIn):
 
 
 class ExampleOut(Schema):
-    """One recorded call, and for how many calls its line stands that would fare otherwise."""
+    """One recorded call with another result, and how many calls its log line stands for."""
 
     at: Time
     request_id: str
@@ -135,7 +135,7 @@ def _shown(found: preview.Preview) -> dict[str, Any]:
 
 @router.post("/v2/preview", response={200: PreviewData, **ERRORS}, by_alias=True)
 def preview_change(request: HttpRequest, payload: ProfilePreviewIn | PolicyPreviewIn) -> Any:
-    """What a change of an access profile or of a policy would have refused, or newly allowed.
+    """The calls that a change of an access profile or policy would have refused, or newly allowed.
 
     The change is checked as if it were saved, and nothing is saved.
     """

@@ -35,7 +35,7 @@ class LogQuery(Range):
 
 
 class LoggedCallOut(Schema):
-    """One call. `stands_for` above 1: under pressure, one of so many was logged."""
+    """One call. `stands_for` above 1: this line is a sample that stands for several calls."""
 
     time: Time
     request_id: str

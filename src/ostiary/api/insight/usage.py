@@ -1,4 +1,4 @@
-"""`/api/v2/usage`: who used what, counted."""
+"""`/api/v2/usage`: counts of calls."""
 
 import enum
 import time
@@ -95,7 +95,7 @@ class Latency(Schema):
 
 
 class UsageRow(Schema):
-    """What was called in a bucket by one group. `calls` counts all; `refused` and `errors` are of
+    """Calls of one group in one time bucket. `calls` counts all; `refused` and `errors` are of
     them. Groups that were not asked for are absent.
     """
 
@@ -123,9 +123,9 @@ class UsagePage(Schema):
 
 @router.get("/v2/usage", response={200: UsagePage, **ERRORS}, exclude_unset=True, openapi_extra=CSV)
 def show_usage(request: HttpRequest, query: Query[UsageQuery]) -> Any:
-    """Counted calls by time and by what is asked for; counts are exact, latencies estimated.
+    """Counted calls by time and by the requested groups; counts are exact, latencies estimated.
 
-    Ids are null for calls that no credential or no path of ours could be told of. Times are the
+    Ids are null for calls with an unknown credential or path. Times are the
     starts of buckets, in UTC. `Accept: text/csv` or `format=csv` gives every row as CSV.
     """
     now = int(time.time())

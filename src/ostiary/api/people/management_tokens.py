@@ -88,7 +88,7 @@ def list_tokens(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 @router.post("/v2/tokens", response={200: TokenData, **ERRORS})
 def create_token(request: HttpRequest, payload: TokenIn) -> Any:
-    """Make a token; `secret` is shown this once."""
+    """Make a token; `secret` is shown only once."""
     issued = management_tokens.create(
         by=actor(request),
         name=payload.name,

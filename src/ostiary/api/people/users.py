@@ -1,4 +1,4 @@
-"""`/api/users/me`: who a management token speaks for, and where its work begins."""
+"""`/api/users/me`: the owner of a management token, and its default project."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -63,7 +63,7 @@ def show_settings(request: HttpRequest) -> Any:
 
 @router.put("/v2/settings", response={200: SettingsData, **ERRORS})
 def change_settings(request: HttpRequest, payload: SettingsIn) -> Any:
-    """Change what is given; empty URLs mean those of the listeners."""
+    """Change the given fields; empty URLs mean those of the listeners."""
     values = {name: value for name, value in payload.dict().items() if value is not None}
     settings, _ = in_force(workspace_settings.change(by=actor(request), values=values))
     return _shown(settings)

@@ -45,7 +45,7 @@ KINDS = {
     Collection.Kind.RECIPE: "API recipe collection",
 }
 
-#: Profiles that are named on a collection's page; that there are more is said.
+#: Most profiles named on a collection's page; the page says if there are more.
 MOST_NAMED = 20
 
 
@@ -209,7 +209,7 @@ def edit(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
 def purge_cache(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     saved = collections.purge_cache(by=by, collection_id=collection_id)
     if in_force(request, saved):
-        messages.success(request, f"The kept answers of {saved.value.name} were purged.")
+        messages.success(request, f"The cached answers of {saved.value.name} were purged.")
     return redirect("collection", collection_id)
 
 
@@ -254,7 +254,7 @@ def _initial(collection: Collection) -> Mapping[str, object]:
 @page
 @require_safe
 def document(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
-    """The OpenAPI document, for a consumer with the method that `method` names."""
+    """The OpenAPI document for a consumer with the authentication method `method`."""
     method = request.GET.get("method", AuthMethod.TOKEN)
     if method not in set(AuthMethod):
         raise Http404
@@ -352,7 +352,7 @@ def _endpoint_form(
 @page
 @require_POST
 def help_path(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
-    """What a path template matches, and which endpoints are near it, while it is typed."""
+    """Live help for a path template: what it matches, and similar endpoints."""
     collection = collections.find(by, collection_id)
     text, method = request.POST.get("path", ""), request.POST.get("method", "")
     context: dict[str, object] = {}
@@ -370,7 +370,7 @@ def help_path(request: HttpRequest, by: Actor, collection_id: int) -> HttpRespon
 @page
 @require_POST
 def help_route(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
-    """Which endpoint of a collection takes a call, while its path is typed."""
+    """Live help: the endpoint that would take a call with this path."""
     collection = collections.find(by, collection_id)
     text = request.POST.get("path", "").strip()
     method = request.POST.get("method", "")
@@ -460,7 +460,7 @@ def switch_endpoints(request: HttpRequest, by: Actor, collection_id: int) -> Htt
 @require_POST
 def dismiss_report(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collections.dismiss_import_report(by=by, collection_id=collection_id)
-    messages.success(request, "The report of the import was deleted.")
+    messages.success(request, "The import report was deleted.")
     return redirect("collection", collection_id)
 
 

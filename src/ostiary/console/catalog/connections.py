@@ -37,7 +37,7 @@ HTTP_VERSIONS = {
     Connection.HttpVersion.HTTP_1_1: "HTTP/1.1",
     Connection.HttpVersion.HTTP_2: "HTTP/2",
 }
-#: How an upstream can be told the address that consumers call.
+#: Ways to send an upstream the address that consumers call.
 PUBLIC_ADDRESS = {
     Connection.PublicAddress.X_FORWARDED: "X-Forwarded-Proto, -Host, -Port and -Prefix",
     Connection.PublicAddress.FORWARDED: "Forwarded (RFC 7239) and X-Forwarded-Prefix",
@@ -110,7 +110,7 @@ def delete(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
 @page
 @require_POST
 def help_url(request: HttpRequest, by: Actor) -> HttpResponse:
-    """What base URLs mean, while they are typed."""
+    """Live help: how Ostiary reads the base URLs."""
     texts = request.POST.get("base_url", "").split()[: connections.MOST_URLS]
     return render(request, "console/help_url.html", {"read": [_read(text) for text in texts]})
 

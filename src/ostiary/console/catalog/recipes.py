@@ -1,4 +1,4 @@
-"""Recipes: what the runner found, started or stopped, and how their calls went."""
+"""Recipes: the runner's recipes, started or stopped, and their recent jobs."""
 
 import contextlib
 from datetime import UTC, datetime
@@ -66,7 +66,7 @@ def switch(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
 @page
 @require_POST
 def assign(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
-    """Say whose a recipe is: one project's, all projects', or the admins' alone."""
+    """Set a recipe's owner: one project, all projects, or only admins."""
     whose = request.POST.get("owner", "")
     try:
         recipe = recipes.assign(

@@ -48,7 +48,7 @@ _TEXT = re.compile(r"[\x20-\x7e\t]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """An answer as the page shows it: texts, without the credential that it may repeat."""
+    """An answer as the page shows it, with the credential redacted."""
 
     answer: consumer_call.Answer
     headers: tuple[tuple[str, str], ...]
@@ -123,7 +123,7 @@ def _listener() -> consumer_call.Listener:
 
 
 def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
-    """Make the call; the credential that is issued for it is cut off in any case."""
+    """Make the call, and always revoke the credential that was issued for it."""
     problems = fields.Problems()
     method = endpoint.method
     if method == ANY:
@@ -253,5 +253,5 @@ def _json(text: str) -> object | None:
 
 
 def _without(secret: Secret, text: str) -> str:
-    """A text in which the credential does not stand: upstreams may repeat what they are told."""
+    """The text without the credential, since upstreams may echo it."""
     return text.replace(secret.reveal(), "•••") if secret else text

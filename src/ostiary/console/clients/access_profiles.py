@@ -68,7 +68,7 @@ P = TypeVar("P", bound=access_profiles.ProfileInput)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """What an owner typed, as the templates show it again."""
+    """A form's typed values, as the templates show them again."""
 
     data: QueryDict
 
@@ -108,11 +108,11 @@ class Form:
         return [(str(name), str(value)) for name, value in carried]
 
     def given(self) -> access_profiles.ProfileInput:
-        """What it says of a profile that there is; raises Invalid."""
+        """The form as the input of a change; raises Invalid."""
         return self._filled(access_profiles.ProfileInput)
 
     def of_new(self, client: Client) -> access_profiles.NewProfileInput:
-        """What it says of a profile that is made; raises Invalid."""
+        """The form as the input of a new profile; raises Invalid."""
         return self._filled(access_profiles.NewProfileInput, client_id=client.pk)
 
     def _filled(self, noun: type[P], **more: object) -> P:
@@ -142,7 +142,7 @@ class Form:
 @page
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
-    """Step 1 the form, step 2 what it will allow, step 3 the credential."""
+    """Step 1: the form. Step 2: what the profile will allow. Step 3: the credential."""
     client = clients.find(by, client_id)
     form = Form(data=request.POST)
     step = request.POST.get("step")
@@ -184,7 +184,7 @@ def _words(
     given: access_profiles.ProfileInput,
     warnings: tuple[str, ...],
 ) -> dict[str, Any]:
-    """What a profile will allow, in words."""
+    """A profile's access in words."""
     chosen = list(collections.collections(by).filter(pk__in=form.chosen).order_by("name"))
     endpoints = [
         f"{endpoint.method} /{collection.handle}{endpoint.path}"
@@ -285,7 +285,7 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
-    """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
+    """Form, preview and save; a change without effect on calls is saved at once."""
     profile = access_profiles.find(by, profile_id)
     typed = _typed(profile)
     proposed = _propose(typed, request.GET)
@@ -364,7 +364,7 @@ def _typed(profile: AccessProfile) -> QueryDict:
 @page
 @require_http_methods(["GET", "POST"])
 def switch(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
-    """What switching it off would have refused, for who asks; and the switch."""
+    """The preview of a deactivation, and the switch itself."""
     if request.method == "GET":
         return _before_off(request, by, access_profiles.find(by, profile_id))
     active = request.POST.get("active") == "1"
@@ -439,7 +439,7 @@ def delete(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 @page
 @require_POST
 def help_addresses(request: HttpRequest, by: Actor) -> HttpResponse:
-    """What a list of addresses means, while it is typed."""
+    """Live help: how Ostiary reads a list of addresses."""
     text = (request.POST.get("allowed_ips") or request.POST.get("denied_ips") or "")[:20_000]
     return render(request, "console/help_addresses.html", {"list": addresses.parse_list(text)})
 
@@ -447,7 +447,7 @@ def help_addresses(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_POST
 def help_key(request: HttpRequest, by: Actor) -> HttpResponse:
-    """What kind of key was pasted, and whether it will do."""
+    """Live help: the kind of a pasted key, and whether it is acceptable."""
     text, method = request.POST.get("jwt_secret", ""), request.POST.get("jwt_method", "")
     problem = ""
     try:

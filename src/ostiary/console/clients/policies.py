@@ -55,7 +55,7 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
-    """The form, what it would have changed, and the save; a change that calls do not feel is saved."""
+    """Form, preview and save; a change without effect on calls is saved at once."""
     policy = policies.find(by, policy_id)
     saving = not previews.going_back(request)
     answer, errors = sent(request, lambda: _changed(request, by, policy), saving=saving)

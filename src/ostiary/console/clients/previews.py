@@ -1,4 +1,4 @@
-"""The step before a change is saved: what it would have made of the calls that were logged."""
+"""The preview step before a save: the effect of a change on logged calls."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ _OURS = frozenset({"csrfmiddlewaretoken", "step"})
 
 
 def confirmed(request: HttpRequest) -> bool:
-    """Whether the change was shown already, and is to be saved."""
+    """Whether the user confirmed the preview."""
     return request.POST.get("step") == "save"
 
 
@@ -23,7 +23,7 @@ def going_back(request: HttpRequest) -> bool:
 
 
 def shown(request: HttpRequest, preview: Preview, *, name: str, cancel: str) -> HttpResponse:
-    """The page that asks once more; it carries the form along."""
+    """The preview page; it carries the form's fields."""
     fields = list(carried(request.POST))
     return _shown(request, preview, fields, name=name, cancel=cancel, formed=True)
 
@@ -31,7 +31,7 @@ def shown(request: HttpRequest, preview: Preview, *, name: str, cancel: str) -> 
 def before_switching_off(
     request: HttpRequest, preview: Preview, *, name: str, cancel: str
 ) -> HttpResponse:
-    """The page for who asks before pressing a switch, which it has too."""
+    """The preview page of a deactivation; it includes the confirm button."""
     return _shown(request, preview, [("active", "0")], name=name, cancel=cancel, formed=False)
 
 
@@ -62,10 +62,10 @@ def carried(data: QueryDict) -> Iterable[tuple[str, str]]:
 
 
 def sentences(preview: Preview) -> list[str]:
-    """What a preview found, in words."""
+    """A preview's result in words."""
     since = f"since {localtime(preview.start):%A, %-d %B, %H:%M} UTC"
     if not preview.calls:
-        return [f"No call is recorded {since}, so nothing can be said of what it would change."]
+        return [f"No calls are recorded {since}, so the effect is unknown."]
     said = []
     if preview.newly_refused:
         profiles = _count(preview.refused_profiles, "profile")
@@ -82,16 +82,16 @@ def sentences(preview: Preview) -> list[str]:
         )
     calls = _count(preview.calls, "call")
     if not said:
-        said.append(f"None of the {calls} recorded {since} would have fared otherwise.")
+        said.append(f"None of the {calls} recorded {since} would have had another result.")
     else:
         said.append(f"{calls} of {_count(preview.profiles, 'profile')} were looked at.")
     if preview.truncated:
-        said.append("There are more recorded calls than are looked at: these are the newest.")
+        said.append("Only the newest recorded calls were replayed.")
     if preview.left_out:
         many = _count(preview.left_out, "other profile")
         said.append(f"{many} with fewer calls were not looked at.")
     if preview.sampled:
-        said.append("Some were logged as samples, so the figures are estimates.")
+        said.append("Some log lines are samples, so the figures are estimates.")
     return said
 
 

@@ -1,4 +1,4 @@
-"""A profile's limits: what is used of them, on its page; reset, raised until a moment, lowered again."""
+"""A profile's limits: usage on its page, reset, raise until a moment, and end of a raise."""
 
 import time
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def reset(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         return redirect("profile", profile_id)
     if in_force(request, saved):
         what = f"The limit ({name})" if name else "Every limit"
-        messages.success(request, f"{what} of {saved.value.name} counts anew.")
+        messages.success(request, f"{what} of {saved.value.name} starts again at zero.")
     return redirect("profile", profile_id)
 
 

@@ -1,7 +1,7 @@
-"""Charts as SVG, drawn on the server: geometry and words, without a style of their own.
+"""Charts as SVG, rendered on the server: geometry and labels; styles come from CSS.
 
-Shapes are paths, in words: a template writes one text quicker than the numbers of which it is made.
-Told apart by pattern and label, never by colour alone; a table of the same figures stands beneath.
+Shapes are pre-rendered path strings: a template renders one string faster than many numbers.
+Series differ by pattern and label, not by colour alone; a table below shows the same figures.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A bucket: its bars, what is told when it is pointed at, and the area to point at."""
+    """A bucket: its bars, its tooltip, and the hover area."""
 
     #: `d` of a path.
     area: str

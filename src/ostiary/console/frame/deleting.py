@@ -1,4 +1,4 @@
-"""Deleting: a page that says what it will mean, and asks for the name of what is deleted."""
+"""Deletion: a page that explains the effect and asks for the object's name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,14 +22,14 @@ def by_name(
     back: str,
     after: str,
 ) -> HttpResponse:
-    """Ask, and `delete` when the right name was typed; `back` and `after` are addresses.
+    """Ask for the name, and call `delete` when it matches; `back` and `after` are addresses.
 
-    What is in use stays, and the page says where.
+    An object in use is not deleted, and the page says where it is used.
     """
     problem = ""
     if request.method == "POST":
         if request.POST.get("name", "").strip() != name:
-            problem = "That is not its name."
+            problem = "The name does not match."
         else:
             try:
                 saved = delete()

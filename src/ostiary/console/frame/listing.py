@@ -1,4 +1,4 @@
-"""Lists: what of one is asked for, where a page lies in it, and numbers out of an address."""
+"""Lists: query parameters, paging, and numbers from query strings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ ORDERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pager:
-    """Where in a list a page lies; links keep the filters."""
+    """Paging of a list; links keep the filters."""
 
     number: int
     total: int
@@ -51,7 +51,7 @@ class Pager:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """What an address asks of a list: texts as they came, within bounds."""
+    """A list's query parameters: raw texts, bounded in length."""
 
     search: str = ""
     project_id: int | None = None
@@ -64,7 +64,7 @@ class ListQuery:
         return bool(self.search or self.project_id)
 
     def paging(self, total: int) -> Pager:
-        """Where the page lies; a page past the end is the last."""
+        """The page's position; a page past the end becomes the last page."""
         given = {"search": self.search, "project": str(self.project_id or ""), "order": self.order}
         paging = Pager(number=self.page, total=total, filters={k: v for k, v in given.items() if v})
         return Pager(number=min(self.page, paging.pages), total=total, filters=paging.filters)
@@ -86,7 +86,7 @@ class ListQuery:
 def asked(
     request: HttpRequest, orders: Mapping[str, tuple[str, tuple[str, ...]]] = ORDERS
 ) -> ListQuery:
-    """Read an address; what it may not say means the default, the first of the orders."""
+    """Read the query parameters; an invalid order means the default, the first one."""
     first = next(iter(orders))
     order = request.GET.get("order", first)
     return ListQuery(
@@ -98,7 +98,7 @@ def asked(
     )
 
 
-#: Things that use another that are named beside it; that there are more is said.
+#: Most users named beside an object; the page says if there are more.
 MOST_NAMED = 5
 
 

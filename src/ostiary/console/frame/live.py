@@ -1,4 +1,4 @@
-"""Pages that stay true while they are looked at: the browser asks for them again every few seconds.
+"""Live pages: the browser polls an open page every few seconds.
 
 A page's version is the number of the last change that anybody made to anything, so asking costs one
 look-up, and the answer is 304 unless something happened.

@@ -1,4 +1,4 @@
-"""The first page, and those that say what went wrong."""
+"""The start page and the error pages."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Forms that are refused, with what is the matter: mostly a public URL that is not what browsers see."""
+"""Refused forms and the cause: mostly a public URL that differs from what browsers see."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ SETTING = "OSTIARY_CONSOLE_URL (or “Public URL of the console” under Setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedForm:
-    """What is known of a form that was refused."""
+    """The facts about a refused form."""
 
     #: The public URL that is set, or empty.
     public: str

@@ -1,4 +1,4 @@
-"""Around a save: once for each form, over nobody else's, and in force before a page says so."""
+"""Saving a form: once per form, without overwriting others, and in force before the page says so."""
 
 from typing import TypeVar
 

@@ -1,4 +1,4 @@
-"""Advice: what could be narrower, with the evidence and the change, ready to be previewed."""
+"""Advice: access that could be narrower, with the evidence and a change to preview."""
 
 from itertools import groupby
 from urllib.parse import urlencode

@@ -1,4 +1,4 @@
-"""Explain: why a call was refused or admitted, by its request id, or what a made-up one would get."""
+"""Explain: why a call was refused or admitted, by request id, or what a hypothetical call would get."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -129,7 +129,7 @@ def _stage(step: Step) -> dict[str, Any]:
 
 
 def _link(explanation: Explanation) -> str:
-    """Where what refused can be changed."""
+    """The page where the owner can change the refusing rule."""
     if explanation.profile is None or explanation.reason is None:
         return ""
     match describe(explanation.reason).stage:

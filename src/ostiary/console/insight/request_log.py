@@ -103,7 +103,7 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @page
 @require_safe
 def show(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
-    """One call, with what is known of it."""
+    """The page of one call."""
     call = request_log.find(by, request_id)
     [named] = _named(by, [call])
     return render(request, "console/log.html", {"call": named})
@@ -199,7 +199,7 @@ def _profile(by: Actor, text: str, client_id: int | None, linked: int | None) ->
 
 
 def _named(by: Actor, found: Iterable[LoggedCall]) -> Iterator[dict[str, Any]]:
-    """Calls with the names of what they were about."""
+    """Calls with the names of their objects."""
     calls = list(found)
     known = names.names(
         by,

@@ -1,7 +1,7 @@
-"""The search box of every page, and the page of what it found.
+"""The search box of every page, and its results page.
 
-It is sent by POST though it changes nothing: what is pasted may be a token, and belongs into no
-address, history or log.
+It uses POST although it changes nothing: the text may be a token, which must not appear in URLs,
+histories or logs.
 """
 
 from django.http import HttpRequest, HttpResponse

@@ -285,7 +285,7 @@ def _shown(row: UsageCounts, of: int) -> dict[str, Any]:
 
 
 def _percent(part_of: int, whole: int) -> str:
-    """`0.4 %`; a share that is there is never shown as none."""
+    """`0.4 %`; a share above zero is never shown as zero."""
     if not whole or not part_of:
         return "0 %"
     share = part_of / whole * 100

@@ -26,7 +26,7 @@ ORDERS = {
 @page
 @require_http_methods(["GET", "POST"])
 def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
-    """Management tokens; a new one is shown this once."""
+    """Management tokens; a new one is shown only once."""
     require_admin(by)
     errors: Mapping[str, list[str]] = {}
     if request.method == "POST" and first_time(request):
@@ -70,7 +70,7 @@ def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
 
 
 def _ids(request: HttpRequest, name: str) -> list[int]:
-    """The ids that are ticked; what is none is 0, which nothing has."""
+    """The ids of the ticked boxes; an invalid one becomes 0, which no object has."""
     return [number_of(text) or 0 for text in request.POST.getlist(name)]
 
 

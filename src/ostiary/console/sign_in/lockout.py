@@ -1,4 +1,4 @@
-"""Slowing down who guesses: wrong tries per account, step and address, kept for a while.
+"""Lockout: slows guessing down by counting wrong tries per account, step and address.
 
 In this process's memory: a restart forgets it, which a guesser cannot bring about.
 """

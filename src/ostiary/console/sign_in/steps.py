@@ -1,4 +1,4 @@
-"""How far somebody has come in signing in: two steps, then in; and who is there right now.
+"""The steps of a sign-in, and the signed-in member of a session.
 
 Between the steps nobody is signed in: the session holds a note of the first step, and only the
 second step reads it. Each step begins a session with a new key.
@@ -58,7 +58,7 @@ def actor_for(request: HttpRequest, member: Member) -> Actor:
 
 
 def onward(wanted: str | None) -> str:
-    """Where to go after a step: a page of ours, whatever the query says."""
+    """Where to go after a step: always a page of this console, whatever the query says."""
     safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
     return wanted if wanted and safe and wanted.startswith("/") else "/"
 
@@ -82,7 +82,7 @@ def after_first(
     then: str = "/",
     link: tuple[str, str] | None = None,
 ) -> HttpResponse:
-    """On to the second step for who has one, else in."""
+    """Continue with the second step if the member has one, else sign in."""
     if not second_factors.of(member).exists():
         return enter(request, member, [step], then=then, link=link)
     request.session.flush()
@@ -171,7 +171,7 @@ def can_confirm(member: Member) -> bool:
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Whether the member has shown a moment ago that it is them, and not just their browser."""
+    """Whether the member confirmed their identity recently."""
     if _seconds_since(request, CONFIRMED) < CONFIRMATION:
         return True
     return not can_confirm(member_of(request)) and has_just_signed_in(request)
@@ -194,7 +194,7 @@ def to_confirm(then: str) -> HttpResponse:
 def confirmed(
     view: Callable[Concatenate[HttpRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A page for who has just confirmed that it is them; others are asked first."""
+    """A view that needs a recent confirmation; it asks for one otherwise."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -211,7 +211,7 @@ def mark_strong(request: HttpRequest) -> None:
 
 
 class SecondFactorRequired:
-    """Where the workspace asks for a second factor, who has none can set one up, and no more."""
+    """If the workspace requires a second factor, members without one can only set one up."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response

@@ -1,4 +1,4 @@
-"""Who looks: the signed-in member as an actor, and refusals as pages."""
+"""The signed-in member as an actor, and refusals as pages."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,7 +18,7 @@ P = ParamSpec("P")
 def page(
     view: Callable[Concatenate[HttpRequest, Actor, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """A page for members: passes the actor on, and answers what it may not see with 404."""
+    """A view for members: passes the actor, and answers 404 for objects that it may not see."""
 
     @wraps(view)
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Filters that say things in words."""
+"""Template filters that describe values in words."""
 
 from typing import assert_never
 

@@ -1,4 +1,4 @@
-"""The audit log: who did what, as a page and as CSV."""
+"""The audit log as a page and as CSV."""
 
 from collections.abc import Iterator
 from itertools import islice

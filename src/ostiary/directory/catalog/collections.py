@@ -101,7 +101,7 @@ def _handle(text: str) -> str:
 
 
 class CollectionInput(Input):
-    """What an owner says of a collection. Without a kind, it is what the rest implies."""
+    """Input for a collection. Without `kind`, the other fields imply it."""
 
     required: ClassVar[tuple[str, ...]] = ("name",)
     fixed: ClassVar[tuple[str, ...]] = ("project_id", "kind")
@@ -137,7 +137,7 @@ class CollectionInput(Input):
 
 
 def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
-    """Which collections of these profiles `by` may see: a profile may span projects."""
+    """The collections of these profiles that `by` may see: a profile may span projects."""
     ids = {collection.pk for profile in profiles for collection in profile.collections.all()}
     found = Collection.objects.visible_to(by).filter(pk__in=ids)
     return frozenset(found.values_list("pk", flat=True))
@@ -247,7 +247,7 @@ def _take(
 
 
 def import_report(by: Actor, collection_id: int) -> ImportReport:
-    """What became of the import that made a collection; raises NotFound."""
+    """The import report of a collection; raises NotFound."""
     return import_reports.report(find(by, collection_id))
 
 
@@ -276,7 +276,7 @@ def change(
 
 
 def purge_cache(*, by: Actor, collection_id: int) -> Saved[Collection]:
-    """Forget every kept answer of a collection."""
+    """Purge every cached answer of a collection."""
     with transaction.atomic():
         collection = locked(by, collection_id)
         collection.cache_generation += 1
@@ -342,7 +342,7 @@ def announce(collection: Collection) -> int:
 
 
 def _warnings(given: CollectionInput, collection: Collection) -> tuple[str, ...]:
-    """What to say beside a save of what was given."""
+    """Warnings to show after a save."""
     return (ENCODED_SLASHES,) if given.encoded_slashes and collection.encoded_slashes else ()
 
 

@@ -81,7 +81,7 @@ class _BaseUrl(Checked):
 
 
 class UpstreamInput(Input):
-    """What an owner says of the API behind a connection. An empty secret keeps what is stored."""
+    """Input for the API behind a connection. An empty secret keeps the stored one."""
 
     apart: ClassVar[tuple[str, ...]] = ("auth_secret",)
 
@@ -112,7 +112,7 @@ class UpstreamInput(Input):
 
 
 class ConnectionInput(UpstreamInput):
-    """What an owner says of a connection."""
+    """Input for a connection."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "base_urls")
     fixed: ClassVar[tuple[str, ...]] = ("project_id",)

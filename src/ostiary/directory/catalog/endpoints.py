@@ -51,7 +51,7 @@ class _Path(Checked):
 
 
 class EndpointInput(Input):
-    """What an owner says of an endpoint."""
+    """Input for an endpoint."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "method", "path")
     apart: ClassVar[tuple[str, ...]] = (

@@ -1,4 +1,4 @@
-"""The audit log: who did what, written in the same transaction as the deed. Never a secret."""
+"""The audit log: who did what, written in the transaction of the change. Never a secret."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def record(
     before: Mapping[str, object] | None = None,
     after: Mapping[str, object] | None = None,
 ) -> None:
-    """Write one event; of `before` and `after` only what differs is kept."""
+    """Write one event; stores only the differences of `before` and `after`."""
     assert connection.in_atomic_block  # noqa: S101 - a programming error, not input
     old, new = dict(before or {}), dict(after or {})
     if before is not None and after is not None:

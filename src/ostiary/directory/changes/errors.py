@@ -1,4 +1,4 @@
-"""How a use case refuses: a closed set of exceptions that API and console present."""
+"""Refusals of use cases: a closed set of exceptions that API and console present."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from pydantic import BaseModel
 
 
 class Refused(Exception):
-    """A use case did nothing, and says why in one sentence."""
+    """A use case changed nothing; the text says why in one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that does not fit: a field by the directory's name, a code, and a sentence.
+    """One problem of the input: a field by the directory's name, a code, and a sentence.
 
     Within a field, further names and places follow after dots.
     """
@@ -23,7 +23,7 @@ class Problem:
 
 
 class Invalid(Refused):
-    """Input that does not fit. `noun` is the model that declares the fields, if there is one."""
+    """Invalid input. `noun` is the model that declares the fields, if there is one."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Invalid(Refused):
 
 
 class NotFound(Refused):
-    """No such thing, or none that the actor may see."""
+    """The object does not exist, or the actor may not see it."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what[:1].upper()}{what[1:]} not found")

@@ -1,4 +1,4 @@
-"""Versions of objects: an ETag that changes with every save, so that two editors do not collide."""
+"""ETags: an object's version changes with every save, so that editors do not overwrite each other."""
 
 import hashlib
 

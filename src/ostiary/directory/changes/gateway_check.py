@@ -8,7 +8,7 @@ from typing import Protocol
 
 class Checker(Protocol):
     def check_certificates(self, pem: str) -> str | None:
-        """Why the gateway does not take these certificates, a sentence without a subject; or None."""
+        """Why the gateway rejects these certificates, a sentence without a subject; or None."""
 
 
 class _NoGateway:
@@ -28,5 +28,5 @@ def install(checker: Checker) -> None:
 
 
 def check_certificates(pem: str) -> str | None:
-    """What the gateway has against certificates in PEM form; None: it takes them."""
+    """Why the gateway rejects PEM certificates; None if it accepts them."""
     return _installed.check_certificates(pem)

@@ -35,7 +35,7 @@ LARGEST_ID = 2**31 - 1
 
 
 class Input(BaseModel):
-    """What an owner says of one noun."""
+    """Base of the inputs of all nouns."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True

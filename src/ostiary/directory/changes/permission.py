@@ -1,4 +1,4 @@
-"""What an actor may do where: the questions that every use case asks first."""
+"""Permission checks that every use case makes first."""
 
 from django.db.models import QuerySet
 

@@ -1,4 +1,4 @@
-"""The port through which API and console learn which objects the gateway does not take.
+"""The port through which API and console learn which objects the gateway rejects.
 
 Such an object is left out of the gateway alone, and shown; the directory does not know gateways, so
 whoever starts the process installs the source.
@@ -11,7 +11,7 @@ CONNECTION, COLLECTION, ENDPOINT = "connection", "collection", "endpoint"
 
 class UnpublishedSource(Protocol):
     def reason(self, kind: str, object_id: int) -> str:
-        """Why the gateway does not take an object, one sentence; empty: it takes it.
+        """Why the gateway rejects an object, one sentence; empty if it accepts it.
 
         `kind` is "connection", "collection" or "endpoint". Lists ask once for each row: the
         source must remember its answers.
@@ -33,5 +33,5 @@ def install(source: UnpublishedSource) -> None:
 
 
 def reason(kind: str, object_id: int) -> str:
-    """Why the gateway does not take an object, one sentence; empty: it takes it."""
+    """Why the gateway rejects an object, one sentence; empty if it accepts it."""
     return _installed.reason(kind, object_id)

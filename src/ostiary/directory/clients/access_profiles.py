@@ -58,7 +58,7 @@ Lists = Annotated[list[int], ListOf(each=IdType(), most=MOST_LISTS)]
 
 
 class ProfileInput(token_rules.ProofInput):
-    """What an owner says of an access profile. Its client and its method stay what they are."""
+    """Input for an access profile. Its client and its method cannot be changed."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "collection_ids")
     fixed: ClassVar[tuple[str, ...]] = ("client_id", "auth_type")
@@ -88,7 +88,7 @@ class ProfileInput(token_rules.ProofInput):
 
 
 class NewProfileInput(ProfileInput):
-    """What an owner says of an access profile that is made, and what its consumer holds already."""
+    """Input for a new access profile, with a credential that its consumer may already have."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "client_id", "collection_ids", "auth_type")
     apart: ClassVar[tuple[str, ...]] = (*ProfileInput.apart, "token", "token_sha256", "profile_key")

@@ -56,7 +56,7 @@ class Entries(Text):
 
 
 class AddressListInput(Input):
-    """What an owner says of an address list."""
+    """Input for an address list."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "text")
     fixed: ClassVar[tuple[str, ...]] = ("project_id",)

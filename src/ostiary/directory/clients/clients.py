@@ -22,7 +22,7 @@ from ostiary.directory.workspace import project_quotas
 
 
 class ClientInput(Input):
-    """What an owner says of a client. Its project may change, with all that it has."""
+    """Input for a client. Its project can change, together with all its objects."""
 
     required: ClassVar[tuple[str, ...]] = ("name",)
     apart: ClassVar[tuple[str, ...]] = ("project_id",)

@@ -1,4 +1,4 @@
-"""Credentials: tokens issued, imported, refreshed and cut off. Only digests are stored."""
+"""Credentials: tokens issued, imported, refreshed and revoked. Only digests are stored."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ def add_first(
     digest: object = None,
     profile_key: object = None,
 ) -> Secret:
-    """Give a new profile what its method proves itself with; returns what is shown once."""
+    """Make the first credential of a new profile; returns the secret, which is shown once."""
     method = AuthMethod(profile.auth_type)
     if method is not AuthMethod.TOKEN and not (token is None and digest is None):
         problems.add("token", f"is for auth tokens, not for {method}")

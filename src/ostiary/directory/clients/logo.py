@@ -1,4 +1,4 @@
-"""Client logos: decoded, checked and drawn anew, so that nothing but pixels is kept.
+"""Client logos: decoded, checked and redrawn, so that only pixels are stored.
 
 Pure; knows no table and no upload.
 """

@@ -1,4 +1,4 @@
-"""Policies: rate limit and usage quota that profiles are given.
+"""Policies: rate limits and usage quotas of access profiles.
 
 One is a project's, for its profiles and changed by its editors, or the workspace's own, for the
 profiles of every project and changed by admins alone.
@@ -47,7 +47,7 @@ class UsageQuota(Input):
 
 
 class PolicyInput(Input):
-    """What an owner says of a policy.
+    """Input for a policy.
 
     `rate_limits` are all of its rate limits, one for each interval at most; `rate_limit` is the one
     of the shortest interval, for who has but one. Without a project, it is the workspace's own.

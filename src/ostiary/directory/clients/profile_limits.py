@@ -1,4 +1,4 @@
-"""One profile's own part in its limits: which are raised until a date, and when each was reset.
+"""A profile's own limits: which are raised until a date, and when each was reset.
 
 A limit is reset by counting anew from that moment on: what was counted before stays in usage, and the
 window or period ends when it would have ended.

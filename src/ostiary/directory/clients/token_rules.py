@@ -55,7 +55,7 @@ class _Url(Checked):
 
 
 class ProofInput(Input):
-    """What an owner says of signed tokens. `jwt_secret` is a secret if the method is hmac.
+    """Input for the rules of signed tokens. `jwt_secret` is a secret if the method is hmac.
 
     Null, like an empty text, is the default or none; a method or a key that is null stays.
     """

@@ -24,7 +24,7 @@ class Folder(models.Model):
     project = models.ForeignKey(
         "Project", null=True, on_delete=models.CASCADE, related_name="folders"
     )
-    #: Where assets go for which no project is named; one project is, whatever its name.
+    #: Whether this is the default project, for assets without a named project.
     home = models.BooleanField(default=False)
     #: Of a project, the most that it may hold and ask, by `project_quotas.NAMES`; without: no bound.
     quotas = models.JSONField(default=dict)

@@ -1,4 +1,4 @@
-"""Webhooks: where owners want to be told, what happened, and how telling them went."""
+"""Webhooks, their events, and the deliveries."""
 
 from django.db import models
 
@@ -6,7 +6,7 @@ from ostiary.directory.models.projects import Project
 
 
 class Webhook(models.Model):
-    #: Empty: told of every project, and for admins alone.
+    #: Empty: events of every project; only admins may do that.
     project = models.ForeignKey(
         Project, null=True, on_delete=models.CASCADE, related_name="webhooks"
     )
@@ -15,7 +15,7 @@ class Webhook(models.Model):
     #: Types of events, a list of `webhooks.EventType`.
     events = models.JSONField(default=list)
     active = models.BooleanField(default=True)
-    #: How long before its end an expiring credential is told of.
+    #: Days before a credential's end at which the expiry event is sent.
     expiry_days = models.PositiveIntegerField(default=7)
     #: The key that signs, sealed.
     secret = models.TextField(blank=True, default="")
@@ -27,7 +27,7 @@ class Webhook(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """Something that happened and that at least one webhook is told of."""
+    """An event for at least one webhook."""
 
     id = models.BigAutoField(primary_key=True)
     #: The `webhook-id` of every attempt, by which a receiver knows what it had already.
@@ -35,7 +35,7 @@ class WebhookEvent(models.Model):
     type = models.CharField(max_length=64)
     #: The body exactly as it is signed and sent; never a secret.
     payload = models.TextField()
-    #: What may happen once only; empty: as often as it likes.
+    #: Key of an event that may happen only once; empty: no restriction.
     once = models.CharField(max_length=100, null=True, unique=True)  # noqa: DJ001 - NULLs are not unique
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 

@@ -1,4 +1,4 @@
-"""A member's second factors: authenticator apps, passkeys, and the recovery codes beside them."""
+"""A member's second factors: authenticator apps, passkeys and recovery codes."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ostiary.identity.passkeys import Passkey
 from ostiary.identity.sealing import KeyRing
 from ostiary.identity.secret import Secret
 
-#: More than anybody carries.
+#: Most second factors of a member.
 MOST = 20
 
 
@@ -99,7 +99,7 @@ def _add(
     if of(member).filter(name__iexact=factor.name).exists():
         problems.add("name", "has already been taken")
     if count >= MOST:
-        problems.add("name", f"would be one more than {MOST}; remove one first")
+        problems.add("name", f"can't be added: you already have {MOST}; remove one first")
     problems.raise_if_any()
     factor.save()
     _record(by, "second_factor_add", member, factor)

@@ -1,4 +1,4 @@
-"""What webhooks are told of: written in the transaction of the change, sent later by `webhooks`.
+"""Webhook events: written in the transaction of the change, sent later by `webhooks`.
 
 The types of events are a closed set. No event holds a secret; of a credential it says what the
 console shows of it.
@@ -28,7 +28,7 @@ from ostiary.directory.models import (
 )
 from ostiary.identity import tokens
 
-#: Credentials that one look for what expires tells of.
+#: Batch size of the expiry scan.
 AT_ONCE = 500
 
 

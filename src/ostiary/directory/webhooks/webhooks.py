@@ -1,4 +1,4 @@
-"""Webhooks: where an owner's own systems are told what happens.
+"""Webhooks: notifications to an owner's own systems.
 
 A project's are for its editors, those of the workspace for admins.
 """
@@ -51,7 +51,7 @@ Events = Annotated[
 
 
 class WebhookInput(Input):
-    """What an owner says of a webhook. Without a project it is told of all of them."""
+    """Input for a webhook. Without a project, it gets events of all projects."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "url", "events")
     fixed: ClassVar[tuple[str, ...]] = ("project_id",)
@@ -92,7 +92,7 @@ def create(*, by: Actor, given: WebhookInput) -> tuple[Webhook, Secret]:
     problems = Problems(WebhookInput)
     _fill(problems, webhook, given)
     if Webhook.objects.count() >= MOST:
-        problems.add("name", f"can't be one more than {MOST} webhooks")
+        problems.add("name", f"can't be added: there are already {MOST} webhooks")
     problems.raise_if_any()
     secret = tokens.issue_webhook_secret()
     with transaction.atomic():
@@ -132,7 +132,7 @@ def change(
 
 
 def switch(*, by: Actor, webhook_id: int, active: bool) -> Webhook:
-    """Switch it on or off. While it is off nothing is kept for it; what waited already waits on."""
+    """Switch it on or off. While it is off, no events are recorded; pending deliveries stay queued."""
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
         before = _shown(webhook)
@@ -144,7 +144,7 @@ def switch(*, by: Actor, webhook_id: int, active: bool) -> Webhook:
 
 
 def rotate_secret(*, by: Actor, webhook_id: int) -> tuple[Webhook, Secret]:
-    """Sign with a new secret, shown this once; for a day the old one signs too."""
+    """Sign with a new secret, shown only once; for a day the old one signs too."""
     secret = tokens.issue_webhook_secret()
     with transaction.atomic():
         webhook = _locked(by, webhook_id)

@@ -1,4 +1,4 @@
-"""What one project may hold and ask of the gateway, so that others have room. Set by admins alone.
+"""A project's quotas: objects that it may have, and load that it may cause. Set by admins alone.
 
 Without a number there is no bound of its own: what the settings say holds for every project.
 """

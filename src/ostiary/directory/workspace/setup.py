@@ -1,4 +1,4 @@
-"""What every workspace has from its first start."""
+"""The initial content of every workspace."""
 
 from django.db import transaction
 

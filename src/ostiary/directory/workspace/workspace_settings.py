@@ -103,9 +103,9 @@ def change(
 def _in_order(after: Workspace) -> dict[str, list[str]]:
     """Days are added up from hours, and hours from minutes: the finer are not kept longer."""
     if after.usage_minute_days > after.usage_hour_days:
-        return {"usage_minute_days": ["must not be more than the days that hours are kept"]}
+        return {"usage_minute_days": ["must not exceed the days for which usage by hour is kept"]}
     if after.usage_hour_days > after.usage_day_days:
-        return {"usage_hour_days": ["must not be more than the days that days are kept"]}
+        return {"usage_hour_days": ["must not exceed the days for which usage by day is kept"]}
     return {}
 
 
