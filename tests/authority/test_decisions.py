@@ -297,3 +297,10 @@ def test_one_rate_limit_is_announced_as_the_rate_and_several_by_their_intervals(
     assert (
         decisions.announced((second, hour), None) == '"per-second";q=3;w=1, "per-hour";q=90;w=3600'
     )
+
+
+def test_a_policy_is_announced_just_where_its_limits_refuse(decide: Any) -> None:
+    assert decide().announced == '"quota";q=100;w=86400'
+    watched = decide(limits_watched=True)
+    assert (watched.announced, watched.report_only) == ("", 1)
+    assert decide().would == 0
