@@ -65,3 +65,29 @@ def test_links_lead_to_pages_and_headings(page: Path) -> None:
         linked = page.parent / name if name else page
         assert linked.exists(), target
         assert not anchor or anchor in _anchors(linked), target
+
+
+def test_decisions_are_numbered_without_gaps_and_the_index_has_their_titles() -> None:
+    folder = ROOT / "docs/decisions"
+    pages = sorted(folder.glob("0*.md"))
+    entries = [(_title(page), page.name) for page in pages]
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    assert [int(title.split(".")[0]) for title, _ in entries] == list(range(1, len(pages) + 1))
+    assert _listed(folder / "index.md") == entries
+
+
+def test_the_index_lists_every_page_by_its_title() -> None:
+    docs = ROOT / "docs"
+    listed = _listed(docs / "index.md")
+    assert listed == [(_title(docs / name), name) for _, name in listed]
+    pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
+    decisions = {name for name in pages if name.startswith("decisions/0")}
+    assert {name for _, name in listed} == pages - decisions - {"index.md", "tutorial.md"}
+
+
+def _title(page: Path) -> str:
+    return page.read_text().splitlines()[0].removeprefix("# ")
+
+
+def _listed(page: Path) -> list[tuple[str, str]]:
+    return re.findall(r"^- \[(.+)\]\((\S+\.md)\)$", page.read_text(), re.MULTILINE)
