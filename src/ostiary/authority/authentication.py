@@ -1,8 +1,8 @@
 """Proving who calls: from the credential of a call to the profile it speaks for.
 
-Tokens of ours and imported ones are looked up. A signed token is read first, to find the profiles that
-it may speak for; each of them says how the signature is verified. The call is that profile's whose key
-or issuer verifies it, see decision 28.
+Tokens that Ostiary issued or imported are looked up. A signed token is read first, to find the profiles that
+it may speak for; each of them says how the signature is verified. The call belongs to the profile whose
+key or issuer verifies the token (decision 28).
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Prover:
         return await self._others(token, question, row, now)
 
     async def _ours(self, token: SignedToken, question: Question, now: int) -> Proved | None:
-        """An access token of ours (RFC 9068, section 4)."""
+        """Verify an access token that Ostiary issued (RFC 9068, section 4)."""
         key = await self._signing.verifying(token.key_id or "")
         if key is None or not access_tokens.proves(token, key):
             return None
@@ -89,10 +89,10 @@ class Prover:
     async def _others(
         self, token: SignedToken, question: Question, unknown: Row, now: int
     ) -> Proved:
-        """A token that somebody else signed, for a profile with JWT or OpenID Connect.
+        """Verify a token that somebody else signed, for a profile with JWT or OpenID Connect.
 
-        Only profiles that include the collection count, if there are any: so nobody shuts consumers of
-        a collection out who may not grant it.
+        If profiles include the collection, only they count. Otherwise, somebody who may not grant the
+        collection could shut out its consumers with a profile that has the same key.
         """
         rows = await self._rows(token, question)
         rows = [row for row in rows if row.granted] or rows
@@ -154,8 +154,8 @@ def _verified(token: SignedToken, candidates: Sequence[Key]) -> bool:
 def _chosen(judged: Sequence[Proved], unknown: Row, now: int) -> Proved:
     """Choose the profile that the token fits best. Inactive profiles do not count.
 
-    Where it fits several and proves itself to each, it is refused for that; where it proves itself to
-    none of several, it is nobody's.
+    A token that is valid for several profiles is refused as ambiguous. A token that fits several and is
+    valid for none belongs to no profile.
     """
     if not judged:
         return Proved(row=unknown, method=AuthMethod.TOKEN)
@@ -194,7 +194,7 @@ def _proved(
 
 
 def _unverified(token: SignedToken, matter: str, *, known: bool, replaced: bool) -> TokenProblem:
-    """`replaced`: the key may be another one in a moment, since keys without ids are not told apart."""
+    """Describe the problem; `replaced`: keys have no ids, so the provider may have exchanged its key."""
     if matter:
         return TokenProblem(part="keys", expected="the provider's", found=matter, passing=True)
     if known:

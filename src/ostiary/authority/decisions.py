@@ -59,7 +59,7 @@ async def answer(
         case Allow():
             return await _lease(verdict, question, proved, lookup, gate, now)
         case Deny():
-            trace = traces.tell(gathered, verdict.reason, proved.row.sequence)
+            trace = traces.send(gathered, verdict.reason, proved.row.sequence)
             return _refused(verdict, proved, trace, now)
 
 

@@ -1,10 +1,10 @@
 """The revocation lane: writes epochs of changed objects to the gateway before a change is confirmed.
 
 It reads numbers of the change feed and writes numbers: nothing that an owner typed, no plan, no name
-that must be resolved. What publishes configuration is another process, and another way.
+that must be resolved. Another process, the publisher, brings the configuration to the gateway.
 
-The sequence that is confirmed is the one up to which nginx has acknowledged every epoch: by then each
-of its workers sees them with its next call.
+A sequence is confirmed when nginx has acknowledged every epoch up to it: each of its workers then
+sees these epochs with its next call.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class Follower:
                 continue
 
     async def confirm(self, sequence: int, *, seconds: float) -> bool:
-        """Wait until the gateway follows `sequence`; says whether it does."""
+        """Wait until the gateway has applied `sequence`; returns whether it has."""
         self._wake.set()
         try:
             async with asyncio.timeout(seconds), self._moved:
@@ -87,11 +87,11 @@ class Follower:
         return True
 
     def streams(self, sequence: int) -> int:
-        """How many open streams rested on what the change with this sequence revoked."""
+        """How many open streams the change with this sequence affected."""
         return next((n for last, n in self._streams.items() if last >= sequence), 0)
 
     async def _step(self) -> bool:
-        """Put the next changes in force; whether there may be more."""
+        """Put the next changes in force; returns whether there may be more."""
         if not self._birth:
             await self._connect()
         changes = await self._lookup.changes(self.confirmed, AT_ONCE)
@@ -114,10 +114,10 @@ class Follower:
         return len(changes) == AT_ONCE
 
     async def _connect(self) -> None:
-        """Find out what this nginx has in force; one that has nothing is begun with.
+        """Find out which epochs this nginx has, and raise the floor of one that has none.
 
-        A fresh one holds no lease but those that were decided since it started. They are void up to
-        the sequence of now, and from there on it is followed change by change.
+        A new nginx holds only leases that were decided since it started. The floor makes those void
+        that were decided before the latest change; from there on, each change is sent.
         """
         state = await self._lane.state()
         birth, applied = str(state["birth"]), int(state["applied"])

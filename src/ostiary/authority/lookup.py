@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from ostiary.settings import Database
 
 #: In the order of `Row`; `{t[…]}` reads a time as Unix seconds, `{j[…]}` JSON as text, `{p}` is a
-#: parameter: collection, endpoint, collection, endpoint, fingerprint. The sequence comes from the same
-#: statement, so that it is that of the very snapshot of the other columns.
+#: parameter: collection, endpoint, collection, endpoint, fingerprint. The sequence is read by the same
+#: statement, so it belongs to the same snapshot as the other columns.
 STATEMENT = """
 SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
        p.id, p.active, p.auth_type, {t[p.expires_at]}, {t[p.policy_since]},
@@ -47,7 +47,7 @@ LEFT JOIN directory_policy l ON l.id = p.policy_id
 """
 
 #: Credentials of the profiles that signed tokens name by a claim and its value: a profile key is not
-#: unique. Those that may call the collection come first, lest others leave no room for them.
+#: unique. Those that may call the collection come first, so that LIMIT does not drop them.
 BY_KEY = """
 JOIN directory_credential c ON c.public_id = {p}
 JOIN directory_accessprofile p ON p.id = c.profile_id AND p.custom_claim = {p}
@@ -58,7 +58,7 @@ ORDER BY granted DESC, c.id
 LIMIT {most}
 """
 
-#: Profiles with one key that a signed token is compared with.
+#: The most profiles with the same key that a signed token is compared with.
 MOST_NAMED = 32
 
 QUOTA = """
@@ -67,11 +67,11 @@ WHERE profile_id = {p} AND "interval" = {p} AND period_start = {p}
 """
 
 
-#: A list that profiles share: which version it is, and its content.
+#: The version of an address list, and its content.
 LIST_VERSION = "SELECT epoch FROM directory_addresslist WHERE id = {p}"
 LIST = "SELECT epoch, name, packed FROM directory_addresslist WHERE id = {p}"
 
-#: Every custom claim's name, by one index look-up for each.
+#: The name of every custom claim, with one index look-up for each.
 CLAIMS = """
 WITH RECURSIVE named(claim) AS (
     SELECT MIN(custom_claim) FROM directory_accessprofile WHERE custom_claim > ''
@@ -136,7 +136,7 @@ class Row:
     secret_fingerprint: bytes
     client: int
     client_active: bool
-    #: The client's.
+    #: The client's project.
     project: int
     policy: int | None
     rate_limit: int | None
@@ -161,28 +161,28 @@ class Row:
     raised_until: int | None = None
     limit_resets: str | None = None
     policy_name: str | None = None
-    #: Ids of address lists that profiles share, parted by commas.
+    #: Ids of address lists that profiles share, separated by commas.
     allowed_lists: str | None = None
     denied_lists: str | None = None
-    #: JSON text: what the project may ask, as `directory.workspace.project_quotas` names it.
+    #: JSON text: the project's quotas, with the names of `directory.workspace.project_quotas`.
     project_quotas: str | None = None
 
 
 class Lookup(Protocol):
-    """One database, asked by many upcalls."""
+    """Queries of one database, for many upcalls at the same time."""
 
     async def find(self, fingerprint: bytes, collection: int, endpoint: int = 0) -> Row:
-        """Whom a credential belongs to, and whether it may call this collection and endpoint."""
+        """The profile of a credential, and whether it may call this collection and endpoint."""
 
     async def named(self, claim: str, key: str, collection: int, endpoint: int) -> list[Row]:
-        """Whom a signed token may speak for that says `key` in `claim` (empty: its subject)."""
+        """The profiles whose key is `key` in the claim `claim`; empty: the token's subject."""
 
     async def quota_used(self, profile: int, interval: str, start: int) -> int: ...
     async def list_version(self, list_id: int) -> int | None:
-        """The epoch of an address list; None: there is none."""
+        """The epoch of an address list; None: the list does not exist."""
 
     async def address_list(self, list_id: int) -> tuple[int, str, str] | None:
-        """Epoch, name and packed networks of an address list; None: there is none."""
+        """Epoch, name and packed networks of an address list; None: the list does not exist."""
 
     async def custom_claims(self) -> list[str]: ...
     async def signing_keys(self) -> list[StoredKey]: ...
@@ -193,7 +193,7 @@ class Lookup(Protocol):
 
 
 class _Columns:
-    """Fills `{t[column]}` or `{j[column]}` in for one database."""
+    """Replaces `{t[column]}` or `{j[column]}` by the expression of one database."""
 
     def __init__(self, template: str) -> None:
         self.template = template
@@ -246,8 +246,8 @@ class SqliteLookup:
         return [StoredKey(*row) for row in self._connection.execute(self._keys)]
 
     async def token_revoked(self, fingerprint: bytes) -> bool:
-        asked = self._connection.execute(REVOKED.format(p="?"), (fingerprint,))
-        return asked.fetchone() is not None
+        row = self._connection.execute(REVOKED.format(p="?"), (fingerprint,)).fetchone()
+        return row is not None
 
     async def changes(self, since: int, most: int) -> list[FeedEntry]:
         rows = self._connection.execute(CHANGES.format(p="?"), (since, most))
@@ -264,7 +264,7 @@ class PostgresqlLookup:
     """A pool of connections with prepared statements."""
 
     def __init__(self, database: Database) -> None:
-        # Six megabytes that a product on SQLite does without.
+        # Imported here: it takes six megabytes, which a product on SQLite does not need.
         import psycopg_pool
 
         self._pool = psycopg_pool.AsyncConnectionPool(
@@ -337,7 +337,7 @@ class PostgresqlLookup:
 
 
 def conninfo(database: Database) -> str:
-    """A libpq connection string; it holds the password, and goes nowhere but to libpq."""
+    """A libpq connection string. It contains the password: pass it to libpq only."""
     import psycopg
 
     return psycopg.conninfo.make_conninfo(

@@ -37,7 +37,7 @@ CONFIRM_SECONDS = 5.0
 
 
 class AuthorityControl:
-    """`POST /confirm?sequence=N`: waits until the gateway follows N. 200, or 503.
+    """`POST /confirm?sequence=N`: waits until the gateway has applied N. 200, or 503.
 
     `GET /alive`: 200 at once, for the supervisor, which asks every second.
     """
@@ -123,7 +123,7 @@ async def _serve(
         prover,
         traces,
         gate,
-        # A span must end in the task that it was begun in.
+        # A span must end in the task in which it began.
         at_once=database.engine == "sqlite" and not tracing.is_on(),
     )
     follower = Follower(node, lookup)

@@ -35,7 +35,7 @@ class SigningKeys:
         return (await self._fresh()).signing
 
     async def verifying(self, kid: str) -> ECKey | None:
-        """The public key of this id, unless it is long retired."""
+        """The public key with this id, unless it was retired long ago."""
         return (await self._fresh()).verifying.get(kid)
 
     async def published(self) -> list[dict[str, str]]:

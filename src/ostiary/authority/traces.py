@@ -17,7 +17,7 @@ from ostiary.access.traces import written
 
 
 class Traces:
-    """A connection to the collector's log socket, made when it is needed."""
+    """A connection to the collector's log socket, opened when it is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -25,8 +25,8 @@ class Traces:
         #: Traces that could not be sent at once.
         self.dropped = 0
 
-    def tell(self, facts: Facts, reason: Reason, sequence: int) -> int:
-        """Send the trace of a refusal; its number, or 0 if there is none."""
+    def send(self, facts: Facts, reason: Reason, sequence: int) -> int:
+        """Send the trace of a refusal; returns its number, or 0 if no trace was sent."""
         if not describe(reason).is_traced:
             return 0
         number = random.randrange(1, 2**31)

@@ -26,7 +26,7 @@ from ostiary.directory.webhooks.events import OFFERED, EventType
 from ostiary.identity.secret import Secret
 
 #: Labels of event types on the pages.
-SAID: Mapping[EventType, str] = {
+LABELS: Mapping[EventType, str] = {
     EventType.CREDENTIAL_ISSUED: "A credential was issued",
     EventType.CREDENTIAL_REFRESHED: "A credential was refreshed",
     EventType.CREDENTIAL_REVOKED: "A credential was revoked or deleted",
@@ -94,18 +94,18 @@ def show(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     webhook = webhooks.find(by, webhook_id)
     state = request.GET.get("state", "")
     state = state if state in WebhookDelivery.State.values else ""
-    found = webhooks.log(by, webhook_id, state)
+    deliveries = webhooks.log(by, webhook_id, state)
     paging = Pager(
         number=max(1, number_of(request.GET.get("page")) or 1),
-        total=found.count(),
+        total=deliveries.count(),
         filters={"state": state} if state else {},
     )
     start = (paging.number - 1) * PER_PAGE
     context = {
         "webhook": webhook,
-        "events": [SAID[EventType(kind)] for kind in webhook.events],
+        "events": [LABELS[EventType(kind)] for kind in webhook.events],
         "expiring": EventType.CREDENTIAL_EXPIRING.value in webhook.events,
-        "deliveries": [_row(delivery) for delivery in found[start : start + PER_PAGE]],
+        "deliveries": [_row(delivery) for delivery in deliveries[start : start + PER_PAGE]],
         "states": [("", "All"), *((s.value, _STATES[s]) for s in WebhookDelivery.State)],
         "state": state,
         "paging": paging,
@@ -124,7 +124,7 @@ _STATES = {
 def _row(delivery: WebhookDelivery) -> dict[str, Any]:
     return {
         "delivery": delivery,
-        "said": SAID[EventType(delivery.event.type)],
+        "label": LABELS[EventType(delivery.event.type)],
         "state": _STATES[WebhookDelivery.State(delivery.state)],
         "payload": json.dumps(json.loads(delivery.event.payload), indent=2, ensure_ascii=False),
     }
@@ -217,7 +217,7 @@ def _form(
         "given": given,
         "errors": errors,
         "kinds": [
-            {"value": kind.value, "said": SAID[kind], "chosen": kind.value in chosen}
+            {"value": kind.value, "label": LABELS[kind], "chosen": kind.value in chosen}
             for kind in OFFERED
         ],
         "projects": _projects(by),
@@ -228,8 +228,8 @@ def _form(
 
 
 def _projects(by: Actor) -> list[Project]:
-    found = projects.projects(by).order_by("name")
-    return [project for project in found if by.may(Role.EDITOR, project.pk)]
+    visible = projects.projects(by).order_by("name")
+    return [project for project in visible if by.may(Role.EDITOR, project.pk)]
 
 
 def _given(request: HttpRequest) -> webhooks.WebhookInput:

@@ -31,7 +31,7 @@ router = Router(tags=["API collections"])
 
 
 class DocumentIn(Strict):
-    """OpenAPI 3.0 or 3.1, or Swagger 2.0; at most 50 MB. `active`: its endpoints are so at once."""
+    """OpenAPI 3.0 or 3.1, or Swagger 2.0; at most 50 MB. `active`: its endpoints are active."""
 
     content: str
     format: Literal["json", "yaml"]
@@ -40,7 +40,7 @@ class DocumentIn(Strict):
 
 @body("name")
 class CollectionIn(collections.CollectionInput):
-    """With `proxy_connection_id` or `openapi_spec` it is a proxy collection, else a recipe one."""
+    """A proxy collection with `proxy_connection_id` or `openapi_spec`, else a recipe collection."""
 
     apart: ClassVar[tuple[str, ...]] = (*collections.CollectionInput.apart, "openapi_spec")
 
@@ -57,7 +57,7 @@ class ImportResults(Schema):
     total_endpoints: int
     failed_endpoints: int
     failed_actions: list[str]
-    #: What was imported, but without everything that the document says about it.
+    #: What was imported without a part of what the document says about it.
     notes: list[str] = []
 
 

@@ -194,8 +194,8 @@ def change_profile(
     _, receipt = in_force(saved)
     profile = access_profiles.find(by, profile_id)
     versioned(response, profile)
-    told = {"warnings": list(saved.warnings), "revocation": receipt}
-    return {"result": _shown(profile) | told}
+    outcome = {"warnings": list(saved.warnings), "revocation": receipt}
+    return {"result": _shown(profile) | outcome}
 
 
 @router.delete("/api_access_profiles/{int:profile_id}", response={200: Switched, **ERRORS})
@@ -230,8 +230,8 @@ def disable_profile(request: HttpRequest, profile_id: int) -> Any:
 def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | None = None) -> Any:
     """Issue a new token, shown only once; the old one still works for `overlap_seconds` at most.
 
-    Also an answer of 503 shows the new one, as `result`: it is saved, and the message says when
-    the old one ends at the latest. To repeat the call would replace the new one again.
+    An answer of 503 also has the new one, in `result`: it is saved, and the message says when the
+    old one ends at the latest. A second call would replace the new one again.
     """
     by = actor(request)
     saved, secret = credentials.refresh(

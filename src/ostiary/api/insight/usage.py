@@ -164,8 +164,8 @@ def _groups(text: str) -> tuple[By, ...]:
         try:
             chosen[_BY[GroupBy(name)]] = None
         except ValueError:
-            told = f"must be a comma list of {', '.join(GroupBy)}"
-            raise Invalid({"group_by": [told]}) from None
+            problem = f"must be a comma list of {', '.join(GroupBy)}"
+            raise Invalid({"group_by": [problem]}) from None
     return tuple(chosen)
 
 
