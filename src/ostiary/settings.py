@@ -329,7 +329,7 @@ NUMBERS: Mapping[str, Number] = {
     "OSTIARY_CACHE_MEGABYTES": Number(
         default=256,
         most=1_000_000,
-        meaning="Megabytes on the disk for kept answers (`run/gateway/answers` in the data folder).",
+        meaning="Megabytes on the disk for cached answers (`run/gateway/answers` in the data folder).",
     ),
     "OSTIARY_GATEWAY_WORKERS": Number(
         default=2,

@@ -118,7 +118,7 @@ def test_refresh_revokes_the_old_token_with_and_without_overlap(page: Page, stag
     assert [stage.call("/orders-v1/orders", token).status for token in tokens] == [200, 200]
     expect(page.get_by_text("works until")).to_be_visible()
     page.once("dialog", lambda dialog: dialog.accept())
-    page.get_by_role("button", name="Cut off now").click()
+    page.get_by_role("button", name="Revoke now").click()
     expect(page.get_by_role("status")).to_contain_text("works no longer")
     assert [stage.call("/orders-v1/orders", token).status for token in tokens] == [401, 200]
     page.get_by_role("button", name="Refresh").click()

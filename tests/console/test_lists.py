@@ -96,7 +96,7 @@ def viewer(stage: Stage, browser: Browser) -> Iterator[Page]:
 
 
 def test_a_viewer_is_offered_nothing_that_is_refused(viewer: Page, stage: Stage) -> None:
-    changing = ("new", "edit", "add", "create", "delete", "refresh", "cut off")
+    changing = ("new", "edit", "add", "create", "delete", "refresh", "revoke")
     for path in (
         "/clients",
         "/projects",

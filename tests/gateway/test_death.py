@@ -132,7 +132,7 @@ class Scene:
 
 
 def workers_of(master: int) -> list[int]:
-    """Those of nginx's children that answer calls; others look after kept answers."""
+    """Those of nginx's children that answer calls; others look after cached answers."""
     return [pid for pid in children(master) if title(pid).startswith("nginx: worker process")]
 
 

@@ -226,7 +226,7 @@ def test_refresh_ends_the_old_secret_and_what_it_obtained(
     assert new["oauth_client_id"] != profile["oauth_client_id"]
     second = a_token(stage, new)
     assert status(stage, things, second) == 200
-    # With an overlap both work, until the old one is cut off.
+    # With an overlap both work, until the old one is revoked.
     third = stage.done("PUT", f"{path}/refresh_secret", {"overlap_seconds": 600})["result"]
     assert status(stage, things, second) == 200
     assert status(stage, things, a_token(stage, new)) == 200

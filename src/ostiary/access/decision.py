@@ -23,7 +23,7 @@ class Allow:
     until: int
     #: Good only for the address that called: the profile has address lists.
     address_bound: bool
-    #: Reason for which a report-only rule would have refused.
+    #: Reason for which a watch-only rule would have refused.
     would: Reason | None = None
 
 
@@ -40,7 +40,7 @@ Verdict = Allow | Deny
 class StepOutcome(enum.StrEnum):
     PASSED = "passed"
     FAILED = "failed"
-    #: The check failed, but its rule is report-only.
+    #: The check failed, but its rule is watch-only.
     WATCHED = "only watched"
     NOT_REACHED = "not reached"
 

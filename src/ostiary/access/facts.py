@@ -37,7 +37,7 @@ class Profile:
     #: Lists that profiles share, beside the profile's own.
     allowed_lists: tuple[NamedList, ...] = ()
     denied_lists: tuple[NamedList, ...] = ()
-    #: Report-only lists: they refuse nobody, and calls that they would refuse are counted and logged.
+    #: Watch-only lists: they refuse nobody, and calls that they would refuse are counted and logged.
     addresses_watched: bool = False
     #: One for each interval at most, the shortest first; all of them count.
     rates: tuple[RateLimit, ...] = ()
@@ -46,7 +46,7 @@ class Profile:
     resets: Mapping[str, int] = field(default_factory=dict)
     #: Until when `rates` and `quota` are wider than the policy's; empty: they are the policy's.
     raised_until: int | None = None
-    #: Report-only limits: they refuse nothing, and calls that they would refuse are counted and logged.
+    #: Watch-only limits: they refuse nothing, and calls that they would refuse are counted and logged.
     limits_watched: bool = False
     #: When the policy was given to it.
     policy_since: int = 0

@@ -32,7 +32,7 @@ class ProjectOut(Schema):
     folder_id: int
     name: str
     description: str
-    #: Whether this is the default project, for assets without a named project.
+    #: Whether this is *Home*, the project of assets for which none is named.
     home: bool
 
 

@@ -42,7 +42,7 @@ _SELDOM_HEADERS = {
     "X-Ostiary-Claims": "$gw_claims",
     "Forwarded": "$gw_forwarded",
 }
-#: Bytes of kept answers' keys: some 8,000 for each megabyte.
+#: Bytes of cached answers' keys: some 8,000 for each megabyte.
 _CACHE_KEYS_MEGABYTES = 8
 #: What caches say of an answer (RFC 9211), by nginx's word for it.
 _CACHE_STATUS = {
@@ -375,7 +375,7 @@ def _caching(node: Node) -> Iterator[str]:
 
 
 def _kept() -> Iterator[str]:
-    """What a location is that keeps answers and gives them again."""
+    """The settings of a location that caches answers."""
     yield "proxy_buffering on;"
     yield "proxy_cache answers;"
     yield "proxy_cache_key $gw_cache_key;"

@@ -65,7 +65,7 @@ class Lease:
     bound: int
     #: Ids of the address lists that the decision used, separated by commas; empty: none.
     address_lists: str = ""
-    #: Code of the reason for which report-only address lists would have refused; 0: none.
+    #: Code of the reason for which watch-only address lists would have refused; 0: none.
     would: int
     #: 1: the limits are counted, and refuse nothing.
     report_only: int
@@ -224,7 +224,7 @@ STRIPPED = (
 # --- counts (collector.counts, lua/counts.lua) -----------------------------------------------------
 
 #: Parts of a counter's key, parted by slashes: the hour (Unix time / 3600) in which it was begun,
-#: ids (0: unknown), code of what report-only rules would have refused for, class of the status
+#: ids (0: unknown), code of what watch-only rules would have refused for, class of the status
 #: (0: no answer), and code of the refusal (0: admitted). Behind it, parted by tabs, stand totals since
 #: the counter was begun: calls, bytes in, bytes out.
 COUNT_KEY = (

@@ -18,7 +18,7 @@ class Explanation:
     stages: tuple[Step, ...]
     #: Why it was refused; empty: it was admitted.
     reason: Reason | None
-    #: Reason for which a report-only rule would have refused.
+    #: Reason for which a watch-only rule would have refused.
     would: Reason | None
     #: The HTTP status; 0: whatever the API answers, -1: no answer was sent.
     status: int

@@ -53,7 +53,7 @@ class _Count(_Bucket):
     status = models.SmallIntegerField()
     #: `access.reasons` code of the refusal; 0: admitted.
     reason = models.SmallIntegerField(default=0)
-    #: Code of the reason for which a report-only rule would have refused; 0: none.
+    #: Code of the reason for which a watch-only rule would have refused; 0: none.
     would = models.SmallIntegerField(default=0)
     calls = models.BigIntegerField(default=0)
     bytes_in = models.BigIntegerField(default=0)
@@ -132,7 +132,7 @@ class Total(_RolledUp):
 
 
 class Outcome(_RolledUp):
-    """Grouped by status, refusal reason, and the reason of a report-only rule."""
+    """Grouped by status, refusal reason, and the reason of a watch-only rule."""
 
     status = models.SmallIntegerField()
     reason = models.SmallIntegerField(default=0)

@@ -39,7 +39,7 @@ class EndpointIn(endpoints.EndpointInput):
     """`flow_id` is the recipe's id, in recipe collections; `target_path` is for proxy ones.
 
     `weight`: what a call counts in rate limits and quotas, 1 unless said otherwise. Calls of an
-    endpoint with 0 are not limited. `cache_seconds`: how long answers are kept; 0: not; null or
+    endpoint with 0 are not limited. `cache_seconds`: how long answers are cached; 0: not; null or
     `inherited`: as the collection says.
     """
 

@@ -30,7 +30,7 @@ router = Router(tags=["Clients"])
 
 @body("name")
 class ClientIn(clients.ClientInput):
-    """A client; without `project_id`, it belongs to the default project."""
+    """A client; without `project_id`, it belongs to *Home*."""
 
 
 @body()

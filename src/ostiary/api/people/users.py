@@ -1,4 +1,4 @@
-"""`/api/users/me`: the owner of a management token, and its default project."""
+"""`/api/users/me`: the owner of a management token, and the project *Home*."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -70,7 +70,7 @@ class EndpointInput(Input):
     timeout_seconds: Annotated[int | None, OrInherited(Whole(least=1, most=240))] = None
     #: What a call counts in limits; 0: nothing.
     weight: Annotated[int, Whole(least=0, most=10_000)] = 1
-    #: Seconds that answers are kept; 0: not; null or `inherited`: as the collection says.
+    #: Seconds that answers are cached; 0: not; null or `inherited`: as the collection says.
     cache_seconds: Annotated[int | None, OrInherited(Whole(least=0, most=LONGEST_CACHED))] = None
     validate_request: bool = True
 

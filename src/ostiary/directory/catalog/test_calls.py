@@ -1,4 +1,4 @@
-"""Trying an endpoint: a credential of a profile for one call of an owner's own, cut off after it.
+"""Trying an endpoint: a test call with a short-lived credential of a profile, revoked after the call.
 
 No secret of a consumer is kept that could be used instead; docs/decisions/0008 has the reasons.
 """

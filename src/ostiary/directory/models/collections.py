@@ -122,7 +122,7 @@ class Collection(models.Model):
     forward_claims = models.BooleanField(default=False)
     #: Seconds that answers to GET are kept at most; 0: they are not.
     cache_seconds = models.PositiveIntegerField(default=0)
-    #: Whether a kept answer is given to other profiles than the one that asked.
+    #: Whether a cached answer is given to other profiles than the one that asked.
     cache_shared = models.BooleanField(default=False)
     #: Raised by a purge: answers kept under another number are not found any more.
     cache_generation = models.PositiveIntegerField(default=0)
@@ -187,7 +187,7 @@ class Endpoint(models.Model):
     weight = models.PositiveIntegerField(default=1)
     #: Seconds; empty: the connection's, or 30 for a recipe.
     timeout_seconds = models.PositiveIntegerField(null=True)
-    #: Seconds that answers are kept; 0: not, empty: as the collection says.
+    #: Seconds that answers are cached; 0: not, empty: as the collection says.
     cache_seconds = models.PositiveIntegerField(null=True)
     #: Whether a recipe's input is checked against its schema before it runs.
     validate_request = models.BooleanField(default=True)

@@ -24,7 +24,7 @@ class Folder(models.Model):
     project = models.ForeignKey(
         "Project", null=True, on_delete=models.CASCADE, related_name="folders"
     )
-    #: Whether this is the default project, for assets without a named project.
+    #: Whether this is *Home*, the project of assets for which none is named.
     home = models.BooleanField(default=False)
     #: Of a project, the most that it may hold and ask, by `project_quotas.NAMES`; without: no bound.
     quotas = models.JSONField(default=dict)

@@ -53,7 +53,7 @@ MEANINGS: Mapping[EventType, str] = {
     EventType.CREDENTIAL_ISSUED: "A credential was made, with a new access profile.",
     EventType.CREDENTIAL_REFRESHED: "A credential was refreshed.",
     EventType.CREDENTIAL_REVOKED: (
-        "A credential was cut off, or deleted with its access profile or client."
+        "A credential was revoked, or deleted with its access profile or client."
     ),
     EventType.CREDENTIAL_EXPIRING: (
         "A credential, its overlap or its access profile ends in `expiry_days`; sent once."
