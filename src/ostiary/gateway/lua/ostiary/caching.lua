@@ -1,8 +1,8 @@
--- Answers that are kept: which calls may get one, and under which key.
+-- Cached answers: which calls may get one, and under which key.
 --
--- nginx keeps them, and decides by the answer (RFC 9111): `Cache-Control`, `Expires`, `Set-Cookie`, `Vary`. A call is
--- admitted and counted before its answer is looked for. An answer belongs to one profile unless the
--- owner says otherwise, and always to what the upstream was told of the caller's credential and claims.
+-- nginx stores them, and decides by the answer (RFC 9111): `Cache-Control`, `Expires`, `Set-Cookie`, `Vary`. A call is
+-- admitted and counted before its answer is looked up. An answer belongs to one profile unless the owner
+-- shares it. The key always contains the credential and claims of the caller that the upstream received.
 
 local calls = require "ostiary.calls"
 
@@ -11,8 +11,8 @@ local time, tonumber, var = ngx.time, tonumber, ngx.var
 
 local M = {}
 
--- A file that is being read is not deleted, nor does it leave the disk if it is. So this worker looks for no more
--- answers while those that it gives are as large as its share of what may be kept.
+-- A file that is being read stays on the disk, even if it is deleted. So this worker looks up no more answers
+-- while those that it is sending are as large as its share of the cache.
 local open_bytes, most_open = 0, 0
 local LARGEST = 10000000
 
@@ -20,16 +20,17 @@ function M.init_worker(options)
   most_open = options.cache_bytes
 end
 
--- What follows the name of a location that is the same but for keeping answers.
+-- Suffix of the location that is the same except that it caches answers.
 M.SUFFIX = "_cached"
 
--- What the upstream learns of a caller beside its profile.
+-- What the upstream receives about a caller besides its profile.
 local function caller_of(call)
   local presented = call.collection.forward_credential and call.presented or ""
   return md5(concat({ var.gw_authorization or "", var.gw_api_token or "", var.gw_claims or "", presented }, "\n"))
 end
 
--- A body may say what is asked for, and the key does not have it. Over HTTP/2 no header need tell of one.
+-- The answer may depend on a body, and the key does not contain the body. Over HTTP/2 a call may have a body
+-- without any header that announces it.
 local function has_body()
   if (var.http_content_length or "0") ~= "0" or var.http_transfer_encoding then return true end
   if var.server_protocol ~= "HTTP/2.0" then return false end
@@ -37,7 +38,7 @@ local function has_body()
   return ngx.req.get_body_data() ~= nil or ngx.req.get_body_file() ~= nil
 end
 
--- The seconds that the endpoint's answers are kept at most, or nil for a call that always asks.
+-- The most seconds that the endpoint's answers are cached, or nil for a call that always goes to the upstream.
 local function seconds_for(call)
   local route = call.route
   local seconds = route.cache or call.collection.cache or 0
@@ -49,8 +50,8 @@ local function seconds_for(call)
   return seconds
 end
 
--- Name the place of a call's answer; false: it has none. Once in so many seconds, at another moment for each
--- target, the name changes: so no answer is older, whatever the upstream says of it.
+-- Set the cache key of a call; false: the call has none. The key changes once in `seconds`, at another
+-- moment for each target. So no answer is older than that, even if the upstream allows it.
 function M.find(call, lease, upstream, target)
   local seconds = seconds_for(call)
   if not seconds then return false end
@@ -63,11 +64,11 @@ function M.find(call, lease, upstream, target)
   return true
 end
 
--- The head of an answer that is kept or was is about to be sent.
+-- Called before the head of an answer is sent that is or may be cached.
 function M.began()
   local call = calls.current()
   if not call or not call.cached or call.open_bytes then return end
-  -- What does not say how long it is, or has 10 MB, is not kept, see nginx.conf.
+  -- An answer without a length, or with 10 MB or more, is not cached; see nginx.conf.
   local length = tonumber(var.upstream_http_content_length) or LARGEST
   call.open_bytes = length < LARGEST and length or 0
   open_bytes = open_bytes + call.open_bytes

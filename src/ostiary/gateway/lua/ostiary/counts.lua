@@ -1,5 +1,5 @@
--- Usage: every call is counted in shared memory when it ends, and each second the totals that grew are
--- pushed to the collector, which keeps the larger of two. Nothing is lost with a worker, and nothing is
+-- Usage: every call is counted in shared memory when it ends. Each second, workers push the totals that grew to
+-- the collector, which keeps the larger of two totals. So no count is lost with a worker, and none is
 -- counted twice.
 
 local contract = require "contract"
@@ -18,21 +18,21 @@ local MOST_LINES = 2000
 local SOCKET, ANSWER_MS = nil, 10000
 
 local touched = {}
--- Counts for which shared memory had no room, in this worker alone.
+-- Counts for which shared memory had no room; each worker has its own.
 local spilled, spilled_touched = {}, {}
 local bytes_in, bytes_out = {}, {}
 local lines = {}
 local worker_birth
--- Counters that the last push could not deliver.
+-- Counters that the last push failed to deliver.
 M.unpushed = 0
 
 local P_COUNT, P_LIMIT, P_LINE = contract.pushes.count, contract.pushes.limit, contract.pushes.line
 
 function M.init_worker(socket)
   SOCKET = "unix:" .. socket
-  -- Process ids come again.
+  -- The system reuses process ids.
   worker_birth = state:get("birth") .. "." .. ngx.worker.pid() .. "." .. ngx.now()
-  -- A worker before this one may have counted what it did not push.
+  -- An earlier worker may have left counts that it did not push.
   for _, key in pairs(usage:get_keys(0)) do
     if key:sub(-2, -2) ~= "#" then touched[key] = true end
   end
@@ -64,7 +64,7 @@ local function class_of(status)
 end
 M.class_of = class_of
 
--- Count an admitted call that ended with `status`; bytes are 0 where another call's stand for its own.
+-- Count an admitted call that ended with `status`. Bytes are 0 if a sampled call counts them for this one.
 function M.admitted(lease, status, received, sent)
   local hour, class = floor(time() / 3600), class_of(status)
   if lease.hour ~= hour then lease.hour, lease.keys = hour, {} end
@@ -77,7 +77,7 @@ function M.admitted(lease, status, received, sent)
   if received > 0 then size(key, received, sent) end
 end
 
--- Count any other call; ids that are not known are 0.
+-- Count any other call. Unknown ids are 0.
 function M.other(of, status, received, sent)
   local key = concat({
     floor(time() / 3600), of.profile or 0, of.client or 0, of.collection or 0, of.endpoint or 0,
@@ -116,7 +116,7 @@ local function sent(birth, texts)
   return ok
 end
 
--- Take at most so many keys out of a set.
+-- Remove and return at most `most` keys of a set.
 local function some(set, most)
   local taken, n = {}, 0
   for key, value in pairs(set) do
@@ -132,7 +132,8 @@ local function put_back(set, taken)
   for key, value in pairs(taken) do set[key] = value end
 end
 
--- Nil: there is nothing to push; else whether it is committed, and whether there was more than one push holds.
+-- Nil if there is nothing to push. Otherwise whether the push is committed, and whether more is left than one
+-- push holds.
 local function push_shared()
   local keys, n = some(touched, MOST_LINES)
   local kept, m = some(limits.touched, MOST_LINES)
@@ -175,8 +176,8 @@ local function push_all(push)
   return ok ~= false
 end
 
--- Push what has grown; true if all of it is committed. What grows meanwhile waits for the next time:
--- under load there is always something, and each push is a commit to disk.
+-- Push the counters that grew; true if all are committed. Counters that grow meanwhile wait for the next push:
+-- under load there are always some, and each push is a commit to disk.
 function M.push()
   if busy then return false end
   busy = true
@@ -191,7 +192,7 @@ function M.waiting()
   return next(touched) ~= nil or next(spilled_touched) ~= nil or next(limits.touched) ~= nil or lines[1] ~= nil
 end
 
--- Make room: counters of hours that are over and pushed.
+-- Free memory: delete counters of past hours that were pushed.
 function M.tidy()
   if usage:free_space() < usage:capacity() / 3 then usage:flush_expired(5000) end
 end

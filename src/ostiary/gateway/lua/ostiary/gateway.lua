@@ -1,10 +1,10 @@
 -- A call's way through the gateway: normal form, route, credential, lease, limits, and the upstream last.
 --
--- Admission is what is proved: until `forwarding.forward` has set it, `$gw_to` names an upstream that is down, so
--- whatever fails before, an error or a table that is full, ends in a refusal.
+-- Calls are refused by default: until `forwarding.forward` sets `$gw_to`, it names an upstream that is down. So
+-- any failure before that, such as an error or a full table, ends in a refusal.
 --
--- `access` is the fast path, and its form is dictated by LuaJIT: no loop but one over headers, no
--- pattern of Lua's, so that it stays one trace. Whatever it does not know goes to `slow`.
+-- `access` is the fast path. LuaJIT dictates its form: it must stay one trace, so it has one loop only (over
+-- headers) and no Lua pattern. Calls that it cannot handle go to `slow`.
 
 local answers = require "ostiary.answers"
 local browsers = require "ostiary.browsers"
@@ -47,14 +47,14 @@ local exact = routes.exact
 local saw_call = heads.called
 local forward, forward_for, tell_limits = forwarding.forward, forwarding.forward_for, forwarding.tell_limits
 
--- A target in normal form, with no escape, no trailing slash, and no segment that begins with a dot;
--- where its last segment is: a group that is repeated holds what it matched last. Possessive, since no
--- character can be matched in two ways.
+-- Matches a target in normal form, with no escape, no trailing slash, and no segment that begins with a dot.
+-- The group gives the last segment, since a repeated group holds its last match. Quantifiers are possessive,
+-- since no character can be matched in two ways.
 local FORM = [[^(?:/([A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*+))++(?:\z|\?[!"$-~]*+\z)]]
 local LONGEST = form.LONGEST_PATH
--- Refused calls a second of one address from which on unknown credentials are refused unasked.
+-- Refused calls a second of one address. Above this, its unknown credentials are refused without an upcall.
 local BAD_CALLS = 200
--- Open calls of a worker above which those of one address are counted.
+-- Open calls of a worker. Above this, the worker counts those of each address.
 local BUSY = 512
 
 local settings
@@ -70,7 +70,7 @@ local function shared_start()
   state:set("version", math.floor(v / 1000000) .. "." .. math.floor(v / 1000) % 1000 .. "." .. v % 1000)
 end
 
--- In the master, before there are workers.
+-- Runs in the master process, before the workers start.
 function M.init(options)
   settings = options
   refusals.mark = options.mark
@@ -122,7 +122,7 @@ local function tick()
   end
 end
 
--- A worker that is to end counts its last calls, and pushes them, before it goes.
+-- A worker that is shutting down counts and pushes its last calls before it exits.
 local function leave()
   while calls.count > 0 do
     ngx.sleep(0.25)
@@ -174,7 +174,7 @@ local function is_flooding(call)
   return (addresses:get(group .. "/" .. time()) or 0) > BAD_CALLS
 end
 
--- What refused calls of a collection are counted under.
+-- The ids under which refused calls of a collection are counted.
 local function scope(call)
   return call.route and call.route.id or 0, call.collection and call.collection.id or 0
 end
@@ -214,8 +214,8 @@ local function question_of(call)
   }
 end
 
--- Ask; a lease, or nothing after the call was refused. What was decided before something was revoked
--- that it rests on is asked once more.
+-- Ask the authority. Returns a lease, or nothing after the call was refused. Asks once more if a revocation
+-- overtook the answer.
 local function ask(call)
   local question = question_of(call)
   for _ = 1, 2 do
@@ -261,7 +261,7 @@ local function identify(call)
   return native
 end
 
--- The lease of a call that presents one credential; nothing: it was refused.
+-- The lease of a call that presents one credential, or nothing if the call was refused.
 local function lease_for(call, changes)
   local native = identify(call)
   local lease = find_lease(call, time(), changes)
@@ -277,7 +277,7 @@ local function lease_for(call, changes)
   return ask(call)
 end
 
--- Whose calls are open, as far as they were counted: an address, `p` and a profile, `j` and a project.
+-- Counted open calls, by key: an address, `p` and a profile id, or `j` and a project id.
 local crowd = {}
 
 local function leave_crowd(call)
@@ -288,7 +288,7 @@ local function leave_crowd(call)
   call.crowds = nil
 end
 
--- Count an open call for whom it is; false: there are too many, and it is not counted.
+-- Count an open call under a key. False: there are too many, and the call is not counted.
 local function join_crowd(call, name, most)
   local n = crowd[name] or 0
   if n >= most then return false end
@@ -297,8 +297,8 @@ local function join_crowd(call, name, most)
   return true
 end
 
--- Above so many open calls, those of one address, profile and project are bounded. A call that is counted
--- here gives its place back when it ends. The code of a refusal, and which ceiling it is; or nothing.
+-- Once a worker is busy, bound the open calls of one address, profile and project. A call that is counted
+-- here gives its place back when it ends. Returns the code of a refusal and the name of the ceiling, or nothing.
 local function too_many_open(call, lease)
   if calls.count < BUSY then return nil end
   call.crowds = {}
@@ -387,7 +387,7 @@ local function locate(call)
   if not call.collection and call.path == usage.PATH then call.usage, call.route = true, usage.route end
 end
 
--- Whose call it is, as far as its headers say; false: it was refused.
+-- The caller, as far as the headers name it. False: the call was refused.
 local function read_caller(call)
   local address, said, unread, line = callers.address(call.peer)
   call.said, call.line = said, line
@@ -418,7 +418,7 @@ local function look_beyond(call, allowed, carriers)
   return values
 end
 
--- Form and credential that a call presents, or nothing and why it is refused.
+-- The form and the credential that a call presents, or nothing and the reason of the refusal.
 local function presented_by(call, count, value, where)
   local allowed = places.of(call.collection)
   local left = call.collection and call.collection.leave
@@ -475,7 +475,7 @@ end
 
 -- --- the fast path ------------------------------------------------------------------------------
 
--- What a call presents, if that is a token in a form that needs no second look.
+-- The credential of a call, if it is a token in a form that needs no further check.
 local function quick(count, value, where, flags)
   if count ~= 1 or flags ~= 0 then return nil end
   if where == HEADER then return value end
@@ -522,13 +522,13 @@ local function decide()
     if lease.windows or lease.report_only == 1 then return slow(uri, changes) end
     local code = limits.spend(lease, now)
     if code then
-      -- Refused once more below, where there is time to say why; this counted nothing.
+      -- This counted nothing. The slow path below refuses the call again and gives the reason.
       return slow(uri, changes)
     end
     if lease.told then tell_limits(lease, now) end
   end
   local to = upstream.to .. sub(uri, route.skip)
-  -- The name of a header that an owner added: the upstream does not get it.
+  -- The name of a header that an owner added as a place: do not forward it.
   if where ~= HEADER and where ~= AUTHORIZATION then clear_header(where) end
   saw_call()
   if caller then
@@ -558,14 +558,14 @@ function M.head()
   translation.translate()
 end
 
--- The same of one that is kept.
+-- The same for an answer that may be cached.
 function M.head_of_kept()
   caching.began()
   return M.head()
 end
 
--- The same of one over HTTP/2, whose body comes in frames and cannot be joined. nginx says 0 for the length of
--- what has none, also of an answer to HEAD.
+-- The same for an answer over HTTP/2, whose body comes in frames and cannot be joined. nginx reports length 0
+-- for an answer without one, also for an answer to HEAD.
 function M.head_of_http2()
   if get_method() == "HEAD" then ngx.header["Content-Length"] = var.upstream_http_content_length end
   translation.translate()

@@ -1,5 +1,5 @@
--- Names of headers of a refused call, for its line in the log: an owner finds the culprit by them. Values
--- are never told.
+-- Header names of a refused call for its log line, so that an owner can find the wrong header. Values are
+-- never logged.
 
 local concat, find, gmatch, gsub, match, sub = table.concat, string.find, string.gmatch, string.gsub, string.match,
   string.sub
@@ -7,8 +7,8 @@ local pcall, time = pcall, ngx.time
 
 local M = {}
 
--- Names that are told, letters of the longest that is told whole, and of a longer one; calls a second of a
--- worker that are looked at: reading the head again costs ten times what refusing does.
+-- The most names in a line; the longest name that is logged whole, and the letters kept of a longer one; the
+-- calls a second for which a worker does this: to read the head again costs ten times what a refusal does.
 local MOST, LONGEST, SHOWN, A_SECOND = 10, 40, 8, 50
 local second, looked = 0, 0
 
@@ -19,14 +19,14 @@ local function may_look()
   return looked <= A_SECOND
 end
 
--- A long one may be a credential that stands in the wrong place: its beginning is enough.
+-- A long name may be a credential in the wrong place, so only its beginning is logged.
 local function told(name)
   if #name > LONGEST then name = sub(name, 1, SHOWN) .. "..." end
   return (gsub(name, "[^ -~]", "?"))
 end
 
--- Those that nginx drops: it takes names of letters, digits and hyphens alone. Nil: none, or HTTP/2, whose
--- head nginx does not keep.
+-- The names that nginx drops: it accepts only letters, digits and hyphens. Nil: none, or HTTP/2, for which nginx
+-- does not keep the head.
 function M.dropped()
   if not may_look() then return nil end
   local ok, head = pcall(ngx.req.raw_header, true)

@@ -1,6 +1,6 @@
--- Where a call may carry its credential besides API-TOKEN and Authorization (identity/places.py): as an
--- owner says it for all collections, or for one. Named headers are found by `credentials.walk`; query
--- parameters and subprotocols are taken out here, before anything is forwarded.
+-- Where a call may carry its credential besides API-TOKEN and Authorization (identity/places.py). Owners set
+-- this for all collections, or for one. `credentials.walk` finds named headers. This module removes query
+-- parameters and subprotocols before the call is forwarded.
 
 local ffi = require "ffi"
 local get_request = require("resty.core.base").get_request
@@ -13,7 +13,7 @@ local char, concat, ipairs, tonumber, type = string.char, table.concat, ipairs, 
 
 local M = {}
 
--- Those of the workspace; nil: none.
+-- Places of the workspace, or nil.
 M.default = nil
 
 local function set_of(list)
@@ -29,7 +29,7 @@ local function lengths_of(list)
   return lengths
 end
 
--- Published places as they are looked up; nil: there are none. Raises an error for what does not read.
+-- Published places in the form for look-ups, or nil if there are none. Raises an error if one is invalid.
 function M.compiled(object)
   if object == nil then return nil end
   local headers, schemes, query = object.headers, object.schemes, object.query
@@ -50,7 +50,7 @@ function M.set(object)
   M.default = M.compiled(object)
 end
 
--- Those of a collection, or of the workspace; nil: none.
+-- The places of a collection, else of the workspace, or nil.
 function M.of(collection)
   local own = collection and collection.places
   if own then return own end
@@ -131,7 +131,7 @@ local function blank(name)
   end
 end
 
--- What a query held is in no log.
+-- No log contains a query.
 function M.hide_query()
   blank("request_uri")
   blank("request")

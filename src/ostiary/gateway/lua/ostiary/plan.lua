@@ -1,7 +1,7 @@
--- Published objects: what the publisher brought, in shared memory as JSON, and how each worker follows.
+-- Published objects: the publisher's objects in shared memory as JSON, and how each worker follows them.
 --
--- Every change is numbered; a worker that sees a new number reads what changed since its last one, or,
--- where it missed too many, everything.
+-- Every change has a number. A worker that sees a new number reads the changes since its last one, or
+-- everything if it missed too many.
 
 local cjson = require "cjson.safe"
 local contract = require "contract"
@@ -16,7 +16,7 @@ local ipairs, match, pairs, pcall, sub, tonumber = ipairs, string.match, pairs, 
 
 local M = {}
 
--- Changes that are remembered for workers that are behind.
+-- How many changes are stored for workers that are behind.
 local RING = 4096
 local NUMBER = "#"
 local seen = 0
@@ -26,7 +26,7 @@ local function is_object(key)
   return sub(key, 1, 1) ~= NUMBER
 end
 
--- An object from its JSON; what is null there is absent here.
+-- Read an object from its JSON. Fields that are null there are absent here.
 local function decoded(text)
   local object, why = cjson.decode(text)
   if type(object) ~= "table" then return nil, why or "no object" end
@@ -36,7 +36,7 @@ local function decoded(text)
   return object
 end
 
--- Fill shared memory that is new from the last good state, a file of `key<TAB>JSON` lines.
+-- Fill new shared memory from the last good state, a file of `key<TAB>JSON` lines.
 function M.init(path)
   local ok, why = objects:safe_add(NUMBER, 0)
   if not ok then
@@ -83,7 +83,7 @@ local DROP = {
   end,
 }
 
--- Bring one object into this worker; what it cannot take is dropped from it, and the reason returned.
+-- Load one object into this worker. If the worker cannot take it, remove it and return the reason.
 local function take(key, text)
   local kind, id = sub(key, 1, 1), tonumber(sub(key, 2))
   local drop = DROP[kind]
@@ -121,7 +121,7 @@ local function take_all()
   end
 end
 
--- Bring this worker up to what is published.
+-- Update this worker to the published state.
 function M.follow()
   local number = objects:get(NUMBER)
   if number == seen then return end
@@ -143,7 +143,7 @@ function M.init_worker()
   if routes.collections == nil then error("no routes") end
 end
 
--- What must hold of an object before it is published: that a worker can take it.
+-- Check an object before it is published: a worker must be able to take it.
 local function problem(key, text)
   local kind = sub(key, 1, 1)
   if not SET[kind] or (kind ~= KINDS.settings and not tonumber(sub(key, 2))) then return "is of no known kind" end
@@ -173,8 +173,8 @@ local function publish_imported(key, text)
   return not ok and why or nil
 end
 
--- Put objects in place of what they were (`{ key, text }`, without a text: none), those that can be
--- taken; returns what was refused and why.
+-- Replace objects, each `{ key, text }`; without a text, delete it. Objects that a worker cannot take are
+-- left out and returned with the reason.
 function M.publish(list)
   local refused = {}
   M.follow()
@@ -201,7 +201,7 @@ function M.publish(list)
     end
     if why then refused[key] = why end
   end
-  -- This worker has taken them; were others at it meanwhile, it reads theirs with the next call.
+  -- This worker has taken them. If other workers wrote meanwhile, it reads their changes with the next call.
   epochs.announce()
   return refused
 end

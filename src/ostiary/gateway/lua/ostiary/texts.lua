@@ -1,5 +1,5 @@
--- Texts of strangers, read in one pass: a pattern that may begin and end in many places takes a time that grows
--- with the square of the length, in which a worker answers nobody.
+-- Reads untrusted text in one pass. A pattern that may begin and end in many places takes time that grows
+-- with the square of the length, and the worker answers nobody meanwhile.
 
 local byte, sub = string.byte, string.sub
 

@@ -1,8 +1,8 @@
 -- Asking the authority about a call that has no lease. A question is its length, a line end, and the
 -- fields of `contract.question`, one a line; the answer is framed alike.
 --
--- Whatever goes wrong is no answer, and the call is refused. What one address may have under way is
--- bounded, so that its flood does not stand before others' first calls.
+-- After any failure there is no answer, and the call is refused. The upcalls of one address that run at the
+-- same time are bounded, so that a flood from it does not delay the first calls of others.
 
 local contract = require "contract"
 local semaphore = require "ngx.semaphore"
@@ -14,7 +14,7 @@ local concat, find, ipairs, tonumber = table.concat, string.find, ipairs, tonumb
 local M = {}
 
 local settings
--- Milliseconds: an authority that takes longer answers a call that is gone.
+-- Milliseconds. An answer that takes longer would come after the caller has left.
 local CONNECT_MS, SEND_MS, ANSWER_MS = 500, 500, 2000
 -- Seconds that a call waits for its address's turn, and calls of one address that may wait.
 local TURN_SECONDS, MOST_WAITING = 1, 64
@@ -61,7 +61,7 @@ local function asked(text)
       return answer
     end
     sock:close()
-    -- A connection that was kept may have ended with the authority that it led to.
+    -- A connection from the pool may have ended with an authority that stopped.
     if not reused then return nil end
   end
 end
@@ -103,7 +103,7 @@ local function answered(question)
   return answer
 end
 
--- The authority's answer as text; nil: there is none. Second: there was no room to ask.
+-- The authority's answer as text, or nil. Second result: whether there was no room to ask.
 function M.ask(question)
   if under_way >= settings.upcalls then
     state:incr("upcalls_refused", 1, 0)
@@ -124,8 +124,8 @@ function M.ask(question)
   return answer
 end
 
--- The same about a call that is open. Its caller's first calls do not stand before it: whoever asks
--- bounds how many such questions there are.
+-- The same for an open call. It does not wait behind its caller's first calls: the caller of this function
+-- bounds the number of such questions.
 M.ask_again = answered
 
 return M
