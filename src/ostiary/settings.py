@@ -1,4 +1,4 @@
-"""The only reader of the environment: what an operator may set, checked once, as one value.
+"""The only reader of the environment: reads and checks all settings once, as one value.
 
 Knows no Django and no part. A wrong value is one sentence that says what to do; an unknown
 `OSTIARY_…` name is refused, so that a typing error never silently means the default.
@@ -26,7 +26,7 @@ Bind = tuple[str, int]
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the text is one sentence for the operator."""
+    """A setting is invalid; the text is one sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceilings:
-    """What the authority does at most, so that one caller's flood leaves room for the others."""
+    """Limits on the authority's work, so that one caller's flood leaves room for the others."""
 
     #: First calls a second of one access profile, and of all profiles of one project.
     upcalls_per_second: int
@@ -62,32 +62,32 @@ class Settings:
     h2c_bind: Bind | None
     control_bind: Bind
     certificate: Path | None
-    #: The gateway's listener takes connections with a line of the PROXY protocol alone.
+    #: The gateway's listener accepts only connections that begin with a PROXY protocol line.
     proxy_protocol: bool
-    #: The certificate of the control port, with its key unless that has a file of its own.
+    #: The certificate of the control port; also its key, unless the key has its own file.
     console_certificate: Path | None
     console_key: Path | None
     #: The console as browsers reach it, an origin; empty: as the workspace's settings say.
     console_url: str
-    #: Seconds for which browsers ask for the console over https alone; 0: they are not told to.
+    #: Seconds for which browsers use only https for the console (HSTS); 0: no such header is sent.
     console_hsts_seconds: int
     secure_cookies: bool
     #: How the parts log: `json`, `text`, or empty for text on a terminal and JSON elsewhere.
     log_format: str
     #: Where traces are sent, the whole URL; empty: nowhere.
     otlp_endpoint: str
-    #: Seconds after which a provider's keys are asked for again.
+    #: Seconds after which a provider's keys are fetched again.
     key_set_seconds: int
-    #: Between two looks for damage of an SQLite file.
+    #: Seconds between two checks of an SQLite file for damage.
     database_check_seconds: int
     #: Calls a second of a gateway up to which each has a log line.
     log_rate: int
     cache_megabytes: int
     #: Worker processes of the gateway.
     gateway_workers: int
-    #: Memory for leases, in megabytes; the oldest ones leave when it is full.
+    #: Memory for leases, in megabytes; when it is full, those least used are evicted.
     lease_megabytes: int
-    #: Upcalls that one address may have waiting in one worker.
+    #: The most upcalls of one address that may wait in one worker.
     upcalls_per_address: int
     #: First calls a second of one access profile.
     upcalls_per_second: int
@@ -99,7 +99,7 @@ class Settings:
     connections_per_address: int
     connections_per_profile: int
     connections_per_project: int
-    #: Connections of one address whose head is not complete.
+    #: The most connections of one address whose head is not complete.
     heads_per_address: int
 
     @property
@@ -118,7 +118,7 @@ class Settings:
 
     @property
     def run(self) -> Path:
-        """The folder of sockets, mode 0700: in the data folder, if they find room there."""
+        """The folder of sockets, mode 0700: in the data folder, unless its path is too long."""
         run = self.data / "run"
         if len(os.fsencode(run)) <= LONGEST_RUN:
             return run
@@ -189,7 +189,7 @@ class TextSetting:
 
     form: str
     default: str = ""
-    #: What holds without a value, where that is not a fixed default.
+    #: What applies without a value, if there is no fixed default.
     unset: str = "none"
     meaning: str
 
@@ -294,7 +294,7 @@ TEXTS: Mapping[str, TextSetting] = {
 }
 
 NUMBERS: Mapping[str, Number] = {
-    # Two years, which is what lists of browsers ask for.
+    # Two years, as the browsers' preload list recommends.
     "OSTIARY_CONSOLE_HSTS_SECONDS": Number(
         default=0,
         least=0,
@@ -336,7 +336,7 @@ NUMBERS: Mapping[str, Number] = {
         most=64,
         meaning="Worker processes of nginx: one for each processor core that the gateway may use.",
     ),
-    # Below 16 MB a few thousand callers would push each other out all the time.
+    # Below 16 MB a few thousand callers would evict each other's leases all the time.
     "OSTIARY_LEASE_MEGABYTES": Number(
         default=256,
         least=16,
@@ -513,7 +513,7 @@ def current() -> Settings:
 
 
 def adopt(**changes: str) -> Settings:
-    """Change the process's environment, as options on the command line do, and read it anew."""
+    """Change the process's environment, as options on the command line do, and read it again."""
     os.environ.update(changes)  # noqa: TID251 - the one reader
     current.cache_clear()
     return current()

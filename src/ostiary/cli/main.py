@@ -93,7 +93,7 @@ def health(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def print_secret(text: str) -> None:
-    """Standard output holds the one thing that was asked for."""
+    """Print only the requested value on standard output."""
     sys.stdout.write(f"{text}\n")
 
 

@@ -1,6 +1,6 @@
 """How a request of `ostiary doctor` arrived here: it asks through the public URL, and compares.
 
-Only who has the key ring gets an answer; for everybody else there is nothing at this address.
+Only a caller that has the key ring gets an answer; everybody else gets 404.
 """
 
 from django.core import signing

@@ -1,6 +1,6 @@
-"""Damage of an SQLite file that nothing has read by now: the file is looked through now and then.
+"""Finds damage in parts of an SQLite file that no query has read: checks the whole file from time to time.
 
-Whoever asks for readiness starts a look, in a thread of its own. PostgreSQL sees to its own files.
+A readiness request starts a check, in its own thread. PostgreSQL checks its own files.
 """
 
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ostiary.directory import database
 
-#: Bytes of a file that is looked through: a gigabyte takes some seconds.
+#: Bytes of the largest file that is checked: a gigabyte takes some seconds.
 LARGEST = 4 * 1024**3
 
 
@@ -21,11 +21,11 @@ class Looks:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._looking = False
-        # The start has looked already.
+        # `ostiary up` has checked the file already.
         self._ended = time.monotonic()
 
     def look(self) -> None:
-        """Begin a look if one is due. What it finds is what `database.damage` says from then on."""
+        """Start a check if one is due. From then on `database.damage` reports its result."""
         with self._lock:
             if self._looking or time.monotonic() - self._ended < self._seconds:
                 return
@@ -37,7 +37,7 @@ class Looks:
             if self._path.stat().st_size <= LARGEST:
                 database.look(self._path)
         except OSError:
-            # That the file is gone shows itself.
+            # Other checks report a missing file.
             pass
         finally:
             with self._lock:

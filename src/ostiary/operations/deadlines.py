@@ -18,7 +18,7 @@ class Patient(Generic[T]):
         self._running: Future[T] | None = None
 
     def ask(self, seconds: float) -> T:
-        """The outcome of the work, or what it raised; TimeoutError if there is none in time."""
+        """The result of the work; raises what the work raised, or TimeoutError if it is late."""
         with self._lock:
             if self._running is None or self._running.done():
                 self._running = self._pool.submit(self._work)

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: for whoever keeps this process running, or sends it requests."""
+"""`/healthz` and `/readyz`, for process supervisors and load balancers."""
 
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
@@ -10,13 +10,13 @@ from ostiary.operations.metrics import may_look
 
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 as long as this process answers: a restart would not help."""
+    """200 while this process answers; then a restart would not help."""
     return JsonResponse({"ok": True, "version": __version__})
 
 
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 if all of this machine can do its work, else 503; with a token, what is the matter."""
+    """200 if all parts of this machine can do their work, else 503; a token shows the reasons."""
     states = readiness.check()
     ok = all(state.ok for state in states.values())
     content: dict[str, object] = {"ok": ok}

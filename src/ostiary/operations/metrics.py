@@ -1,6 +1,6 @@
-"""`/metrics`: every part of this machine asked for its own, in Prometheus' text format.
+"""`/metrics`: collects the metrics of every part of this machine, in Prometheus' text format.
 
-A part that does not answer is a metric, never an error of the whole.
+If a part does not answer, a metric shows it; the request does not fail.
 """
 
 import time
@@ -25,25 +25,25 @@ from ostiary.identity.tokens import fingerprint
 from ostiary.operations.deadlines import Patient
 from ostiary.telemetry import exposition
 
-#: Seconds that a part has for its answer; they are asked side by side.
+#: Seconds within which a part must answer; all parts are asked at the same time.
 SECONDS = 1.0
-#: A token that was good so many seconds ago is good while the database is away: just then the
-#: metrics are wanted.
+#: While the database is away, a token stays valid for these seconds after its last check: metrics
+#: matter most just then.
 REMEMBERED_SECONDS = 3600.0
 
-#: Name and meaning of the metrics that are made here.
+#: Name and meaning of the metrics that this module adds.
 PART_UP = ("ostiary_part_up", "1 if a part of this machine answered this scrape.")
 FEED_SEQUENCE = ("ostiary_feed_sequence", "The last change of the feed.")
 
 _pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="metrics")
-#: Apart from the others: each that waits for a database that hangs takes a place.
+#: Its own threads: each request that waits for a hanging database occupies one.
 _doors = ThreadPoolExecutor(max_workers=4, thread_name_prefix="metrics-door")
 _seen: dict[bytes, float] = {}
 
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For whoever has a management token that sees every project; a viewer's is enough."""
+    """Needs a management token that sees every project; the role viewer is enough."""
     if not may_look(request):
         answer = HttpResponse("A management token that sees every project is needed.\n", status=401)
         answer["WWW-Authenticate"] = 'Bearer realm="metrics"'
@@ -88,7 +88,7 @@ class _Everything(Collector):
 
 
 def gather() -> list[Metric]:
-    """The metrics of all parts that belong to this machine, with which of them answered."""
+    """The metrics of all parts of this machine, and which parts answered."""
     run = settings.current().run
     asked = {
         part: _pool.submit(exposition.read, run, part, seconds=SECONDS)
@@ -113,7 +113,7 @@ def gather() -> list[Metric]:
 
 
 def _merge(found: dict[str, Metric], part: str, metrics: Iterable[Metric]) -> None:
-    """Add a part's metrics; what every process has is told apart by the part."""
+    """Add a part's metrics. Those that every process has get the label `part`."""
     for metric in metrics:
         if metric.name.startswith("python_"):
             continue
@@ -133,7 +133,7 @@ _latest = Patient(_read_latest, "metrics-feed")
 
 
 def _feed() -> Iterator[Metric]:
-    """The other end of `ostiary_confirmed_sequence`: their difference is what is not in force."""
+    """The latest sequence. Less `ostiary_confirmed_sequence`, it gives the changes not in force."""
     try:
         latest = _latest.ask(SECONDS)
     except (DatabaseError, InterfaceError, TimeoutError):

@@ -1,4 +1,4 @@
-"""Whether this machine can do its work now: the truth of each part, asked within seconds."""
+"""Whether this machine can do its work now: checks each part, within seconds."""
 
 import contextlib
 import http.client
@@ -29,27 +29,27 @@ from ostiary.recipes import control as recipe_runner
 from ostiary.telemetry import exposition
 from ostiary.telemetry.unix_http import UnixConnection
 
-#: Seconds that a part has for its answer, and a check as a whole.
+#: Seconds within which a part must answer, and within which a check must end.
 SECONDS, LONGEST = 1.5, 3.0
-#: An answer is good for so long, in seconds: strangers may ask as often as they like.
+#: Seconds for which an answer is reused, since anybody may ask as often as they like.
 KEPT_SECONDS = 1.0
-#: Under so many free bytes the database may not be able to write what it has to.
+#: Free bytes below which the database may fail to write.
 LEAST_FREE = 100 * 1024 * 1024
-#: The collector stores counts each second; if the last time is longer ago, it is stuck.
+#: Seconds. The collector stores counts each second; if it has not for longer, it is stuck.
 OLDEST_COUNTS = 15.0
-#: A worker of nginx shows each second that it is alive; one that has not for so long hangs.
+#: Seconds. An nginx worker reports each second that it is alive; if it has not for longer, it hangs.
 OLDEST_TICK = 5.0
-#: Parts of the gateway's memory that must not fill up, and the share of them that must be free. The
-#: others make room by themselves: a full one of leases only costs questions to the authority.
+#: Dictionaries of the gateway that must not fill up, and the share of each that must be free. The
+#: others evict entries: a full dictionary of leases only costs upcalls.
 WATCHED_DICTIONARIES = ("epochs", "limits_short", "limits_long", "usage", "objects", "imported")
 LEAST_SHARE_FREE = 0.1
-#: Objects that a sentence names.
+#: The most objects that a sentence names.
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadinessResult:
-    """What a check found; one sentence, without a secret."""
+    """The result of a check: one sentence, without a secret."""
 
     ok: bool
     said: str
@@ -59,16 +59,16 @@ Check = Callable[[], ReadinessResult]
 
 
 class NotReady(Exception):
-    """What a check found wrong; one sentence."""
+    """A check failed; the text is one sentence that says why."""
 
 
 def check() -> Mapping[str, ReadinessResult]:
-    """The state of everything that belongs to this machine, at most a second old."""
+    """The state of all parts of this machine, at most a second old."""
     return _keeper.states()
 
 
 class _SharedChecks:
-    """Runs the checks side by side, once for all who ask within a second."""
+    """Runs the checks at the same time, once for all requests within a second."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -172,7 +172,7 @@ def _disk() -> ReadinessResult:
 
 
 def _authority() -> ReadinessResult:
-    """In step: whatever is saved by now is in force when this ends."""
+    """Follows the change feed: all changes saved by now are in force when this ends."""
     latest = feed.latest()
     path = settings.current().run / "authority.sock"
     asked = UnixConnection(path, seconds=SECONDS)
@@ -247,7 +247,7 @@ def _publisher_state() -> publisher_client.PublisherState:
 
 
 def check_publisher() -> ReadinessResult:
-    """Everything that is saved by now is at the gateway, and nothing was set aside."""
+    """The gateway holds all changes saved by now, and no object was set aside."""
     now = _publisher_state()
     latest = feed.latest()
     if now.published < latest and not _publisher_client().confirm(latest, SECONDS):
@@ -299,7 +299,7 @@ def _recipes() -> ReadinessResult:
 
 
 def _recipe_files() -> ReadinessResult:
-    """Whatever an active endpoint runs is in the folder."""
+    """The folder has every recipe that an active endpoint runs."""
     try:
         found = recipe_runner.recipes(_run() / "recipes-control.sock", seconds=SECONDS)
     except recipe_runner.RunnerGone as error:
@@ -327,5 +327,5 @@ def _collector() -> ReadinessResult:
 
 
 def _value(shown: list[Metric], name: str) -> float:
-    """A metric that has no labels; 0 if it is not there."""
+    """The value of a metric without labels; 0 if it is missing."""
     return next((s.value for m in shown for s in m.samples if s.name == name), 0.0)

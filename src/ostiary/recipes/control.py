@@ -34,7 +34,7 @@ def recipes(path: Path, *, seconds: float = SECONDS) -> list[ReportedRecipe]:
 
 
 def refresh(path: Path) -> None:
-    """Take over what the runner knows; while it is gone, what was known of it stays."""
+    """Copy the runner's state; while the runner is away, the last known state stays."""
     with contextlib.suppress(RunnerGone):
         learn(recipes(path))
 

@@ -1,4 +1,4 @@
-"""The recipes folder: what is in it, what of it works, and the last good version of each file."""
+"""The recipes folder: its files, which of them load, and the last good version of each file."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ LOOK_SECONDS = 2.0
 
 @dataclass(slots=True)
 class _File:
-    #: The last source that loaded, and what is in it.
+    #: The last source that loaded, and its recipes.
     good: str | None = None
     recipes: list[dict[str, Any]] = field(default_factory=list)
     seen: str | None = None
@@ -88,7 +88,7 @@ class RecipeFolder:
         return {name: f.good for name, f in sorted(self._files.items()) if f.good is not None}
 
     def recipes(self) -> list[dict[str, Any]]:
-        """Every recipe that runs, with what is wrong with a newer version of its file."""
+        """Every running recipe, with the error of a newer version of its file."""
         return [
             {**recipe, "error": file.error}
             for _, file in sorted(self._files.items())
@@ -96,7 +96,7 @@ class RecipeFolder:
         ]
 
     def errors(self) -> Mapping[str, str]:
-        """File → what is wrong with it."""
+        """File → its error."""
         return {name: file.error for name, file in self._files.items() if file.error}
 
     def _sources(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from ostiary.access.paths import stored_template
 
 
 class BadInput(ValueError):
-    """Input that is none; `field` names what does not fit."""
+    """The input is invalid; `field` names the wrong field."""
 
     def __init__(self, field: str, sentence: str) -> None:
         self.field, self.sentence = field, sentence

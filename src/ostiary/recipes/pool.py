@@ -20,7 +20,7 @@ from ostiary.recipes.worker import message
 #: Calls that may wait for a worker; more are refused.
 MOST_WAITING = 64
 START_SECONDS = 20.0
-#: A worker is replaced after so many calls: what a recipe leaks ends there.
+#: Calls after which a worker is replaced, which frees what recipes leak.
 CALLS_PER_WORKER = 10_000
 
 
@@ -113,9 +113,9 @@ class Pool:
             "ostiary.recipes.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            # No folder is theirs: what they write down would outlive them.
+            # Workers get no folder of their own: files in it would outlive them.
             cwd="/",
-            # Nothing of ours: the environment may hold the database's password.
+            # Not our environment, which may contain the database's password.
             env={"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": "/nonexistent"},
             start_new_session=True,
         )

@@ -93,7 +93,7 @@ async def _serve(
 
 
 def install_demo(folder: Path) -> None:
-    """Put the demo's recipes into a folder, beside whatever is there."""
+    """Copy the demo's recipes into a folder; files that are there stay."""
     for source in (resources("ostiary.recipes") / "demo").iterdir():
         target = folder / source.name
         if source.name.endswith(".py") and source.name != "__init__.py" and not target.exists():

@@ -42,7 +42,7 @@ NAME_RULE = "letters, digits, dots, hyphens and underscores, at most 100, beginn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRecipe:
-    """A function that was found, with what it takes and gives."""
+    """A recipe's function, with its input and output types."""
 
     marked: Marked
     function: Callable[..., Any]
@@ -98,7 +98,7 @@ class _Sample(BaseModel):
 
 
 def _warm_up() -> None:
-    """Have pydantic import what it imports late, while it can."""
+    """Make pydantic do its late imports now, while imports still work."""
     with contextlib.suppress(ValidationError):
         _Sample.model_validate({"number": "x"})
     adapter = TypeAdapter(list[_Sample])
@@ -107,7 +107,7 @@ def _warm_up() -> None:
 
 
 def load(file: str, source: str) -> list[LoadedRecipe]:
-    """Run a recipe file and collect what it marks; raises whatever it raises, and BadRecipe."""
+    """Run a recipe file and collect its marked functions; raises what the file raises, and BadRecipe."""
     module = ModuleType(f"recipe_{file.removesuffix('.py')}")
     sys.modules[module.__name__] = module
     exec(compile(source, file, "exec"), module.__dict__)  # noqa: S102 - that is what recipes are
@@ -144,7 +144,7 @@ def _is_model(hint: object) -> bool:
 
 
 def describe(recipes: list[LoadedRecipe]) -> list[dict[str, Any]]:
-    """What is told of recipes: names, versions, docstrings, schemas."""
+    """The description of recipes: names, versions, docstrings, schemas."""
     return [
         {
             "name": r.marked.name,

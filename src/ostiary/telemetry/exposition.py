@@ -1,4 +1,4 @@
-"""Metrics between the parts of one machine: each shows its own on a socket, the control part asks.
+"""Metrics between the parts of one machine: each serves its own on a socket, control collects them.
 
 There is no protocol but this: whoever connects is sent the registry in Prometheus' text format,
 and the connection ends. The event loop of the part itself answers, so an answer also tells that
@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client import Metric, disable_created_metrics, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-#: The parts that show metrics; the gateway is asked on its own socket.
+#: The parts that serve metrics here; the gateway has its own socket for them.
 PARTS = ("supervisor", "authority", "recipes", "collector", "publisher")
 #: The largest answer that is read, in bytes; ours have a few thousand lines at most.
 LARGEST = 4 * 1024 * 1024
@@ -23,16 +23,16 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # without types in t
 
 
 class PartSilent(Exception):
-    """A part does not answer in time, or not with metrics."""
+    """A part did not answer in time, or its answer has no metrics."""
 
 
 def socket_path(run: Path, part: str) -> Path:
-    """Where a part shows its metrics."""
+    """The socket where a part serves its metrics."""
     return run / f"{part}.metrics"
 
 
 async def show(run: Path, part: str) -> asyncio.Server:
-    """Show this process's metrics as those of `part`, until the server is closed."""
+    """Serve this process's metrics as those of `part`, until the server is closed."""
     path = socket_path(run, part)
     path.unlink(missing_ok=True)
     # The folder is ours alone.
@@ -47,7 +47,7 @@ async def _answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 
 
 def read(run: Path, part: str, *, seconds: float) -> list[Metric]:
-    """What a part shows now; raises PartSilent."""
+    """The current metrics of a part; raises PartSilent."""
     give_up = time.monotonic() + seconds
     content = b""
     try:
@@ -66,6 +66,6 @@ def read(run: Path, part: str, *, seconds: float) -> list[Metric]:
 
 
 def forget(run: Path) -> None:
-    """Take away what parts that are gone have left, before others start."""
+    """Delete sockets that stopped parts left behind, before others start."""
     for part in PARTS:
         socket_path(run, part).unlink(missing_ok=True)

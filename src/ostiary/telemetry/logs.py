@@ -1,4 +1,4 @@
-"""What the parts say on standard error: one event a line, as JSON for machines or as text.
+"""What the parts log on standard error: one event a line, as JSON for machines or as text.
 
 Knows no part. Whatever looks like a secret of ours is taken out of every line last of all: nobody
 should log one, and a library's error might.
@@ -16,14 +16,14 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
-#: The id of the request that is answered now; empty outside of any.
+#: The id of the current request; empty outside of requests.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 _SECRETS = re.compile(
     # Tokens, secrets and ids that we issue; webhooks' secrets; signed tokens.
     r"\bost[a-z]?_[A-Za-z0-9_-]{8,}|\bwhsec_[A-Za-z0-9+/=_-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*"
-    # What stands after the name of a credential, and passwords in URLs.
+    # Values after the name of a credential, and passwords in URLs.
     r"|(?<=bearer )\S{8,}|(?<=basic )[A-Za-z0-9+/=]{8,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,
 )
@@ -49,12 +49,12 @@ _NGINX = re.compile(
 )
 
 
-#: nginx repeats requests as they came; whatever stands in a query may be somebody's secret.
+#: nginx logs requests as they came, and a query may contain a secret.
 _QUERY = re.compile(r"\?\S+")
 
 
 def redacted(text: str) -> str:
-    """A text without what looks like a secret."""
+    """The text with everything removed that looks like a secret."""
     return _SECRETS.sub("***", text)
 
 
@@ -87,13 +87,13 @@ class _Text(logging.Formatter):
 
 
 def set_up(part: str, form: str) -> None:
-    """Say everything of this process on standard error, in the form `json` or `text`."""
+    """Send all logs of this process to standard error, in the form `json` or `text`."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json(part) if form == "json" else _Text())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    # On a terminal what goes well is not worth a line.
+    # On a terminal, show no line for successes.
     logging.getLogger("ostiary").setLevel(logging.INFO if form == "json" else logging.WARNING)
-    # Django's word on every 404, which are counted and in the line of the request.
+    # Django warns about every 404; the request's own line has it, and it is counted.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
     log = logging.getLogger("ostiary")
@@ -120,7 +120,7 @@ def relayed(part: str, line: str, form: str) -> str:
         line = _QUERY.sub("?***", line)
     if form != "json":
         match = _NGINX.match(line) if part == "gateway" else None
-        # On a terminal what goes well is not worth a line.
+        # On a terminal, show no line for successes.
         is_quiet = match is not None and _LEVELS[match["level"] or match["early"]] in _QUIET
         return "" if is_quiet else f"{part}: {redacted(line)}"
     if line.startswith("{") and _is_event_of(part, line):
@@ -138,7 +138,7 @@ def relayed(part: str, line: str, form: str) -> str:
 
 
 def _of_nginx(match: re.Match[str]) -> dict[str, Any]:
-    """The fields of a line of nginx's."""
+    """The fields of a line of nginx's error log."""
     fields: dict[str, Any] = {
         "level": _LEVELS[match["level"] or match["early"]],
         "event": redacted(match["event"]),
@@ -154,7 +154,7 @@ def _of_nginx(match: re.Match[str]) -> dict[str, Any]:
 
 
 def _is_event_of(part: str, line: str) -> bool:
-    """Whether a line is an event of the part: a recipe must not speak in another's name."""
+    """Whether a line is an event of the part: a recipe must not forge another part's lines."""
     try:
         content = json.loads(line)
     except ValueError:

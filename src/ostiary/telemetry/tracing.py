@@ -1,7 +1,7 @@
-"""OpenTelemetry traces, for operators who name an endpoint; without one nothing of it is loaded.
+"""OpenTelemetry traces, for operators who set an endpoint; without one the library is not loaded.
 
 A span joins the trace that the caller's `traceparent` (W3C Trace Context) names, if it is well-formed.
-Attributes are names and numbers of ours: never a path, query, header, body or an error's text.
+Attributes are Ostiary's own names and numbers: never a path, query, header, body or an error's text.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ Value = str | int | bool
 
 _tracer: "Tracer | None" = None
 
-#: Seconds that the endpoint has for one batch.
+#: Seconds within which the endpoint must accept one batch.
 SECONDS = 5
 
 
@@ -42,7 +42,7 @@ def is_on() -> bool:
 
 
 class Span:
-    """What is told of a span while it lasts; without an endpoint, nothing."""
+    """Attributes and failure of the open span; does nothing without an endpoint."""
 
     __slots__ = ("_span",)
 
@@ -60,7 +60,7 @@ class Span:
             self._span.update_name(name)
 
     def fail(self) -> None:
-        """Say that it went wrong, and not how: an error's text may hold what nobody may see."""
+        """Mark the span as failed, without the error's text, which may contain a secret."""
         if self._span is not None:
             from opentelemetry.trace import StatusCode
 
@@ -99,7 +99,7 @@ def _begun(
 
 
 def _context(headers: Mapping[str, str] | Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Where a span belongs, of what a caller sent. `tracestate` is its vendor's, not for us."""
+    """The parent of a span, read from a caller's headers. `tracestate` is ignored: it is a vendor's."""
     if isinstance(headers, Mapping):
         found = headers.get("traceparent", "")
     else:

@@ -22,12 +22,12 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-#: Bytes of the largest answer that is taken.
+#: Bytes of the largest answer that is accepted.
 LARGEST = 256 * 1024 * 1024
 
 
 class UnixClient:
-    """Requests of an asyncio program to one socket, on connections that are kept.
+    """Sends requests of an asyncio program to one socket, on reused connections.
 
     A program that asks several times a second would spend most of its time in a larger client.
     """
@@ -55,7 +55,7 @@ class UnixClient:
         return answer
 
     def close(self) -> None:
-        """Close the connections that wait."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -90,7 +90,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answered is None:
-            # Nobody asked: what follows would be taken for the answer to something else.
+            # Unasked data: it would be taken for the answer to the next request.
             self.close()
             return
         try:

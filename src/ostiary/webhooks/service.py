@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 SECONDS = 10.0
 #: Attempts under way at the same time, to all webhooks together.
 AT_ONCE = 32
-#: The database is asked for what is due after so many seconds.
+#: Seconds between two queries for due deliveries.
 POLL_SECONDS = 1.0
-#: It is looked for credentials that expire after so many seconds.
+#: Seconds between two searches for credentials that expire.
 EXPIRY_SECONDS = 600.0
 
 
@@ -104,7 +104,7 @@ class _Sender:
     async def _post(
         self, attempt: DeliveryAttempt, hosts: Collection[str]
     ) -> tuple[int | None, str]:
-        """The status that came back, and why it is none that ends the delivery."""
+        """The response status, and why it does not end the delivery."""
         if not attempt.secrets:
             return None, "Its secret does not open; rotate it."
         body = attempt.body.encode()
@@ -120,7 +120,7 @@ class _Sender:
         except FetchRefused as error:
             return None, str(error)
         except Exception:
-            # Whatever a receiver can do to a client library, the others are still told.
+            # A receiver may make the client library fail in any way; the others must still be notified.
             log.exception("a webhook could not be sent")
             return None, "It could not be sent; see the log of the control part."
         if 200 <= status < 300:

@@ -59,7 +59,7 @@ def examined(settings: Settings) -> list[Finding]:
 
 
 def _in_the_way(settings: Settings, findings: Iterable[Finding]) -> str:
-    """Why the directory cannot be opened, as found by now; empty: nothing is known of it."""
+    """Why the directory cannot be opened, as far as known; empty: no problem is known."""
     if settings.data.exists() and not settings.data.is_dir():
         return "The data folder is a file."
     if any(

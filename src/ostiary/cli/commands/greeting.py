@@ -1,4 +1,4 @@
-"""What a start tells last: where the console is, and how to get in."""
+"""What a start prints last: where the console is, and how to sign in."""
 
 import shlex
 import shutil

@@ -25,7 +25,7 @@ from ostiary.cli.supervision.processes import ForkServer
 from ostiary.settings import INHERITED_PREFIX, Settings, SettingsError
 from ostiary.telemetry import logs
 
-#: Name of the data folder's lock among what is handed down over a restart.
+#: Name of the data folder's lock among the files that a restart hands down.
 LOCK = "lock"
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Where a start tells what happens: each event once, as a line for people or as one for machines."""
+    """Reports what happens at a start: each event once, as a line for people or for machines."""
 
     form: str
     #: Whether people read standard output.
@@ -53,7 +53,7 @@ class Output:
         )
 
     def set_up_logs(self) -> None:
-        """Say events of this process on standard error, but those that people are told."""
+        """Log events of this process on standard error, except those reported to people."""
         logs.set_up("supervisor", self.form)
         if self.form == "text":
             supervisor.log.setLevel(logging.CRITICAL)
@@ -212,7 +212,7 @@ def _start_anew(lock: int, doors: Mapping[str, socket.socket]) -> NoReturn:
 
 
 def _command_line() -> list[str]:
-    """Our command line: the script itself, if it is one, for another Python may run it by now."""
+    """Our command line. If a script was started, use it: it may name another Python now."""
     script = sys.orig_argv[1] if len(sys.orig_argv) > 1 else ""
     if script == sys.argv[0] and Path(script).is_file() and os.access(script, os.X_OK):
         return [str(Path(script).absolute()), *sys.argv[1:]]
@@ -245,5 +245,5 @@ def _print(stream: TextIO, line: str) -> None:
         stream.write(f"{line}\n")
         stream.flush()
     except OSError:
-        # Whoever read it is gone; the parts go on.
+        # The reader of our output is gone; the parts go on.
         return

@@ -23,7 +23,7 @@ FAREWELL_SECONDS = 1.0
 
 
 class TlsGreeting:
-    """A connection that has not shown what it speaks, or whose handshake is under way."""
+    """A connection whose protocol is not known yet, or whose handshake is under way."""
 
     def __init__(self, sock: socket.socket, address: str) -> None:
         self.sock = sock
@@ -58,13 +58,13 @@ class TlsPort:
         self._loop.add_reader(sock.fileno(), self._take)
 
     def close(self) -> None:
-        """Take no more connections; those that were taken end what they have begun."""
+        """Accept no more connections; accepted ones finish their requests."""
         self._closed = True
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(FAREWELL_SECONDS, self._cut_all)
 
     async def wait_closed(self) -> None:
-        """Wait until whoever was taken in has an answer."""
+        """Wait until every accepted connection has its answer."""
         while self._greetings or any(not each.transport.is_closing() for each in self._handed_over):  # noqa: ASYNC110 - transports tell nobody when they close
             await asyncio.sleep(0.02)
 
@@ -117,7 +117,7 @@ class TlsPort:
             sock.close()
             return
         if self._closed:
-            # uvicorn has told its connections already; this one came after.
+            # uvicorn has closed its other connections already; this one came later.
             self._handed_over.add(protocol)
             protocol.shutdown()
 

@@ -15,7 +15,7 @@ class Addresses:
 
     console: str
     gateway: str
-    #: What the environment says the console's public URL is; empty if it says nothing.
+    #: The console's public URL from the environment; empty if it is not set.
     public_console: str = ""
 
 

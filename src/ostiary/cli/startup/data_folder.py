@@ -20,9 +20,9 @@ from ostiary.settings import Bind, Settings
 
 #: A check of every page takes about a second per 100 MB.
 LARGEST_CHECKED_DATABASE = 256 * 1024 * 1024
-#: What ends with the process before us lets its ports go within this time.
+#: Within this time a previous process that is ending frees its ports.
 PORT_PATIENCE_SECONDS = 1.5
-#: Callers who wait at a port while nobody takes them; the system's own bound may be lower.
+#: Connections that may wait at a port before they are accepted; the system's bound may be lower.
 BACKLOG = 4096
 LOCK = "lock"
 
@@ -78,7 +78,7 @@ def _same_file(one: int, other: int) -> bool:
 
 
 def holder(settings: Settings) -> int | None:
-    """The process that holds the data folder's lock; nothing if none does.
+    """The id of the process that holds the data folder's lock; None if no process does.
 
     Asked without taking the lock, which another process may want at this moment.
     """
@@ -114,7 +114,7 @@ def make(settings: Settings) -> None:
 
 
 def make_run(run: Path) -> None:
-    """Make the folder of sockets; who made one there before us would see all that passes."""
+    """Make the folder of sockets; refuse one that another user made, who could read the traffic."""
     run.mkdir(mode=0o700, exist_ok=True)
     found = run.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
@@ -142,7 +142,7 @@ def check_database(path: Path) -> None:
 
 
 def unix_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
-    """A Unix socket at `path`, in place of whatever a process before us left there.
+    """A Unix socket at `path`; replaces a socket that an earlier process left there.
 
     Non-blocking: nginx leaves an inherited socket as it is, and two workers that are woken for one
     call must not wait for another.
@@ -158,7 +158,7 @@ def unix_socket(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> soc
 
 
 def adopted_socket(name: str, number: int) -> socket.socket:
-    """A listening TCP socket that was handed down; raises Failure if it is none."""
+    """A listening TCP socket that was handed down; raises Failure if it is something else."""
     refused = Failure(
         f"The socket {name} from the service manager isn't a listening TCP socket; use ListenStream= with"
         " an address and a port."
@@ -206,7 +206,7 @@ def tcp_socket(bind: Bind, option: str) -> socket.socket:
 
 
 def addresses_of(host: str) -> frozenset[str]:
-    """The addresses of a name of this machine; none if it is not known."""
+    """The addresses of a host name of this machine; none if the name is unknown."""
     try:
         return frozenset(str(found[4][0]) for found in socket.getaddrinfo(host, None))
     except OSError:
@@ -223,5 +223,5 @@ def _unbindable(bind: Bind, option: str, error: OSError) -> Failure:
 
 
 def reason(error: OSError) -> str:
-    """The system's own word for an error."""
+    """The system's own message for an error."""
     return (error.strerror or type(error).__name__).lower()

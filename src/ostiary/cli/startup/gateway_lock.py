@@ -41,7 +41,7 @@ def check(database: Database) -> None:
         with _connected(database) as connection:
             _take(connection)
     except psycopg.Error:
-        # Whoever uses the database next says what is wrong with it.
+        # The next query reports what is wrong with the database.
         return
 
 

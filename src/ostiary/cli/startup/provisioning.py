@@ -1,4 +1,4 @@
-"""Getting the data folder ready before anything starts: keys, tables, the demo.
+"""Prepares the data folder before anything starts: keys, tables, the demo.
 
 A process of its own, so that the supervisor need not keep Django in memory. It prints what a greeting
 needs.
@@ -34,18 +34,18 @@ DEMO = "demo.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provisioned:
-    """What a start knows of a folder that is ready."""
+    """What preparation reports to a start."""
 
     #: Whether there is somebody who can sign in.
     anybody: bool = True
-    #: What to tell of a demo that was just made, with its secrets; else empty.
+    #: What to print about a demo that was just made, with its secrets; else empty.
     demo: str = ""
     #: The address of the demo's admin, if there is one.
     admin: str = ""
 
 
 class DatabaseAway(Failure):
-    """The database does not answer, so that nothing could be prepared."""
+    """The database does not answer, so nothing could be prepared."""
 
 
 def has_demo(settings: Settings) -> bool:
@@ -154,7 +154,7 @@ def _check_keys(settings: Settings) -> None:
 
 
 def _check_release() -> None:
-    """Raise Failure if a newer release has used the database: we would write what it cannot read."""
+    """Raise Failure if a newer release has used the database: our writes could break its data."""
     from django.apps import apps
     from django.db import connection
     from django.db.migrations.loader import MigrationLoader
@@ -195,7 +195,7 @@ def _migrate() -> None:
             cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
     call_command("migrate", verbosity=0, interactive=False)
     if locked:
-        # A session's lock outlives its transactions; whoever fails above ends, and lets it go.
+        # The session holds the lock beyond its transactions; a failed process frees it by ending.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
     connection.close()

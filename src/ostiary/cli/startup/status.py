@@ -21,7 +21,7 @@ class Status:
 
 
 def read(settings: Settings) -> Status | None:
-    """What was written down last, by whoever ran then."""
+    """The last status that was written, by any earlier start."""
     try:
         return Status(**json.loads((settings.data / FILE).read_text()))
     except (OSError, ValueError, TypeError):

@@ -25,7 +25,7 @@ def parts_of(argument: str) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Which part is to be forked. The answer is its process id, or why there is none."""
+    """Which part to fork. The answer is its process id, or why the fork failed."""
 
     name: str
     #: Process id of the supervisor, whose child it becomes.

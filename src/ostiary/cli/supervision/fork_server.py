@@ -1,4 +1,4 @@
-"""The process that parts are forked from: it has imported what they share, and does nothing else.
+"""The process that parts are forked from: it imports their common modules and does nothing else.
 
 Pages that nobody writes to are in memory once, however many parts have them; and a part that is
 forked starts in a tenth of the time. It has one thread, and opens no database and no socket. The
@@ -82,7 +82,7 @@ def serve(asking: socket.socket) -> Request | None:
 
 
 def _work_out_models() -> None:
-    """Have Django work out now what every part's first query would, for pages of its own."""
+    """Make Django fill now the caches that each part's first query would fill in its own pages."""
     from django.apps import apps
     from django.db import connection
     from django.db.models import QuerySet

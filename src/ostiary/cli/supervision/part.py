@@ -25,7 +25,7 @@ def inherited(name: str) -> socket.socket:
 
 
 def ready_on(settings: Settings, name: str) -> Callable[[], None]:
-    """What tells the supervisor that the part is ready."""
+    """The function that reports to the supervisor that the part is ready."""
 
     def ready() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

@@ -113,7 +113,7 @@ class Workers:
     """
 
     http: Http
-    #: A worker hangs if so many answers in a row have the same tick of it.
+    #: A worker hangs if this many answers in a row have the same tick for it.
     same: int = 3
     _ticks: dict[int, tuple[float, int]] = field(default_factory=dict)
 

@@ -29,7 +29,7 @@ class NotStarted(Exception):
 
 
 class Process:
-    """One child of ours; `returncode` is negative for a signal, and None while it runs."""
+    """One child process; `returncode` is negative for a signal, and None while it runs."""
 
     #: Of all that were started here: who adopts orphans reaps only others.
     ours: ClassVar[set[int]] = set()

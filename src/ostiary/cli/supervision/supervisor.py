@@ -34,7 +34,7 @@ Write = Callable[[str, str], None]
 
 log = logging.getLogger(__name__)
 
-#: Orphans that ended are let go of after so many seconds: who is not one has been by then.
+#: Seconds after which ended orphans are reaped: by then, our own children have been reaped.
 REAP_SECONDS = 1.0
 #: How a part ended that did not answer and was killed.
 HANGS = "hangs"
@@ -151,7 +151,7 @@ class _PartKeeper:
             self.once_ready.set()
             await _either(exited, self._silence(running.process))
         if not exited.done():
-            # It could not follow a request to end, and nor can what it started.
+            # A process that hangs may not react to SIGTERM, nor may its children: kill all.
             _kill_group(running.process.pid)
             await exited
             return HANGS
@@ -254,7 +254,7 @@ class _PartKeeper:
         await _asked_to_end(process, self.part.stop_signal, within=self.pace.stop)
         if self.part.stop_signal != signal.SIGTERM:
             await _asked_to_end(process, signal.SIGTERM, within=self.pace.terminate)
-        # Whoever is left in its group, the process itself or a child of its.
+        # All that is left in its group: the process itself, or its children.
         _kill_group(process.pid)
         await process.wait()
 
@@ -304,7 +304,7 @@ def _is_stopped(pid: int) -> bool:
 
 
 def notify_path(run: Path, name: str) -> Path:
-    """Where the part `name` tells that it is ready."""
+    """The socket on which the part `name` reports that it is ready."""
     return run / f"{name}.notify"
 
 
