@@ -69,7 +69,7 @@ def test_what_happened_is_counted(stage: Stage, collection: Any) -> None:
     assert grown("ostiary_gateway_requests_total") == 9
     assert grown("ostiary_gateway_responses_total", **{"class": "2xx"}) >= 5
     assert grown("ostiary_gateway_responses_total", **{"class": "4xx"}) >= 3
-    assert grown("ostiary_http_requests_total", room="api", status="2xx") >= 2
+    assert grown("ostiary_http_requests_total", interface="api", status="2xx") >= 2
     assert grown("ostiary_confirm_seconds_count", outcome="confirmed") >= 1
     for dictionary in ("leases", "epochs", "limits_short", "usage", "objects", "imported"):
         size = value(after, "ostiary_gateway_dictionary_bytes", dictionary=dictionary)
