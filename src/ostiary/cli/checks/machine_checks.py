@@ -55,7 +55,7 @@ def folder_rights(settings: Settings) -> Iterator[Finding]:
             mode = "700" if path.is_dir() else "600"
             yield problem(check, f"{path} is open to other users.", f"Run: chmod {mode} {path}")
             return
-    yield ok(check, f"{data} is ours alone.")
+    yield ok(check, f"No other user can read {data}.")
 
 
 def disk_space(settings: Settings) -> Iterator[Finding]:
@@ -266,7 +266,7 @@ def database(settings: Settings) -> Iterator[Finding]:
     elif missing:
         yield ok(check, f"{engine} answers; the next start makes {missing} migrations.")
     else:
-        yield ok(check, f"{engine} answers, and its tables are this release's.")
+        yield ok(check, f"{engine} answers, and its tables are those of this release.")
 
 
 def parts(settings: Settings) -> Iterator[Finding]:

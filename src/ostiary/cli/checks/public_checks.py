@@ -222,7 +222,7 @@ def _proxies(told: Mapping[str, str], trusted: Sequence[str]) -> Finding:
             "If the call came through your proxy, have it send X-Forwarded-For.",
         )
     listed = ", ".join(trusted) or "none"
-    return ok(check, f"Listed: {listed}. The question came from {told['address']}.")
+    return ok(check, f"Listed: {listed}. The check's request came from {told['address']}.")
 
 
 def gateway(settings: Settings) -> Iterator[Finding]:

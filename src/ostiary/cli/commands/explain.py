@@ -37,7 +37,7 @@ def _lines(explanation: "Explanation") -> Iterator[str]:
             yield from (f"{'':<14}{name}: {value}" for name, value in step.inputs)
     if explanation.sequence is not None:
         yield f"\nDecided on sequence {explanation.sequence} of the change feed."
-    yield f"\nChanged since then: {len(explanation.changes) or 'nothing that it rested on'}"
+    yield f"\nChanged since then: {len(explanation.changes) or 'nothing that the decision depends on'}"
     for event in explanation.changes:
         yield f"  {event.at:%Y-%m-%d %H:%M:%S} UTC  {event.actor_name}: {event.action} {event.target_name}"
     if explanation.now is not None:
