@@ -144,6 +144,24 @@ def test_advice_is_given_on_what_one_sees_alone(world: World, log: Log) -> None:
     assert outsider("GET", "v2/advice")[1]["data"] == []
 
 
+def test_advice_names_no_collection_of_a_project_that_one_does_not_see(
+    world: World, log: Log
+) -> None:
+    other = world.api.done("POST", "folders", {"name": "Other"})["id"]
+    hidden = world.api.done("POST", "api_collections", {"name": "Hidden", "project_id": other})
+    profile = world.a_profile(api_collection_ids=[world.collection["id"], hidden["id"]])
+    calls(world, log, profile, "192.0.2.7", many=2)
+    _count(profile["id"], world.client["id"], world.collection["id"])
+    old = timezone.now() - timedelta(days=31)
+    AccessProfile.objects.filter(pk=profile["id"]).update(created_at=old)
+    (given,) = advised(world, AdviceKind.NOT_CALLED)
+    assert given["evidence"].startswith("Hidden: not one call")
+    insider = world.api.as_(admin=False, role="editor", project_ids=[world.api.home])
+    found = insider.done("GET", "v2/advice")
+    assert "Hidden" not in str(found)
+    assert "one of another project: not one call" in str(found)
+
+
 def test_of_one_kind_only_so_many_pieces_are_given_and_that_is_said(world: World, log: Log) -> None:
     for number in range(advice.MOST_OF_A_KIND + 1):
         calls(world, log, world.a_profile(name=f"P{number}"), "192.0.2.7", many=1)

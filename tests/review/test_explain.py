@@ -326,3 +326,23 @@ def test_nothing_is_told_of_collections_of_other_projects(world: World, log: Log
         data = theirs.done("POST", "v2/explain", {"request_id": number})["data"]
         answers.append(str(data).replace(number, "").replace(str(data["call"]["at"]), ""))
     assert answers[0] == answers[1]
+
+
+def test_a_call_of_a_profile_that_spans_projects_names_what_one_sees(
+    world: World, log: Log
+) -> None:
+    other = world.api.done("POST", "folders", {"name": "Other"})["id"]
+    theirs = world.api.as_(admin=False, role="editor", project_ids=[other])
+    client = theirs.done("POST", "api_clients", {"name": "C", "project_id": other})["result"]["id"]
+    profile = world.a_profile(api_client_id=client)
+    log(
+        "S-1", profile_id=profile["id"], client_id=client,
+        collection_id=world.collection["id"], endpoint_id=world.orders["id"],
+    )  # fmt: skip
+    told = str(world.api.done("POST", "v2/explain", {"request_id": "S-1"}))
+    assert "'collection': 'Orders'" in told
+    assert "'endpoint': 'GET /orders'" in told
+    told = str(theirs.done("POST", "v2/explain", {"request_id": "S-1"}))
+    assert "'collection': 'one of another project'" in told
+    assert "'endpoint': 'one of another project'" in told
+    assert "orders" not in told.lower()

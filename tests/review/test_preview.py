@@ -8,6 +8,7 @@ from tests.review.conftest import Log, World
 
 from ostiary.access.reasons import Reason
 from ostiary.directory.models import AccessProfile, AuditEvent, Change, Policy
+from ostiary.usage.models import LoggedCall
 
 
 def previewed(world: World, **asked: Any) -> Any:
@@ -40,6 +41,30 @@ def test_a_narrower_allow_list_shows_whom_it_would_have_refused(world: World, lo
     assert example["request_id"].startswith("B-")
     assert (Change.objects.count(), AuditEvent.objects.count()) == rows
     assert AccessProfile.objects.get(pk=profile["id"]).allow_list == []
+
+
+def test_a_preview_names_no_endpoint_of_a_project_that_one_does_not_see(
+    world: World, log: Log
+) -> None:
+    other = world.api.done("POST", "folders", {"name": "Other"})["id"]
+    given = {"name": "Up", "project_id": other, "input": {"base_url": "http://10.0.0.2"}}
+    connection = world.api.done("POST", "connections", given)
+    hidden = world.api.done(
+        "POST",
+        "api_collections",
+        {"name": "Hidden", "project_id": other, "proxy_connection_id": connection["id"]},
+    )
+    content = {"name": "N", "method": "GET", "path": "/nightingale"}
+    endpoint = world.api.done("POST", f"api_collections/{hidden['id']}/api_endpoints", content)
+    profile = world.a_profile(api_collection_ids=[world.collection["id"], hidden["id"]])
+    some_calls(world, log, profile, "192.0.2.7", "198.51.100.9")
+    LoggedCall.objects.update(collection_id=hidden["id"], endpoint_id=endpoint["id"])
+    asked = {"access_profile_id": profile["id"], "change": {"active": False}}
+    assert "GET /hidden-v1/nightingale" in str(world.api.done("POST", "v2/preview", asked))
+    insider = world.api.as_(admin=False, role="editor", project_ids=[world.api.home])
+    found = insider.done("POST", "v2/preview", asked)["data"]
+    assert found["newly_refused"] == 2
+    assert {each["endpoint"] for each in found["effects"][0]["refused_examples"]} == {""}
 
 
 def test_refused_calls_that_would_newly_pass_are_told(world: World, log: Log) -> None:

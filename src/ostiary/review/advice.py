@@ -20,6 +20,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.access.reasons import REASONS, Rule
 from ostiary.directory import models
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
 from ostiary.directory.clients import access_profiles
 from ostiary.identity.tokens import masked
 from ostiary.review import facts
@@ -252,10 +253,15 @@ def _not_called(by: Actor, seen: _Seen) -> Iterator[Advice]:
         filters={queries.By.PROFILE: frozenset(profile.pk for profile in old)},
     )
     called = {row.key for row in queries.rows(queries.Asker(by, now), question) if row.calls}
+    seen_collections = collections.seen(by, old)
     for profile in old:
         granted = list(profile.collections.all())
         kept = [c for c in granted if (profile.pk, c.pk) in called]
-        idle = [c.name for c in granted if (profile.pk, c.pk) not in called]
+        idle = [
+            c.name if c.pk in seen_collections else collections.HIDDEN
+            for c in granted
+            if (profile.pk, c.pk) not in called
+        ]
         if kept and idle:
             yield Advice(
                 kind=AdviceKind.NOT_CALLED,

@@ -17,6 +17,7 @@ from ostiary.access.reasons import Reason, Rule, by_code, describe
 from ostiary.access.stages import Stage
 from ostiary.directory import models
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.clients import access_profiles
@@ -188,8 +189,7 @@ def _inputs(
         case Stage.ADDRESS:
             return _address(call, profile)
         case Stage.COLLECTION:
-            collection = models.Collection.objects.filter(pk=call.collection_id).first()
-            return {"collection": collection.name} if collection else {}
+            return _collection(call, by)
         case Stage.ENDPOINT:
             return _endpoint(call, profile, by)
         case Stage.QUOTA | Stage.RATE:
@@ -214,13 +214,23 @@ def _names(call: LoggedCall, *details: str) -> Mapping[str, str]:
     return {_TOLD[name]: str(call.details[name]) for name in details if name in call.details}
 
 
+def _collection(call: LoggedCall, by: Actor) -> Mapping[str, str]:
+    """The collection, named to those who see it: a profile may span projects."""
+    collection = models.Collection.objects.filter(pk=call.collection_id).first()
+    if collection is None:
+        return {}
+    seen = models.Collection.objects.visible_to(by).filter(pk=collection.pk).exists()
+    return {"collection": collection.name if seen else collections.HIDDEN}
+
+
 def _endpoint(
     call: LoggedCall, profile: models.AccessProfile | None, by: Actor
 ) -> Mapping[str, str]:
     """The endpoint; where none was found, what lies at that path now."""
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
     if endpoint is not None:
-        return {"endpoint": f"{endpoint.method} {endpoint.path}"}
+        seen = models.Endpoint.objects.visible_to(by).filter(pk=endpoint.pk).exists()
+        return {"endpoint": f"{endpoint.method} {endpoint.path}" if seen else collections.HIDDEN}
     path = facts.normal(str(call.details.get("path", "")))
     if profile is None or path is None:
         return {}

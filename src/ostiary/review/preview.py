@@ -59,7 +59,7 @@ class Example:
     call: ReplayLine
     calls: int
     reason: Reason | None
-    #: The endpoint as method and path; empty: there was none, or it is gone.
+    #: The endpoint as method and path; empty: there was none, it is gone or not to be seen.
     endpoint: str = ""
 
     @property
@@ -164,7 +164,7 @@ def of_profile(
         collections=held if drafted.collections is None else drafted.collections,
     )
     sides: Both = {row.pk: (row, before, after)}
-    found = _replay(Q(profile_id=profile_id), start, end, lambda _: sides)
+    found = _replay(by, Q(profile_id=profile_id), start, end, lambda _: sides)
     return replace(found, warnings=drafted.warnings, idle=before == after)
 
 
@@ -192,7 +192,7 @@ def of_policy(
             found[profile.pk] = (profile, before, replace(before, profile=after))
         return found
 
-    found = _replay(Q(profile_id__in=users.values("pk")), start, end, terms)
+    found = _replay(by, Q(profile_id__in=users.values("pk")), start, end, terms)
     return replace(found, warnings=drafted.warnings, idle=_same_limits(row, drafted.policy))
 
 
@@ -211,7 +211,11 @@ Both = dict[int, tuple[models.AccessProfile, Terms, Terms]]
 
 
 def _replay(
-    concerned: Q, start: datetime, end: datetime, terms: Callable[[Iterable[int]], Both]
+    by: Actor,
+    concerned: Q,
+    start: datetime,
+    end: datetime,
+    terms: Callable[[Iterable[int]], Both],
 ) -> Preview:
     lines, truncated = _lines(concerned, start, end)
     if truncated:
@@ -236,7 +240,7 @@ def _replay(
         if number in calls
     ]
     shown = sorted((e for e in effects if e.matters), key=lambda e: -e.matters)[:MOST_PROFILES]
-    _name_endpoints(shown)
+    _name_endpoints(by, shown)
     return Preview(
         start=start,
         end=end,
@@ -367,7 +371,8 @@ def _recorded(line: ReplayLine, units: Mapping[int, int]) -> Recorded:
     )
 
 
-def _name_endpoints(effects: Sequence[Effect]) -> None:
+def _name_endpoints(by: Actor, effects: Sequence[Effect]) -> None:
+    """Name the endpoints that `by` sees: a profile may span projects."""
     lists = [
         examples
         for effect in effects
@@ -376,7 +381,9 @@ def _name_endpoints(effects: Sequence[Effect]) -> None:
     wanted = {example.call.endpoint_id for examples in lists for example in examples}
     names = {
         endpoint.pk: f"{endpoint.method} /{endpoint.collection.handle}{endpoint.path}"
-        for endpoint in models.Endpoint.objects.select_related("collection").filter(pk__in=wanted)
+        for endpoint in models.Endpoint.objects.visible_to(by)
+        .select_related("collection")
+        .filter(pk__in=wanted)
     }
     for examples in lists:
         examples[:] = [

@@ -136,6 +136,10 @@ class CollectionInput(Input):
     cache_shared: bool = False
 
 
+#: The name of a collection, or of an endpoint, that a profile has and its reader does not see.
+HIDDEN = "one of another project"
+
+
 def seen(by: Actor, profiles: Iterable[AccessProfile]) -> frozenset[int]:
     """The collections of these profiles that `by` may see: a profile may span projects."""
     ids = {collection.pk for profile in profiles for collection in profile.collections.all()}
