@@ -33,6 +33,10 @@ function answer(stream, headers, body) {
     return undefined;
   }
   if (word === "empty") return stream.respond({ ":status": 200, "content-length": "0" }, { endStream: true });
+  if (word === "open") {
+    const all = { "access-control-allow-origin": "*", "access-control-allow-credentials": "true", "alt-svc": 'h3=":1"' };
+    return stream.respond({ ":status": 200, "x-request-id": "theirs", ...all }, { endStream: true });
+  }
   if (word === "moved") return stream.respond({ ":status": 302, location: "/things" }, { endStream: true });
   if (word === "trailers") {
     stream.respond({ ":status": 200 }, { waitForTrailers: true });

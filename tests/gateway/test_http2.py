@@ -1,6 +1,8 @@
 """Ordinary calls to upstreams that speak HTTP/2 alone, over TLS and without it."""
 
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -110,6 +112,56 @@ def test_answers_of_all_shapes_come_whole(door: Door) -> None:
     assert "checksum: abc" in told.lower()
 
 
+def test_pages_are_told_of_the_collection_s_rules_or_of_the_upstream_s_and_once(door: Door) -> None:
+    page = {"Origin": "https://page.example.com"}
+    answer = door.call("/open", headers=page)
+    assert answer.status == 200
+    assert "alt-svc" not in answer.headers
+    assert answer.headers["x-request-id"] != "theirs"
+    assert _about_pages(answer) == ["*", "true"]
+    where = f"api_collections/{door.collection['id']}"
+    door.stage.done("PUT", where, {"name": "API", "cors_origins": ["https://own.example.com"]})
+    try:
+        assert _about_pages(door.call("/open", headers=page)) == ["*", "true"]
+        own = door.call("/open", headers={"Origin": "https://own.example.com"})
+        assert _about_pages(own) == ["https://own.example.com"]
+    finally:
+        door.stage.done("PUT", where, {"name": "API", "cors_origins": []})
+
+
+def test_an_answer_without_a_status_is_refused(door: Door) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_answer_without_status, args=(listener,), daemon=True).start()
+        given = {"base_url": f"http://127.0.0.1:{listener.getsockname()[1]}", "http_version": "2"}
+        connection = door.stage.done("POST", "connections", {"name": "Raw", "input": given})
+        raw = {"name": "Raw", "handle": "raw", "proxy_connection_id": connection["id"]}
+        collection = door.stage.done("POST", "api_collections", raw)
+        door.stage.an_endpoint(collection, "GET /things")
+        token = door.stage.a_profile(collection)["secret"]
+        assert door.stage.call("/raw/things", token).status == 502
+
+
+def _answer_without_status(listener: socket.socket) -> None:
+    """Answer each call with a head of HTTP/2 in which there is nothing."""
+    while True:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return
+        with peer, peer.makefile("rb") as read:
+            read.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+            peer.sendall(bytes(3) + b"\x04" + bytes(5))  # its settings
+            while len(frame := read.read(9)) == 9:
+                read.read(int.from_bytes(frame[:3]))
+                if frame[3] == 1:  # the head of a call
+                    peer.sendall(bytes(3) + b"\x01\x05" + frame[5:])
+
+
+def _about_pages(answer: Answer) -> list[str]:
+    names = ("access-control-allow-origin", "access-control-allow-credentials")
+    return [value for name, value in answer.lines if name.lower() in names]
+
+
 def test_a_body_of_unknown_length_passes(door: Door) -> None:
     told = door.curl(
         f"http://127.0.0.1:{door.stage.gateway}/api-v1/things", "--http1.1",
@@ -169,7 +221,7 @@ def test_health_checks_of_http_1_are_refused_for_http_2_without_tls(door: Door) 
         assert answer.status == status, answer.body
     given = {"base_url": "http://a.example", "http_version": "3"}
     answer = door.stage.api("POST", "connections", {"name": "3", "input": given})
-    assert "http_version" in answer.json["errors"], answer.body
+    assert "input.http_version" in answer.json["errors"], answer.body
 
 
 def test_an_answer_of_any_length_passes_to_callers_over_tls(tmp_path: Path) -> None:

@@ -353,7 +353,6 @@ def _speaking_http2(facts: ConfigurationFacts) -> Iterator[str]:
     yield "grpc_ignore_headers X-Accel-Redirect X-Accel-Charset;"
     yield "grpc_pass_header Server;"
     yield "grpc_pass_header Date;"
-    yield from (line.replace("proxy_", "grpc_", 1) for line in _hidden())
     yield "grpc_ssl_server_name on;"
     yield "grpc_ssl_name $gw_name;"
     yield "grpc_ssl_protocols TLSv1.2 TLSv1.3;"
@@ -475,7 +474,8 @@ def _public(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
             yield f"  {_HEAD_OF_HTTP2}"
             yield "  grpc_pass $gw_to;"
             yield from _indented(more)
-            yield from _indented(_browser_headers())
+            yield from _indented(_for_http2(_hidden()))
+            yield from _indented(_for_http2(_browser_headers()))
             yield from _indented(_answer_headers(facts))
             yield "}"
         yield ""
@@ -507,6 +507,11 @@ def _http2_kinds(facts: ConfigurationFacts) -> Iterator[tuple[str, tuple[str, ..
         yield f"{name}_unverified", (*lines, "grpc_ssl_verify off;")
         for digest, path in facts.authorities.items():
             yield f"{name}_{digest}", (*lines, f"grpc_ssl_trusted_certificate {_quoted(path)};")
+
+
+def _for_http2(lines: Iterable[str]) -> Iterator[str]:
+    """The same for the module that carries calls over HTTP/2."""
+    return (line.replace("proxy_", "grpc_", 1) for line in lines)
 
 
 def _http2_headers(node: Node, facts: ConfigurationFacts) -> Iterator[str]:

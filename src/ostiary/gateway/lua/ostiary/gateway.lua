@@ -565,8 +565,9 @@ function M.head_of_kept()
 end
 
 -- The same for an answer over HTTP/2, whose body comes in frames and cannot be joined. nginx reports length 0
--- for an answer without one, also for an answer to HEAD.
+-- for an answer without one, also for an answer to HEAD. It accepts a head without a status.
 function M.head_of_http2()
+  if ngx.status < 100 then ngx.status = 502 end
   if get_method() == "HEAD" then ngx.header["Content-Length"] = var.upstream_http_content_length end
   translation.translate()
 end
