@@ -145,3 +145,8 @@ def test_what_could_not_be_saved_cannot_be_previewed(world: World) -> None:
     assert world.api("POST", "v2/preview", backwards)[0] == 400
     long_ago = {**asked, "to": "0001-01-01T00:00:00Z"}
     assert world.api("POST", "v2/preview", long_ago)[0] == 400
+    for name, moment in (
+        ("from", "0001-01-01T00:00:00+23:59"), ("to", "9999-12-31T23:59:59-23:59"),
+    ):  # fmt: skip
+        status, answer = world.api("POST", "v2/preview", {**asked, name: moment})
+        assert (status, list(answer["errors"])) == (400, [name])

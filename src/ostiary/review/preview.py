@@ -126,9 +126,9 @@ class ReplayRange:
     def settled(self) -> tuple[datetime, datetime]:
         """Both ends; raises Invalid if there is nothing between them."""
         now = datetime.now(UTC)
-        end = min(_aware(self.end) or now, now)
+        end = min(_in_utc("to", self.end) or now, now)
         try:
-            start = _aware(self.start) or end - timedelta(days=DEFAULT_DAYS)
+            start = _in_utc("from", self.start) or end - timedelta(days=DEFAULT_DAYS)
         except OverflowError:
             raise Invalid({"to": ["is too long ago"]}) from None
         if start >= end:
@@ -136,8 +136,14 @@ class ReplayRange:
         return start, end
 
 
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+def _in_utc(name: str, moment: datetime | None) -> datetime | None:
+    """A moment in UTC; raises Invalid for one that no date in UTC can say."""
+    if moment is None:
+        return None
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise Invalid({name: ["is too far from today"]}) from None
 
 
 def of_profile(
