@@ -1,6 +1,5 @@
--- Which credential a call presents, read in one walk over its headers; the same as
--- tests.models.extraction, and tested to be. Other headers that need a second look are noticed in
--- the same walk.
+-- Finds the credential of a call in one walk over its headers. Tests compare it with
+-- tests.models.extraction. The same walk notices other headers that need a further check.
 
 local contract = require "contract"
 local ffi = require "ffi"
@@ -25,7 +24,7 @@ local M = {}
 
 -- A call with more headers than this is refused.
 M.MOST_HEADERS = 100
--- What else the walk noticed.
+-- Flags: other findings of the walk.
 M.UPGRADE, M.STRAY, M.STREAM, M.LOOP = 1, 2, 4, 8
 -- Where a credential was; also the name of a header that an owner adds, in lower case.
 local HEADER, AUTHORIZATION = 1, 2
@@ -67,7 +66,7 @@ local function family_key(a, b, c, d, e)
   return bor(bor(a, 0x20) * 65536, bor(b, 0x20) * 256, bor(c, 0x20))
 end
 
--- Key → up to three families, in fields: the walk is no place for a second loop.
+-- Key → up to three families, in fields, since a second loop in the walk would be too slow.
 local by_key = {}
 for _, name in ipairs(FAMILIES) do
   local key = family_key(byte(name, 1, 5))
@@ -89,9 +88,9 @@ local function is_stray(data, length)
   return C.strncasecmp(data, "x-forwarded-", 12) ~= 0 or length == 12 or not is_usual(data + 12, length - 12)
 end
 
--- Walk the headers: how many could hold a credential, the one that did, where it was (HEADER, or
--- AUTHORIZATION, or the name of a header that `places` adds), and flags. With `leave`, Authorization is
--- the upstream's. Nothing: there are too many headers.
+-- Walk the headers. Returns how many could contain a credential, the credential, where it was (HEADER,
+-- AUTHORIZATION, or the name of a header that `places` adds), and flags. With `leave`, Authorization belongs
+-- to the upstream. Returns nothing if there are too many headers.
 function M.walk(places, leave)
   local request = get_request()
   local n = C.ngx_http_lua_ffi_req_get_headers_count(request, M.MOST_HEADERS + 1, truncated)
@@ -119,13 +118,13 @@ function M.walk(places, leave)
       flags = bor(flags, 2)
     end
   end
-  -- Of two, nginx would forward the first alone.
+  -- If there are two, nginx forwards only the first.
   if leave and lines > 1 then return 2, "", AUTHORIZATION, flags end
   if count == 0 then return 0, "", HEADER, flags end
   return count, text_of(buffer[at].value.data, buffer[at].value.len), where, flags
 end
 
--- Names of the caller's headers that only we, or proxies, may set.
+-- Names of the caller's headers that only Ostiary, or proxies, may set.
 function M.strays()
   local names = {}
   local n = C.ngx_http_lua_ffi_req_get_headers_count(get_request(), M.MOST_HEADERS + 1, truncated)
@@ -181,9 +180,9 @@ local function authorized(value, places)
   return nil, MISSING
 end
 
--- Form and credential of a call, or nothing and the code of the refusal; as `walk` says. What comes in a
--- place that an owner adds may also be a signed token, as if it were a bearer token; so may API-TOKEN
--- where there is no other header for it.
+-- Form and credential of a call, or nothing and the code of the refusal, from the results of `walk`. A place
+-- that an owner adds may also carry a signed token, like a bearer token; so may API-TOKEN if there is no other
+-- header for it.
 function M.read(count, value, where, places, leave)
   if count > 1 or (where == AUTHORIZATION and find(value, ",", 1, true)) then return nil, CONFLICT end
   if count == 0 then return nil, MISSING end

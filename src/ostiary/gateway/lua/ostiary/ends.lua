@@ -1,4 +1,4 @@
--- The end of a call: counted, and, up to a rate each and above it one of several, with a line in the log.
+-- The end of a call: count it, and write its log line. Above a rate, only one of several calls gets a line.
 
 local contract = require "contract"
 local counts = require "ostiary.counts"
@@ -22,7 +22,7 @@ function M.init_worker(options)
   rate = options.log_rate / ngx.worker.count()
 end
 
--- How many calls the line of a good call stands for; 0: it has none.
+-- How many calls the log line of a call stands for; 0: write no line.
 local function weight_of(status)
   local now = time()
   if now ~= second then second, ended = now, 0 end
@@ -49,12 +49,12 @@ local function tally(tallies, status, received, sent)
   tallies.bytes_out = tallies.bytes_out + sent
 end
 
--- Bytes of a call, as often as its line stands for: reading them from nginx costs as much as counting.
+-- Bytes of a call, times the calls that its line stands for: to read them from nginx costs as much as counting.
 local function sizes(weight)
   return (tonumber(var.request_length) or 0) * weight, (tonumber(var.bytes_sent) or 0) * weight
 end
 
--- A caller that went away before it got anything has no answer, whatever nginx meant to say.
+-- If the caller left before it got any byte, the status is that, and not the one that nginx was going to send.
 local function answered(status)
   return status >= 400 and var.bytes_sent == "0" and CALLER_LEFT or status
 end
@@ -93,7 +93,7 @@ local function subject_of(ids, reason, weight, method)
   }, "/")
 end
 
--- What a recipe said of its failure, or what became of the upstream's answer.
+-- The code of a recipe's failure, or of the failed answer of the upstream.
 local function failure_of(call)
   if call.collection and call.collection.recipes then
     return tonumber(var.upstream_http_x_ostiary_reason) or call.failure or 0
@@ -101,8 +101,8 @@ local function failure_of(call)
   return call.failure or 0
 end
 
--- The line of a tunnel that has opened: its end may be days away. One that ended before anybody looked
--- opened so many seconds ago.
+-- Write the log line of an opened tunnel now, since it may end days later. `seconds`: how long ago it opened,
+-- for a tunnel that ended before the first look.
 function M.opened(call, seconds)
   call.opened = true
   local subject = subject_of(ids_of(call), 0, 1, call.method)
@@ -135,7 +135,7 @@ end
 -- Count and log a call that ended with `status`.
 function M.finish(call, status, tallies)
   if not call.is_call then return finish_lease(call, status, tallies) end
-  -- Of a call of the fast path no more is to be told than its lease says, unless it failed.
+  -- Unless it failed, a call of the fast path has no details beyond its lease.
   if call.is_quick and not (call.reason or call.failure) then
     return finish_lease(call.lease, status, tallies)
   end

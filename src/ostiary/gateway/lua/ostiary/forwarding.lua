@@ -1,5 +1,5 @@
--- Letting an admitted call go: what the upstream is told and not told, where it is asked, and last of
--- all the variable that names it. Until then `$gw_to` names an upstream that is down.
+-- Forwards an admitted call: sets and removes headers, chooses the upstream, and sets last the variable that
+-- names it. Until then `$gw_to` names an upstream that is down.
 
 local browsers = require "ostiary.browsers"
 local caching = require "ostiary.caching"
@@ -40,7 +40,7 @@ local function lines_of(lease, host_lines)
   return lease.lines
 end
 
--- Let a call go to its upstream: what names it, `to`, is set last of all.
+-- Forward a call to its upstream; the name `to` is set last.
 function M.forward(lease, upstream, host_lines, to)
   var.gw_host = lines_of(lease, host_lines)
   if upstream.name then var.gw_name = upstream.name end
@@ -48,7 +48,7 @@ function M.forward(lease, upstream, host_lines, to)
 end
 local forward = M.forward
 
--- The same for an upstream that speaks HTTP/2, whose headers cannot be lines of one; nginx knows the path.
+-- The same for an upstream that speaks HTTP/2, where headers cannot be lines of one; nginx sets the path.
 local function forward_http2(lease, upstream, host, to)
   var.gw_client, var.gw_profile = "" .. lease.client, "" .. lease.profile
   var.gw_host = host
@@ -56,8 +56,8 @@ local function forward_http2(lease, upstream, host, to)
   var.gw_to = to
 end
 
--- The same for a call that a trusted proxy brought, of a caller whose address only it knows. It goes on
--- in a location that tells the upstream that address.
+-- The same for a call through a trusted proxy, which knows the caller's address. The call continues in a
+-- location that sends the upstream that address.
 function M.forward_for(call, upstream, to)
   var.gw_caller = call.address
   var.gw_loop = loops.told(call)
@@ -105,7 +105,7 @@ local function tell_recipe(call, lease)
   set("X-Ostiary-Auth-Method", METHOD_NAMES[lease.method])
 end
 
--- What the caller's own credential is to the upstream: nothing, unless the owner says so.
+-- Pass the caller's credential to the upstream only if the owner allows it.
 local function pass_credential(call, collection)
   if collection.forward_credential then
     var.gw_authorization, var.gw_api_token = var.http_authorization, var.http_api_token
@@ -121,7 +121,7 @@ local function ask_for_tunnel(call)
   if call.subprotocol then var.gw_subprotocol = call.subprotocol end
 end
 
--- Only a WebSocket may be asked for: any other protocol would carry calls that nobody decides on.
+-- Allow an upgrade only to WebSocket: any other protocol could carry calls that nobody decides on.
 local function wants_tunnel(call)
   if bit.band(call.flags, credentials.UPGRADE) == 0 or call.method ~= "GET" then return false end
   local asked = ngx.req.get_headers(credentials.MOST_HEADERS)["upgrade"]
@@ -134,14 +134,14 @@ local function target_of(call, upstream)
   return upstream.query and with_query(target, upstream.query) or target
 end
 
--- Take out headers of the caller that only we, or proxies, may set.
+-- Remove headers of the caller that only Ostiary, or proxies, may set.
 function M.strip(call)
   if bit.band(call.flags, credentials.STRAY) ~= 0 then
     for _, name in ipairs(credentials.strays()) do ngx.req.clear_header(name) end
   end
 end
 
--- Everything that a call of any kind is told and rid of, and then the upstream.
+-- Set and remove all headers for a call of any kind, and then forward it.
 function M.forward_any(call, lease, upstream)
   local collection = call.collection
   M.strip(call)

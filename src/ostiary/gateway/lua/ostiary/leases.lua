@@ -1,8 +1,8 @@
--- Leases: decisions of the authority that calls are admitted by, until they run out or are void.
+-- Leases: decisions of the authority by which calls are admitted, until they expire or become void.
 --
--- They are kept as text in shared memory, which drops those least used when it is full, and the busiest
--- as tables in each worker. A credential is the key as it came only where it has the form of our own
--- tokens; any other is a digest, so that no digest that leaks works as a credential.
+-- Shared memory stores them as text and evicts those least used when it is full; each worker stores the
+-- busiest as tables. The key contains a credential as it came only if it has the form of our own tokens, and
+-- else a digest. So a digest that leaks does not work as a credential.
 
 local contract = require "contract"
 local epochs = require "ostiary.epochs"
@@ -16,7 +16,7 @@ local M = {}
 
 -- Leases that a worker remembers as tables, 1.3 KB each, before it forgets all of them.
 local MOST_REMEMBERED = 20000
--- Addresses of one credential that are remembered at once.
+-- The most addresses of one credential that a worker remembers at the same time.
 local MOST_ADDRESSES = 64
 local remembered = 0
 M.forget = nil
@@ -48,7 +48,7 @@ local function is_sound(lease)
     and lease.weight > 0 and lease.bound <= 1 and lease.report_only <= 1 and lease.legacy_headers <= 1
 end
 
--- The ids of a lease's address lists, or nil; second: whether they read.
+-- The ids of a lease's address lists, or nil. Second result: whether the text is valid.
 local function lists_of(lease)
   local text = lease.address_lists
   if text == "" then return nil, true end
@@ -58,7 +58,7 @@ local function lists_of(lease)
   return lists, lists[1] ~= nil
 end
 
--- A lease from its text; nil if that is none.
+-- Read a lease from its text; nil if the text is invalid.
 function M.read(text)
   if sub(text, 1, 2) ~= LEASE_MARK then return nil end
   local lease = fields(text, FIELDS, TEXTS)
@@ -76,7 +76,7 @@ function M.read(text)
   return lease
 end
 
--- A refusal from its text; nil if that is none.
+-- Read a refusal from its text; nil if the text is invalid.
 function M.read_refusal(text)
   if sub(text, 1, 2) ~= REFUSAL_MARK then return nil end
   local refusal = fields(text, REFUSAL, {})
@@ -108,7 +108,7 @@ local function remember(route, by, key, value)
   by[key] = value
 end
 
--- Where a route remembers what was presented: bearer tokens apart from API tokens.
+-- The table in which a route remembers leases by credential: bearer tokens apart from API tokens.
 function M.table_of(route, bearer)
   if bearer then
     route.bearers = route.bearers or {}
@@ -117,7 +117,7 @@ function M.table_of(route, bearer)
   return route.leases
 end
 
--- A lease that this worker remembers for what was presented on a route.
+-- The lease that this worker remembers for a credential on a route.
 function M.recall(route, form, presented, address)
   local by = M.table_of(route, form == contract.forms.bearer)
   local value = by[presented]
@@ -143,14 +143,14 @@ local function note(route, form, presented, address, lease)
   bound.by_address[address] = lease
 end
 
--- A fresh lease in shared memory: for any address, or for this one.
+-- Load a fresh lease from shared memory: for any address, or for this one.
 function M.load(call, now, changes)
   local route = call.route
   local key = call.key .. "/" .. route.id
   for _, name in ipairs({ key, key .. "/" .. call.address }) do
     local text = shared:get(name)
     local lease = text and M.read(text)
-    -- One for any address that says that it is bound was written before it was: it is for nobody.
+    -- A bound lease must not serve every address: ignore a lease under the wrong key.
     if lease and (lease.bound == 0) == (name == key) and M.fresh(lease, now, changes) then
       note(route, call.form, call.presented, call.address, lease)
       return lease
@@ -158,7 +158,7 @@ function M.load(call, now, changes)
   end
 end
 
--- Keep an answer of the authority. What finds no room is only asked about again.
+-- Store an answer of the authority. If there is no room, the next call only causes another upcall.
 function M.keep(call, text, lease)
   local key = call.key .. "/" .. call.route.id
   local bound = lease.bound == 1

@@ -1,6 +1,6 @@
 -- Rate limits and quotas, exact in every window on all workers: one counter in shared memory for each
--- profile and window, and no counter of a window that runs is ever evicted. A limit whose counter
--- cannot be had refuses. A call counts as much as its endpoint weighs.
+-- profile and window. The counter of a running window is never evicted. If a limit gets no counter, it
+-- refuses the call. A call counts with the weight of its endpoint.
 
 local contract = require "contract"
 
@@ -13,13 +13,13 @@ local KEPT_ABOVE = contract.kept_above_seconds
 local LARGEST = contract.largest_limit
 -- Seconds that a counter outlives its window: calls that began in it may still be taken back.
 local AFTERLIFE = 5
--- Names of windows in the RateLimit header, where a policy has several.
+-- Names of windows in the RateLimit header, if a policy has several.
 local NAMES = { [1] = "second", [60] = "minute", [3600] = "hour", [86400] = "day" }
 
 local codes = contract.codes
 local RATE_LIMITED, QUOTA_EXCEEDED, OVERLOADED = codes.rate_limited, codes.quota_exceeded, codes.overloaded
 
--- Counters whose totals are kept beyond a restart, and were counted on since the last push.
+-- Counters that changed since the last push and whose totals survive a restart.
 M.touched = {}
 
 local function numbers(text)
@@ -28,7 +28,7 @@ local function numbers(text)
   return list
 end
 
--- Take a lease's limits apart; false if they do not read, and then there is no lease.
+-- Parse a lease's limits. False: they are invalid, and the lease must not be used.
 function M.prepare(lease)
   local used = numbers(lease.rates_used)
   local windows = {}
@@ -57,7 +57,7 @@ function M.prepare(lease)
   return true
 end
 
--- Count so much more; the new total, or nil where there is no room for a counter.
+-- Add to a counter. Returns the new total, or nil if there is no room for a counter.
 local function count(dictionary, key, weight, before, ends, now)
   local total = dictionary:incr(key, weight)
   if total then return total end
@@ -66,7 +66,7 @@ local function count(dictionary, key, weight, before, ends, now)
   return dictionary:incr(key, weight)
 end
 
--- What a window counts begins with it, or, where it was reset, within it: then by a counter of its own.
+-- A window's count starts with the window. After a reset it starts within the window, with a new counter.
 local function enter(window, profile, now)
   local start, since = now - now % window.seconds, window.used_start
   window.ends = start + window.seconds
@@ -75,7 +75,7 @@ local function enter(window, profile, now)
   window.before = known and window.used or 0
 end
 
--- Count a call in one window; what is left after it, below zero: it is one too many.
+-- Count a call in one window. Returns what is left after it; below zero, the call exceeds the limit.
 local function take(window, profile, now)
   if window.ends <= now then enter(window, profile, now) end
   local total = count(window.dictionary, window.key, window.weight, window.before, window.ends, now)
@@ -93,7 +93,7 @@ local function take_quota(lease, now)
   return total and lease.quota - total
 end
 
--- Several windows of one policy, shortest first. What a later one refuses is given back to earlier ones.
+-- Count a call in all windows of a policy, shortest first. If one refuses, undo the count in the earlier ones.
 local function take_all(lease, now)
   local windows = lease.windows
   for i = 1, #windows do
@@ -123,7 +123,7 @@ local function quota_left(lease)
   return max(0, lease.quota - total)
 end
 
--- After a refusal, which counted nothing: what is left of every limit, for the headers.
+-- Fill in what is left of every limit, for the headers of a refusal. A refused call counts nothing.
 local function look(lease, now)
   local windows = lease.windows or { lease.window }
   for i = 1, #windows do
@@ -135,8 +135,8 @@ local function look(lease, now)
   if lease.quota > 0 then lease.quota_left = quota_left(lease) end
 end
 
--- Count a call against its profile's limits. Nothing: it may pass; else the code of the refusal, and
--- the seconds after which to try again. `lease.rate_left` and `quota_left` are for the headers.
+-- Count a call against its profile's limits. Returns nothing if it may pass, else the code of the refusal
+-- and the seconds after which to try again. Sets `lease.rate_left` and `quota_left` for the headers.
 function M.spend(lease, now)
   local rate_left, window = nil, lease.window
   if window then
@@ -206,13 +206,13 @@ function M.told(lease, now)
   return rate .. ', "quota";r=' .. whole(lease.quota_left) .. ";t=" .. whole(lease.quota_ends - now)
 end
 
--- What the log says of a limit that refused a call that counts more than 1.
+-- Log details of a limit that refused a call with a weight above 1.
 local function weighed(lease, details)
   if lease.weight > 1 then details.weight = "" .. lease.weight end
   return details
 end
 
--- What the log says of a limit that refused.
+-- Log details of a limit that refused a call.
 function M.described(lease, code)
   if code == RATE_LIMITED then
     local window = lease.window
@@ -237,7 +237,7 @@ local function used_of(name, limit, used, ends, now)
   }
 end
 
--- What is used of every limit, without counting: the windows, shortest first, and the quota.
+-- The use of every limit, without counting: the windows, shortest first, and the quota.
 function M.usage(lease, now)
   local list = {}
   for i, window in ipairs(lease.windows or { lease.window }) do
@@ -252,12 +252,12 @@ function M.usage(lease, now)
   return list
 end
 
--- What is counted by a counter, given by its key (`contract.LIMIT_KEY`); nil: nothing yet.
+-- The total of a counter by its key (`contract.LIMIT_KEY`), or nil if nothing is counted yet.
 function M.counted(key)
   return long:get(key) or short:get(key)
 end
 
--- Make room: entries that ran out are dropped when less than a third is free.
+-- Delete expired entries when less than a third of the memory is free.
 function M.tidy()
   for _, dictionary in ipairs({ short, long }) do
     if dictionary:free_space() < dictionary:capacity() / 3 then dictionary:flush_expired(5000) end

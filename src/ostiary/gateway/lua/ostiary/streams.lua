@@ -1,9 +1,9 @@
--- Ending what is open: when a right ends, WebSockets, event streams, downloads and uploads that were
--- admitted by it end within a second. A call that waits for its answer was admitted, and finishes.
+-- Ends open streams: when a right ends, WebSockets, event streams, downloads and uploads that were admitted
+-- by it end within a second. A call that still waits for its answer may finish.
 --
--- nginx has no function for this, so the request's own connections are undone in the kernel: the
--- upstream's first, which ends this stream alone, and at the next look the client's, unless it carries
--- other streams (HTTP/2). The layout of nginx's structs that this rests on is checked at each use.
+-- nginx has no function for this, so this module shuts the request's connections down in the kernel: first
+-- the upstream's, which ends this stream alone, and at the next look the client's, unless it carries other
+-- streams (HTTP/2). It depends on the layout of nginx's structs, which it checks at each use.
 
 local ffi = require "ffi"
 local contract = require "contract"
@@ -42,25 +42,25 @@ local SIGNATURE = 0x50545448
 local request_type = ffi.typeof("ostiary_request_t *")
 local number_type = ffi.typeof("uintptr_t")
 local BOTH_WAYS = 2
--- Seconds that a stream whose right is in doubt goes on while nobody answers.
+-- Seconds that a stream with a void lease goes on while the authority does not answer.
 local DOUBT_SECONDS = 2
--- Seconds that a call may still take to end by itself when its right has ended: most are no streams.
+-- Seconds in which a call may end by itself after its right ended: most calls are not streams.
 local GRACE_SECONDS = 0.2
--- Questions that are asked at once about open calls.
+-- The most upcalls about open calls that run at the same time.
 local MOST_RUNNERS = 16
--- Seconds after which counts of a worker that is gone are forgotten, and after which they are renewed.
+-- Seconds after which a stopped worker's counts expire, and between renewals by a running worker.
 local COUNT_SECONDS, RENEW_SECONDS = 30, 10
--- A body that comes slower than so many bytes a second, in so many spans of so many seconds, ends. nginx
--- bounds only the time between two reads.
+-- A body is ended if it is slower than LEAST_RATE bytes a second in MOST_SLOW spans of SPAN_SECONDS in a row.
+-- nginx bounds only the time between two reads.
 local LEAST_RATE, SPAN_SECONDS, MOST_SLOW = 500, 5, 3
 local UNANSWERED, SWITCHED = "000", "101"
 
--- key → how often it was cut, when the doubt about it began, since when its right is void (with what
--- it had received by then), whether somebody is asked about it, and how its body comes.
+-- Key → how often the call was cut; when its doubt began; since when its lease is void (with the length
+-- received by then); whether an upcall about it runs; and the progress of its body.
 local ending, doubted, grace, asked, bodies = {}, {}, {}, {}, {}
 -- Calls that were ended for their slow bodies.
 local slow = {}
--- Calls that were looked at: nothing is known of the others, which are nearly all.
+-- Calls that were looked at. Nearly all calls end before that, and have no entry in the tables above.
 local seen = {}
 local looked_changes, looked_at = -1, 0
 
@@ -75,8 +75,8 @@ local lower_buffer = ffi.new("char[64]")
 local value_buffer, length_buffer = ffi.new("char *[1]"), ffi.new("size_t[1]")
 local error_buffer = ffi.new("char *[1]")
 
--- A variable of an open request, which is not the current one. nginx takes a few bytes of the request's
--- own memory for each: not for every look at a stream that is open for days.
+-- Read a variable of an open request that is not the current one. Each read takes a few bytes of the request's
+-- memory in nginx, so do not use it at every look at a stream that is open for days.
 local function variable(key, name)
   if not request_of(key) then return nil end
   local request = cast("ngx_http_request_t *", cast(number_type, key))
@@ -91,7 +91,7 @@ end
 
 local UNSPECIFIED = ffi.new("struct ostiary_address")
 
--- Undo a TCP connection with what waits in its buffers; of another kind, end it.
+-- Reset a TCP connection and drop its buffers; shut a connection of another kind down.
 local function undo(fd)
   if C.connect(fd, UNSPECIFIED, 16) ~= 0 then C.shutdown(fd, BOTH_WAYS) end
 end
@@ -120,8 +120,8 @@ local function lease_of(call)
   return call.is_call and call.lease or (not call.is_call and call) or nil
 end
 
--- What to ask about an open call. Calls that were admitted by their lease alone may share it: then the
--- address is that of the connection.
+-- The upcall's question about an open call. Calls that were admitted by their lease alone may share one; then
+-- the address is that of the connection.
 local function question_of(key, call, lease)
   local question = lease.question
   if not question then return nil end
@@ -136,7 +136,7 @@ local function question_of(key, call, lease)
   }
 end
 
--- Decide again about an open call: a lease, nothing, or no answer (second: true).
+-- Ask the authority again about an open call. Returns a lease, or nothing; second result true: no answer.
 local function decided(question)
   local text = upcall.ask_again(question)
   if not text then return nil, true end
@@ -183,7 +183,7 @@ local function run()
   runners = runners - 1
 end
 
--- Ask about every open call whose lease is void, once for those that ask the same.
+-- Ask about every open call whose lease is void, once for calls with the same question.
 local function ask_again(void)
   local groups = {}
   for key, call in pairs(void) do
@@ -210,8 +210,8 @@ end
 
 -- --- how many there are ----------------------------------------------------------------------------
 
--- A stream is a call that is open at two looks. How many rest on each epoch is in shared memory, apart
--- for each worker: what a worker that died counted there runs out.
+-- A stream is a call that is open at two looks. Shared memory has the number of streams that depend on each
+-- epoch, separately for each worker, so that the counts of a dead worker expire.
 local streams, counted = {}, {}
 local place, renewed_at = nil, 0
 local ALL = "all"
@@ -220,7 +220,7 @@ local function show(name)
   place = place or state:incr("places", 1, 0)
   local total = counted[name]
   if total and total > 0 then
-    -- Without room, streams are counted too low.
+    -- If there is no room, the count of streams is too low.
     state:safe_set("streams/" .. place .. "/" .. name, total, COUNT_SECONDS)
   else
     counted[name] = nil
@@ -252,7 +252,7 @@ local function renew(moment)
   for name in pairs(counted) do show(name) end
 end
 
--- How many open streams rest on epochs that are given by their keys.
+-- How many open streams depend on the epochs with these keys.
 function M.count(keys)
   local total = 0
   for i = 1, state:get("places") or 0 do
@@ -282,7 +282,7 @@ local function watch_body(key, moment)
   local grown = length - body.length
   body.length, body.at = length, moment
   if grown == 0 then
-    -- Longer than nginx waits for a body's next byte: this one is whole.
+    -- No byte for longer than nginx waits for one: the body is complete.
     body.quiet = body.quiet + 1
     return
   end
@@ -311,12 +311,12 @@ function M.ended(key)
   add(names, -1)
 end
 
--- Whether a call whose right ended is more than one that waits for its answer.
+-- Whether a call is a stream: its answer has begun, or it received more since its right ended.
 local function goes_on(key, since)
   return variable(key, "status") ~= UNANSWERED or received(key) > since.length
 end
 
--- A call whose right is over or void: end it, or have it decided on again.
+-- End a call whose right has ended, or list a call whose lease is void for a new decision.
 local function look_at_void(key, call, over, moment, void)
   local since = grace[key]
   if not since then

@@ -1,8 +1,8 @@
 -- Where admitted calls go: published connections, and the choice among their servers.
 --
--- A connection with one plain server that nginx.conf was rendered with has an upstream block of its
--- own. Every other is reached through a block whose server Lua names for each call; those with TLS
--- through one for each name and trust, since nginx reuses connections by address alone.
+-- A connection with one plain server that was in nginx.conf when it was rendered has its own upstream block.
+-- All others use a block whose server Lua names for each call. Those with TLS have one block for each name
+-- and trust, since nginx reuses connections by address alone.
 
 local balancer = require "ngx.balancer"
 local calls = require "ostiary.calls"
@@ -19,7 +19,7 @@ local M = {}
 local PENALTY = 10
 local CONNECT_SECONDS = 5
 local DEFAULT_TIMEOUT = 30
--- Methods that may be sent again though the upstream may have got them, always and where the owner says so
+-- Methods that may be retried although the upstream may have got the call: always, and if the owner allows it
 -- (RFC 9110, section 9.2.2).
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 local REPEATABLE = { PUT = true, DELETE = true }
@@ -35,7 +35,7 @@ M.NOTHING = TOLD.none
 -- scheme's), `host`, `port`, and `origin`, empty where the owner has not set it. Empty: not known yet.
 M.public = {}
 
--- Recipes and the token endpoint are reached like upstreams of ours.
+-- Ostiary's own upstreams: recipes and the token endpoint.
 M.recipes = { start = "http://recipes", scheme = "http", host = "recipes", base = "" }
 M.oauth = { start = "http://oauth", scheme = "http", host = "oauth", base = "" }
 
@@ -95,7 +95,7 @@ local function own_names(object)
   return own, hosts
 end
 
--- The name of the connection's own block in nginx.conf, if that still says what it is.
+-- The name of the connection's own block in nginx.conf, if that block is still correct.
 local function own_block(object)
   local server = object.servers[1]
   if object.tls or object.grpc or object.http2 or object.servers[2] or not server then return nil end
@@ -133,7 +133,7 @@ function M.set(object)
   }
   if upstream.translates then upstream.own, upstream.hosts = own_names(object) end
   upstream.missing = upstream.servers[1] == nil
-  -- Where answers come from and by which credential of ours: with another one, kept answers are not used.
+  -- Part of the cache key: the upstream's address and our credential. If one changes, no cached answer is used.
   local header = object.header or { name = "", value = "" }
   upstream.known_by = ngx.md5(table.concat({
     object.host, object.base, header.name, header.value, object.query or "", unpack(object.authorities or {}),
@@ -160,7 +160,7 @@ function M.clear()
   M.by_id = {}
 end
 
--- Replace the public address; what rests on it is for the caller to make anew.
+-- Replace the public address; the caller must rebuild all that depends on it.
 function M.set_public(public)
   M.public = public or {}
 end
@@ -199,12 +199,13 @@ function M.tell_http2(upstream, handle, address)
   return told == TOLD.host and public.authority or upstream.host
 end
 
--- Whether a server is not down and did not fail of late.
+-- Whether a server is not down and has not failed recently.
 local function is_good(server, moment)
   return not server.down and server.failed <= moment
 end
 
--- By weights in turn: each server is due by its weight, and the one that is due most goes and waits.
+-- Weighted round robin: each server's due grows by its weight; the server with the highest due is chosen and
+-- pays the total of the weights.
 local function most_due(servers, moment)
   local best, total = nil, 0
   for _, server in ipairs(servers) do
@@ -230,7 +231,7 @@ local function least_busy(upstream, moment)
   return best
 end
 
--- If no server is good, all of them are tried.
+-- Choose a server; if none is good, choose among all.
 local function choose(upstream, moment)
   local servers = upstream.servers
   if not servers[2] then return servers[1] end
@@ -244,7 +245,7 @@ local function leave(call)
   if server then server.open, call.server = server.open - 1, nil end
 end
 
--- A call of several servers is over.
+-- A call to an upstream with several servers has ended.
 M.ended = leave
 
 local function take(call, server)
@@ -257,13 +258,13 @@ local function timeout_of(call, route, upstream)
   return route.timeout or upstream.timeout
 end
 
--- Whether the try that failed had a connection, so that the upstream may have got the call. nginx ends this
--- variable with a colon while the next try has no server yet.
+-- Whether the failed attempt had a connection, so that the upstream may have got the call. nginx ends this
+-- variable with a colon while the next attempt has no server yet.
 local function was_sent()
   return match(ngx.var.upstream_connect_time or "", "([%d.-]+) : $") ~= "-"
 end
 
--- nginx does not send POST and PATCH again once they were sent, nor a call whose body it does not have any more.
+-- nginx does not retry POST and PATCH once they were sent, nor a call whose body it no longer has.
 local function may_try_again(upstream)
   local method = ngx.req.get_method()
   return SAFE[method] or (upstream.retries_writes and REPEATABLE[method]) or not was_sent()
@@ -274,13 +275,13 @@ local function tries_of(upstream)
   return others > 0 and min(upstream.retries, others) or upstream.retries
 end
 
--- End a call without a server. nginx answers 500 to whatever a balancer exits with, so the status is kept.
+-- End a call without a server. nginx answers 500 for any exit status of a balancer, so remember the status here.
 local function give_up(call, status)
   if call and call.is_call then call.tried = status end
   return ngx.exit(status)
 end
 
--- Name the server of a call: for the blocks that have none.
+-- Set the server of a call, for blocks without their own.
 function M.balance()
   local call = calls.current()
   local route = call and call.route
