@@ -17,7 +17,7 @@ local credentials = require "ostiary.credentials"
 local ends = require "ostiary.ends"
 local epochs = require "ostiary.epochs"
 local failures = require "ostiary.failures"
-local form = require "ostiary.form"
+local paths = require "ostiary.paths"
 local forwarding = require "ostiary.forwarding"
 local heads = require "ostiary.heads"
 local leases = require "ostiary.leases"
@@ -51,7 +51,7 @@ local forward, forward_for, tell_limits = forwarding.forward, forwarding.forward
 -- The group gives the last segment, since a repeated group holds its last match. Quantifiers are possessive,
 -- since no character can be matched in two ways.
 local FORM = [[^(?:/([A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_.~!$&'()*+,=:@-]*+))++(?:\z|\?[!"$-~]*+\z)]]
-local LONGEST = form.LONGEST_PATH
+local LONGEST = paths.LONGEST_PATH
 -- Refused calls a second of one address. Above this, its unknown credentials are refused without an upcall.
 local BAD_CALLS = 200
 -- Open calls of a worker. Above this, the worker counts those of each address.
@@ -439,7 +439,7 @@ end
 local function slow(uri, changes)
   saw_call()
   local call = new_call(uri)
-  local path, query = form.split(uri)
+  local path, query = paths.split(uri)
   if not path then path, query = routes.split_encoded(uri) end
   call.path, call.query = path, query
   if not path then

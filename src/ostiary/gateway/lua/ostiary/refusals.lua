@@ -5,7 +5,7 @@ local contract = require "contract"
 local browsers = require "ostiary.browsers"
 local grpc = require "ostiary.grpc"
 local calls = require "ostiary.calls"
-local names = require "ostiary.names"
+local header_names = require "ostiary.header_names"
 
 local find, var = string.find, ngx.var
 local codes, reasons = contract.codes, contract.reasons
@@ -54,7 +54,7 @@ function M.refuse(call, code, details, retry)
   end
   if face.status < 404 then
     call.details = call.details or {}
-    call.details.dropped = names.dropped()
+    call.details.dropped = header_names.dropped()
   end
   calls.begin(call)
   headers(call, code, face, retry)

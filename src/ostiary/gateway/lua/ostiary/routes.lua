@@ -7,7 +7,7 @@
 
 local browsers = require "ostiary.browsers"
 local contract = require "contract"
-local form = require "ostiary.form"
+local paths = require "ostiary.paths"
 local patterns = require "ostiary.patterns"
 local places = require "ostiary.places"
 local upstreams = require "ostiary.upstreams"
@@ -388,7 +388,7 @@ end
 -- Path in normal form and query of a target that has no usual normal form, but lies in a collection whose
 -- segments may hold encoded slashes; nil: refused.
 function M.split_encoded(target)
-  local path, query = form.split(target, true)
+  local path, query = paths.split(target, true)
   local collection = path and M.collection_of(path)
   if collection and collection.encoded_slashes then return path, query end
 end
@@ -396,7 +396,7 @@ end
 -- The path on the upstream of a route that has a target of its own; nil: it would have a dot segment.
 function M.target(route, below)
   local target = patterns.fill(route.target, below)
-  if form.has_dots(target) then return nil end
+  if paths.has_dots(target) then return nil end
   return target
 end
 

@@ -7,8 +7,8 @@ from tests.lua.nginx import Machine, Worker
 
 from ostiary.access.paths import normalise
 
-FORM = Worker(Machine()).require("ostiary.form")
-LONGEST = int(FORM.LONGEST_PATH)
+PATHS = Worker(Machine()).require("ostiary.paths")
+LONGEST = int(PATHS.LONGEST_PATH)
 
 #: Pieces that meet where readers of paths differ.
 _PIECES = st.sampled_from(
@@ -83,7 +83,7 @@ def _expected(path: str) -> str | None:
 @example("/a%")
 @example("/%%36f")
 def test_paths_have_the_normal_form_of_the_rule(path: str) -> None:
-    assert FORM.normal(path) == _expected(path)
+    assert PATHS.normal(path) == _expected(path)
 
 
 @given(_PATHS)
@@ -95,19 +95,19 @@ def test_paths_have_the_normal_form_of_the_rule(path: str) -> None:
 @example("/%2e%2E%3bx")
 def test_paths_of_collections_with_encoded_slashes_have_the_form_of_the_rule(path: str) -> None:
     expected = normalise(path, encoded_slashes=True) if len(path) <= LONGEST else None
-    assert FORM.normal(path, True) == expected
+    assert PATHS.normal(path, True) == expected
 
 
 @given(_LONG)
 def test_a_path_that_is_too_long_has_none(path: str) -> None:
-    assert FORM.normal(path) == _expected(path)
+    assert PATHS.normal(path) == _expected(path)
 
 
 @given(_PATHS)
 def test_a_normal_form_is_its_own(path: str) -> None:
-    clean = FORM.normal(path)
+    clean = PATHS.normal(path)
     if clean is not None:
-        assert FORM.normal(clean) == clean
+        assert PATHS.normal(clean) == clean
 
 
 @given(_PATHS, st.text(st.characters(max_codepoint=0xFF)))
@@ -115,10 +115,10 @@ def test_a_target_is_taken_apart_at_its_first_question_mark(path: str, query: st
     target = f"{path}?{query}"
     first, _, rest = target.partition("?")
     good = all("!" <= char <= "~" and char != "#" for char in rest)
-    split = FORM.split(target)
+    split = PATHS.split(target)
     assert split == ((_expected(first), f"?{rest}") if good else None)
 
 
 @pytest.mark.parametrize("path", ["/a", "/a/%7e", "/a/../../b/", "/A//b"])
 def test_a_target_without_a_query_has_an_empty_one(path: str) -> None:
-    assert FORM.split(path) == (_expected(path), "")
+    assert PATHS.split(path) == (_expected(path), "")

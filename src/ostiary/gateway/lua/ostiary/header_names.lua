@@ -20,7 +20,7 @@ local function may_look()
 end
 
 -- A long name may be a credential in the wrong place, so only its beginning is logged.
-local function told(name)
+local function shown(name)
   if #name > LONGEST then name = sub(name, 1, SHOWN) .. "..." end
   return (gsub(name, "[^ -~]", "?"))
 end
@@ -36,7 +36,7 @@ function M.dropped()
     local name = match(line, "^([^:]+):")
     if name and find(name, "[^%w-]") and not known[name] and #names < MOST then
       known[name] = true
-      names[#names + 1] = told(name)
+      names[#names + 1] = shown(name)
     end
   end
   return names[1] and concat(names, ", ") or nil
