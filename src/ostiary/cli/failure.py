@@ -1,5 +1,5 @@
-"""What the command says when it cannot go on. Knows nothing else."""
+"""The error that ends a command with one sentence. Imports nothing else of Ostiary."""
 
 
 class Failure(Exception):
-    """The text is one sentence for the operator that says what to do; exit status 1."""
+    """Ends the command with exit status 1; the text is one sentence that says what to do."""

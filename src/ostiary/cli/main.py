@@ -1,4 +1,4 @@
-"""The `ostiary` command: its arguments, and one sentence for whatever goes wrong."""
+"""The `ostiary` command: parses its arguments, and reports every failure in one sentence."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from ostiary.settings import Bind, Settings, SettingsError, bind_text, parse_bin
 Command = Callable[[argparse.Namespace, Settings], None]
 
 DESCRIPTION = "Self-hosted access control for API owners."
-#: Exit statuses: failures, and wrong use.
+#: Exit statuses: a failure, and wrong arguments.
 FAILED, WRONG_USE = 1, 2
 
 
@@ -117,7 +117,7 @@ def days(text: str) -> int:
 
 
 def parser() -> Parser:
-    """The whole grammar of the command."""
+    """The parser of the command and its subcommands."""
     top = Parser(prog="ostiary", description=DESCRIPTION)
     top.add_argument("--version", action="version", version=f"ostiary {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -209,7 +209,7 @@ def _sentence(text: str) -> str:
 
 
 def effective(arguments: argparse.Namespace) -> Settings:
-    """The environment's settings with the options in their place; raises SettingsError."""
+    """The settings of the environment, replaced by the options; raises SettingsError."""
     given = {
         "OSTIARY_DATA": arguments.data,
         "OSTIARY_RECIPES": getattr(arguments, "recipes", None),
@@ -217,7 +217,7 @@ def effective(arguments: argparse.Namespace) -> Settings:
         "OSTIARY_CONTROL_BIND": _text(getattr(arguments, "control_bind", None)),
     }
     settings = environment.adopt(**{k: v for k, v in given.items() if v is not None})
-    # Parts must find the same folder, wherever they are started.
+    # Parts must use the same folder, whatever their working directory is.
     return environment.adopt(OSTIARY_DATA=str(settings.data), OSTIARY_RECIPES=str(settings.recipes))
 
 
@@ -226,7 +226,7 @@ def _text(value: Bind | None) -> str | None:
 
 
 def _wrong_settings(error: SettingsError, *, as_json: bool) -> int:
-    """What the doctor says where nothing else can be checked."""
+    """The doctor's report if the settings are wrong: nothing else can be checked."""
     from ostiary.cli.commands import doctor
 
     sys.stdout.write(doctor.shown([doctor.wrong_settings(error)], as_json=as_json))

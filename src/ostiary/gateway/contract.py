@@ -42,7 +42,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A decision that calls may pass; on the wire its fields are parted by tabs. Unix seconds."""
+    """A decision that calls may pass; on the wire its fields are separated by tabs. Unix seconds."""
 
     profile: int
     client: int
@@ -73,10 +73,10 @@ class Lease:
     legacy_headers: int
     #: What a call counts in every limit; at least 1, those that count nothing have no limits.
     weight: int = 1
-    #: Rate limits, `limit:seconds` parted by commas, shortest first; empty: none.
+    #: Rate limits, `limit:seconds` separated by commas, shortest first; empty: none.
     rates: str
     #: Of each of `rates`, `calls:start`: what was counted in the window since then, as far as that is
-    #: kept; parted by commas. That is the start of a window, or when it was reset.
+    #: kept; separated by commas. That is the start of a window, or when it was reset.
     rates_used: str
     #: Largest number of calls in the quota's period; 0: no quota.
     quota: int
@@ -223,7 +223,7 @@ STRIPPED = (
 )  # fmt: skip
 # --- counts (collector.counts, lua/counts.lua) -----------------------------------------------------
 
-#: Parts of a counter's key, parted by slashes: the hour (Unix time / 3600) in which it was begun,
+#: Parts of a counter's key, separated by slashes: the hour (Unix time / 3600) in which it was begun,
 #: ids (0: unknown), code of what watch-only rules would have refused for, class of the status
 #: (0: no answer), and code of the refusal (0: admitted). Behind it, parted by tabs, stand totals since
 #: the counter was begun: calls, bytes in, bytes out.
@@ -256,7 +256,7 @@ LINE = {
     #: A JSON object, or a dash.
     "details": "$gw_details",
 }
-#: Parts of the subject, parted by slashes: ids (0: unknown), codes (0: none), how many calls the line
+#: Parts of the subject, separated by slashes: ids (0: unknown), codes (0: none), how many calls the line
 #: stands for, and the method (a dash: the endpoint's own).
 SUBJECT = (
     "endpoint", "collection", "profile", "client", "credential", "would", "reason", "weight", "method",

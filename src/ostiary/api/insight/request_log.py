@@ -56,7 +56,7 @@ class LoggedCallOut(Schema):
     stands_for: int
     #: Of a refused call only: never the query.
     path: str | None
-    #: Of a refused call: names of headers that nginx dropped for their spelling, parted by commas.
+    #: Of a refused call: names of headers that nginx dropped for their spelling, separated by commas.
     dropped_headers: str | None
     #: The `X-Request-Id` that a trusted proxy sent.
     caller_request_id: str | None

@@ -1,4 +1,4 @@
-"""`ostiary doctor`: everything that is commonly set up wrongly, checked in one go, before or beside `up`."""
+"""`ostiary doctor`: checks what is commonly set up wrongly, before `up` or while it runs."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +50,7 @@ def examined(settings: Settings) -> list[Finding]:
     try:
         django_setup.set_up_django()
     except Failure as failure:
-        # A key ring that others can read says itself what to run.
+        # The failure of a key ring that others can read already names the command to run.
         todo = "" if "chmod" in str(failure) else "Restore keyring.json from a backup."
         return [*findings, problem("database", str(failure), todo)]
     for name, check in DIRECTORY_CHECKS:

@@ -1,4 +1,4 @@
-"""`ostiary health`: whether the Ostiary of a data folder answers, for what restarts containers."""
+"""`ostiary health`: whether the Ostiary of a data folder answers; a container's health check."""
 
 import http.client
 import socket
@@ -21,7 +21,7 @@ def check(settings: Settings) -> str:
     host = _listening(url.port) if url.hostname == "localhost" else url.hostname
     connection: http.client.HTTPConnection
     if url.scheme == "https":
-        # Its certificate is for its public name, and we ask on this machine.
+        # The certificate is for the public name, and this request goes to a local address.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection(

@@ -16,7 +16,7 @@ from ostiary.cli.startup.data_folder import BACKLOG
 
 #: A Host header that can stand in a URL.
 HOST = re.compile(rb"[A-Za-z0-9.\-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
-#: A request with one of these has shown already what nobody should read on its way.
+#: A request with one of these headers has already sent a secret without encryption.
 PRIVATE = frozenset({b"authorization", b"cookie"})
 
 
@@ -40,7 +40,7 @@ class Alive:
 
 
 class OnlyTls:
-    """Answers plain HTTP on a port with TLS itself: a page leads to https, all else is refused."""
+    """Answers plain HTTP on a TLS port: a page request is redirected to https, all else is refused."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
@@ -126,7 +126,7 @@ async def _serve(
         lifespan="off",
         log_config=None,
         access_log=False,
-        # The address of a caller is its peer's, whatever a header claims.
+        # The caller's address is that of the peer, whatever a header claims.
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,

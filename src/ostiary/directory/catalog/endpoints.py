@@ -1,4 +1,4 @@
-"""Endpoints: one method, or any, and path template in a collection, and where its calls go."""
+"""Endpoints: a method (or any) and a path template in a collection, and where its calls go."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar
@@ -36,7 +36,7 @@ from ostiary.directory.clients import policies
 from ostiary.directory.models import AccessProfile, Collection, Endpoint, Policy, Recipe
 from ostiary.directory.workspace import project_quotas
 
-#: Seconds that answers may be kept.
+#: The longest time that answers may be cached, in seconds.
 LONGEST_CACHED = 3600
 
 
@@ -70,7 +70,7 @@ class EndpointInput(Input):
     timeout_seconds: Annotated[int | None, OrInherited(Whole(least=1, most=240))] = None
     #: What a call counts in limits; 0: nothing.
     weight: Annotated[int, Whole(least=0, most=10_000)] = 1
-    #: Seconds that answers are cached; 0: not; null or `inherited`: as the collection says.
+    #: Seconds that answers are cached; 0: never; null or `inherited`: as the collection says.
     cache_seconds: Annotated[int | None, OrInherited(Whole(least=0, most=LONGEST_CACHED))] = None
     validate_request: bool = True
 
@@ -123,7 +123,7 @@ def create(*, by: Actor, collection_id: int, given: EndpointInput) -> Saved[Endp
 def change(
     *, by: Actor, endpoint_id: int, given: EndpointInput, if_match: str | None = None
 ) -> Saved[Endpoint]:
-    """Change what was sent of an endpoint."""
+    """Change the fields of an endpoint that were sent."""
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
         etags.check(endpoint, if_match)
@@ -163,7 +163,7 @@ def delete(*, by: Actor, endpoint_id: int, if_match: str | None = None) -> Saved
 def switch_all(
     *, by: Actor, collection_id: int, active: bool, endpoint_ids: Sequence[int] | None = None
 ) -> Saved[int]:
-    """Enable or disable all endpoints of a collection, or these; how many were switched.
+    """Enable or disable all endpoints of a collection, or these; returns how many changed.
 
     Raises NotFound for one that is not in it, and switches none then.
     """
