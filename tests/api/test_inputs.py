@@ -76,6 +76,18 @@ def test_what_is_shown_of_a_profile_can_be_sent_back(api: Api, profile: Any) -> 
     assert all(answer["result"][name] == profile[name] for name in names)
 
 
+def test_what_is_shown_of_an_endpoint_can_be_sent_back(api: Api, profile: Any) -> None:
+    path = f"api_collections/{profile['api_collection_ids'][0]}/api_endpoints"
+    endpoint = api.done("POST", path, {"name": "One", "method": "GET", "path": "/orders/{id}"})
+    assert endpoint["validate_request"] is False
+    fields = endpoints.EndpointInput.model_fields
+    given = {name: endpoint[name] for name in (f.alias or n for n, f in fields.items())}
+    back = api.done("PUT", f"api_endpoints/{endpoint['id']}", given)
+    assert {name: back[name] for name in given} == given
+    status, answer = api("PUT", f"api_endpoints/{endpoint['id']}", {"validate_request": True})
+    assert (status, list(answer["errors"])) == (400, ["validate_request"])
+
+
 @pytest.mark.parametrize(
     ("change", "field", "code", "sentence"),
     [

@@ -85,7 +85,8 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
         "active": endpoint.active,
         "legacy": False,
         "target_path": endpoint.target_path or None,
-        "validate_request": endpoint.validate_request,
+        # Only recipes have a schema to check requests against.
+        "validate_request": endpoint.recipe_id is not None and endpoint.validate_request,
         "gateway_problem": unpublished_objects.reason(unpublished_objects.ENDPOINT, endpoint.pk)
         or None,
     }
