@@ -1,5 +1,5 @@
--- Answers whose body came with their head go out as one piece. nginx does not buffer answers here, since
--- a stream must not wait: it sends what it has, and then the end of the answer by itself. Over HTTP/2 that
+-- Sends an answer in one piece if its body came with its head. nginx does not buffer answers here, since a
+-- stream must not wait: it sends what it has, and then the end of the answer separately. Over HTTP/2 that
 -- end is another frame, another TLS record and another write for nearly every call.
 --
 -- So buffering is switched on for an answer of which nothing is missing, when its head is sent: what is

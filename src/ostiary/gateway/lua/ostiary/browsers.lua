@@ -46,7 +46,7 @@ function M.compiled(list, object)
   return rules
 end
 
--- Whether one of the names above an origin's is allowed with all below it.
+-- Whether a wildcard allows an origin: one for a parent of its host name.
 local function is_below(rules, origin)
   local scheme, rest = match(origin, "^(https?://)([a-z0-9_.:-]+)$")
   if not scheme or #origin > 300 then return false end
@@ -64,8 +64,7 @@ local function is_allowed(rules, origin)
   return rules.any and ANY or nil
 end
 
--- What of the collection's rules answers the page that calls: `{ origin, rules }`; nil: no page does, or
--- it may not.
+-- The collection's rules for the calling page, `{ origin, rules }`; nil: no page calls, or it may not.
 function M.allowed(collection)
   local rules = collection and collection.browsers
   local origin = rules and var.http_origin
@@ -88,17 +87,17 @@ function M.forward(page)
   if page.rules.credentials then var.gw_with_credentials = page.rules.credentials end
 end
 
--- An answer to another page, or to none, is another one: caches are to know.
+-- The answer depends on the page's origin, and caches must know that.
 function M.vary(collection)
   if collection.browsers then var.gw_vary = "Origin" end
 end
 
--- Whether a browser asks before it calls.
+-- Whether the request is a browser's preflight.
 function M.is_preflight()
   return ngx.req.get_method() == "OPTIONS" and var.http_access_control_request_method ~= nil
 end
 
--- Answer it; such a question has no credential.
+-- Answer a preflight, which has no credential.
 function M.preflight(page)
   local header = ngx.header
   header["Access-Control-Allow-Origin"] = page.origin

@@ -1,5 +1,5 @@
--- Who calls: the peer of the connection, or, where the owner trusts proxies, what they say of it. From
--- the right of X-Forwarded-For as far as the addresses are trusted; one that does not read is refused.
+-- The caller's address: the connection's peer, or the address that a trusted proxy reports. X-Forwarded-For is
+-- read from the right, as far as the addresses are trusted; a call with an invalid entry is refused.
 
 local ffi = require "ffi"
 
@@ -23,13 +23,13 @@ local bytes, buffer = ffi.new("unsigned char[16]"), ffi.new("char[46]")
 
 -- Networks of trusted proxies: { bytes = 4 or 16 numbers, prefix = bits }
 local trusted = {}
--- Whether a call's address may be another than its peer's.
+-- Whether a call's address may differ from its peer's.
 M.any = false
 -- Whether connections begin with a line of the PROXY protocol.
 local lines = false
 
--- Peer → what it said of callers → the caller's address; false: the peer is the caller. So many of them,
--- and none that said more.
+-- Peer → X-Forwarded-For → the caller's address; false: the peer is the caller. Then the most entries, and the
+-- longest header that is remembered.
 local remembered, remembered_count = {}, 0
 local MOST_REMEMBERED, LONGEST_REMEMBERED = 10000, 200
 
@@ -50,7 +50,7 @@ local function is_mapped()
   return bytes[10] == 0xff and bytes[11] == 0xff
 end
 
--- The bytes of an address; IPv4 in IPv6 is IPv4. Nil for what is none.
+-- The bytes of an address, or nil for any other text. IPv4 in IPv6 becomes IPv4.
 local function parsed(text)
   text = unmapped(text)
   local family = find(text, ":", 1, true) and AF_INET6 or AF_INET
@@ -62,13 +62,13 @@ local function parsed(text)
   return numbers
 end
 
--- The one spelling of an address.
+-- An address in its normal spelling.
 local function spelled(numbers)
   for i = 1, #numbers do bytes[i - 1] = numbers[i] end
   return ffi.string(C.inet_ntop(#numbers == 4 and AF_INET or AF_INET6, bytes, buffer, 46))
 end
 
--- The same of bytes as they stand in a socket's address; IPv4 in IPv6 is IPv4.
+-- The same for the bytes of a socket's address. IPv4 in IPv6 becomes IPv4.
 function M.spelled(address, length)
   return unmapped(ffi.string(C.inet_ntop(length == 4 and AF_INET or AF_INET6, address, buffer, 46)))
 end
@@ -120,7 +120,7 @@ function M.is_trusted_peer(address)
   return numbers and is_trusted(numbers) or false
 end
 
--- The entries of X-Forwarded-For; empty ones are nothing (RFC 9110, section 5.6.1.2).
+-- The entries of X-Forwarded-For; empty ones are skipped (RFC 9110, section 5.6.1.2).
 local function hops_of(values)
   local hops = {}
   if type(values) ~= "table" then values = { values } end
@@ -133,7 +133,7 @@ local function hops_of(values)
   return hops
 end
 
--- An entry without what may stand around its address: brackets, and a port behind it.
+-- An entry without brackets around its address and without the port after it.
 local function bare(hop)
   local inner, rest = match(hop, "^%[([^%[%]]*)%](.*)$")
   if inner then
@@ -143,20 +143,20 @@ local function bare(hop)
   return match(hop, "^([%d.]+):%d%d?%d?%d?%d?$") or hop
 end
 
--- The bytes of an entry's address; nil: it is none.
+-- The bytes of an entry's address, or nil if the entry is not an address.
 local function parsed_hop(hop)
   hop = bare(hop)
   if not hop or find(hop, "[^%x:.]") then return nil end
   return parsed(hop)
 end
 
--- What was heard of the caller, for the log: no character that could part a line.
+-- A proxy's report in a form for the log: without characters that could split a line.
 local function shown(text)
   return sub(gsub(text, "[^%w.:,%[%]]", "_"), 1, 400)
 end
 
--- The address that a trusted peer's hops lead to, and what was said; nil: an entry is no address, and
--- what that entry is.
+-- The address that a trusted peer's hops lead to, and the hops for the log. If an entry is not an address:
+-- nil, the hops, and that entry.
 local function walk(peer, hops)
   local said = shown(concat(hops, ","))
   local address = peer
@@ -169,7 +169,8 @@ local function walk(peer, hops)
   return address, said
 end
 
--- The caller's address, and, where a proxy spoke for it, what was said; nil: it does not read, and why.
+-- The caller's address, and the header for the log if a trusted proxy sent one. If an entry is invalid: nil,
+-- the header, and the reason.
 local function by_header(peer)
   local numbers = parsed(peer)
   if not numbers or not is_trusted(numbers) then return peer end
@@ -180,8 +181,8 @@ local function by_header(peer)
   return walk(peer, hops)
 end
 
--- The same where the connection began with a line of the PROXY protocol. A line that names nobody (of a
--- proxy's own call) claims nothing; one that does is believed of trusted proxies alone.
+-- The same for a connection that began with a PROXY protocol line. A line without an address (a proxy's own
+-- call) changes nothing; one with an address is accepted from trusted proxies only.
 local function by_line(peer, line)
   if line == "" then return by_header(peer) end
   local numbers = parsed(peer)
@@ -191,8 +192,8 @@ local function by_line(peer, line)
   return by_header(spelled(numbers))
 end
 
--- The caller's address; what X-Forwarded-For said, if that counted; what of it was no address (then the
--- first is nil: "line" is a line of the PROXY protocol that is not to be believed); and that line's address.
+-- Returns the caller's address; X-Forwarded-For, if it was used; the entry that is not an address (then the
+-- first result is nil; "line" means a PROXY protocol line of an untrusted peer); and the address in that line.
 function M.address(peer)
   peer = unmapped(peer)
   if not M.any then return peer end
@@ -202,8 +203,8 @@ function M.address(peer)
   return address, said, unread, line ~= "" and shown(line) or nil
 end
 
--- What `address` says of a peer and its X-Forwarded-For, in one line; false where the peer is the caller.
--- Nil: `address` is to be asked, which takes longer or has more to tell.
+-- The result of `address` for a peer and its X-Forwarded-For in one line; false: the peer is the caller.
+-- Nil: use `address`, which takes longer or returns more.
 function M.quick(peer, said)
   said = said or ""
   local by = remembered[peer]
@@ -223,7 +224,7 @@ function M.quick(peer, said)
   return by[said]
 end
 
--- What ceilings count an address as: IPv6 by its /64, which one caller commonly has whole.
+-- The key under which ceilings count an address: IPv6 by its /64, since one caller usually has a whole /64.
 function M.group(address)
   if not find(address, ":", 1, true) then return address end
   local numbers = parsed(address)

@@ -1,4 +1,4 @@
--- The calls that a worker has: from when they are admitted or refused to their end.
+-- The current calls of a worker, from when they are admitted or refused to their end.
 --
 -- By the request's address, which stays the same over internal redirects, where `ngx.ctx` is lost. The
 -- value is the lease that a call was admitted by, or, of all but the simplest, a table of its own with

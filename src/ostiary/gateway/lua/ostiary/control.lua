@@ -1,5 +1,5 @@
--- The gateway's side of the control socket: epochs and objects in, what it holds and how it is out.
--- Only our own processes can open the socket.
+-- The gateway's side of the control socket: receives epochs and objects, reports what it holds and its state.
+-- Only Ostiary's own processes can open the socket.
 
 local cjson = require "cjson.safe"
 local epochs = require "ostiary.epochs"
@@ -104,7 +104,7 @@ local function memory()
   return sizes
 end
 
--- Connections that callers made: nginx counts ours on this socket with them.
+-- Callers' connections: nginx's count includes our own on this socket.
 local function accepted()
   local shown = ngx.location.capture("/accepted").body
   local all = tonumber(match(shown, "requests%s+(%d+)"))

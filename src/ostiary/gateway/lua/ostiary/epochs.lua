@@ -1,8 +1,8 @@
 -- Epochs: the sequence of the last change of every profile, client, policy, collection and endpoint
--- that changed of late. A lease that was decided before one of its epochs is void.
+-- that changed recently. A lease that was decided before one of its epochs is void.
 --
--- Entries live longer than any lease, so that what is gone has no lease left to void. Where one cannot
--- be written, `floor` is raised over all leases: never is a missing entry taken for "nothing changed".
+-- Entries live longer than any lease, so an expired entry has no lease left to void. If an entry cannot be
+-- written, `floor` is raised over all leases: a missing entry must never mean "nothing changed" by mistake.
 
 local contract = require "contract"
 
@@ -11,17 +11,17 @@ local error, ipairs, max, tonumber = error, ipairs, math.max, tonumber
 
 local M = {}
 
--- Seconds that an epoch is kept; leases live 600 at most.
+-- Seconds that an epoch is stored; leases live at most 600.
 M.SECONDS = 1200
--- Changes with every change of anything; workers and leases compare it before they look further.
+-- A number that grows with every change; workers and leases compare it before they look further.
 local CHANGES = "*"
--- Up to which sequence every epoch is written, and below which every lease is void.
+-- The sequence up to which every epoch is written, and the one below which every lease is void.
 local APPLIED, FLOOR = "applied", "floor"
 
 local P, C, L, K, E = contract.epochs.profile, contract.epochs.client, contract.epochs.policy,
   contract.epochs.collection, contract.epochs.endpoint
 
--- Make what must be there; what a reload finds is kept.
+-- Create the required entries; after a reload, existing ones stay.
 function M.init()
   for _, key in ipairs({ CHANGES, APPLIED, FLOOR }) do
     local ok, why = epochs:safe_add(key, 0)
@@ -29,12 +29,12 @@ function M.init()
   end
 end
 
--- A number that grows with every change; nil, which no caller may take for one, if it is lost.
+-- The number that grows with every change, or nil if it is lost; callers must not treat nil as a number.
 function M.changes()
   return epochs:get(CHANGES)
 end
 
--- Tell every worker to look again.
+-- Make every worker look again.
 function M.announce()
   return epochs:incr(CHANGES, 1)
 end
@@ -56,7 +56,7 @@ end
 function M.write(list, sequence)
   local full = false
   for key, value in pairs(list) do
-    -- Two writers at once may not take one back.
+    -- With two concurrent writers, an epoch must not go back.
     local old = epochs:get(key)
     if not old or old < value then full = not epochs:safe_set(key, value, M.SECONDS) or full end
   end
@@ -72,7 +72,7 @@ local function of(letter, id)
   return id ~= 0 and epochs:get(letter .. id) or 0
 end
 
--- Whether none of the address lists that a lease rests on changed since its decision.
+-- Whether all address lists of a lease are unchanged since its decision.
 local function lists_hold(lists, sequence)
   for i = 1, #lists do
     if sequence < of(A, lists[i]) then return false end
@@ -80,7 +80,7 @@ local function lists_hold(lists, sequence)
   return true
 end
 
--- Whether nothing that `lease` rests on changed since its decision.
+-- Whether all objects that `lease` depends on are unchanged since its decision.
 function M.holds(lease)
   local sequence, floor = lease.sequence, epochs:get(FLOOR)
   if not floor or sequence < floor then return false end

@@ -1,5 +1,5 @@
--- Bodies of answers that nginx gives by itself: to what is no call, and to admitted calls whose upstream
--- did not answer. Nothing is forwarded from here.
+-- Bodies of answers that nginx gives by itself: to requests that are not calls, and to admitted calls whose
+-- upstream did not answer. Nothing is forwarded from here.
 
 local browsers = require "ostiary.browsers"
 local calls = require "ostiary.calls"
@@ -21,7 +21,7 @@ local FAILURES = {
   [503] = { code = codes.upstream_unavailable, tally = "upstream_connect" },
 }
 
--- Why an admitted call has no answer of its upstream's.
+-- Why an admitted call has no answer from its upstream.
 local function failure_of(call)
   local status = call.tried or ngx.status
   local failure = FAILURES[status]
@@ -31,7 +31,7 @@ local function failure_of(call)
   return failure
 end
 
--- The page that called, also where nobody came to look at its call.
+-- The page that called, also if the access phase did not run for its call.
 local function page_of(call)
   if call and call.page then return call.page end
   return browsers.allowed(routes.collections[match(var.request_uri or "", "^/([^/?#]*)")])
@@ -46,13 +46,13 @@ local function answer_with(call, code, status)
   return refusals.print(code, status)
 end
 
--- A call that was admitted by its lease alone, as one that more can be said of.
+-- The full table of a call that was admitted by its lease alone.
 local function as_call(call)
   if call == nil or call.is_call then return call end
   return { is_call = true, lease = call, route = call.route, flags = 0 }
 end
 
--- The body of an answer to a call that nginx could not bring to its end.
+-- The body of an answer to a call that nginx could not complete.
 function M.failed()
   local call = as_call(calls.current())
   local failure = call and call.lease and failure_of(call)
@@ -64,7 +64,7 @@ function M.failed()
   return answer_with(call, failure.code)
 end
 
--- The body of an answer to what is no call; the last part of the internal path is nginx's status.
+-- The body of an answer to a request that is not a call; the last part of the internal path is nginx's status.
 function M.malformed()
   local refusal = contract.nginx_refusals[tonumber(sub(var.uri, -3))]
   local code, status = refusal[1], refusal[2]

@@ -1,4 +1,4 @@
--- gRPC: refusals as its callers expect them. A refusal is an answer without a body whose head has the status
+-- gRPC: refusals in the form that its clients expect: an answer without a body whose head has the status
 -- (trailers-only).
 
 local contract = require "contract"
@@ -13,8 +13,8 @@ local STATUSES = contract.grpc_statuses
 local UNKNOWN = 2
 local CONTENT_TYPE = "application/grpc"
 
--- Whether the caller of the current request is one of gRPC, which calls by POST alone. The method is read from the
--- request as it came: where nginx refuses one by itself, it goes on as a GET.
+-- Whether the current request is a gRPC call, which is always a POST. The method is read from the original
+-- request: if nginx itself refuses one, it continues as a GET.
 function M.is_caller()
   local type = var.content_type
   if type == nil or sub(type, 1, #CONTENT_TYPE) ~= CONTENT_TYPE then return false end
@@ -26,7 +26,7 @@ local function encoded(text)
   return (gsub(text, "[^ -$&-~]", function(c) return string.format("%%%02X", c:byte()) end))
 end
 
--- Refuse the current call: the message in words, and the status that HTTP has for it.
+-- Refuse the current call, with a message and the HTTP status of the refusal.
 function M.refuse(message, status)
   local header = ngx.header
   ngx.status = 200

@@ -1,5 +1,5 @@
--- Half-sent heads: an address may keep so many connections whose head (or TLS handshake) is not complete, or
--- over which HTTP/2 is spoken and no call has come; of those above, the oldest are ended.
+-- Half-sent heads: bounds each address's connections whose head (or TLS handshake) is not complete, or that
+-- speak HTTP/2 and have had no call. If an address has more, the oldest are ended.
 --
 -- nginx's own limits count only what has a whole head, so its connections are walked four times a second,
 -- but only while there may be more half-sent heads than one address may have. The layout of nginx's structs
@@ -41,7 +41,7 @@ extern uintptr_t *ngx_stat_reading;
 
 local M = {}
 
--- What nginx says in its log that it does, while a head is not complete.
+-- The log actions of nginx while a head is not complete.
 local ACTIONS = {
   ["SSL handshaking"] = true,
   ["reading PROXY protocol"] = true,
@@ -49,10 +49,10 @@ local ACTIONS = {
   ["reading client pipelined request line"] = true,
   ["reading client request headers"] = true,
 }
--- What it says of every connection that speaks HTTP/2, whatever it waits for.
+-- The log action of every HTTP/2 connection, in any state.
 local HTTP2 = "processing HTTP/2 connection"
 local NONE, HALF, UNCALLED = 0, 1, 2
--- Connections that are ended at once: nginx has to close each, and calls wait meanwhile.
+-- The most connections that are ended at the same time: nginx must close each, and calls wait meanwhile.
 local AT_ONCE = 50
 -- Seconds between two walks for HTTP/2 alone, whose idle connections nginx does not tell from others.
 local HTTP2_SECONDS = 1
@@ -126,7 +126,7 @@ function M.called()
   called[number], called_count = true, called_count + 1
 end
 
--- What a log's action, a literal in nginx's own memory, says of a connection.
+-- The meaning of a connection's log action, a literal in nginx's memory.
 local function kind_of(action)
   local place = tonumber(cast("uintptr_t", action))
   local kind = known[place]
@@ -138,7 +138,7 @@ local function kind_of(action)
   return kind
 end
 
--- Whether a caller's connection has no whole head yet.
+-- Whether a caller's connection has no complete head yet.
 local function is_half(caller)
   if caller.fd < 0 or caller.listening == nil or caller.log == nil or caller.log.action == nil
     or caller.address == nil then
@@ -198,7 +198,7 @@ local function surplus()
   return ends
 end
 
--- End them, some at a time, if they are still what they were; `undo` ends a connection by its descriptor.
+-- End them, some at a time, if they are still the same connections; `undo` ends one by its descriptor.
 local function thin(undo)
   local ends = surplus()
   for i = 1, #ends do

@@ -1,6 +1,6 @@
 -- Calls to upstreams that speak HTTP/2, of gRPC and others. nginx's module for gRPC carries both.
 --
--- It makes the path of a call from its decoded form. A path that would not come out as it was decided on is refused.
+-- It builds the path from its decoded form. A call is refused if that path would differ from the decided one.
 
 local contract = require "contract"
 
@@ -11,7 +11,7 @@ local M = {}
 
 local STRIPPED = contract.stripped
 
--- Take out headers that nginx.conf removes for other upstreams by their names. `TE` is nginx's.
+-- Remove headers that nginx.conf removes by name for other upstreams. nginx sets `TE` itself.
 function M.strip(most)
   for name in pairs(ngx.req.get_headers(most)) do
     if STRIPPED[name] and name ~= "te" then ngx.req.clear_header(name) end
@@ -27,7 +27,7 @@ local function encoded(c)
   return string.format("%%%02X", c:byte())
 end
 
--- Put a call's target in place of its own path; false: it cannot be forwarded as it is.
+-- Replace a call's path with its target. False: it cannot be forwarded unchanged.
 function M.retarget(target)
   local path, query = match(target, "^([^?]*)%??(.*)$")
   if find(path, "%", 1, true) then

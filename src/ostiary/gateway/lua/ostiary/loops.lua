@@ -1,4 +1,4 @@
--- Calls that have come through this workspace's gateways already (RFC 8586): one pass, and no more.
+-- Detects calls that have passed this workspace's gateways already (RFC 8586), and allows no second pass.
 
 local credentials = require "ostiary.credentials"
 
@@ -12,7 +12,7 @@ local own = "ostiary"
 -- Take over the name that this workspace's gateways have in the header.
 function M.start(name) own = name end
 
--- What a call's CDN-Loop lines say, in one; empty: it has none.
+-- A call's CDN-Loop headers as one value; empty if there are none.
 local function said()
   local value = ngx.req.get_headers(credentials.MOST_HEADERS)["cdn-loop"]
   if type(value) == "table" then return concat(value, ", ") end
@@ -27,7 +27,7 @@ function M.passed()
   return false
 end
 
--- What the upstream is told: whom the call has passed, and us.
+-- The CDN-Loop header for the upstream: the call's own entries and ours.
 function M.told(call)
   local before = bit.band(call.flags, credentials.LOOP) ~= 0 and said() or ""
   return before == "" and own or before .. ", " .. own

@@ -1,5 +1,5 @@
--- The one normal form of a call's path (RFC 3986, section 6.2.2): what is decided on is what is
--- forwarded, byte for byte. The same as ostiary.access.paths.normalise, and tested to be.
+-- The normal form of a call's path (RFC 3986, section 6.2.2). The gateway forwards exactly the path that was
+-- decided on, byte for byte. Tests compare this module with ostiary.access.paths.normalise.
 
 local byte, char, find, gmatch = string.byte, string.char, string.find, string.gmatch
 local gsub, sub = string.gsub, string.sub
@@ -9,19 +9,19 @@ local M = {}
 
 -- Longest path, query excluded; a longer target is refused.
 M.LONGEST_PATH = 4096
--- What a path of a call may hold as it is (RFC 3986, section 3.3, less the semicolon).
+-- Characters that a path may contain unescaped (RFC 3986, section 3.3, without the semicolon).
 local PLAIN = "^[%w_.~!$&'()*+,=:@/%%-]*$"
 -- With the semicolon, which begins a matrix parameter.
 local PLAIN_AND_SEMICOLON = "^[%w_.~!$&'()*+,=:@/%%;-]*$"
 local UNRESERVED = "^[%w._~-]$"
--- What a query may hold: visible ASCII but for `#`, which ends it.
+-- Characters that a query may contain: visible ASCII except `#`, which ends it.
 local QUERY = '^[!"$-~]*$'
 
 local function is_control(number)
   return number < 0x20 or number == 0x7f
 end
 
--- Two readers would not agree on these.
+-- Different programs read these in different ways.
 local function is_separator(number)
   return number == 0x2f or number == 0x3b or number == 0x5c
 end
@@ -68,8 +68,7 @@ local function without_dots(path)
   return "/" .. concat(parts, "/")
 end
 
--- Whether some reader would find a segment `.` or `..` in a path: one that decodes slashes, or that drops
--- matrix parameters.
+-- Whether a program that decodes slashes or drops matrix parameters would find a segment `.` or `..` in a path.
 function M.has_dots(path)
   if not find(path, ".", 1, true) then return false end
   local flat = gsub(path, ";", "/")

@@ -1,4 +1,4 @@
--- What a refused caller gets, and what the log says of it. Nothing in it tells a stranger what exists.
+-- The answer to a refused caller, and its log details. The answer does not reveal which objects exist.
 
 local cjson = require "cjson.safe"
 local contract = require "contract"
@@ -12,7 +12,7 @@ local codes, reasons = contract.codes, contract.reasons
 
 local M = {}
 
--- RFC 6750, section 3.1: a caller that presented nothing is told no error.
+-- RFC 6750, section 3.1: a caller without a credential gets no error code.
 local CHALLENGE = 'Bearer realm="api"'
 local INVALID = CHALLENGE .. ', error="invalid_token"'
 M.mark = ""
@@ -21,7 +21,7 @@ function M.request_id()
   return M.mark .. "-" .. var.connection .. "-" .. var.connection_requests
 end
 
--- Send the body of a reason, with a status that need not be its own.
+-- Send the body of a reason, with a status that may differ from the reason's own.
 function M.print(code, status)
   if grpc.is_caller() then
     local face = reasons[code]
@@ -44,7 +44,7 @@ local function headers(call, code, face, retry)
   if call.page then browsers.show(call.page) end
 end
 
--- Answer a call with the face of a reason, and remember why for count and log.
+-- Answer a call with the public part of a reason, and remember the reason for count and log.
 function M.refuse(call, code, details, retry)
   local face = reasons[code]
   call.is_call, call.reason = true, code
@@ -63,7 +63,7 @@ function M.refuse(call, code, details, retry)
   return ngx.exit(ngx.status)
 end
 
--- The last field of a log line: what an owner may want to know of a refused call.
+-- The last field of a log line: details of a refused call for its owner.
 function M.details(call)
   local details = call.details or {}
   if call.reason and call.shown_path then details.path = call.shown_path:sub(1, 1000) end
@@ -71,7 +71,7 @@ function M.details(call)
   if call.said or call.line then
     details.peer, details.forwarded, details.line = call.peer, call.said, call.line
   end
-  -- What a trusted proxy calls it; anybody else could make a log say anything.
+  -- Log the request id of trusted proxies only: anybody else could write any text to the log.
   local id = (call.said or call.proxied) and var.http_x_request_id
   if id and #id <= 128 and find(id, "^[%w._~+/=@:-]+$") then details.caller_request_id = id end
   if call.credentials and call.credentials > 1 then details.credentials = "" .. call.credentials end

@@ -1,4 +1,4 @@
--- Which endpoint a method and a path mean: the same as ostiary.access.paths.choose, and tested to be.
+-- Finds the endpoint of a method and a path. Tests compare it with ostiary.access.paths.choose.
 --
 -- An endpoint whose template is literal, or has its only parameter as the last segment, is found by one
 -- or two look-ups in `exact`; no other template is more specific than these. All others are found by
@@ -41,7 +41,7 @@ local function new_node()
   return { literal = {} }
 end
 
--- The part of a node that a template's segment leads to; nil: there is none yet.
+-- The child of a node for a template's segment, or nil if there is none yet.
 local function child_of(node, segment)
   if is_wildcard(segment) then return node.wildcard end
   if is_parameter(segment) then return node.parameter end
@@ -92,8 +92,7 @@ local function trail_of(tree, segments, count, make)
   return trail
 end
 
--- What the keys of `exact` for a template begin with: its segments but the last; nil where it is found
--- by the tree alone.
+-- Prefix of a template's keys in `exact`: its segments except the last. Nil if only the tree can find it.
 local function exact_start(collection, segments, count)
   for i = 1, count - 1 do
     if sub(segments[i], 1, 1) == "{" or patterns.is_pattern(segments[i]) then return nil end
@@ -102,7 +101,7 @@ local function exact_start(collection, segments, count)
   return count > 1 and start .. "/" or start
 end
 
--- A HEAD is found by the tree alone, since a GET whose template is more specific goes before it.
+-- Only the tree finds HEAD, since a GET with a more specific template has priority.
 local function set_exact(collection, key, methods)
   for _, method in ipairs(contract.methods) do
     local known = M.exact[method]
@@ -115,7 +114,7 @@ local function set_exact(collection, key, methods)
   end
 end
 
--- Bring `exact` up to the tree, as far as a template that was put there or taken out concerns it.
+-- Update `exact` after a template was added to the tree or removed from it.
 local function refresh_exact(collection, segments, count, above)
   local last = segments[count]
   if last == "" or is_wildcard(last) then return end
@@ -142,7 +141,7 @@ local function place(route)
   refresh_exact(collection, segments, count, trail[count])
 end
 
--- Take a route out of those of one method at a leaf; whether it was among them.
+-- Remove a route from one method's routes at a leaf. Returns whether it was there.
 local function unstack(leaf, route)
   local above, each = nil, leaf and leaf.methods and leaf.methods[route.method]
   while each and each ~= route do
@@ -186,14 +185,14 @@ local function detach(route)
   route.collection = nil
 end
 
--- Raise an error for what could not be placed, before anything is changed.
+-- Raise an error for an invalid endpoint, before anything is changed.
 local function check_endpoint(object)
   assert(M.exact[object.method] or object.method == ANY, "its method is not known")
   assert(type(object.path) == "string" and find(object.path, "^/"), "its path does not read")
   assert(type(object.target) == "string" and type(object.timeout) == "number", "its target does not read")
 end
 
--- Put a published endpoint in place of what it was.
+-- Add or replace a published endpoint.
 function M.set_endpoint(object)
   check_endpoint(object)
   M.drop_endpoint(object.id)
@@ -206,11 +205,11 @@ function M.set_endpoint(object)
     target = object.target ~= "" and patterns.compile_target(object.path, object.target) or nil,
     timeout = object.timeout > 0 and object.timeout or nil,
     recipe = object.recipe,
-    -- Seconds that answers are kept; nil: as the collection says.
+    -- Seconds that answers are cached; nil: as the collection says.
     cache = object.cache,
     leases = {},
   }
-  -- Nothing but the path below the collection goes to the upstream.
+  -- Simple: the call needs only the path below the collection.
   route.simple = not route.target and not route.timeout and not route.recipe and not route.cache
   endpoints[object.id] = route
   attach(route)
@@ -223,7 +222,7 @@ function M.drop_endpoint(id)
   endpoints[id] = nil
 end
 
--- Put a published collection in place of what it was; `upstream` finds its connection.
+-- Add or replace a published collection; `upstream` is its connection.
 function M.set_collection(object, upstream)
   assert(type(object.handle) == "string" and type(object.origins) == "table", "its handle does not read")
   local own_places, for_browsers = places.compiled(object.places), browsers.compiled(object.origins, object.browsers)
@@ -248,12 +247,12 @@ function M.set_collection(object, upstream)
     forward_claims = object.forward_claims,
     encoded_slashes = object.encoded_slashes,
     tree = new_node(),
-    -- Authorization is the upstream's.
+    -- Whether Authorization belongs to the upstream.
     leave = object.leave_authorization,
-    -- Instead of the workspace's; nil: those.
+    -- Places of this collection; nil: those of the workspace.
     places = own_places,
     browsers = for_browsers,
-    -- Whether any of its calls may have a kept answer, for how many seconds, and whose.
+    -- Whether calls may get a cached answer, for how many seconds, and of which profiles.
     caches = object.connection ~= 0,
     cache = object.cache,
     cache_shared = object.cache_shared,
@@ -279,7 +278,7 @@ function M.drop_collection(id)
   if M.collections[collection.handle] == collection then M.collections[collection.handle] = nil end
 end
 
--- A connection is another object now, or none.
+-- A connection was replaced or deleted.
 function M.set_upstream(connection, upstream)
   for _, collection in pairs(by_id) do
     if collection.connection == connection then
@@ -289,7 +288,7 @@ function M.set_upstream(connection, upstream)
   end
 end
 
--- The public address is another one now.
+-- The public address has changed.
 function M.set_public(public)
   upstreams.set_public(public)
   for _, collection in pairs(by_id) do
@@ -298,7 +297,7 @@ function M.set_public(public)
   end
 end
 
--- Every lease that routes remember is forgotten.
+-- Forget all leases that routes remember.
 function M.forget_leases()
   for _, route in pairs(endpoints) do
     if next(route.leases) then route.leases = {} end
@@ -312,7 +311,7 @@ end
 
 local function with_method(node, method)
   local methods = node and node.methods
-  -- A call's method is one of those that are known; ANY is a word of endpoints alone.
+  -- A call must have a known method; ANY is valid only for endpoints.
   if not methods or not M.exact[method] then return nil end
   return methods[method] or (method == "HEAD" and methods.GET) or methods[ANY]
 end
@@ -357,7 +356,7 @@ local function gather(node, segments, count, at, methods)
   add_methods(node.wildcard, methods)
 end
 
--- The collection that a path in normal form lies in, and the path below it; nil where there is none.
+-- The collection of a path in normal form, and the path below it; nil if there is none.
 function M.collection_of(path)
   local slash = find(path, "/", 2, true)
   if not slash then return M.collections[sub(path, 2)] end
@@ -371,7 +370,7 @@ function M.find(collection, method, below)
   return walk(collection.tree, segments, count, 1, method)
 end
 
--- The methods that a path takes, as an Allow header says them (RFC 9110, section 10.2.1), or nil.
+-- The methods that a path accepts, as the value of an Allow header (RFC 9110, section 10.2.1), or nil.
 function M.allow(collection, below)
   if not collection or not below then return nil end
   local segments, count = segments_of(below)

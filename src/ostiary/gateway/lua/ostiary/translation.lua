@@ -1,7 +1,7 @@
--- URLs and cookies in upstreams' answers: what points at the upstream comes back as its public address.
+-- URLs and cookies in upstreams' answers: references to the upstream are replaced by its public address.
 --
 -- An upstream's base URL and `/{handle}` on the gateway are the same place. A reference to the upstream's
--- host never reaches the caller; one to anywhere else is left alone.
+-- host never reaches the caller; a reference to another host stays unchanged.
 
 local calls = require "ostiary.calls"
 local ffi = require "ffi"
@@ -36,8 +36,8 @@ local function is_below(path, base)
   return after == nil or after == SLASH or after == QUESTION or after == HASH
 end
 
--- The public path of one on the upstream, or nil. An upstream that was told its public prefix may have
--- put it there by itself, before its own base path or in place of it.
+-- The public path of a path on the upstream, or nil. An upstream that got its public prefix in a header may
+-- have added it itself, before its own base path or instead of it.
 local function public_path(at, path)
   if at.told and is_below(path, at.prefix) then
     local rest = sub(path, #at.prefix + 1)
@@ -83,7 +83,7 @@ local function authority_of(text, scheme)
   local from = #text
   while from > 0 and byte(text, from) ~= AT do from = from - 1 end
   text = lower(sub(text, from + 1))
-  -- The port, from the end: a pattern would try each digit of a long row anew.
+  -- Find the port from the end: a pattern would try each digit of a long row again.
   local stop = #text
   while stop > 0 and byte(text, stop) >= ZERO and byte(text, stop) <= NINE do stop = stop - 1 end
   local host, port = text, ""
@@ -103,7 +103,7 @@ local function absolute(at, reference, scheme, authority, rest)
   local path = public_path(at, rest)
   if at.own[authority] then
     if path then return at.origin .. path end
-    -- It lies above the base URL and has no public address; the upstream's host is not told.
+    -- The reference is above the base URL and has no public address; do not reveal the upstream's host.
     return local_path(rest)
   end
   if at.told and authority == at.authority and path and not is_of_another_collection(at, rest) then
@@ -215,7 +215,7 @@ local function rewrite(at, name, translate)
   end
 end
 
--- What the answer of a call is translated by; nil: it goes on as it is.
+-- The values to translate an answer with; nil: the answer stays unchanged.
 local function context()
   local call = calls.current()
   local route = call and call.route

@@ -1,5 +1,5 @@
--- What a consumer has used of its limits, told to itself: `GET /usage` with its own credential. It counts in
--- no limit; a profile may ask so often in a second.
+-- `GET /usage`: shows a consumer, by its own credential, how much of its limits it has used. Such a request
+-- counts in no limit; a profile may send only some in a second.
 
 local cjson = require "cjson.safe"
 local calls = require "ostiary.calls"
@@ -13,7 +13,7 @@ local time = ngx.time
 local M = {}
 
 M.PATH = contract.usage_path
--- What refusals of this path are held under.
+-- The scope under which refusals of this path are stored.
 M.SCOPE = "u"
 -- Stands for an endpoint: its leases are for this path alone, since no endpoint has this id.
 M.route = { id = 0, leases = {} }
