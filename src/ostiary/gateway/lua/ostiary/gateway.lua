@@ -174,7 +174,7 @@ local function is_flooding(call)
   return (addresses:get(group .. "/" .. time()) or 0) > BAD_CALLS
 end
 
--- The ids under which refused calls of a collection are counted.
+-- The ids of a call's endpoint and collection; 0: none.
 local function scope(call)
   return call.route and call.route.id or 0, call.collection and call.collection.id or 0
 end
