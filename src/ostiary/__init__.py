@@ -1,4 +1,4 @@
 """Self-hosted access control for API owners."""
 
-#: The release: told by the command, `/healthz`, the console and the OpenAPI document.
+#: The release: shown by the command, `/healthz`, the console and the OpenAPI document.
 __version__ = "0.2.0"

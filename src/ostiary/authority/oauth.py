@@ -45,8 +45,8 @@ Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """An answer: a JSON object, or nothing."""
+class Response:
+    """A response of these endpoints: a JSON object, or nothing."""
 
     status: int
     content: Mapping[str, object] | None = None
@@ -58,7 +58,9 @@ class OAuthError(Exception):
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(error)
-        self.told = Told(status=status, content={"error": error, "error_description": description})
+        self.response = Response(
+            status=status, content={"error": error, "error_description": description}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,24 +107,24 @@ class OAuth:
         if scope["type"] != "http":
             return
         try:
-            told = await self._answer(scope, receive)
+            response = await self._answer(scope, receive)
         except OAuthError as refused:
-            told = refused.told
+            response = refused.response
         except Exception:
             log.exception("an OAuth call could not be answered")
-            told = Told(status=503, content={"error": "temporarily_unavailable"})
-        await _send(send, told, head=scope["method"] == "HEAD")
+            response = Response(status=503, content={"error": "temporarily_unavailable"})
+        await _send(send, response, head=scope["method"] == "HEAD")
 
-    async def _answer(self, scope: Message, receive: Any) -> Told:
+    async def _answer(self, scope: Message, receive: Any) -> Response:
         path, method = scope["path"], scope["method"]
         if path in self._gets:
             if method not in {"GET", "HEAD"}:
-                return Told(status=405, headers={"Allow": "GET, HEAD"})
+                return Response(status=405, headers={"Allow": "GET, HEAD"})
             return await self._gets[path]()
         if path not in self._posts:
-            return Told(status=404, content={"error": "not_found"})
+            return Response(status=404, content={"error": "not_found"})
         if method != "POST":
-            return Told(status=405, headers={"Allow": "POST"})
+            return Response(status=405, headers={"Allow": "POST"})
         if scope["query_string"]:
             raise OAuthError("invalid_request", "parameters belong in the body, never in the URL")
         headers: dict[bytes, list[bytes]] = {}
@@ -131,39 +133,39 @@ class OAuth:
         parameters = _parameters(headers, await _body(receive))
         return await self._posts[path](OAuthRequest(headers=headers, parameters=parameters))
 
-    async def _token(self, asked: OAuthRequest) -> Told:
-        grant = asked.parameters.get("grant_type")
+    async def _token(self, request: OAuthRequest) -> Response:
+        grant = request.parameters.get("grant_type")
         if not grant:
             raise OAuthError("invalid_request", "grant_type is missing")
-        client_id, row = await self._client(asked)
+        client_id, row = await self._client(request)
         if grant != "client_credentials":
             raise OAuthError("unsupported_grant_type", "the grant is client_credentials")
-        scope = asked.parameters.get("scope", "").strip()
+        scope = request.parameters.get("scope", "").strip()
         if scope and not _SCOPE.fullmatch(scope):
             raise OAuthError("invalid_scope", "the scope must be words separated by spaces")
         now = int(time.time())
-        await self._check(asked, row, now)
+        await self._check(request, row, now)
         key = await self._signing.signing()
         if key is None:
-            return Told(status=503, content={"error": "temporarily_unavailable"})
+            return Response(status=503, content={"error": "temporarily_unavailable"})
         issued = access_tokens.issue(key, issuer=await self._issuer(), client_id=client_id, now=now)
-        return Told(
+        return Response(
             status=200,
             content={
                 "access_token": issued.token.reveal(),
                 "token_type": "bearer",
                 "expires_in": issued.expires_in,
-                # RFC 6749, section 3.3: another one than was asked for would have to be told, and clients
+                # RFC 6749, section 3.3: another one than was asked for would have to be stated, and clients
                 # take that for a failure. The token has none: what it may do is its access profile's.
                 **({"scope": scope} if scope else {}),
             },
         )
 
-    async def _check(self, asked: OAuthRequest, row: Row, now: int) -> None:
-        """Everything that a call would be asked about who calls, and from where."""
+    async def _check(self, request: OAuthRequest, row: Row, now: int) -> None:
+        """Apply the checks of a call that concern the caller and its address."""
         facts = Facts(
             now=now,
-            address=parse_address(asked.address),
+            address=parse_address(request.address),
             presented=True,
             method=AuthMethod.OAUTH2,
             known=decisions.known(row, now, await self._named.of(row)),
@@ -174,48 +176,50 @@ class OAuth:
             return
         if describe(reason).rule is Rule.ADDRESSES:
             raise OAuthError("unauthorized_client", "not from this address", 403)
-        raise _invalid_client(asked)
+        raise _invalid_client(request)
 
-    async def _client(self, asked: OAuthRequest) -> tuple[str, Row]:
+    async def _client(self, request: OAuthRequest) -> tuple[str, Row]:
         """The client that a call authenticates as (RFC 6749, section 2.3.1)."""
-        client_id, secret = _presented(asked)
+        client_id, secret = _presented(request)
         row = await self._lookup.find(client_fingerprint(client_id), 0)
         # Compared also where there is no such client, so that it takes the same time.
         stored = bytes(row.secret_fingerprint or b"") if row.credential is not None else b""
         same = hmac.compare_digest(stored.ljust(32, b"\0"), fingerprint(secret))
         if row.credential is None or not stored or not same:
-            raise _invalid_client(asked)
+            raise _invalid_client(request)
         return client_id, row
 
-    async def _introspect(self, asked: OAuthRequest) -> Told:
+    async def _introspect(self, request: OAuthRequest) -> Response:
         """RFC 7662: a client learns of its own tokens, and of no others."""
-        client_id, row = await self._client(asked)
+        client_id, row = await self._client(request)
         now = int(time.time())
-        await self._check(asked, row, now)
-        token = await self._own(asked, client_id)
+        await self._check(request, row, now)
+        token = await self._own(request, client_id)
         alive = (
             token is not None
             and int(token.claims["exp"]) > now
             and not await self._lookup.token_revoked(fingerprint(str(token.claims["jti"])))
         )
         if token is None or not alive:
-            return Told(status=200, content={"active": False})
-        return Told(status=200, content={"active": True, "token_type": "bearer", **token.claims})
+            return Response(status=200, content={"active": False})
+        return Response(
+            status=200, content={"active": True, "token_type": "bearer", **token.claims}
+        )
 
-    async def _revocation(self, asked: OAuthRequest) -> Told:
+    async def _revocation(self, request: OAuthRequest) -> Response:
         """RFC 7009: unknown tokens are answered like revoked ones."""
-        client_id, row = await self._client(asked)
-        token = await self._own(asked, client_id)
+        client_id, row = await self._client(request)
+        token = await self._own(request, client_id)
         if token is None or int(token.claims["exp"]) <= time.time():
-            return Told(status=200)
+            return Response(status=200)
         done = await self._revoke(row.profile, str(token.claims["jti"]), int(token.claims["exp"]))
         if not done:
-            return Told(status=503, content={"error": "temporarily_unavailable"})
-        return Told(status=200)
+            return Response(status=503, content={"error": "temporarily_unavailable"})
+        return Response(status=200)
 
-    async def _own(self, asked: OAuthRequest, client_id: str) -> SignedToken | None:
-        """The token that is asked about, if we signed it for this client."""
-        text = asked.parameters.get("token")
+    async def _own(self, request: OAuthRequest, client_id: str) -> SignedToken | None:
+        """The token of the request, if Ostiary signed it for this client."""
+        text = request.parameters.get("token")
         if not text:
             raise OAuthError("invalid_request", "token is missing")
         try:
@@ -228,19 +232,21 @@ class OAuth:
         mine = access_tokens.proves(token, key) and token.claims.get("client_id") == client_id
         return token if mine else None
 
-    async def _jwks(self) -> Told:
+    async def _jwks(self) -> Response:
         cached = {"Cache-Control": "public, max-age=300"}
-        return Told(status=200, content={"keys": await self._signing.published()}, headers=cached)
+        return Response(
+            status=200, content={"keys": await self._signing.published()}, headers=cached
+        )
 
-    async def _authorization(self) -> Told:
+    async def _authorization(self) -> Response:
         """Nobody signs in here; metadata that clients insist on must name the endpoint."""
         content = {
             "error": "unsupported_response_type",
             "error_description": "the only grant is client_credentials, at /oauth2/token",
         }
-        return Told(status=400, content=content)
+        return Response(status=400, content=content)
 
-    async def _configuration(self) -> Told:
+    async def _configuration(self) -> Response:
         """OpenID Connect Discovery 1.0, section 3: what clients such as MSAL ask for, whatever the grant."""
         metadata = await self._metadata()
         content = {
@@ -249,12 +255,12 @@ class OAuth:
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": [access_tokens.ALGORITHM],
         }
-        return Told(status=200, content=content, headers=metadata.headers)
+        return Response(status=200, content=content, headers=metadata.headers)
 
-    async def _metadata(self) -> Told:
+    async def _metadata(self) -> Response:
         issuer = await self._issuer()
         ways = ["client_secret_basic", "client_secret_post"]
-        return Told(
+        return Response(
             status=200,
             content={
                 "issuer": issuer,
@@ -272,38 +278,38 @@ class OAuth:
         )
 
 
-def _invalid_client(asked: OAuthRequest) -> OAuthError:
+def _invalid_client(request: OAuthRequest) -> OAuthError:
     """401, with the scheme that was used (RFC 6749, section 5.2)."""
     refused = OAuthError("invalid_client", "the client is unknown, or its secret is wrong", 401)
-    if b"authorization" in asked.headers:
-        told = refused.told
+    if b"authorization" in request.headers:
+        response = refused.response
         headers = {"WWW-Authenticate": 'Basic realm="oauth2"'}
-        refused.told = Told(status=401, content=told.content, headers=headers)
+        refused.response = Response(status=401, content=response.content, headers=headers)
     return refused
 
 
-def _presented(asked: OAuthRequest) -> tuple[str, str]:
-    lines = asked.headers.get(b"authorization", [])
-    in_body = asked.parameters.get("client_secret")
+def _presented(request: OAuthRequest) -> tuple[str, str]:
+    lines = request.headers.get(b"authorization", [])
+    in_body = request.parameters.get("client_secret")
     if len(lines) > 1 or (lines and in_body is not None):
         raise OAuthError("invalid_request", "a client authenticates once, in header or body")
     if not lines:
-        client_id = asked.parameters.get("client_id", "")
+        client_id = request.parameters.get("client_id", "")
         if not client_id or not in_body:
-            raise _invalid_client(asked)
+            raise _invalid_client(request)
         return client_id, in_body
     scheme, _, rest = lines[0].decode("latin-1").partition(" ")
     if scheme.lower() != "basic":
-        raise _invalid_client(asked)
+        raise _invalid_client(request)
     try:
         decoded = base64.b64decode(rest.strip(), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
-        raise _invalid_client(asked) from None
+        raise _invalid_client(request) from None
     # RFC 6749, section 2.3.1: both are form-encoded before they are put together.
     client_id, colon, secret = decoded.partition(":")
     client_id, secret = unquote_plus(client_id), unquote_plus(secret)
-    if not colon or asked.parameters.get("client_id", client_id) != client_id:
-        raise _invalid_client(asked)
+    if not colon or request.parameters.get("client_id", client_id) != client_id:
+        raise _invalid_client(request)
     return client_id, secret
 
 
@@ -331,7 +337,7 @@ def _parameters(headers: Mapping[bytes, list[bytes]], body: bytes) -> Mapping[st
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object's members, told apart from a list."""
+    """An object's members, as distinct from a list."""
 
 
 def _members(pairs: list[tuple[str, Any]]) -> _Pairs:
@@ -350,16 +356,16 @@ async def _body(receive: Any) -> bytes:
             return body
 
 
-async def _send(send: Any, told: Told, *, head: bool) -> None:
-    body = b"" if told.content is None else json.dumps(told.content).encode()
+async def _send(send: Any, response: Response, *, head: bool) -> None:
+    body = b"" if response.content is None else json.dumps(response.content).encode()
     headers = {
         "Content-Type": JSON,
         "Content-Length": str(len(body)),
         # RFC 6749, section 5.1.
         "Cache-Control": "no-store",
         "Pragma": "no-cache",
-        **told.headers,
+        **response.headers,
     }
     lines = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": told.status, "headers": lines})
+    await send({"type": "http.response.start", "status": response.status, "headers": lines})
     await send({"type": "http.response.body", "body": b"" if head else body})

@@ -197,13 +197,13 @@ def _errors(error: ValidationError) -> dict[str, list[str]]:
     return found
 
 
-def _context(told: dict[str, Any]) -> Context:
+def _context(request: dict[str, Any]) -> Context:
     return Context(
-        address=told["address"],
-        caller=Caller(**told["caller"]),
-        request_id=told["request_id"],
-        headers=told["headers"],
-        claims=told["claims"],
+        address=request["address"],
+        caller=Caller(**request["caller"]),
+        request_id=request["request_id"],
+        headers=request["headers"],
+        claims=request["claims"],
     )
 
 
@@ -230,23 +230,25 @@ def main() -> None:
     os.dup2(2, 1)
     recipes: dict[str, LoadedRecipe] = {}
     confined = False
-    while (told := read(inward)) is not None:
+    while (request := read(inward)) is not None:
         if not confined:
             # The user that we become may not be able to read where Python is installed.
-            preload(told.get("files", {}).values())
+            preload(request.get("files", {}).values())
             confine()
             confined = True
-        outward.write(message(_answer(told, recipes)))
+        outward.write(message(_answer(request, recipes)))
         outward.flush()
 
 
-def _answer(told: dict[str, Any], recipes: dict[str, LoadedRecipe]) -> Any:
-    if told["op"] == "load":
-        return _load(told["files"], recipes)
-    recipe = recipes.get(told["recipe"])
+def _answer(request: dict[str, Any], recipes: dict[str, LoadedRecipe]) -> Any:
+    if request["op"] == "load":
+        return _load(request["files"], recipes)
+    recipe = recipes.get(request["recipe"])
     if recipe is None:
         return {"outcome": "absent"}
-    return call(recipe, told["input"], _context(told["context"]), validate=told["validate"])
+    return call(
+        recipe, request["input"], _context(request["context"]), validate=request["validate"]
+    )
 
 
 def _load(files: dict[str, str], recipes: dict[str, LoadedRecipe]) -> Any:

@@ -108,12 +108,12 @@ def console(settings: Settings) -> Iterator[Finding]:
             "Stop Ostiary and start it again for a new value.",
         )
     try:
-        answer, told = _arrived(url)
+        answer, report = _arrived(url)
     except NotReached as error:
         where = "OSTIARY_CONSOLE_URL, or “Public URL of the console” under Settings"
         yield problem(check, str(error), f"Correct {where}, the name's address, or the proxy.")
         return
-    if told is None:
+    if report is None:
         yield problem(
             check,
             f"Something else than this Ostiary answers at {url}, with status {answer.status}.",
@@ -122,11 +122,11 @@ def console(settings: Settings) -> Iterator[Finding]:
         return
     yield from _trust(check, url, answer)
     if public:
-        yield _of_public(url, told)
+        yield _of_public(url, report)
     else:
         yield ok(check, f"No public URL is set; the console answers at {url}.")
     yield from _own_certificate(check, settings, url)
-    yield _proxies(told, workspace_settings.read().trusted_proxies)
+    yield _proxies(report, workspace_settings.read().trusted_proxies)
 
 
 def _or_unset(text: str) -> str:
@@ -143,10 +143,10 @@ def _arrived(url: str) -> tuple[Reached, Mapping[str, str] | None]:
     question = signing.dumps(nonce, salt=arrival.QUESTION)
     answer = _ask(f"{url}/doctor", {arrival.HEADER: question})
     try:
-        told = signing.loads(answer.json().get("answer", ""), salt=arrival.ANSWER, max_age=60)
+        report = signing.loads(answer.json().get("answer", ""), salt=arrival.ANSWER, max_age=60)
     except (signing.BadSignature, TypeError, AttributeError):
         return answer, None
-    return answer, told if told["nonce"] == nonce else None
+    return answer, report if report["nonce"] == nonce else None
 
 
 def _trust(check: str, url: str, answer: Reached) -> Iterator[Finding]:
@@ -158,7 +158,7 @@ def _trust(check: str, url: str, answer: Reached) -> Iterator[Finding]:
         )
 
 
-def _of_public(url: str, told: Mapping[str, str]) -> Finding:
+def _of_public(url: str, report: Mapping[str, str]) -> Finding:
     check, parts = "console URL", urlsplit(url)
     if parts.scheme == "http" and not _is_local(parts.hostname or ""):
         return warning(
@@ -166,10 +166,10 @@ def _of_public(url: str, told: Mapping[str, str]) -> Finding:
             f"{url} is not https: passwords and cookies pass in the clear, and passkeys do not work.",
             "Put TLS in front, or set OSTIARY_CONSOLE_CERTIFICATE, and set the public URL to https.",
         )
-    shown = told["asked"]
+    shown = report["asked"]
     if shown == url:
-        return ok(check, f"{url} leads here, from {told['peer']}.")
-    return ok(check, f"{url} leads here, from {told['peer']}, which asks for {shown}.")
+        return ok(check, f"{url} leads here, from {report['peer']}.")
+    return ok(check, f"{url} leads here, from {report['peer']}, which asks for {shown}.")
 
 
 def _is_local(host: str) -> bool:
@@ -195,10 +195,10 @@ def _own_certificate(check: str, settings: Settings, url: str) -> Iterator[Findi
         )
 
 
-def _proxies(told: Mapping[str, str], trusted: Sequence[str]) -> Finding:
+def _proxies(report: Mapping[str, str], trusted: Sequence[str]) -> Finding:
     from ostiary.access import addresses as networks
 
-    check, peer, forwarded = "trusted proxies", told["peer"], told["forwarded"]
+    check, peer, forwarded = "trusted proxies", report["peer"], report["forwarded"]
     address = networks.parse_address(peer)
     is_trusted = address is not None and networks.contains(
         networks.parse_list(trusted).networks, address
@@ -215,14 +215,14 @@ def _proxies(told: Mapping[str, str], trusted: Sequence[str]) -> Finding:
             f"{peer} wrote no address into X-Forwarded-For: {forwarded}.",
             "Correct what the proxy writes there.",
         )
-    if is_trusted and not forwarded and told["asked"] != told["public"]:
+    if is_trusted and not forwarded and report["asked"] != report["public"]:
         return warning(
             check,
-            f"{peer} is listed, and told no caller's address.",
+            f"{peer} is listed, and sent no caller's address.",
             "If the call came through your proxy, have it send X-Forwarded-For.",
         )
     listed = ", ".join(trusted) or "none"
-    return ok(check, f"Listed: {listed}. The check's request came from {told['address']}.")
+    return ok(check, f"Listed: {listed}. The check's request came from {report['address']}.")
 
 
 def gateway(settings: Settings) -> Iterator[Finding]:
