@@ -154,7 +154,7 @@ def test_nginx_as_it_comes_is_told_what_it_leaves_out(
         doctor = _run(settled, authority)
     assert doctor.status == 0
     assert "which asks for http://127.0.0.1" in doctor.said("console URL", "ok")
-    assert "told no caller's address" in doctor.said("trusted proxies", "warning")
+    assert "sent no caller's address" in doctor.said("trusted proxies", "warning")
 
 
 class _Stranger(BaseHTTPRequestHandler):
