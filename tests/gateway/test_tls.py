@@ -229,8 +229,9 @@ def _written(folder: Path, target: Path) -> None:
 
 
 def test_a_renewed_certificate_is_taken_without_a_refused_call(
-    tmp_path: Path, upstream: Upstream
+    tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
 ) -> None:
+    tmp_path = tmp_path_factory.mktemp("renewed")
     certificate = tmp_path / "gateway.pem"
     _written(tmp_path / "first", certificate)
     with running(tmp_path / "data", env={"OSTIARY_CERTIFICATE": str(certificate)}) as stage:
@@ -251,8 +252,16 @@ def test_a_renewed_certificate_is_taken_without_a_refused_call(
             said = "the gateway goes on with its last certificate"
             wait_for(lambda: any(said in line for line in stage.lines))
             assert _serial(stage.gateway) == first
+            # Meanwhile connections with CA certificates of their own wait, and are not set aside.
+            pem = (tmp_path / "first" / "cert.pem").read_text()
+            trusting = {"base_url": "https://localhost:1", "ca_pem": pem}
+            made = stage.done("POST", "connections", {"name": "Trusting", "input": trusting})
+            assert made["gateway_problem"] is None
             _written(tmp_path / "second", certificate)
             wait_for(lambda: _serial(stage.gateway) != first)
+            given = {"name": "Trusting", "input": trusting}
+            wait_for(lambda: stage.api("PUT", f"connections/{made['id']}", given).status == 200)
+            assert not any("set aside" in line for line in stage.lines)
         finally:
             done.set()
             caller.join()

@@ -321,6 +321,9 @@ def _trust(node: Node, wanted: Mapping[str, str]) -> dict[str, str]:
     if problem:
         for digest in set(good) - set(now):
             good[digest].unlink(missing_ok=True)
+        if before := _tried_apart(node, nginx, (target / "nginx.conf").read_text()):
+            # No fault of theirs, such as a certificate of the gateway that is being renewed.
+            raise LaunchError(f"nginx rejects its configuration: {before}")
         return problems | dict.fromkeys(set(good) - set(now), problem)
     draft.replace(target / "nginx.conf")
     _reload(node)
