@@ -74,12 +74,13 @@ def test_servers_protocol_retries_and_timeouts_of_a_connection_are_set(
     typed(owner, "Silence of a stream in seconds", "600")
     pressed(owner, owner.get_by_label(re.compile("Retry PUT and DELETE")), "Space")
     pressed(owner, owner.get_by_role("button", name="Add connection"))
-    expect(owner.get_by_role("alert").filter(has_text="Weights")).to_be_visible()
     expect(owner.get_by_role("alert").filter(has_text="Retries")).to_be_visible()
+    typed(owner, "Retries", "1")
+    pressed(owner, owner.get_by_role("button", name="Add connection"))
+    expect(owner.get_by_role("alert").filter(has_text="Weights")).to_be_visible()
     # What was typed is still there, and the group with the mistakes is open.
     expect(owner.get_by_label("Protocol", exact=True)).to_have_value("2")
     typed(owner, "Weights", "3 1")
-    typed(owner, "Retries", "1")
     if wide == WIDTHS[0]:
         looks_good(owner, "connection-servers")
     pressed(owner, owner.get_by_role("button", name="Add connection"))

@@ -75,7 +75,7 @@ def test_an_unknown_request_id_is_said_and_kept(owner: Page, stage: Stage) -> No
     at(owner, stage, "/explain")
     owner.get_by_label("Request id", exact=True).fill("nothing")
     owner.get_by_role("button", name="Explain this call").click()
-    expect(owner.get_by_role("alert")).to_contain_text("no call that is in the request log")
+    expect(owner.get_by_role("alert")).to_contain_text("isn't in the request log")
     expect(owner.get_by_label("Request id", exact=True)).to_have_value("nothing")
 
 

@@ -120,7 +120,7 @@ def test_an_app_is_the_second_step_and_no_code_works_twice(fresh: Page, stage: S
     expect(fresh.get_by_role("heading", name="Second step")).to_be_visible()
     looks_good(fresh, "second-step")
     give_code(fresh, code)  # it set the app up, and is spent
-    expect(fresh.get_by_role("alert")).to_contain_text("used already")
+    expect(fresh.get_by_role("alert")).to_contain_text("used code")
     give_code(fresh, app.next())
     expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
     sign_out(fresh, stage)
