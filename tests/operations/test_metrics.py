@@ -116,7 +116,7 @@ def test_recipes_are_counted(stage: Stage) -> None:
 
 def test_names_units_and_labels_are_as_prometheus_wants_them(stage: Stage, collection: Any) -> None:
     text = answer(stage, stage.token).body.decode()
-    allowed = {"ceiling", "verdict", "reason", "statement", "outcome", "room", "route", "method", "status",
+    allowed = {"ceiling", "verdict", "reason", "statement", "outcome", "interface", "route", "method", "status",
                "class", "direction", "kind", "state", "dictionary", "part", "why", "le"}  # fmt: skip
     for family in text_string_to_metric_families(text):
         assert family.documentation, family.name
