@@ -137,7 +137,7 @@ def test_a_stored_address_list_of_another_shape_admits_nobody(
     decide: Any, name: str, stored: str
 ) -> None:
     assert isinstance(decide(**{name: "[]"}), Lease)
-    with pytest.raises(Exception):  # noqa: B017 - whatever it is, it is no lease
+    with pytest.raises(Exception):  # noqa: B017 - any error will do, as long as no lease comes out
         decide(**{name: stored})
 
 

@@ -87,7 +87,7 @@ class Output:
 def run(role: str, settings: Settings, *, demo: bool = False, print_secrets: bool = False) -> None:
     """Run a role's parts in the foreground until SIGINT or SIGTERM; raises Failure.
 
-    On SIGUSR2 the parts are stopped, and this process executes its command line anew, with the
+    On SIGUSR2 the parts are stopped, and this process executes its command line again, with the
     lock and the listening TCP sockets it has: callers wait in the sockets' queues meanwhile.
     """
     # Until the supervisor takes it; it would end us.

@@ -170,7 +170,7 @@ class Checked:
 
 
 def refusal(code: str, *sentences: str) -> PydanticCustomError:
-    # A sentence may hold what an owner typed: braces in it are no template.
+    # A sentence may hold what an owner typed: braces in it are plain text.
     context = {"sentence": "; ".join(sentences), "sentences": sentences}
     return PydanticCustomError(code, "{sentence}", context)
 
