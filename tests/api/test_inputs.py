@@ -168,12 +168,12 @@ def test_a_connection_stays_in_its_project(api: Api, profile: Any) -> None:
         pytest.param(
             "connections",
             {"name": "C", "input": {"base_url": "https://a.example.com", "retries": True}},
-            "input.retries", id="retries",
+            "retries", id="retries",
         ),
         pytest.param(
             "connections",
             {"name": "C", "input": {"base_url": "https://a.example.com", "weights": [True]}},
-            "input.weights", id="weights",
+            "weights", id="weights",
         ),
         pytest.param(
             "v2/address_lists", {"name": "L", "entries": 5}, "entries", id="entries-by-one-name"

@@ -108,8 +108,8 @@ def test_an_upstream_is_called_with_a_token_that_is_renewed_and_never_with_none(
         ({"token_url": "nonsense"}, "token_url"),
         ({"auth_name": ""}, "auth_name"),
         ({"auth_secret": ""}, "auth_secret"),
-        ({"scope": 'read "all"'}, "input.scope"),
-        ({"scope": "read  write"}, "input.scope"),
+        ({"scope": 'read "all"'}, "scope"),
+        ({"scope": "read  write"}, "scope"),
     ],
 )
 def test_what_is_wrong_with_it_is_said_at_its_field(

@@ -151,6 +151,10 @@ def _sent(request: HttpRequest) -> object:
         return None
 
 
+#: Objects of a body whose fields are named alone, as the use case names them.
+_UNNAMED = frozenset({"input"})
+
+
 def _place(loc: Sequence[str | int], sent: object) -> Iterator[str]:
     """The names and places of a problem in what was sent.
 
@@ -161,7 +165,8 @@ def _place(loc: Sequence[str | int], sent: object) -> Iterator[str]:
         return
     for index, part in enumerate(loc[2:], start=3):
         if isinstance(sent, dict) and (part in sent or index == len(loc)):
-            yield str(part)
+            if part not in _UNNAMED or index == len(loc):
+                yield str(part)
             sent = sent.get(part)
         elif isinstance(sent, list) and isinstance(part, int) and part < len(sent):
             yield str(part)
