@@ -131,7 +131,9 @@ def test_a_worker_of_the_gateway_that_hangs_is_replaced_alone(stage: Stage) -> N
     wait_for(lambda: str(worker) not in children.read_text().split(), what="the worker replaced")
     wait_for(lambda: len(children.read_text().split()) == before)
     assert parts(stage)["gateway"] == master
-    assert "gateway has a worker that hangs, replacing it" in stage.lines
+    wait_for(
+        lambda: "gateway has a worker that hangs, replacing it" in stage.lines, what="its line"
+    )
 
 
 def test_a_gateway_that_hangs_is_replaced(stage: Stage) -> None:

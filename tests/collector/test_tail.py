@@ -160,7 +160,7 @@ def test_a_large_file_is_exchanged_and_deleted_when_nobody_writes_to_it(
     reader.read()
     reader.tail.tidy()
     assert reader.files() == [NAME]
-    assert len(reader.tail.forgotten()) == 1
+    assert len(reader.tail.gone) == 1
     assert reader.lines == ["a" * 200, "b", "c"]
 
 

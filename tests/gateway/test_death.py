@@ -188,11 +188,12 @@ def test_a_kill_under_load(scene: Scene, blow: str) -> None:
     touches_nginx = {"worker", "master", "gateway"} & set(parts)
     with Load(stage.gateway, scene.target, tokens) as load:
         wait_for(lambda: load.answered() > 60)
+        pids = [pid for part in parts for pid in scene.pids(part)]
         stored = scene.counted(steady, also, doomed)
-        before = len(load.calls)
-        for pid in [pid for part in parts for pid in scene.pids(part)]:
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        before = len(load.calls)
         at = revoked(stage, doomed)
         late = scene.profile()
         wait_for(lambda: scene.status(late) == 200, what="a first call")

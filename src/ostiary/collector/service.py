@@ -286,8 +286,9 @@ class Lines:
             tail.tidy()
             measures.strange_lines(tail.torn - self._torn)
             self._torn = tail.torn
-        if gone := tail.forgotten():
-            self._store.tidy(gone, moment=time.time())
+        if tail.gone:
+            self._store.tidy(tail.gone, moment=time.time())
+            tail.forget()
 
     def _store_latencies(self) -> None:
         positions = [Position(identity=i, timed=timed) for i, timed in self._timed.items()]

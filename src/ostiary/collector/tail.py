@@ -90,8 +90,8 @@ class Tail:
         self._asked = -quiet
         #: Lines whose end never came, since the start.
         self.torn = 0
-        #: Identities of files that were deleted, until `forgotten` takes them.
-        self._gone: list[str] = []
+        #: Identities of files that were deleted, until `forget` drops them.
+        self.gone: list[str] = []
 
     def next(self) -> Piece | None:
         """The next lines, which come again until they are `taken`; nothing if there are none now."""
@@ -120,10 +120,9 @@ class Tail:
     def has_old(self) -> bool:
         return bool(self._old)
 
-    def forgotten(self) -> list[str]:
-        """Identities of files that were deleted since this was last asked."""
-        gone, self._gone = self._gone, []
-        return gone
+    def forget(self) -> None:
+        """Drop the identities in `gone`: nothing is kept about those files any more."""
+        self.gone = []
 
     def close(self) -> None:
         for file in (*self._old, self._current):
@@ -230,7 +229,11 @@ class Tail:
             return False
         writers = _has_writers(file.fd)
         # Without that knowledge, a new file tells that nginx has left the old one.
-        return self._path.exists() if writers is None else not writers
+        if not (self._path.exists() if writers is None else not writers):
+            return False
+        # Lines may have been written between the last measurement and the last writer's end.
+        self._measure(file)
+        return self._piece(file) is None
 
     def _delete(self, file: _TailedFile) -> None:
         self.torn += file.offset < file.size
@@ -240,7 +243,7 @@ class Tail:
         file.close()
         self._old.remove(file)
         if file.identity:
-            self._gone.append(file.identity)
+            self.gone.append(file.identity)
 
 
 def _open(path: Path) -> _TailedFile | None:
