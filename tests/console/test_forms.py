@@ -246,3 +246,43 @@ def test_a_name_in_the_audit_log_s_csv_is_no_formula(owner: Owner) -> None:
     owner.send("/policies/new", {"name": "=1+1", "rate_second": "5"})
     rows = list(csv.DictReader(owner.lines("/audit-log?format=csv")))
     assert "'=1+1" in [row["name"] for row in rows]
+
+
+def test_a_member_is_renamed_and_deleted_in_the_console(owner: Owner, api: Api) -> None:
+    made = api.done("POST", "v2/members", {"email": "m@example.com"})["data"]["id"]
+    path = f"/members/{made}/edit"
+    sent = {"email": "mia@example.com", "name": "Mia", "read": _version(owner.read(path))}
+    assert "was changed" in owner.send(path, sent)
+    assert "Somebody else changed it" in owner.send(path, sent | {"name": "Mio"})
+    assert api.done("GET", f"v2/members/{made}")["data"]["name"] == "Mia"
+    gone = owner.send(f"/members/{made}/delete", {"name": "mia@example.com"})
+    assert "was deleted" in gone
+    assert api("GET", f"v2/members/{made}")[0] == 404
+
+
+def test_a_tokens_end_and_secret_are_changed_in_the_console(owner: Owner, api: Api) -> None:
+    api.done("PUT", "v2/settings", {"token_default_days": 10, "token_longest_days": 20})
+    form = owner.read("/tokens")
+    given = re.search(r'name="expires_on" type="date" value="([0-9-]+)" max="([0-9-]+)"', form)
+    assert given is not None
+    shown = owner.send(
+        "/tokens",
+        {"name": "T", "role": "admin", "expires_on": given[1], "once": "1"},
+    )
+    secret = re.search(r'value="(ostm_[\w-]+)"', shown)
+    assert secret is not None
+    made = api.done("GET", "v2/tokens")["data"][-1]
+    assert made["expires_at"].startswith(given[1])
+    path = f"/tokens/{made['id']}/edit"
+    sent = {"name": "U", "expires_on": given[2], "read": _version(owner.read(path))}
+    assert "was changed" in owner.send(path, sent)
+    changed = api.done("GET", f"v2/tokens/{made['id']}")["data"]
+    assert (changed["name"], changed["expires_at"][:10]) == ("U", given[2])
+    rotated = owner.send(f"/tokens/{made['id']}/rotate", {"overlap": "3600", "once": "2"})
+    assert "was rotated" in rotated
+    assert secret[1] not in rotated
+    assert Api(secret[1], api.confirmer)("GET", "projects")[0] == 200
+    assert "must be a date" in owner.send(path, sent | {"expires_on": "soon"})
+    foreign = f"/tokens/{api.token_id}"
+    assert "Only the member who made this token" in owner.read(f"{foreign}/edit")
+    assert "Only whoever made" in owner.send(f"{foreign}/rotate", {"overlap": "0", "once": "3"})

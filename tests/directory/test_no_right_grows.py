@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -174,6 +175,73 @@ class Teams(RuleBasedStateMachine):
             for token in management_tokens.revoke(by=by, token_id=pk):
                 self.tokens[token.pk].dead = True
 
+    @rule(who=WHO, which=st.integers(0, 5), overlap=st.sampled_from([0, 60]))
+    def rotate_token(self, who: int, which: int, overlap: int) -> None:
+        by = self.acting(who)
+        if by is None or not self.tokens:
+            return
+        made = list(self.tokens.values())[which % len(self.tokens)]
+        row = ManagementToken.objects.get(pk=made.pk)
+        try:
+            issued = management_tokens.rotate(by=by, token_id=made.pk, overlap_seconds=overlap)
+        except Refused:
+            return
+        assert not made.dead, "a token that had ended was rotated"
+        # Nobody learns a secret that outlives the right to learn it.
+        if by.kind == "token":
+            assert by.id in {made.pk, row.made_by_id}
+        else:
+            assert by.id == made.member
+        assert (made.actor() is None) == (overlap == 0)
+        made.secret = issued.secret.reveal()
+        assert issued.token.expires_at == made.ends
+
+    @rule(who=WHO, which=st.integers(0, 5), days=st.sampled_from([None, 1, 30, 90]))
+    def change_tokens_end(self, who: int, which: int, days: int | None) -> None:
+        by = self.acting(who)
+        if by is None or not self.tokens:
+            return
+        made = list(self.tokens.values())[which % len(self.tokens)]
+        caller = self.tokens[by.id].ends if by.kind == "token" and by.id is not None else None
+        ends = timezone.now() + timedelta(days=days) if days else None
+        given = management_tokens.TokenInput(expires_at=ends)
+        try:
+            management_tokens.change(by=by, token_id=made.pk, given=given)
+        except Refused:
+            return
+        assert by.admin
+        assert not made.dead
+        assert caller is None or (ends is not None and ends <= caller)
+        for each in self.tokens.values():
+            each.ends = ManagementToken.objects.get(pk=each.pk).expires_at
+
+    @invariant()
+    def no_token_ends_later_than_the_one_that_made_it(self) -> None:
+        for row in ManagementToken.objects.exclude(made_by=None).select_related("made_by"):
+            maker = row.made_by
+            if maker is not None and maker.expires_at is not None and maker.revoked_at is None:
+                assert row.expires_at is not None
+                assert row.expires_at <= maker.expires_at
+
+    @rule(who=WHO)
+    def delete_member(self, who: int) -> None:
+        by = self.acting(who)
+        if by is None or len(self.member_ids) <= 4:
+            return
+        pk = self.member_ids[-1]
+        try:
+            ended = members.delete(by=by, member_id=pk)
+        except Refused:
+            return
+        assert by.admin
+        self.member_ids.pop()
+        self.admins.discard(pk)
+        del self.granted[pk]
+        for token in ended.tokens:
+            assert self.tokens[token].member == pk
+        for key in [key for key, made in self.tokens.items() if made.member == pk]:
+            assert self.tokens.pop(key).actor() is None
+
     @rule(who=WHO, admin=st.booleans())
     def add_member(self, who: int, admin: bool) -> None:
         by = self.acting(who)
@@ -218,12 +286,13 @@ class Teams(RuleBasedStateMachine):
     def lose_and_regain_a_right(self, whom: int, admin: bool) -> None:
         pk = self.member_ids[whom]
         was = Member.objects.get(pk=pk)
-        lost = {"admin": False} if admin else {"active": False}
+        lost: dict[str, Any] = {"admin": False} if admin else {"active": False}
         if not (was.is_active and was.admin >= admin):
             return
         with contextlib.suppress(Refused):
             members.change(by=SYSTEM, member_id=pk, **lost)
-            members.change(by=SYSTEM, member_id=pk, **dict.fromkeys(lost, True))
+            regained: dict[str, Any] = dict.fromkeys(lost, True)
+            members.change(by=SYSTEM, member_id=pk, **regained)
             for made in self.tokens.values():
                 made.dead |= made.member == pk
 

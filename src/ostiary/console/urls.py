@@ -142,6 +142,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("members", members.member_list, name="members"),
     path("members/<int:member_id>", members.change_member, name="change-member"),
+    path("members/<int:member_id>/edit", members.edit_member, name="edit-member"),
+    path("members/<int:member_id>/delete", members.delete_member, name="delete-member"),
     path("members/<int:member_id>/link", members.member_link, name="member-link"),
     path(
         "members/<int:member_id>/single-sign-on/unlink",
@@ -154,6 +156,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="reset-second-factor",
     ),
     path("tokens", management_tokens.token_list, name="tokens"),
+    path("tokens/<int:token_id>/edit", management_tokens.edit_token, name="edit-token"),
+    path("tokens/<int:token_id>/rotate", management_tokens.rotate_token, name="rotate-token"),
     path("tokens/<int:token_id>/revoke", management_tokens.revoke_token, name="revoke-token"),
     path("audit-log", audit_log.listing, name="audit-log"),
     path("settings", workspace_settings.settings, name="settings"),

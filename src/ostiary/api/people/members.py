@@ -2,13 +2,28 @@
 
 from typing import Any, Literal
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from ninja import Query, Router, Schema
 
-from ostiary.api.answers import ERRORS, Paging, Strict, Success, Time, actor, page
-from ostiary.directory.models import Member
+from ostiary.api.answers import (
+    ERRORS,
+    Page,
+    Paging,
+    Strict,
+    Success,
+    Time,
+    actor,
+    if_match,
+    listed,
+    page,
+    versioned,
+)
+from ostiary.directory.actor import Actor
+from ostiary.directory.models import Member, Membership
 from ostiary.directory.people import members
 from ostiary.directory.projects import projects
+from ostiary.directory.workspace import public_urls
 
 router = Router(tags=["Members"])
 
@@ -19,9 +34,15 @@ class MemberIn(Strict):
     email: str
     name: str = ""
     admin: bool = False
+    #: Make a one-time sign-in link too, which the answer shows this once.
+    sign_in_link: bool = False
 
 
 class MemberChange(Strict):
+    """Omitted fields keep their values."""
+
+    name: str | None = None
+    email: str | None = None
     admin: bool | None = None
     active: bool | None = None
 
@@ -45,6 +66,40 @@ class MemberOut(Schema):
 
 class MemberData(Schema):
     data: MemberOut
+
+
+class SignInLinkOut(Schema):
+    """Lets the member in, once. Without a password they set one; with one, they may set another."""
+
+    url: str
+    expires_at: Time
+
+
+class SignInLinkData(Schema):
+    data: SignInLinkOut
+
+
+class MemberCreated(MemberData):
+    sign_in_link: SignInLinkOut | None = None
+
+
+class MemberDeleted(Success):
+    #: Sessions that ended.
+    ended_sessions: int
+    #: Management tokens that the member had made, or that were made with those.
+    revoked_token_ids: list[int]
+
+
+class ProjectMemberOut(Schema):
+    id: int
+    email: str
+    name: str
+    active: bool
+    role: RoleName
+
+
+class ProjectMemberPage(Page[ProjectMemberOut]):
+    """One page of the members with a role in a project."""
 
 
 class MemberPage(Schema):
@@ -76,21 +131,81 @@ def list_members(request: HttpRequest, paging: Query[Paging]) -> Any:
     return {"data": [_shown(member) for member in page(found, paging)], **counts}
 
 
-@router.post("/v2/members", response={200: MemberData, **ERRORS})
+@router.post("/v2/members", response={200: MemberCreated, **ERRORS})
 def create_member(request: HttpRequest, payload: MemberIn) -> Any:
-    """Add a member; a sign-in link comes from the command line or the console."""
-    member = members.create(
-        by=actor(request), email=payload.email, name=payload.name, admin=payload.admin
-    )
+    """Add a member. They sign in by a one-time link, or by single sign-on."""
+    by = actor(request)
+    member = members.create(by=by, email=payload.email, name=payload.name, admin=payload.admin)
+    link = _link(by, member) if payload.sign_in_link else None
+    return {"data": _shown(member), "sign_in_link": link}
+
+
+@router.get("/v2/members/{int:member_id}", response={200: MemberData, **ERRORS})
+def show_member(request: HttpRequest, member_id: int, response: HttpResponse) -> Any:
+    member = members.find(actor(request), member_id)
+    versioned(response, member)
     return {"data": _shown(member)}
 
 
 @router.put("/v2/members/{int:member_id}", response={200: MemberData, **ERRORS})
-def change_member(request: HttpRequest, member_id: int, payload: MemberChange) -> Any:
+def change_member(
+    request: HttpRequest, member_id: int, payload: MemberChange, response: HttpResponse
+) -> Any:
+    """Rename a member; make them an admin or not, active or not.
+
+    Who is deactivated, or stops being an admin, loses sessions, unused links and management tokens.
+    """
     member = members.change(
-        by=actor(request), member_id=member_id, admin=payload.admin, active=payload.active
+        by=actor(request), member_id=member_id, if_match=if_match(request), **payload.dict()
     )
+    versioned(response, member)
     return {"data": _shown(member)}
+
+
+@router.delete("/v2/members/{int:member_id}", response={200: MemberDeleted, **ERRORS})
+def delete_member(request: HttpRequest, member_id: int) -> Any:
+    """Delete a member with sessions, links, second factors and roles; their tokens are revoked.
+
+    What they did stays in the audit log. The last active workspace admin cannot be deleted.
+    """
+    deleted = members.delete(by=actor(request), member_id=member_id, if_match=if_match(request))
+    return {
+        "success": True,
+        "ended_sessions": deleted.sessions,
+        "revoked_token_ids": deleted.tokens,
+    }
+
+
+@router.post("/v2/members/{int:member_id}/sign_in_link", response={200: SignInLinkData, **ERRORS})
+def create_sign_in_link(request: HttpRequest, member_id: int) -> Any:
+    """Make a one-time sign-in link, shown only here; unused older ones stop working."""
+    by = actor(request)
+    return {"data": _link(by, members.find(by, member_id))}
+
+
+def _link(by: Actor, member: Member) -> dict[str, object]:
+    secret = members.create_link(by=by, member=member)
+    return {
+        "url": public_urls.sign_in_link(secret),
+        "expires_at": timezone.now() + members.LINK_LIFE,
+    }
+
+
+@router.get("/v2/projects/{int:project_id}/members", response={200: ProjectMemberPage, **ERRORS})
+def list_project_members(request: HttpRequest, project_id: int, paging: Query[Paging]) -> Any:
+    """The members with a role in a project, for its owners. Workspace admins have every role unlisted."""
+    return listed(members.of_project(actor(request), project_id), paging, _of_project)
+
+
+def _of_project(membership: Membership) -> dict[str, Any]:
+    member = membership.member
+    return {
+        "id": member.pk,
+        "email": member.email,
+        "name": member.name,
+        "active": member.is_active,
+        "role": membership.role,
+    }
 
 
 class InvitedIn(Strict):

@@ -8,7 +8,7 @@ from ninja import Router, Schema
 
 from ostiary.api.answers import ERRORS, Time, actor
 from ostiary.directory.catalog import recipes
-from ostiary.directory.changes.permission import root_of
+from ostiary.directory.changes.permission import root_of, visible_projects
 from ostiary.directory.models import Recipe
 from ostiary.directory.workspace import setup, workspace_settings
 
@@ -32,11 +32,16 @@ class UserOut(Schema):
 
 @router.get("/users/me", response={200: UserOut, **ERRORS})
 def show_me(request: HttpRequest) -> Any:
-    """There is no billing here: the period is the current month, the plan `self-hosted`."""
+    """There is no billing here: the period is the current month, the plan `self-hosted`.
+
+    `root_folder_id` is *Home*, or else the first project that the token sees. What the token may do
+    is in `GET /api/v2/tokens/me`.
+    """
     by = actor(request)
     start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
-    home, root = setup.home(), root_of(by)
+    home = setup.home()
+    root = root_of(by) or visible_projects(by).first()
     found: list[Recipe] = list(recipes.recipes(by))
     return {
         "id": by.id or 0,

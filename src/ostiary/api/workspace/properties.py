@@ -20,6 +20,10 @@ class Wanted(Scope):
     prefix: str = Field("", max_length=100)
 
 
+class Named(Scope):
+    name: str = Field(max_length=100)
+
+
 class PropertiesIn(Strict):
     #: `null` deletes a property.
     properties: dict[str, str | None]
@@ -34,4 +38,11 @@ def list_properties(request: HttpRequest, query: Query[Wanted]) -> Any:
 def set_properties(request: HttpRequest, payload: PropertiesIn, query: Query[Scope]) -> Any:
     """Set properties, and delete those whose value is null; all or none."""
     properties.write(by=actor(request), project_id=query.project_id, values=payload.properties)
+    return {"success": True}
+
+
+@router.delete("/properties", response={200: Success, **ERRORS})
+def delete_property(request: HttpRequest, query: Query[Named]) -> Any:
+    """Delete one property; 404 if there is none of this name."""
+    properties.delete(by=actor(request), project_id=query.project_id, name=query.name)
     return {"success": True}

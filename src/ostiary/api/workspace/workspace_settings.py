@@ -26,6 +26,10 @@ class SettingsIn(Strict):
     #: `Sec-WebSocket-Protocol: ostiary.token.`.
     credential_places: list[str] | None = None
     require_second_factor: bool | None = None
+    #: Days until a management token expires for which no end is named.
+    token_default_days: StrictInt | None = None
+    #: Days that a new management token may live at most; 0: for ever.
+    token_longest_days: StrictInt | None = None
     request_log_days: StrictInt | None = None
     request_log_rows: StrictInt | None = None
     usage_day_days: StrictInt | None = None
@@ -42,6 +46,8 @@ class SettingsOut(Schema):
     fetch_hosts: list[str]
     credential_places: list[str]
     require_second_factor: bool
+    token_default_days: int
+    token_longest_days: int
     request_log_days: int
     request_log_rows: int
     usage_day_days: int

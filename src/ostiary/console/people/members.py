@@ -1,4 +1,4 @@
-"""Members: their roles, sign-in links, and their second factors taken away. For admins."""
+"""Members: their names, roles, sign-in links, second factors, and their deletion. For admins."""
 
 import secrets
 from collections.abc import Mapping
@@ -9,11 +9,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.forms import sent
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in import steps
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Refused
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.people import members, second_factors, single_sign_on
@@ -100,7 +103,7 @@ def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     context = {
         "title": f"A sign-in link for {member.email}",
         "label": "Sign-in link",
-        "value": f"{public_urls.console_url()}/sign-in/link#{secret.reveal()}",
+        "value": public_urls.sign_in_link(secret),
         "text": "It works once, for 24 hours. Send it to that person alone, by a way that you trust.",
         "back": "members",
     }
@@ -111,16 +114,16 @@ def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
 @require_POST
 def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     require_admin(by)
-    flags = {
-        name: request.POST[name] == "1" for name in ("admin", "active") if name in request.POST
-    }
+    admin, active = (
+        request.POST[name] == "1" if name in request.POST else None for name in ("admin", "active")
+    )
     try:
         if "project" in request.POST:
             project = projects.find(by, number_of(request.POST["project"]) or 0)
             role = request.POST.get("role") or None
             members.set_role(by=by, member_id=member_id, project_id=project.pk, role=role)
         else:
-            members.change(by=by, member_id=member_id, **flags)
+            members.change(by=by, member_id=member_id, admin=admin, active=active)
     except Invalid as error:
         messages.error(request, error.sentences)
     except Refused as error:
@@ -128,3 +131,56 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
     else:
         messages.success(request, "The member was changed.")
     return redirect("members")
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def edit_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    """Name and e-mail address."""
+    member = members.find(by, member_id)
+
+    def save() -> HttpResponse:
+        members.change(
+            by=by,
+            member_id=member_id,
+            name=request.POST.get("name", ""),
+            email=request.POST.get("email", ""),
+            if_match=request.POST.get("read"),
+        )
+        messages.success(request, "The member was changed.")
+        return redirect("members")
+
+    answer, errors = sent(request, save)
+    member = members.find(by, member_id)
+    context = {
+        "member": member,
+        "read": etags.etag(member),
+        "given": request.POST or {"name": member.name, "email": member.email},
+        "errors": errors,
+        "may_delete": member.pk != by.id,
+    }
+    return answer or render(
+        request, "console/member_form.html", context, status=400 if errors else 200
+    )
+
+
+@page
+@require_http_methods(["GET", "POST"])
+def delete_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
+    member = members.find(by, member_id)
+    return by_name(
+        request,
+        lambda: _delete(by, member_id),
+        what="member",
+        name=member.email,
+        consequence=(
+            "They are signed out everywhere and lose roles, sign-in links and second factors. Management"
+            " tokens that they made are revoked. What they did stays in the audit log."
+        ),
+        back=reverse("members"),
+        after=reverse("members"),
+    )
+
+
+def _delete(by: Actor, member_id: int) -> None:
+    members.delete(by=by, member_id=member_id)

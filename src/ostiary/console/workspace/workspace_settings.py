@@ -19,6 +19,11 @@ from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import places
 
+#: Settings of management tokens, in the words of the form.
+TOKENS = {
+    "token_default_days": "Days until a new token expires",
+    "token_longest_days": "Longest life in days (0: for ever)",
+}
 #: Settings that say what is kept for how long, in the words of the form.
 KEPT = {
     "usage_day_days": "Days of usage by day",
@@ -43,7 +48,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "trusted_proxies": "\n".join(now.trusted_proxies),
         "fetch_hosts": "\n".join(now.fetch_hosts),
         "credential_places": "\n".join(now.credential_places),
-        **{name: getattr(now, name) for name in KEPT},
+        **{name: getattr(now, name) for name in (*TOKENS, *KEPT)},
         "require_second_factor": now.require_second_factor,
     }
     if request.method == "POST":
@@ -61,11 +66,15 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
             if in_force(request, saved):
                 messages.success(request, "The settings were saved.")
             return redirect("settings")
-    kept = [(name, label, given.get(name), errors.get(name)) for name, label in KEPT.items()]
+    kept, tokens = (
+        [(name, label, given.get(name), errors.get(name)) for name, label in names.items()]
+        for names in (KEPT, TOKENS)
+    )
     context = {
         "given": given,
         "errors": errors,
         "kept": kept,
+        "tokens": tokens,
         "read": etags.of_value(now),
         "url_warning": places.URL_WARNING if places.in_urls(now.credential_places) else "",
         "fixed_console_url": environment.current().console_url,
@@ -82,7 +91,7 @@ def _settings(request: HttpRequest) -> dict[str, object]:
     if "credential_places" in request.POST:
         values["credential_places"] = lines_of(request.POST["credential_places"])
     values["require_second_factor"] = request.POST.get("require_second_factor") == "1"
-    for name in KEPT:
+    for name in (*TOKENS, *KEPT):
         if name in request.POST:
             given = request.POST[name].strip()
             values[name] = number_of(given) if number_of(given) is not None else given

@@ -79,7 +79,11 @@ class ManagementToken(models.Model):
     made_by = models.ForeignKey(
         "self", null=True, on_delete=models.CASCADE, related_name="descendants"
     )
+    #: The secret before the last rotation, which works until then.
+    previous_fingerprint = models.BinaryField(max_length=32, null=True, unique=True)
+    previous_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)

@@ -1,5 +1,7 @@
 """Members: people who sign in, their roles, and the one-time links that let them in."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
@@ -9,7 +11,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import require, require_admin
 from ostiary.directory.models import Member, MemberSession, Membership, Project, SignInLink
@@ -18,6 +20,7 @@ from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
 LINK_LIFE = timedelta(hours=24)
+LAST_ADMIN = "This is the last workspace admin"
 
 
 def members(by: Actor, *, search: str = "") -> QuerySet[Member]:
@@ -39,11 +42,7 @@ def create(*, by: Actor, email: object, name: object = "", admin: bool = False) 
     """Add a member without a password; a sign-in link lets them in. Raises Invalid, Forbidden."""
     require_admin(by)
     problems = fields.Problems()
-    address = fields.text(problems, "email", email, maximum=254).lower()
-    try:
-        validate_email(address)
-    except ValidationError:
-        problems.add("email", "isn't a valid email address")
+    address = _email(problems, email)
     shown = fields.text(problems, "name", name, required=False)
     problems.raise_if_any()
     member = Member(email=address, name=shown, admin=admin)
@@ -57,31 +56,93 @@ def create(*, by: Actor, email: object, name: object = "", admin: bool = False) 
     return member
 
 
+def _email(problems: fields.Problems, email: object) -> str:
+    address = fields.text(problems, "email", email, maximum=254).lower()
+    try:
+        validate_email(address)
+    except ValidationError:
+        problems.add("email", "isn't a valid email address")
+    return address
+
+
 def change(
-    *, by: Actor, member_id: int, admin: bool | None = None, active: bool | None = None
+    *,
+    by: Actor,
+    member_id: int,
+    admin: bool | None = None,
+    active: bool | None = None,
+    name: str | None = None,
+    email: str | None = None,
+    if_match: str | None = None,
 ) -> Member:
-    """Make a member an admin or not, active or not; one active admin always remains.
+    """Rename a member; make them an admin or not, active or not. One active admin always remains.
 
     Who loses a right loses with it the sessions, and the management tokens that rest on it, for good.
+    Raises Invalid, Forbidden, NotFound, InUse, Stale.
     """
     require_admin(by)
+    problems = fields.Problems()
+    changes: dict[str, object] = {"admin": admin, "is_active": active}
+    if name is not None:
+        changes["name"] = fields.text(problems, "name", name, required=False)
+    if email is not None:
+        changes["email"] = _email(problems, email)
+    problems.raise_if_any()
     with transaction.atomic():
-        admins = list(Member.objects.select_for_update().filter(admin=True, is_active=True))
-        member = Member.objects.select_for_update().filter(pk=member_id).first()
-        if member is None:
-            raise NotFound("member")
-        was = (member.admin, member.is_active)
-        if admin is not None:
-            member.admin = admin
-        if active is not None:
-            member.is_active = active
-        if [a.pk for a in admins] == [member.pk] and not (member.admin and member.is_active):
-            raise InUse("This is the last workspace admin")
-        member.save(update_fields=["admin", "is_active", "updated_at"])
-        _record(by, "change", member)
+        member, others = _locked(member_id)
+        etags.check(member, if_match)
+        before, was = _named(member), (member.admin, member.is_active)
+        for field, value in changes.items():
+            if value is not None:
+                setattr(member, field, value)
+        if not others and was == (True, True) and not (member.admin and member.is_active):
+            raise InUse(LAST_ADMIN)
+        if Member.objects.filter(email=member.email).exclude(pk=member.pk).exists():
+            raise Invalid({"email": ["has already been taken"]})
+        member.save(update_fields=["name", "email", "admin", "is_active", "updated_at"])
+        _record(by, "change", member, before=before)
         if (was[0] and not member.admin) or (was[1] and not member.is_active):
             _end_rights(by, member)
     return member
+
+
+def _locked(member_id: int) -> tuple[Member, bool]:
+    """A member, and whether there is another active admin; locked, so that one remains."""
+    admins = list(Member.objects.select_for_update().filter(admin=True, is_active=True))
+    member = Member.objects.select_for_update().filter(pk=member_id).first()
+    if member is None:
+        raise NotFound("member")
+    return member, any(admin.pk != member.pk for admin in admins)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What ended with a member."""
+
+    sessions: int
+    tokens: Sequence[int]
+
+
+def delete(*, by: Actor, member_id: int, if_match: str | None = None) -> Deleted:
+    """Delete a member with all that is theirs alone: sessions, links, second factors and roles.
+
+    Management tokens that they made, or that were made with those, are revoked. What they did stays
+    in the audit log, under their name. Raises Forbidden, NotFound, InUse, Stale.
+    """
+    require_admin(by)
+    with transaction.atomic():
+        member, others = _locked(member_id)
+        etags.check(member, if_match)
+        if member.admin and member.is_active and not others:
+            raise InUse(LAST_ADMIN)
+        revoked = management_tokens.end_those_of(
+            member, by, f"{member.email}, who made it, was deleted"
+        )
+        sessions = MemberSession.objects.filter(member=member, expires_at__gt=timezone.now())
+        deleted = Deleted(sessions=sessions.count(), tokens=sorted(token.pk for token in revoked))
+        _record(by, "delete", member)
+        member.delete()
+    return deleted
 
 
 def _end_rights(by: Actor, member: Member) -> None:
@@ -217,10 +278,26 @@ def redeem_link(text: str) -> Member | None:
         return link.member if taken else None
 
 
+def _named(member: Member) -> dict[str, object]:
+    return {
+        "name": member.name,
+        "email": member.email,
+        "admin": member.admin,
+        "active": member.is_active,
+    }
+
+
 def _record(
-    by: Actor, verb: str, member: Member, project_id: int | None = None, role: str = ""
+    by: Actor,
+    verb: str,
+    member: Member,
+    project_id: int | None = None,
+    role: str = "",
+    before: dict[str, object] | None = None,
 ) -> None:
     after: dict[str, object] = {"admin": member.admin, "active": member.is_active}
+    if before is not None:
+        after = _named(member)
     audit_log.record(
         by,
         f"member.{verb}",
@@ -228,5 +305,6 @@ def _record(
         target_id=member.pk,
         target_name=member.email,
         project_id=project_id,
+        before=before,
         after=after | ({"role": role} if role else {}),
     )

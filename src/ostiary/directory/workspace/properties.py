@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.permission import project_of, require, require_admin
 from ostiary.directory.models import Property
 
@@ -27,10 +28,7 @@ def read(*, by: Actor, project_id: int | None, prefix: str) -> dict[str, str]:
 def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) -> None:
     """Set properties, or delete those whose value is None; all or none. Raises Invalid."""
     problems = fields.Problems()
-    if project_id is None:
-        require_admin(by)
-    else:
-        require(by, Role.EDITOR, project_of(by, project_id).pk)
+    _require_editor(by, project_id)
     clean = {
         fields.text(problems, "properties", name, maximum=100): None
         if value is None
@@ -56,6 +54,21 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
             project_id=project_id,
             after={"deleted": sorted(name for name, value in clean.items() if value is None)},
         )
+
+
+def delete(*, by: Actor, project_id: int | None, name: str) -> None:
+    """Delete one property; raises NotFound, Forbidden."""
+    _require_editor(by, project_id)
+    if not _of(project_id).filter(name=name).exists():
+        raise NotFound("property")
+    write(by=by, project_id=project_id, values={name: None})
+
+
+def _require_editor(by: Actor, project_id: int | None) -> None:
+    if project_id is None:
+        require_admin(by)
+    else:
+        require(by, Role.EDITOR, project_of(by, project_id).pk)
 
 
 def _of(project_id: int | None) -> QuerySet[Property]:

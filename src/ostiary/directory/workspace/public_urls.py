@@ -2,6 +2,7 @@
 
 from ostiary import settings
 from ostiary.directory.workspace import workspace_settings
+from ostiary.identity.secret import Secret
 from ostiary.settings import Bind
 
 
@@ -31,6 +32,11 @@ def console_url() -> str:
     """Where owners sign in; `localhost`, since passkeys do not work at an address."""
     scheme = "https" if settings.current().console_certificate else "http"
     return configured_console_url() or _listener(scheme, settings.current().control_bind)
+
+
+def sign_in_link(secret: Secret) -> str:
+    """Where a one-time secret lets a member in. After the `#`, it never reaches a server's log."""
+    return f"{console_url()}/sign-in/link#{secret.reveal()}"
 
 
 def _listener(scheme: str, bind: Bind, *, local: str = "localhost") -> str:

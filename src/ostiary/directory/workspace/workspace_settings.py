@@ -36,6 +36,10 @@ class Workspace:
     credential_places: tuple[str, ...] = ()
     #: Members without a second factor must set one up before they can do anything.
     require_second_factor: bool = False
+    #: Days until a management token expires for which no end is named.
+    token_default_days: int = 90
+    #: Days that a management token may live at most; 0: for ever.
+    token_longest_days: int = 366
     request_log_days: int = 30
     #: Lines of the request log that are kept at most, the newest.
     request_log_rows: int = 1_000_000
@@ -102,6 +106,8 @@ def change(
 
 def _in_order(after: Workspace) -> dict[str, list[str]]:
     """Days are added up from hours, and hours from minutes: the finer are not kept longer."""
+    if 0 < after.token_longest_days < after.token_default_days:
+        return {"token_default_days": ["must not exceed the longest life of a token"]}
     if after.usage_minute_days > after.usage_hour_days:
         return {"usage_minute_days": ["must not exceed the days for which usage by hour is kept"]}
     if after.usage_hour_days > after.usage_day_days:
@@ -193,6 +199,8 @@ _CHECKS = {
     "fetch_hosts": _hosts,
     "credential_places": _places,
     "require_second_factor": _flag,
+    "token_default_days": _number(1, 3660, "days"),
+    "token_longest_days": _number(0, 3660, "days"),
     "request_log_days": _number(1, 3660, "days"),
     "request_log_rows": _number(1000, 100_000_000, "lines"),
     # A month is added up from its days when it is over.
