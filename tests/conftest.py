@@ -55,6 +55,10 @@ LONGEST = (
 ALL_SLOW = re.compile(r"^pytestmark = .*\bmark\.slow\b", re.MULTILINE)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", metavar="FOLDER", help="keep pictures of the console's pages")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out files of slow tests unread where none of those is wanted: some import for seconds."""
     if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):

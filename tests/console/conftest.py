@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.console.steps import PICTURES
 from tests.stage import Stage, running
-
-PICTURES = Path("build/pictures")
 
 # How long is for a slow machine, and claims nothing.
 expect.set_options(timeout=60_000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("pictures"):
+        PICTURES.folder = Path(config.getoption("pictures"))
+        PICTURES.folder.mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,28 @@
 """What the tests of the console share: where to go, what to make, and how a page must look."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from axe_playwright_python.base import AxeResults
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from tests.console.conftest import PICTURES
 from tests.stage import Stage
+
+#: Widths, and the theme in which axe looks at a page of that width. Layout depends on the width
+#: alone and colours on the theme alone, so that narrow in dark and wide in light show axe all of it.
+VIEWS = ((360, "dark"), (1280, "light"), (2560, None))
+STANDARDS = ("wcag2a", "wcag2aa", "wcag21aa", "wcag22aa")
+AXE = Axe()
+
+
+@dataclass(slots=True)
+class Pictures:
+    """Where pictures of the pages go; nowhere unless a run is asked for them."""
+
+    folder: Path | None = None
+
+
+PICTURES = Pictures()
 
 
 def at(page: Page, stage: Stage, path: str) -> None:
@@ -11,20 +30,48 @@ def at(page: Page, stage: Stage, path: str) -> None:
 
 
 def looks_good(page: Page, name: str) -> None:
-    """Nothing that axe objects to, at three widths and in both themes; pictures are kept."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    for width in (360, 1280, 2560):
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-            page.set_viewport_size({"width": width, "height": 900})
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width, (name, width, wide)
-            if width != 2560:
-                page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png", full_page=True)
-        found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]})
-        assert not found.response["violations"], found.generate_report()
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 1280, "height": 800})
+    """The page fits at three widths, and axe finds nothing in either theme."""
+    for width, scheme in VIEWS:
+        view(page, width, scheme or "light")
+        fits(page, width, name)
+        if scheme:
+            accessible(page, runOnly=STANDARDS)
+        if width != 2560 and PICTURES.folder is not None:
+            for each in ("light", "dark"):
+                view(page, width, each)
+                keep_picture(page, f"{name}-{width}-{each}", full_page=True)
+    view(page, 1280, "light", height=800)
+
+
+def view(page: Page, width: int, scheme: str, *, height: int = 900) -> None:
+    """Look at the page in a window of this width, in the light or the dark theme."""
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": height})
+
+
+def fits(page: Page, width: int, name: str) -> None:
+    """The page needs no scrolling sideways."""
+    # A locator waits for the document if a navigation has just replaced it.
+    wide = page.locator("html").evaluate("html => html.scrollWidth")
+    assert wide <= width, (name, width, wide)
+
+
+def accessible(page: Page, **options: object) -> None:
+    """Axe finds no violation on the page as it is."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.axe_script)
+    found = AxeResults(
+        page.evaluate(
+            "options => axe.run(document, options)", {"resultTypes": ["violations"], **options}
+        )
+    )
+    assert not found.response["violations"], found.generate_report()
+
+
+def keep_picture(page: Page, name: str, *, full_page: bool = False) -> None:
+    """Keep a picture of the page if the run was asked for pictures."""
+    if PICTURES.folder is not None:
+        page.screenshot(path=PICTURES.folder / f"{name}.png", full_page=full_page)
 
 
 def a_client(page: Page, stage: Stage, name: str) -> None:

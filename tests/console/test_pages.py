@@ -5,10 +5,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect
-from tests.console.conftest import PICTURES
+from tests.console.steps import accessible, at, fits, keep_picture, view
 from tests.stage import Stage, ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -49,8 +48,7 @@ def test_the_list_shows_the_demo(page: Page) -> None:
     row = page.get_by_role("row", name=re.compile("Acme Corporation"))
     expect(row).to_contain_text("Home")
     expect(row).to_contain_text("Active")
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / "clients.png")
+    keep_picture(page, "clients")
 
 
 def test_a_client_is_added_with_a_logo(page: Page) -> None:
@@ -130,23 +128,20 @@ PAGES = ["/clients", "/clients/new", "/clients/1", "/password", "/nothing-here"]
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible_and_fits_at_every_width(
-    page: Page, stage: Stage, path: str, scheme: str
+    page: Page, stage: Stage, path: str
 ) -> None:
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    for width in (360, 1280, 2560):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.goto(f"http://localhost:{stage.control}{path}")
-        sizes = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
-        assert sizes[0] <= sizes[1], (path, width)
-        name = f"{path.strip('/').replace('/', '-')}-{scheme}-{width}.png"
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / name)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    page.emulate_media(color_scheme="light")
-    page.set_viewport_size({"width": 1280, "height": 800})
+    name = path.strip("/").replace("/", "-")
+    for scheme in ("light", "dark"):
+        for width in (360, 1280, 2560):
+            view(page, width, scheme)
+            if scheme == "light":
+                # The page is loaded at each width, since scripts may look at it only then.
+                at(page, stage, path)
+                fits(page, width, name)
+            keep_picture(page, f"{name}-{width}-{scheme}")
+        accessible(page)
+    view(page, 1280, "light", height=800)
 
 
 def test_pages_tell_browsers_what_they_may_do(page: Page, stage: Stage) -> None:
