@@ -23,6 +23,7 @@ SAME = [
     "tests/api/test_shapes.py",
     "tests/api/test_policies.py",
     "tests/api/test_confirming.py",
+    "tests/api/test_idempotency.py",
     "tests/api/test_usage.py",
     "tests/directory",
     "tests/usage",
@@ -72,9 +73,26 @@ def test_the_product_runs_on_it(url: str, tmp_path: Path) -> None:
             stage.kill("authority")
             wait_for(lambda: status("127.0.0.3") == 403, what="authority back")
             _signed_tokens_work(stage, things)
+            _one_key_makes_one_object(stage)
             _twenty_write_at_once(stage, things, url)
     finally:
         upstream.close()
+
+
+def _one_key_makes_one_object(stage: Stage) -> None:
+    answers: list[Answer] = []
+
+    def create() -> None:
+        headers = {"Idempotency-Key": "k"}
+        answers.append(stage.api("POST", "api_clients", {"name": "Once"}, headers=headers))
+
+    threads = [threading.Thread(target=create) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(answer.status, answer.body) for answer in answers} == {(200, answers[0].body)}
+    assert [c["name"] for c in stage.done("GET", "api_clients")].count("Once") == 1
 
 
 WRITERS, EACH = 20, 12

@@ -1,8 +1,12 @@
 """The whole product over a restart, and with parts that hang: nobody is refused."""
 
+import contextlib
+import http.client
 import os
 import signal
 import socket
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,3 +151,71 @@ def test_a_gateway_that_hangs_is_replaced(stage: Stage) -> None:
     wait_for(lambda: stage.lines.count("gateway ready") > ready, what="the gateway replaced")
     assert "gateway hangs, restarting" in stage.lines
     assert stage.call("/").status == 401
+
+
+CLIENT = {"name": "Once"}
+
+
+def clients_of(stage: Stage, key: str) -> int:
+    """How many answers are stored for an `Idempotency-Key`, and so committed."""
+    path = f"file:{stage.data / 'ostiary.sqlite3'}?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as database:
+        counted = database.execute(
+            "SELECT count(*) FROM directory_storedanswer WHERE key = ?", [key]
+        ).fetchone()
+    return int(counted[0])
+
+
+def test_parallel_calls_with_one_key_make_one_object(stage: Stage) -> None:
+    answers = []
+
+    def create() -> None:
+        answers.append(stage.api("POST", "api_clients", CLIENT, headers={"Idempotency-Key": "p"}))
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.status for answer in answers] == [200] * 6
+    assert len({answer.body for answer in answers}) == 1
+    assert sum("idempotent-replayed" in answer.headers for answer in answers) == 5
+    names = [each["name"] for each in stage.done("GET", "api_clients?per_page=100")]
+    assert names.count("Once") == 1
+
+
+def test_a_kill_between_commit_and_answer_makes_no_second_object(
+    stage: Stage, call: tuple[str, str]
+) -> None:
+    profile = stage.done("GET", "api_access_profiles")[0]
+    content = {
+        "name": "Killed", "api_client_id": profile["api_client_id"], "auth_type": "token",
+        "api_collection_ids": profile["api_collection_ids"],
+    }  # fmt: skip
+    headers = {"Idempotency-Key": "killed"}
+    outcome: list[object] = []
+
+    def create() -> None:
+        try:
+            outcome.append(stage.api("POST", "api_access_profiles", content, headers=headers))
+        except (OSError, http.client.HTTPException) as error:
+            outcome.append(error)
+
+    pids, ready = parts(stage), stage.lines.count("control ready")
+    # Nothing is confirmed meanwhile, so that the answer has to wait.
+    os.kill(pids["authority"], signal.SIGSTOP)
+    try:
+        thread = threading.Thread(target=create)
+        thread.start()
+        wait_for(lambda: clients_of(stage, "killed") == 1, what="the commit")
+        os.kill(pids["control"], signal.SIGKILL)
+        thread.join()
+    finally:
+        os.kill(pids["authority"], signal.SIGCONT)
+    assert isinstance(outcome[0], Exception), outcome
+    wait_for(lambda: stage.lines.count("control ready") > ready, what="control replaced")
+    wait_for(lambda: stage._status("/readyz") == 200, what="all parts ready")
+    again = stage.api("POST", "api_access_profiles", content, headers=headers)
+    assert (again.status, again.headers["idempotent-replayed"]) == (200, "true")
+    found = [p for p in stage.done("GET", "api_access_profiles") if p["name"] == "Killed"]
+    assert [each["id"] for each in found] == [again.json["result"]["id"]]

@@ -273,6 +273,8 @@ def api() -> str:
         "OpenAPI document. [Objects](api-objects.md) has the fields.\n\n"
         "Lists take `page` and `per_page` (at most 100). The answer for one object has an `ETag`; a change or a deletion with "
         "`If-Match` is refused (412) if somebody else changed the object meanwhile.",
+        "## Calls that are safe to repeat",
+        _REPEATS,
         "## Errors",
         'Every operation can answer with one of these, and `{"message": …}`.',
         _table(("status", "when"), _STATUSES),
@@ -280,12 +282,21 @@ def api() -> str:
     )
 
 
+_REPEATS = """Send an `Idempotency-Key` with a POST: 1 to 255 printable ASCII characters that you use for this call alone, such as a UUID. \
+If no answer comes, send the same call with the same key again. It has one effect, whatever happened to the first: also while the first \
+still runs, and if Ostiary was killed in between.
+
+- A repeated call gets the first answer, with `Idempotent-Replayed: true` and with secrets masked (`********`).
+- Another call with the same key (another path or body) is refused with 409. The order of fields in JSON makes no difference.
+- Only a successful call uses its key up. A refused one changed nothing, and is decided again.
+- Keys belong to the management token, and last 24 hours."""
+
 _STATUSES = [
     ("400", "The input does not fit. `errors` names the fields, with sentences; `codes` has a word for each sentence."),
     ("401", "There is no management token, or it was revoked or has expired."),
     ("403", "The token may not do this."),
     ("404", "There is no such object, or the token cannot see it."),
-    ("409", "Something else uses the object."),
+    ("409", "Something else uses the object, or the `Idempotency-Key` was used for another call."),
     ("412", "Somebody else changed the object since your `If-Match`."),
     ("413", "The body is too large."),
     ("500", "Ostiary failed. `id` finds the error in its log."),

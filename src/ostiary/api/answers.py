@@ -1,6 +1,9 @@
 """Response shapes that all nouns share: errors, pages, wrappers, versions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar, get_origin
 
@@ -21,7 +24,13 @@ from pydantic_core import PydanticUndefined
 from ostiary.api.rendering import moment
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
-from ostiary.directory.changes.confirmation import Receipt, Saved, confirm, warnings_when_added
+from ostiary.directory.changes.confirmation import (
+    UNCONFIRMED,
+    Receipt,
+    Saved,
+    confirm,
+    warnings_when_added,
+)
 from ostiary.directory.changes.errors import Problem
 from ostiary.directory.changes.inputs import Input
 
@@ -143,9 +152,43 @@ def versioned(response: HttpResponse, instance: models.Model) -> None:
     response["ETag"] = etags.etag(instance)
 
 
+@dataclass(slots=True)
+class Deferred:
+    """What a call waits for once its transaction has ended."""
+
+    sequence: int = 0
+    #: Whether it takes something away: then it isn't done before the gateway follows.
+    revokes: bool = False
+
+    def note(self, saved: Saved[Any]) -> None:
+        self.sequence = max(self.sequence, saved.sequence)
+        self.revokes = self.revokes or not saved.adds
+
+
+_deferred: ContextVar[Deferred | None] = ContextVar("deferred_confirmation", default=None)
+
+
+@contextmanager
+def deferred() -> Iterator[Deferred]:
+    """Let `in_force` and `added` wait for nothing in this block; the caller does it afterwards.
+
+    For a block within a transaction: before it ends, no gateway sees the change.
+    """
+    waiting = Deferred()
+    mark = _deferred.set(waiting)
+    try:
+        yield waiting
+    finally:
+        _deferred.reset(mark)
+
+
 def in_force(saved: Saved[T]) -> tuple[T, Revocation]:
     """Wait until a change is in force; the receipt goes into the answer. Raises NotInForce."""
-    return saved.value, _shown(confirm(saved))
+    waiting = _deferred.get()
+    if waiting is not None:
+        waiting.note(saved)
+        return saved.value, Revocation(confirmed=0, of=0, ms=0.0)
+    return saved.value, shown_receipt(confirm(saved))
 
 
 def added(saved: Saved[T]) -> tuple[T, list[str]]:
@@ -153,10 +196,14 @@ def added(saved: Saved[T]) -> tuple[T, list[str]]:
 
     Its id and its secret are shown this once, so an error must not take their place.
     """
+    waiting = _deferred.get()
+    if waiting is not None and saved.sequence:
+        waiting.note(saved)
+        return saved.value, [*saved.warnings, UNCONFIRMED]
     return saved.value, list(warnings_when_added(saved))
 
 
-def _shown(receipt: Receipt) -> Revocation:
+def shown_receipt(receipt: Receipt) -> Revocation:
     return Revocation(
         confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms, streams=receipt.streams
     )

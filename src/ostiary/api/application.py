@@ -15,7 +15,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from ostiary import __version__
-from ostiary.api import projects, webhooks
+from ostiary.api import idempotency, projects, webhooks
 from ostiary.api.answers import in_words_of_the_api
 from ostiary.api.catalog import collections, connections, endpoints, recipes
 from ostiary.api.clients import access_profiles, address_lists, clients, policies, profile_limits
@@ -98,6 +98,12 @@ for prefix, module in (
     ("", advice),
 ):
     api.add_router(prefix, module.router)
+
+for bound in api._get_bound_routers():  # noqa: SLF001 - ninja has no public way to its operations
+    for path in bound.path_operations.values():
+        for operation in path.operations:
+            if "POST" in operation.methods:
+                idempotency.once(operation)
 
 
 def _answer(request: HttpRequest, status: int, **content: object) -> HttpResponse:
@@ -187,6 +193,11 @@ def _forbidden(request: HttpRequest, error: errors.Forbidden) -> HttpResponse:
 def _in_use(request: HttpRequest, error: errors.InUse) -> HttpResponse:
     if isinstance(error, errors.CannotDestroy):
         return _answer(request, 403, message=str(error), errors={"folder": [error.why]})
+    return _answer(request, 409, message=str(error))
+
+
+@_handles(errors.KeyReused)
+def _key_reused(request: HttpRequest, error: errors.KeyReused) -> HttpResponse:
     return _answer(request, 409, message=str(error))
 
 

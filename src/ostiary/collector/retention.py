@@ -1,10 +1,10 @@
-"""Retention: deletes old audit events, changes, sessions, tokens and webhook deliveries."""
+"""Retention: deletes old audit events, changes, answers, sessions, tokens and webhook deliveries."""
 
 from datetime import timedelta
 
 from django.utils import timezone
 
-from ostiary.directory.changes import feed
+from ostiary.directory.changes import feed, stored_answers
 from ostiary.directory.models import AuditEvent, MemberSession, RevokedToken, SignInLink
 from ostiary.directory.webhooks import deliveries
 from ostiary.directory.workspace import workspace_settings
@@ -24,6 +24,7 @@ def tidy() -> int:
     while ids := list(old.values_list("pk", flat=True)[:AT_ONCE]):
         deleted += AuditEvent.objects.filter(pk__in=ids).delete()[0]
     deleted += deliveries.tidy(now)
+    deleted += stored_answers.delete_old()
     deleted += RevokedToken.objects.filter(expires_at__lt=now).delete()[0]
     deleted += MemberSession.objects.filter(expires_at__lt=now).delete()[0]
     return deleted + SignInLink.objects.filter(expires_at__lt=now - kept).delete()[0]

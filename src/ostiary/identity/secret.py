@@ -1,7 +1,23 @@
 """A secret value: every way of printing it shows stars."""
 
 import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NoReturn
+
+_noted: ContextVar[set[str] | None] = ContextVar("noted_secrets", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[set[str]]:
+    """The texts that are revealed in this block, so that its caller can mask them elsewhere."""
+    texts: set[str] = set()
+    mark = _noted.set(texts)
+    try:
+        yield texts
+    finally:
+        _noted.reset(mark)
 
 
 class Secret:
@@ -13,6 +29,9 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
+        texts = _noted.get()
+        if texts is not None:
+            texts.add(self._text)
         return self._text
 
     def __bool__(self) -> bool:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
+from pydantic import PrivateAttr
 
 from ostiary.api.answers import (
     ERRORS,
@@ -21,7 +22,8 @@ from ostiary.api.answers import (
     shown,
     versioned,
 )
-from ostiary.directory.catalog import collections
+from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections, openapi
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Collection
 from ostiary.directory.workspace import public_urls
@@ -37,6 +39,10 @@ class DocumentIn(Strict):
     format: Literal["json", "yaml"]
     active: bool = False
 
+    @property
+    def content_and_format(self) -> tuple[str, str]:
+        return self.content, self.format
+
 
 @body("name")
 class CollectionIn(collections.CollectionInput):
@@ -45,6 +51,19 @@ class CollectionIn(collections.CollectionInput):
     apart: ClassVar[tuple[str, ...]] = (*collections.CollectionInput.apart, "openapi_spec")
 
     openapi_spec: DocumentIn | None = None
+    _read: openapi.Document | None = PrivateAttr(None)
+
+    def prepare(self, by: Actor) -> None:
+        """Read the document, which may take seconds."""
+        if self.openapi_spec is not None:
+            collections.check_may_create(by, self)
+            self._read = collections.read_document(*self.openapi_spec.content_and_format)
+
+    @property
+    def document(self) -> tuple[str, str] | openapi.Document | None:
+        if self._read is not None or self.openapi_spec is None:
+            return self._read
+        return self.openapi_spec.content_and_format
 
 
 @body()
@@ -123,7 +142,7 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
     saved = collections.create(
         by=actor(request),
         given=payload,
-        document=(document.content, document.format) if document else None,
+        document=payload.document,
         active=document is not None and document.active,
     )
     imported, warnings = added(saved)

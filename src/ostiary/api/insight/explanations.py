@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ostiary.access.stages import STAGES
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
+from ostiary.api.idempotency import reads
 from ostiary.directory.changes.errors import Invalid
 from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
@@ -149,6 +150,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
 
 
 @router.post("/v2/explain", response={200: ExplanationData, **ERRORS})
+@reads
 def explain(request: HttpRequest, payload: ExplainIn) -> Any:
     """The ordered checks with their inputs, the verdict, and the consumer's error.
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
 from ostiary.api.clients.access_profiles import ProfileChange
 from ostiary.api.clients.policies import PolicyIn
+from ostiary.api.idempotency import reads
 from ostiary.directory.changes.inputs import AnyTime
 from ostiary.review import preview
 
@@ -134,6 +135,7 @@ def _shown(found: preview.Preview) -> dict[str, Any]:
 
 
 @router.post("/v2/preview", response={200: PreviewData, **ERRORS}, by_alias=True)
+@reads
 def preview_change(request: HttpRequest, payload: ProfilePreviewIn | PolicyPreviewIn) -> Any:
     """The calls that a change of an access profile or policy would have refused, or newly allowed.
 

@@ -196,21 +196,27 @@ def find(by: Actor, collection_id: int) -> Collection:
     return collection
 
 
+def check_may_create(by: Actor, given: CollectionInput) -> Project:
+    """The project that a new collection is for; raises Invalid, NotFound, Forbidden."""
+    given.check_complete()
+    project = project_of(by, given.project_id)
+    require(by, Role.EDITOR, project.pk)
+    return project
+
+
 def create(
     *,
     by: Actor,
     given: CollectionInput,
-    document: tuple[str, str] | None = None,
+    document: tuple[str, str] | openapi.Document | None = None,
     active: bool = False,
 ) -> Saved[Imported]:
-    """Make a collection, from an OpenAPI document (content, form) if one is given.
+    """Make a collection, from an OpenAPI document if one is given: its content and form, or read.
 
     `active`: whether the document's endpoints may be called at once.
     """
-    given.check_complete()
-    project = project_of(by, given.project_id)
-    require(by, Role.EDITOR, project.pk)
-    read = _document(document)
+    project = check_may_create(by, given)
+    read = read_document(*document) if isinstance(document, tuple) else document
     collection = Collection(project=project)
     problems = Problems(CollectionInput)
     collection.kind = _kind(problems, given, read)
@@ -350,11 +356,10 @@ def _warnings(given: CollectionInput, collection: Collection) -> tuple[str, ...]
     return (ENCODED_SLASHES,) if given.encoded_slashes and collection.encoded_slashes else ()
 
 
-def _document(document: tuple[str, str] | None) -> openapi.Document | None:
-    if document is None:
-        return None
+def read_document(content: str, form: str) -> openapi.Document:
+    """Read an OpenAPI document, which may take long; raises Invalid."""
     try:
-        return documents.read(*document)
+        return documents.read(content, form)
     except openapi.BadDocument as error:
         raise Invalid({"openapi_spec": [str(error)]}) from None
 

@@ -82,6 +82,15 @@ class Stale(Refused):
     """Somebody else changed it since the caller read it (If-Match, or a form's version)."""
 
 
+class KeyReused(Refused):
+    """An `Idempotency-Key` came again with another call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key was used for another call: repeat that one, or use a new key"
+        )
+
+
 class NotInForce(Refused):
     """Saved, but not every gateway has confirmed that it is in force; repeating is safe.
 

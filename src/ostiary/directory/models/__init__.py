@@ -17,6 +17,7 @@ from ostiary.directory.models.sign_in import (
     RecoveryCode,
     SecondFactor,
 )
+from ostiary.directory.models.stored_answers import StoredAnswer
 from ostiary.directory.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Setting",
     "SignInLink",
     "SigningKey",
+    "StoredAnswer",
     "Webhook",
     "WebhookDelivery",
     "WebhookEvent",
