@@ -15,6 +15,7 @@ from ostiary.access.addresses import (
     Network,
     contains,
     destinations,
+    group,
     hops,
     nearest,
     pack,
@@ -487,3 +488,20 @@ def test_a_stored_list_is_its_networks() -> None:
 def test_what_is_missing_to_a_range_reads_as_one_bit_or_several(address: str, missed: str) -> None:
     found = nearest((IPv4Network("192.0.2.0/24"),), IPv4Address(address))
     assert str(found) == f"192.0.2.0/24, missed by {missed}"
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix", ""),
+    ],
+)
+def test_an_address_is_counted_with_those_that_its_caller_commonly_has(
+    address: str, counted: str
+) -> None:
+    assert group(address) == counted

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from ostiary import settings
+from ostiary.api import call_limits
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import confirmation
 from ostiary.directory.changes.confirmation import Receipt
@@ -74,6 +75,7 @@ def api(db: None) -> Iterator[Api]:
     data.mkdir(parents=True, exist_ok=True)
     KeyRing.load_or_create(data / "keyring.json")
     setup.ensure()
+    call_limits.counters.forget()
     confirmer = AtOnce()
     confirmation.install(confirmer)
     issued = management_tokens.create(by=SYSTEM, name="tests", admin=True)

@@ -299,6 +299,7 @@ _STATUSES = [
     ("409", "Something else uses the object, or the `Idempotency-Key` was used for another call."),
     ("412", "Somebody else changed the object since your `If-Match`."),
     ("413", "The body is too large."),
+    ("429", "The token or the address has made more calls than [the settings](workspace.md) allow. Repeat the call after `Retry-After`."),
     ("500", "Ostiary failed. `id` finds the error in its log."),
     ("503", "Saved but not yet in force, or the database does not answer; `message` says which. Repeat the call after `Retry-After`."),
 ]  # fmt: skip

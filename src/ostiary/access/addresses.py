@@ -123,6 +123,17 @@ def unmapped(address: Address) -> Address:
     return address
 
 
+def group(address: str) -> str:
+    """What an address is counted as: IPv6 by its /64, which one caller commonly has whole."""
+    try:
+        parsed = unmapped(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return ""
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
 #: Translators to IPv4 (RFC 6052 and 8215): the last four bytes are an address behind them.
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 _TRANSLATED_LOCALLY = ipaddress.ip_network("64:ff9b:1::/48")

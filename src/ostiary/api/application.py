@@ -15,7 +15,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from ostiary import __version__
-from ostiary.api import idempotency, projects, webhooks
+from ostiary.api import call_limits, idempotency, projects, webhooks
 from ostiary.api.answers import in_words_of_the_api
 from ostiary.api.catalog import collections, connections, endpoints, recipes
 from ostiary.api.clients import access_profiles, address_lists, clients, policies, profile_limits
@@ -48,12 +48,32 @@ def _take_import(request: HttpRequest) -> None:
 
 
 class ManagementToken(HttpBearer):
-    """`Authorization: Bearer` with a management token (RFC 6750, section 2.1)."""
+    """`Authorization: Bearer` with a management token (RFC 6750, section 2.1).
+
+    Counts the call on the limits of token and address; raises TooManyCalls.
+    """
+
+    def __call__(self, request: HttpRequest) -> object | None:
+        counters, whose = call_limits.counters, call_limits.whose(request)
+        limits = counters.limits()
+        call_limits.note(request, counters.count(limits.address, whose))
+        actor: object | None = super().__call__(request)
+        if actor is None:
+            call_limits.note(request, counters.count(limits.failures, whose))
+        return actor
 
     def authenticate(self, request: HttpRequest, token: str) -> object | None:
+        counters = call_limits.counters
+        limits = counters.limits()
+        if not counters.is_proven(token):
+            # Also whose token is right waits, if it has not come lately: else it could be guessed on.
+            counters.look(limits.failures, call_limits.whose(request))
         actor = authenticate(token, str(request.META.get("REMOTE_ADDR", "")))
-        if actor is not None:
-            _take_import(request)
+        if actor is None:
+            return None
+        counters.prove(token)
+        call_limits.note(request, counters.count(limits.token, actor.id))
+        _take_import(request)
         return actor
 
 
@@ -227,6 +247,21 @@ def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
 def _unauthorized(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
     answer = _answer(request, 401, message="Unauthorized")
     answer["WWW-Authenticate"] = 'Bearer realm="management"'
+    return answer
+
+
+@_handles(call_limits.TooManyCalls)
+def _too_many_calls(request: HttpRequest, error: call_limits.TooManyCalls) -> HttpResponse:
+    standing = error.standing
+    request.META["ostiary.limits"] = [standing]
+    what = {
+        "token": "This token makes more calls than it may",
+        "address": "There are more calls from this address than there may be",
+        "failures": "There are too many calls without a valid token from this address",
+    }[standing.policy.name]
+    message = f"{what}, {standing.policy.limit} a minute; try again in {standing.wait} seconds."
+    answer = _answer(request, 429, message=message)
+    answer["Retry-After"] = str(standing.wait)
     return answer
 
 

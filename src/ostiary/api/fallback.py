@@ -1,10 +1,12 @@
-"""Errors below `/api/` that Django itself answers: JSON, as every other answer of the API."""
+"""Around every call below `/api/`: JSON for errors that Django itself answers, and the limits' headers."""
 
 import json
 from collections.abc import Callable
 from http.client import responses
 
 from django.http import HttpRequest, HttpResponse
+
+from ostiary.api import call_limits
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -17,6 +19,7 @@ class JsonErrors:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._get_response(request)
+        call_limits.add_headers(request, response)
         kind = response.headers.get("Content-Type", "")
         if not request.path.startswith("/api/") or response.status_code < 400 or "json" in kind:
             return response

@@ -30,6 +30,12 @@ class SettingsIn(Strict):
     token_default_days: StrictInt | None = None
     #: Days that a new management token may live at most; 0: for ever.
     token_longest_days: StrictInt | None = None
+    #: Calls of the API that one token may make in a minute; 0: any number.
+    token_calls_per_minute: StrictInt | None = None
+    #: Calls of the API that one address may make in a minute; 0: any number.
+    address_calls_per_minute: StrictInt | None = None
+    #: Calls of the API without a valid token that one address may make in a minute; 0: any number.
+    address_failures_per_minute: StrictInt | None = None
     request_log_days: StrictInt | None = None
     request_log_rows: StrictInt | None = None
     usage_day_days: StrictInt | None = None
@@ -48,6 +54,9 @@ class SettingsOut(Schema):
     require_second_factor: bool
     token_default_days: int
     token_longest_days: int
+    token_calls_per_minute: int
+    address_calls_per_minute: int
+    address_failures_per_minute: int
     request_log_days: int
     request_log_rows: int
     usage_day_days: int

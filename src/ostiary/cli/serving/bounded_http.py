@@ -5,7 +5,6 @@ application.
 """
 
 import asyncio
-import ipaddress
 import resource
 from collections import defaultdict
 from typing import Any, ClassVar, Protocol
@@ -13,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ostiary.access.addresses import unmapped
+from ostiary.access import addresses
 
 #: Seconds that the head of a request may take, as a whole.
 HEAD_SECONDS = 10.0
@@ -69,7 +68,7 @@ class Room:
 
         Where its address has its share already, one of the same address does.
         """
-        whose = group(guest.address)
+        whose = addresses.group(guest.address)
         self._open[guest] = whose
         self._by_address[whose] += 1
         self.wait(guest)
@@ -104,17 +103,6 @@ class Room:
         if guest in self._open:
             self._waiting.pop(guest, None)
             self._waiting_of[self._open[guest]].pop(guest, None)
-
-
-def group(address: str) -> str:
-    """What an address is counted as: IPv6 by its /64, which one caller commonly has whole."""
-    try:
-        parsed = unmapped(ipaddress.ip_address(address.partition("%")[0]))
-    except ValueError:
-        return ""
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def count_late_handshake() -> None:

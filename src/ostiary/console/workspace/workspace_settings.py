@@ -24,6 +24,12 @@ TOKENS = {
     "token_default_days": "Days until a new token expires",
     "token_longest_days": "Longest life in days (0: for ever)",
 }
+#: Limits on calls of the management API, in the words of the form.
+CALLS = {
+    "token_calls_per_minute": "Calls of one token in a minute (0: any number)",
+    "address_calls_per_minute": "Calls of one address in a minute (0: any number)",
+    "address_failures_per_minute": "Calls of one address without a valid token in a minute (0: any number)",
+}
 #: Settings that say what is kept for how long, in the words of the form.
 KEPT = {
     "usage_day_days": "Days of usage by day",
@@ -48,7 +54,7 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
         "trusted_proxies": "\n".join(now.trusted_proxies),
         "fetch_hosts": "\n".join(now.fetch_hosts),
         "credential_places": "\n".join(now.credential_places),
-        **{name: getattr(now, name) for name in (*TOKENS, *KEPT)},
+        **{name: getattr(now, name) for name in (*TOKENS, *CALLS, *KEPT)},
         "require_second_factor": now.require_second_factor,
     }
     if request.method == "POST":
@@ -66,15 +72,16 @@ def settings(request: HttpRequest, by: Actor) -> HttpResponse:
             if in_force(request, saved):
                 messages.success(request, "The settings were saved.")
             return redirect("settings")
-    kept, tokens = (
+    kept, tokens, calls = (
         [(name, label, given.get(name), errors.get(name)) for name, label in names.items()]
-        for names in (KEPT, TOKENS)
+        for names in (KEPT, TOKENS, CALLS)
     )
     context = {
         "given": given,
         "errors": errors,
         "kept": kept,
         "tokens": tokens,
+        "calls": calls,
         "read": etags.of_value(now),
         "url_warning": places.URL_WARNING if places.in_urls(now.credential_places) else "",
         "fixed_console_url": environment.current().console_url,
@@ -91,7 +98,7 @@ def _settings(request: HttpRequest) -> dict[str, object]:
     if "credential_places" in request.POST:
         values["credential_places"] = lines_of(request.POST["credential_places"])
     values["require_second_factor"] = request.POST.get("require_second_factor") == "1"
-    for name in (*TOKENS, *KEPT):
+    for name in (*TOKENS, *CALLS, *KEPT):
         if name in request.POST:
             given = request.POST[name].strip()
             values[name] = number_of(given) if number_of(given) is not None else given

@@ -40,6 +40,11 @@ class Workspace:
     token_default_days: int = 90
     #: Days that a management token may live at most; 0: for ever.
     token_longest_days: int = 366
+    #: Calls of the management API in a minute: of one token, of one address, and of those of one
+    #: address the ones without a valid token. 0: any number.
+    token_calls_per_minute: int = 0
+    address_calls_per_minute: int = 0
+    address_failures_per_minute: int = 120
     request_log_days: int = 30
     #: Lines of the request log that are kept at most, the newest.
     request_log_rows: int = 1_000_000
@@ -201,6 +206,9 @@ _CHECKS = {
     "require_second_factor": _flag,
     "token_default_days": _number(1, 3660, "days"),
     "token_longest_days": _number(0, 3660, "days"),
+    "token_calls_per_minute": _number(0, 1_000_000, "calls"),
+    "address_calls_per_minute": _number(0, 1_000_000, "calls"),
+    "address_failures_per_minute": _number(0, 1_000_000, "calls"),
     "request_log_days": _number(1, 3660, "days"),
     "request_log_rows": _number(1000, 100_000_000, "lines"),
     # A month is added up from its days when it is over.
