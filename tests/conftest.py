@@ -33,7 +33,9 @@ import django  # noqa: E402 - after the settings are named
 # A conftest of a folder that is named on the command line is read before pytest-django sets up.
 django.setup()
 
-from tests.stage import Stage, running  # noqa: E402 - as above
+from tests.stage import Stage, prepared, running  # noqa: E402 - as above
+
+prepared.folder = Path(os.environ["OSTIARY_DATA"]) / "prepared"  # noqa: TID251 - what workers inherit
 
 #: Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST = (

@@ -3,11 +3,13 @@
 `Stage` is for tests from the outside: it knows the command, two ports and the management API.
 """
 
+import fcntl
 import http.client
 import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -462,6 +464,45 @@ class Stage:
         return self.done("POST", "v2/api_policies", content)["data"]
 
 
+@dataclass(slots=True)
+class Prepared:
+    """A data folder as a first start leaves it, which the processes of a test run make once and copy."""
+
+    #: Where it is kept; without one, each stage makes its own.
+    folder: Path | None = None
+
+    def copied_to(self, data: Path) -> str:
+        """Fill an empty data folder; the management token of the tests in it, if it was empty."""
+        if data.exists() and any(data.iterdir()):
+            return ""
+        folder = self._made()
+        shutil.copytree(folder / "data", data, dirs_exist_ok=True)
+        return (folder / "token").read_text()
+
+    def _made(self) -> Path:
+        assert self.folder is not None
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (self.folder / "token").exists():
+                self._make(self.folder)
+        return self.folder
+
+    @staticmethod
+    def _make(folder: Path) -> None:
+        stage = Stage(folder / "data")
+        stage.data.mkdir(mode=0o700, exist_ok=True)
+        stage.env["OSTIARY_DATA"] = str(stage.data)
+        subprocess.run(
+            [sys.executable, "-P", "-m", "ostiary.cli.startup.provisioning", "gateway=0", "demo=0"],
+            env=stage.env, stdout=subprocess.DEVNULL, check=True,
+        )  # fmt: skip
+        (folder / "token").write_text(stage.command("token", "create", "--name", OURS).strip())
+
+
+prepared = Prepared()
+
+
 def _descendants(pid: int) -> list[int]:
     found = []
     try:
@@ -481,9 +522,16 @@ def running(
     env: Mapping[str, str] | None = None,
     before: Sequence[str] = (),
     program: Sequence[str] = OSTIARY,
+    first_start: bool = False,
 ) -> Iterator[Stage]:
-    """A stage that is stopped at the end, whatever happens."""
+    """A stage that is stopped at the end, whatever happens.
+
+    Its data folder has its tables and a management token before the start, which saves most of what
+    a first start computes; `first_start` leaves that to the product.
+    """
     stage = Stage(data, env, before, program)
+    if not first_start and prepared.folder is not None and "OSTIARY_DATABASE_URL" not in stage.env:
+        stage.token = prepared.copied_to(data)
     try:
         stage.start(*options)
         yield stage

@@ -114,7 +114,7 @@ def _events(printed: list[str]) -> list[dict[str, Any]]:
 
 
 def test_a_pipe_gets_events_alone_each_once_and_no_secret(tmp_path: Path) -> None:
-    with running(tmp_path, "--demo") as stage:
+    with running(tmp_path, "--demo", first_start=True) as stage:
         wait_for(lambda: any('"console"' in line for line in stage.printed))
         stage.stop()
         events = _events(stage.printed)
@@ -132,7 +132,7 @@ def test_a_pipe_gets_events_alone_each_once_and_no_secret(tmp_path: Path) -> Non
 
 
 def test_secrets_are_printed_in_a_pipe_if_that_was_asked_for(tmp_path: Path) -> None:
-    with running(tmp_path, "--demo", "--print-secrets") as stage:
+    with running(tmp_path, "--demo", "--print-secrets", first_start=True) as stage:
         wait_for(lambda: any(line.startswith("Call:") for line in stage.printed))
         token = re.search(r"API-TOKEN: (ost_[\w-]+)'", "\n".join(stage.printed))
         assert token

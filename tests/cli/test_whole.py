@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running(tmp_path_factory.mktemp("data")) as stage:
+    with running(tmp_path_factory.mktemp("data"), first_start=True) as stage:
         yield stage
 
 

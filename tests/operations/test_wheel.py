@@ -44,7 +44,7 @@ def test_a_wheel_starts_from_an_empty_folder_and_guards_a_call(tmp_path: Path) -
 
     upstream = Upstream()
     try:
-        with running(tmp_path / "data", program=[ostiary]) as stage:
+        with running(tmp_path / "data", program=[ostiary], first_start=True) as stage:
             profile = stage.a_profile(stage.a_collection(upstream, name="Things"))
             assert stage.call("/things-v1/things", profile["secret"]).status == 200
             assert stage.call("/things-v1/things").status == 401
