@@ -53,6 +53,16 @@ class Ceilings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Which Ostiary the command manages, and with which right; empty: not set."""
+
+    url: str
+    token: str
+    token_file: str
+    ca: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     data: Path
     database_url: str | None
@@ -101,6 +111,8 @@ class Settings:
     connections_per_project: int
     #: The most connections of one address whose head is not complete.
     heads_per_address: int
+    #: Of the command as a client of the management API.
+    client: Client
 
     @property
     def ceilings(self) -> Ceilings:
@@ -385,7 +397,28 @@ NUMBERS: Mapping[str, Number] = {
     ),
 }
 
-NAMES = frozenset({*TEXTS, *NUMBERS})
+#: Of the command as a client of the management API; the parts do not get them.
+CLIENT: Mapping[str, TextSetting] = {
+    "OSTIARY_URL": TextSetting(
+        form="http or https URL",
+        unset="the Ostiary of the data folder",
+        meaning="The console's URL. The option `--url` goes before it.",
+    ),
+    "OSTIARY_TOKEN_FILE": TextSetting(
+        form="path",
+        meaning="A file with a management token. The option `--token-file` goes before it.",
+    ),
+    "OSTIARY_TOKEN": TextSetting(
+        form="management token", meaning="The token itself, where no file is named."
+    ),
+    "OSTIARY_CA": TextSetting(
+        form="path",
+        unset="the system's",
+        meaning="A PEM file with the certificates to trust. The option `--ca` goes before it.",
+    ),
+}
+
+NAMES = frozenset({*TEXTS, *NUMBERS, *CLIENT})
 
 
 def _text(name: str, value: Mapping[str, str]) -> str:
@@ -503,6 +536,12 @@ def load(environ: Mapping[str, str]) -> Settings:
         heads_per_address=_number("OSTIARY_HEADS_PER_ADDRESS", value),
         log_format=_choice("OSTIARY_LOG_FORMAT", _text("OSTIARY_LOG_FORMAT", value)),
         otlp_endpoint=_endpoint("OSTIARY_OTLP_ENDPOINT", _text("OSTIARY_OTLP_ENDPOINT", value)),
+        client=Client(
+            url=value.get("OSTIARY_URL", "").rstrip("/"),
+            token=value.get("OSTIARY_TOKEN", ""),
+            token_file=value.get("OSTIARY_TOKEN_FILE", ""),
+            ca=value.get("OSTIARY_CA", ""),
+        ),
     )
 
 
@@ -564,5 +603,6 @@ def _activated(variables: Mapping[str, str]) -> dict[str, int]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The process environment with `changes`, for a part to be started."""
-    return {**os.environ, **changes}  # noqa: TID251 - the one reader
+    """The process environment with `changes`, for a part to be started: it needs no token of ours."""
+    own = {name: value for name, value in os.environ.items() if name not in CLIENT}  # noqa: TID251 - the one reader
+    return {**own, **changes}

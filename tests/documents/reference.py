@@ -24,7 +24,7 @@ from ostiary.cli.main import parser
 from ostiary.directory.webhooks.events import MEANINGS, EventType
 from ostiary.gateway import statistics
 from ostiary.operations.metrics import FEED_SEQUENCE, PART_UP
-from ostiary.settings import NUMBERS, TEXTS
+from ostiary.settings import CLIENT, NUMBERS, TEXTS, TextSetting
 
 DOCS = Path(__file__).parents[2] / "docs"
 WRITTEN = "<!-- Written by scripts/reference from the code. Change it there. -->"
@@ -51,10 +51,7 @@ def _page(title: str, introduction: str, *parts: str) -> str:
 
 def settings() -> str:
     """Every variable of the environment that Ostiary reads."""
-    texts = [
-        (f"`{name}`", text.form, f"`{text.default}`" if text.default else text.unset, text.meaning)
-        for name, text in TEXTS.items()
-    ]
+    texts = _rows(TEXTS)
     numbers = [
         (f"`{name}`", f"{each.least:,} to {each.most:,}", f"{each.default:,}", each.meaning)
         for name, each in NUMBERS.items()
@@ -73,6 +70,13 @@ def settings() -> str:
     )
 
 
+def _rows(named: Mapping[str, TextSetting]) -> list[Row]:
+    return [
+        (f"`{name}`", text.form, f"`{text.default}`" if text.default else text.unset, text.meaning)
+        for name, text in named.items()
+    ]
+
+
 # --- the command ----------------------------------------------------------------------------------
 
 
@@ -83,7 +87,12 @@ def commands() -> str:
         "Every command takes `--help`. After `make up` the command is `.venv/bin/ostiary`. A command exits with 0 if it "
         "did what you asked, with 1 if it could not, and with 2 if it was called wrongly; then one "
         "sentence on standard error says why.",
-        *(_described(each) for each in _leaves(parser())),
+        "## The command as a client",
+        "Commands with `[client options]` are calls of the management API, and take these options and variables. "
+        "[How to use them](../how-to/command.md).",
+        _table(("option", "meaning"), [(f"`{_words(a)}`", _help(a)) for a in _client_options()]),
+        _table(("variable", "value", "default", "meaning"), _rows(CLIENT)),
+        *(_described(each) for each in dict.fromkeys(_leaves(parser()))),
     )
 
 
@@ -96,9 +105,22 @@ def _leaves(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
             yield from _leaves(each)
 
 
+_OF_EVERY_CLIENT = ("data", "url", "token_file", "ca", "output")
+
+
+def _client_options() -> list[argparse.Action]:
+    some = next(each for each in _leaves(parser()) if each.get_default("operation"))
+    return [action for action in some._actions if action.dest in _OF_EVERY_CLIENT]
+
+
 def _described(command: argparse.ArgumentParser) -> str:
     actions = [a for a in command._actions if a.dest != "help"]
-    usage = " ".join([command.prog, *(_usage(action) for action in actions)])
+    client = command.get_default("operation") is not None
+    if client:
+        actions = [a for a in actions if a.dest not in _OF_EVERY_CLIENT]
+    usage = " ".join(
+        [command.prog, *(_usage(a) for a in actions), *(["[client options]"] if client else [])]
+    )
     rows = [(f"`{_words(action)}`", _help(action)) for action in actions]
     return "\n\n".join(
         [f"## {command.prog}", f"{command.description}", f"```text\n{usage}\n```"]
@@ -107,6 +129,8 @@ def _described(command: argparse.ArgumentParser) -> str:
 
 
 def _words(action: argparse.Action) -> str:
+    if isinstance(action, argparse.BooleanOptionalAction):
+        return "/".join(action.option_strings)
     value = "" if action.nargs == 0 else action.metavar or action.dest.upper()
     return " ".join(filter(None, [*action.option_strings[-1:], str(value)]))
 

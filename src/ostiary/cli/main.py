@@ -3,11 +3,12 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ostiary import __version__
 from ostiary import settings as environment
 from ostiary.cli.failure import Failure
+from ostiary.cli.remote import grammar
 from ostiary.settings import Bind, Settings, SettingsError, bind_text, parse_bind
 
 Command = Callable[[argparse.Namespace, Settings], None]
@@ -18,7 +19,10 @@ FAILED, WRONG_USE = 1, 2
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
+    """A parser whose errors are one sentence. Options are written out: scripts keep their meaning."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_USE, f"{self.prog}: {message}; see {self.prog} --help\n")
@@ -41,21 +45,35 @@ def restart(arguments: argparse.Namespace, settings: Settings) -> None:
     command.run(settings)
 
 
-def create_token(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli.commands import accounts
+def manage(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import accounts, objects
 
-    print_secret(accounts.create_token(settings, name=arguments.name))
+    here = accounts.HERE.get((getattr(arguments.noun, "name", ""), arguments.operation.verb))
+    if here is None or is_remote(arguments, settings):
+        objects.run(arguments, settings)
+    else:
+        objects.show_made(arguments, lambda: here(settings, arguments))
 
 
-def create_member(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli.commands import accounts
+def is_remote(arguments: argparse.Namespace, settings: Settings) -> bool:
+    """Whether an Ostiary is named; else what can work without a token does, with this machine's."""
+    return bool(arguments.url or arguments.token_file or settings.client.url)
 
-    print_secret(accounts.create_member(settings, email=arguments.email, admin=arguments.admin))
+
+def complete(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import completion
+
+    sys.stdout.write(completion.script(parser(), arguments.shell))
 
 
 def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli.commands import accounts
+    from ostiary.cli.commands import accounts, objects
 
+    if is_remote(arguments, settings):
+        if arguments.reset_second_factor:
+            raise Failure("--reset-second-factor works on the machine itself alone, without --url.")
+        objects.link_member(arguments, settings)
+        return
     reset = arguments.reset_second_factor
     print_secret(accounts.link_member(settings, email=arguments.email, reset_second_factor=reset))
 
@@ -72,8 +90,11 @@ def seed(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def explain(arguments: argparse.Namespace, settings: Settings) -> None:
-    from ostiary.cli.commands import explain
+    from ostiary.cli.commands import explain, objects
 
+    if is_remote(arguments, settings):
+        objects.explain(arguments, settings)
+        return
     sys.stdout.write(f"{explain.explained(settings, request_id=arguments.id)}\n")
 
 
@@ -141,7 +162,7 @@ def parser() -> Parser:
     examining = _command(commands, "doctor", doctor, "check the set-up and say what to correct")
     examining.add_argument("--json", action="store_true", help="print a list of objects")
     _command(commands, "health", health, "exit with 0 if what runs answers")
-    _account_commands(commands)
+    _managing_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
     seeding.add_argument(
@@ -152,29 +173,26 @@ def parser() -> Parser:
     )
     explaining = _command(commands, "explain", explain, "say why a call was refused or admitted")
     explaining.add_argument("id", metavar="ID", help="the call's request id")
+    grammar.add_target(explaining)
+    completing = _command(
+        commands, "completion", complete, "print a script that completes commands"
+    )
+    completing.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
     return top
 
 
-def _account_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
-    tokens = _group(commands, "token", "tokens of the management API")
-    token = _command(tokens, "create", create_token, "make a token and print it")
-    token.add_argument("--name", required=True, help="what it is for")
-    members = _group(commands, "member", "people who sign in to the console")
-    member = _command(members, "create", create_member, "add a member, print a sign-in link")
-    member.add_argument("--email", required=True, metavar="E", help="the member's address")
-    member.add_argument("--admin", action="store_true", help="make a workspace admin")
-    link = _command(members, "link", link_member, "print a new one-time sign-in link")
+def _managing_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """What the management API has, and the commands that work on the machine itself without it."""
+    groups = grammar.add(commands, lambda group, name, text: _command(group, name, manage, text))
+    groups["token"].choices["create"].add_argument(
+        "--never-expires", action="store_true", help="make a token that works until it is revoked"
+    )
+    link = _command(groups["member"], "link", link_member, "print a new one-time sign-in link")
+    grammar.add_target(link)
     link.add_argument("--email", required=True, metavar="E", help="the member's address")
     link.add_argument(
         "--reset-second-factor", action="store_true", help="remove a second factor that was lost"
     )
-
-
-def _group(
-    commands: "argparse._SubParsersAction[Parser]", name: str, text: str
-) -> "argparse._SubParsersAction[Parser]":
-    group = commands.add_parser(name, help=text, description=_sentence(text))
-    return group.add_subparsers(dest="action", required=True, metavar="ACTION")
 
 
 def _command(
@@ -250,4 +268,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return 128 + 2
+    except BrokenPipeError:
+        # Whoever reads our output has enough of it, as `head` has; nothing more is written at the exit.
+        sys.stdout = None
+        return 0
     return 0

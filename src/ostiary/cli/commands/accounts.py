@@ -1,30 +1,64 @@
 """The commands that make something in the directory: tokens, members, a population."""
 
 import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from importlib import import_module
 
+from ostiary.cli.failure import Failure
+from ostiary.cli.remote import nouns, values
 from ostiary.cli.startup import addresses, django_setup
 from ostiary.settings import Settings
 
 
-def create_token(settings: Settings, *, name: str) -> str:
-    """Make a management token of an admin; returns it."""
+def create_token(settings: Settings, arguments: Namespace) -> str:
+    """Make a management token, of an admin unless it has a role; returns it.
+
+    It expires unless it was said that it must not.
+    """
+    wanted = values.body(nouns.TOKEN.of("create"), arguments, datetime.now(UTC)) or {}
+    ends = wanted.get("expires_at")
+    if arguments.never_expires and ends:
+        raise Failure("--never-expires and --expires-at contradict each other; give one of them.")
     with django_setup.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
         tokens = import_module("ostiary.directory.people.management_tokens")
-        created = tokens.create(name=name, admin=True, by=SYSTEM)
+        created = tokens.create(
+            name=wanted["name"],
+            admin="role" not in wanted,
+            role=wanted.get("role"),
+            everywhere=wanted.get("all_projects", False),
+            project_ids=wanted.get("project_ids", ()),
+            expires_at=datetime.fromisoformat(ends) if ends else None,
+            everlasting=arguments.never_expires,
+            by=SYSTEM,
+        )
         return str(created.secret.reveal())
 
 
-def create_member(settings: Settings, *, email: str, admin: bool) -> str:
+def create_member(settings: Settings, arguments: Namespace) -> str:
     """Add a member; returns a one-time sign-in link."""
+    wanted = values.body(nouns.MEMBER.of("create"), arguments, datetime.now(UTC)) or {}
     with django_setup.opened(settings):
         from ostiary.directory.actor import SYSTEM
 
         members = import_module("ostiary.directory.people.members")
-        members.create(email=email, admin=admin, by=SYSTEM)
-        return _link(settings, email)
+        members.create(
+            email=wanted["email"],
+            name=wanted.get("name", ""),
+            admin=bool(wanted.get("admin")),
+            by=SYSTEM,
+        )
+        return _link(settings, wanted["email"])
+
+
+#: What works on the machine itself without a token, by noun and operation; returns what is shown once.
+HERE: Mapping[tuple[str, str], Callable[[Settings, Namespace], str]] = {
+    ("token", "create"): create_token,
+    ("member", "create"): create_member,
+}
 
 
 def link_member(settings: Settings, *, email: str, reset_second_factor: bool) -> str:
