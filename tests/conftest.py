@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,25 +42,46 @@ prepared.folder = Path(os.environ["OSTIARY_DATA"]) / "prepared"  # noqa: TID251 
 #: Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST = (
     "tests/test_postgresql.py",
-    "tests/console/test_flows.py",
-    "tests/console/test_sign_in_attacks.py",
     "tests/gateway/test_death.py",
+    "tests/console/test_flows.py",
     "tests/gateway/test_counts.py",
+    "tests/console/test_sign_in.py",
     "tests/gateway/test_streams.py",
     "tests/console/test_single_sign_on.py",
-    "tests/operations/test_logs.py",
     "tests/operations/test_readiness.py",
-    "tests/console/test_usage.py",
-    "tests/console/test_pages.py",
+    "tests/documents/test_blocks.py",
+    "tests/gateway/test_lanes.py",
+    "tests/console/test_sign_in_attacks.py",
     "tests/neighbours/test_console_proxied.py",
+    "tests/console/test_usage.py",
+    "tests/api/test_document.py",
+    "tests/gateway/test_http2.py",
     "tests/gateway/test_failures.py",
+    "tests/operations/test_logs.py",
+    "tests/console/test_pages.py",
+    "tests/console/test_review.py",
+    "tests/console/test_call_settings.py",
 )
+#: Files of long tests that share nothing: any worker takes the next test.
+EACH_ALONE = {"tests/documents/test_blocks.py"}
 #: How a file says that all of its tests are slow.
 ALL_SLOW = re.compile(r"^pytestmark = .*\bmark\.slow\b", re.MULTILINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", metavar="FOLDER", help="keep pictures of the console's pages")
+
+
+class Scheduling(LoadFileScheduling):
+    """A file stays on one worker, since its tests share what is slow to start; see EACH_ALONE."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = super()._split_scope(nodeid)
+        return nodeid if path in EACH_ALONE else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.stage import free_port, wait_for
+from tests.stage import free_port, prepared, wait_for
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -171,6 +171,8 @@ class Reader:
         wait_for(is_ready, seconds=180, what=f"line {block.line} prints {wanted!r}")
 
     def start_product(self) -> None:
+        """For a page that says nothing of the start: on a folder that is prepared already."""
+        prepared.copied_to(self._folder / "ostiary-data")
         text = "exec ostiary up --demo\n"
         self.start(Block(language="sh", kind="background", value="ready", text=text, line=0))
 
