@@ -27,7 +27,8 @@ def test_a_new_top_level_folder_is_a_project(api: Api) -> None:
     inner = api.done("POST", "folders", {"name": "Inner", "parent_id": str(folder["id"])})
     assert (inner["parent_id"], inner["project_id"]) == (folder["id"], folder["id"])
     projects = api.done("GET", "projects")
-    assert {"id", "folder_id", "name", "description", "home"} == set(projects[0])
+    shown = {"id", "folder_id", "key", "labels", "name", "description", "home"}
+    assert shown == set(projects[0])
     assert [p["name"] for p in projects] == ["Home", "Sales"]
     assert [f["name"] for f in api.done("GET", "folders?with_nested_folders=true")] == [
         "Home",

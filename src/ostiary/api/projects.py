@@ -30,6 +30,8 @@ router = Router(tags=["Projects and folders"])
 class ProjectOut(Schema):
     id: int
     folder_id: int
+    key: str | None
+    labels: dict[str, str]
     name: str
     description: str
     #: Whether this is *Home*, the project of assets for which none is named.
@@ -38,6 +40,8 @@ class ProjectOut(Schema):
 
 class FolderOut(Schema):
     id: int
+    key: str | None
+    labels: dict[str, str]
     name: str
     parent_id: int | None
     is_project: bool
@@ -99,6 +103,8 @@ def _project(folder: Folder) -> dict[str, Any]:
     return {
         "id": folder.pk,
         "folder_id": folder.pk,
+        "key": folder.key,
+        "labels": folder.labels,
         "name": folder.name,
         "description": folder.description,
         "home": folder.home,
@@ -108,6 +114,8 @@ def _project(folder: Folder) -> dict[str, Any]:
 def _folder(folder: Folder) -> dict[str, Any]:
     return {
         "id": folder.pk,
+        "key": folder.key,
+        "labels": folder.labels,
         "name": folder.name,
         "parent_id": folder.parent_id,
         "is_project": folder.parent_id is None,

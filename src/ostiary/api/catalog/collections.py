@@ -98,6 +98,8 @@ class CollectionOut(Schema):
     project_id: str
     url: str
     api_spec_url: str
+    #: The same as the handle.
+    key: str
     handle: str
     kind: str
     proxy_connection_id: int | None
@@ -117,6 +119,7 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
         "project_id": str(collection.project_id),
         "url": f"{gateway}/{collection.handle}",
         "api_spec_url": f"{console}/api/api_collections/{collection.pk}/openapi.json",
+        "key": collection.handle,
         "handle": collection.handle,
         "kind": collection.kind,
         "proxy_connection_id": collection.connection_id,

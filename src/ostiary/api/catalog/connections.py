@@ -25,6 +25,7 @@ from ostiary.api.answers import (
 from ostiary.directory.catalog import connections
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.changes.inputs import IdOrNull, Name
+from ostiary.directory.changes.keys import Key, Labels
 from ostiary.directory.models import Connection
 
 router = Router(tags=["Connections"])
@@ -42,6 +43,8 @@ class InputIn(connections.UpstreamInput):
 
 
 class ConnectionIn(Strict):
+    key: Key = None
+    labels: Labels = {}
     name: Name
     provider: str = "http"
     project_id: IdOrNull = None
@@ -55,6 +58,8 @@ class InputOut(Schema):
 
 class ConnectionOut(Schema):
     id: int
+    key: str | None
+    labels: dict[str, str]
     name: str
     provider: str
     project_id: int
@@ -69,6 +74,8 @@ class ConnectionOut(Schema):
 def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "id": connection.pk,
+        "key": connection.key,
+        "labels": connection.labels,
         "name": connection.name,
         "provider": "http",
         "project_id": connection.project_id,
@@ -85,8 +92,9 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
 
 
 def _given(payload: ConnectionIn) -> connections.ConnectionInput:
+    own = payload.model_dump(exclude_unset=True, include={"key", "labels"})
     return connections.ConnectionInput.of(
-        name=payload.name, project_id=payload.project_id, **payload.input.sent()
+        name=payload.name, project_id=payload.project_id, **own, **payload.input.sent()
     )
 
 

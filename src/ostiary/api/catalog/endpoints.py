@@ -52,6 +52,8 @@ class EndpointChange(endpoints.EndpointInput):
 @showing(endpoints.EndpointInput)
 class EndpointOut(Schema):
     id: int
+    #: Method and path, which name it in its collection.
+    key: str
     api_collection_id: int
     flow_id: int
     url: str
@@ -76,6 +78,7 @@ class EndpointQuery(Paging):
 def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
     base_path = f"/{endpoint.collection.handle}{endpoint.path}"
     return shown(endpoints.EndpointInput, endpoint) | {
+        "key": f"{endpoint.method} {endpoint.path}",
         "api_collection_id": endpoint.collection_id,
         "flow_id": endpoint.recipe_id or 0,
         "url": gateway + base_path,

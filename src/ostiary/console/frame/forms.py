@@ -58,9 +58,18 @@ def _value(kind: Any, data: QueryDict, name: str) -> object:
         ]
         return [number(text) for text in texts] if get_args(kind) == (int,) else texts
     text = data.get(name, "")
+    if get_origin(kind) is dict:
+        return _pairs(text)
     if kind is int or int in get_args(kind):
         return number(text)
     return None if not text and NoneType in get_args(kind) else text
+
+
+def _pairs(text: str) -> object:
+    """Names with values, one pair a line; the text itself if a name comes twice."""
+    lines = [line.partition(":") for line in text.splitlines() if line.strip()]
+    pairs = {name.strip(): value.strip() for name, _, value in lines}
+    return pairs if len(pairs) == len(lines) else text
 
 
 def initial(noun: type[Input], row: Model | None = None) -> dict[str, str]:
@@ -75,6 +84,8 @@ def shown(value: object) -> str:
         return "1" if value else ""
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {text}" if text else name for name, text in value.items())
     return "" if value is None else str(value)
 
 

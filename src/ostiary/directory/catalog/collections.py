@@ -13,7 +13,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, documents, endpoints, import_reports, openapi
 from ostiary.directory.catalog.import_reports import Imported
-from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -21,7 +21,6 @@ from ostiary.directory.changes.inputs import (
     Checked,
     Description,
     IdOrNull,
-    Input,
     ListOf,
     Name,
     OneOf,
@@ -100,7 +99,7 @@ def _handle(text: str) -> str:
     return text
 
 
-class CollectionInput(Input):
+class CollectionInput(keys.LabelledInput):
     """Input for a collection. Without `kind`, the other fields imply it."""
 
     required: ClassVar[tuple[str, ...]] = ("name",)

@@ -13,7 +13,7 @@ from ostiary import settings
 from ostiary.access.paths import normalise
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import certificates, upstream_url
-from ostiary.directory.changes import audit_log, etags, feed, gateway_check
+from ostiary.directory.changes import audit_log, etags, feed, gateway_check, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -111,7 +111,7 @@ class UpstreamInput(Input):
     translate_urls: bool = True
 
 
-class ConnectionInput(UpstreamInput):
+class ConnectionInput(UpstreamInput, keys.KeyedInput):
     """Input for a connection."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "base_urls")
@@ -202,6 +202,9 @@ def _announce(connection: Connection) -> int:
 
 
 def _save(connection: Connection, given: ConnectionInput) -> None:
+    problems = Problems(ConnectionInput)
+    keys.check(problems, connection)
+    problems.raise_if_any()
     try:
         with transaction.atomic():
             connection.save()

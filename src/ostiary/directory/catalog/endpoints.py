@@ -16,14 +16,13 @@ from ostiary.access.paths import (
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import openapi
-from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     Checked,
     Description,
     IdOrZero,
-    Input,
     Name,
     OneOf,
     OrInherited,
@@ -50,7 +49,7 @@ class _Path(Checked):
             raise refusal("path", str(error)) from None
 
 
-class EndpointInput(Input):
+class EndpointInput(keys.LabelledInput):
     """Input for an endpoint."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "method", "path")

@@ -45,6 +45,8 @@ class Input(BaseModel):
     required: ClassVar[tuple[str, ...]] = ()
     #: Fields that are said once, when it is made.
     fixed: ClassVar[tuple[str, ...]] = ()
+    #: Fields that stay where all others are replaced.
+    lasting: ClassVar[tuple[str, ...]] = ()
     #: Fields that the use cases store themselves. All others are columns of the same name.
     apart: ClassVar[tuple[str, ...]] = ()
 
@@ -94,7 +96,7 @@ class Input(BaseModel):
     def assign(self, row: models.Model, *, replacing: bool = False) -> None:
         """Put the columns into a row: those that were sent, or all of them if it replaces them."""
         for name in self.columns():
-            if replacing or self.has(name):
+            if self.has(name) or (replacing and name not in self.lasting):
                 setattr(row, name, getattr(self, name))
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -57,7 +57,7 @@ Addresses = Annotated[list[str], _Addresses()]
 Lists = Annotated[list[int], ListOf(each=IdType(), most=MOST_LISTS)]
 
 
-class ProfileInput(token_rules.ProofInput):
+class ProfileInput(token_rules.ProofInput, keys.KeyedInput):
     """Input for an access profile. Its client and its method cannot be changed."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "collection_ids")
@@ -142,6 +142,8 @@ def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], 
     problems = Problems(NewProfileInput)
     with transaction.atomic():
         project_quotas.check(profile.client.project_id, access_profiles=1)
+        keys.check(problems, profile)
+        problems.raise_if_any()
         profile.save()
         chosen.set_on(profile)
         if hmac_secret:
@@ -203,6 +205,7 @@ def _changed(by: Actor, profile: AccessProfile, given: ProfileInput) -> tuple["_
     problems = Problems(ProfileInput)
     chosen = _fill(by, problems, profile, given)
     hmac_secret = token_rules.fill(problems, profile, given)
+    keys.check(problems, profile)
     problems.raise_if_any()
     if given.said:
         other = credentials.key_holder(profile, secret=hmac_secret)

@@ -10,13 +10,12 @@ from pydantic_core import CoreSchema
 
 from ostiary.access import addresses
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     Description,
     IdOrNull,
-    Input,
     Name,
     Problems,
     Text,
@@ -55,7 +54,7 @@ class Entries(Text):
         return {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
-class AddressListInput(Input):
+class AddressListInput(keys.KeyedInput):
     """Input for an address list."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "text")
@@ -179,6 +178,9 @@ def _some(sentences: Sequence[str]) -> tuple[str, ...]:
 
 
 def _save(made: AddressList) -> None:
+    problems = Problems(AddressListInput)
+    keys.check(problems, made)
+    problems.raise_if_any()
     try:
         with transaction.atomic():
             made.save()

@@ -10,10 +10,10 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import NotFound
-from ostiary.directory.changes.inputs import Description, IdOrNull, Input, Name, Problems
+from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.clients import credentials, logo, token_rules
 from ostiary.directory.models import AccessProfile, Client, Project
@@ -21,7 +21,7 @@ from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
 
 
-class ClientInput(Input):
+class ClientInput(keys.KeyedInput):
     """Input for a client. Its project can change, together with all its objects."""
 
     required: ClassVar[tuple[str, ...]] = ("name",)
@@ -76,6 +76,8 @@ def create(*, by: Actor, given: ClientInput, logo_file: bytes | None = None) -> 
     problems.raise_if_any()
     with transaction.atomic():
         project_quotas.check(project.pk, clients=1)
+        keys.check(problems, client)
+        problems.raise_if_any()
         client.save()
         _record(by, "create", client)
     return client
@@ -102,6 +104,7 @@ def change(
         given.assign(client)
         if given.project_id not in {None, client.project_id}:
             _move(by, problems, client, project_of(by, given.project_id))
+        keys.check(problems, client)
         if logo_file is not None:
             _draw(problems, client, logo_file)
         elif without_logo:
@@ -119,6 +122,7 @@ def _move(by: Actor, problems: Problems, client: Client, project: Project) -> No
     _refuse_shared_lists(problems, client)
     project_quotas.check(project.pk, clients=1, access_profiles=client.profiles.count())
     client.project = project
+    _check_own_keys(problems, client)
     _check_keys(problems, client)
     _check_policies(problems, client, project.pk)
 
@@ -170,6 +174,17 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
             sequence = feed.announce(feed.Kind.PROFILE, profile_id)
         client.delete()
     return Saved(value=None, sequence=sequence)
+
+
+def _check_own_keys(problems: Problems, client: Client) -> None:
+    """Refuse a move to where another profile has the key of one of the client's."""
+    own = client.profiles.exclude(key=None)
+    there = AccessProfile.objects.filter(
+        client__project_id=client.project_id, key__in=own.values("key")
+    ).exclude(client=client)
+    taken = there.order_by("pk").values_list("key", flat=True).first()
+    if taken is not None:
+        problems.add("project_id", f"an access profile there has the key {taken} too", code="taken")
 
 
 def _check_keys(problems: Problems, client: Client) -> None:

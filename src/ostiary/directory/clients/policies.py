@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ostiary.access import limits
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -46,7 +46,7 @@ class UsageQuota(Input):
     interval: Annotated[limits.Period, OneOf(limits.Period)]
 
 
-class PolicyInput(Input):
+class PolicyInput(keys.KeyedInput):
     """Input for a policy.
 
     `rate_limits` are all of its rate limits, one for each interval at most; `rate_limit` is the one
@@ -214,6 +214,9 @@ def _locked(by: Actor, policy_id: int) -> Policy:
 
 
 def _save(policy: Policy) -> None:
+    problems = Problems(PolicyInput)
+    keys.check(problems, policy)
+    problems.raise_if_any()
     try:
         with transaction.atomic():
             policy.save()

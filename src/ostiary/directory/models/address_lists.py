@@ -11,6 +11,9 @@ from ostiary.directory.models.scoped import ScopedQuerySet
 class AddressList(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="address_lists")
     name = models.CharField(max_length=255)
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     description = models.TextField(blank=True, default="")
     #: What the owner typed, with comments; each entry is valid.
     text = models.TextField()
@@ -25,5 +28,6 @@ class AddressList(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["project", "name"], name="address_list_in_project")
+            models.UniqueConstraint(fields=["project", "name"], name="address_list_in_project"),
+            models.UniqueConstraint(fields=["project", "key"], name="address_list_key"),
         ]

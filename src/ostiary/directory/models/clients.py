@@ -18,6 +18,9 @@ from ostiary.directory.models.scoped import (
 
 class Client(models.Model):
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="clients")
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True, default="")
     active = models.BooleanField(default=True)
@@ -35,10 +38,14 @@ class Client(models.Model):
     class Meta:
         # Lists of everything, and of a project, are read in the order of names.
         indexes = [models.Index(fields=["project", "name"]), models.Index(fields=["name"])]
+        constraints = [models.UniqueConstraint(fields=["project", "key"], name="client_key")]
 
 
 class AccessProfile(models.Model):
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="profiles")
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True, db_index=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     name = models.CharField(max_length=255)
     active = models.BooleanField(default=True)
     active_since = models.DateTimeField()

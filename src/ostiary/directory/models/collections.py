@@ -39,6 +39,9 @@ class Connection(models.Model):
         HOST = "host"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="connections")
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     name = models.CharField(max_length=255)
     #: List of base URLs as `upstream_url.parse` accepts them; all serve the same API.
     base_urls = models.JSONField(default=list)
@@ -84,7 +87,8 @@ class Connection(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["project", "name"], name="connection_in_project")
+            models.UniqueConstraint(fields=["project", "name"], name="connection_in_project"),
+            models.UniqueConstraint(fields=["project", "key"], name="connection_key"),
         ]
 
     @property
@@ -100,6 +104,7 @@ class Collection(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="collections")
     name = models.CharField(max_length=255)
+    labels = models.JSONField(default=dict)
     version = models.CharField(max_length=32, default="1.0")
     #: The first segment of every path of the collection; unique in the workspace.
     handle = models.CharField(max_length=100, unique=True)
@@ -176,6 +181,7 @@ class Endpoint(models.Model):
     path = models.CharField(max_length=512)
     #: The template without its parameters' names: what must be unique beside the method.
     shape = models.CharField(max_length=512)
+    labels = models.JSONField(default=dict)
     active = models.BooleanField(default=False)
     description = models.TextField(blank=True, default="")
     #: Template on the upstream (proxy); the same as `path` unless the owner says otherwise.

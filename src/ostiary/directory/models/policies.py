@@ -26,6 +26,9 @@ class Policy(models.Model):
         Project, null=True, on_delete=models.PROTECT, related_name="policies"
     )
     name = models.CharField(max_length=255)
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     description = models.TextField(blank=True, default="")
     rate_limit = models.PositiveIntegerField(null=True)
     rate_interval = models.CharField(max_length=8, choices=INTERVALS, blank=True, default="")
@@ -48,6 +51,10 @@ class Policy(models.Model):
             models.UniqueConstraint(fields=["project", "name"], name="policy_in_project"),
             models.UniqueConstraint(
                 fields=["name"], condition=Q(project=None), name="policy_of_workspace"
+            ),
+            models.UniqueConstraint(fields=["project", "key"], name="policy_key"),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(project=None), name="policy_key_of_workspace"
             ),
             models.CheckConstraint(
                 condition=Q(rate_limit=None, rate_interval="")

@@ -18,6 +18,9 @@ class FolderQuerySet(models.QuerySet["Folder"]):
 
 class Folder(models.Model):
     name = models.CharField(max_length=255)
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     description = models.TextField(blank=True, default="")
     parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="children")
     #: The top-level folder it lies in; empty for that folder itself.
@@ -37,6 +40,8 @@ class Folder(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["parent", "name"], name="folder_name_in_parent"),
             models.UniqueConstraint(fields=["name"], condition=Q(parent=None), name="project_name"),
+            models.UniqueConstraint(fields=["project", "key"], name="folder_key"),
+            models.UniqueConstraint(fields=["key"], condition=Q(project=None), name="project_key"),
             models.UniqueConstraint(fields=["home"], condition=Q(home=True), name="one_home"),
             models.CheckConstraint(
                 condition=Q(home=False) | Q(parent=None), name="home_is_a_project"

@@ -1,6 +1,7 @@
 """Webhooks, their events, and the deliveries."""
 
 from django.db import models
+from django.db.models import Q
 
 from ostiary.directory.models.projects import Project
 
@@ -11,6 +12,9 @@ class Webhook(models.Model):
         Project, null=True, on_delete=models.CASCADE, related_name="webhooks"
     )
     name = models.CharField(max_length=255)
+    #: The owner's own name for it, unique by kind and project; empty: none.
+    key = models.CharField(max_length=64, null=True)  # noqa: DJ001 - NULLs are not unique
+    labels = models.JSONField(default=dict)
     url = models.CharField(max_length=2048)
     #: Types of events, a list of `webhooks.EventType`.
     events = models.JSONField(default=list)
@@ -24,6 +28,14 @@ class Webhook(models.Model):
     old_secret_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "key"], name="webhook_key"),
+            models.UniqueConstraint(
+                fields=["key"], condition=Q(project=None), name="webhook_key_of_workspace"
+            ),
+        ]
 
 
 class WebhookEvent(models.Model):

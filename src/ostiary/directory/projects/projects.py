@@ -7,17 +7,17 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags
+from ostiary.directory.changes import audit_log, etags, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, Forbidden, Invalid, NotFound
-from ostiary.directory.changes.inputs import Description, IdOrNull, Input, Name, Problems
+from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
 from ostiary.directory.changes.permission import require, visible_projects
 from ostiary.directory.models import Client, Folder, Membership, Project
 from ostiary.directory.projects import project_deletion
 from ostiary.directory.projects.project_deletion import Deleted
 
 
-class FolderInput(Input):
+class FolderInput(keys.KeyedInput):
     """What an owner says of a folder; one without a parent is a project."""
 
     required: ClassVar[tuple[str, ...]] = ("name",)
@@ -119,6 +119,9 @@ def change_folder(
 
 
 def _save(folder: Folder) -> None:
+    problems = Problems(FolderInput)
+    keys.check(problems, folder)
+    problems.raise_if_any()
     try:
         with transaction.atomic():
             folder.save()

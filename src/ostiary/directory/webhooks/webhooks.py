@@ -15,11 +15,10 @@ from pydantic import AfterValidator, Field
 
 from ostiary import settings
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags
+from ostiary.directory.changes import audit_log, etags, keys
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     IdOrNull,
-    Input,
     ListOf,
     Name,
     OneOf,
@@ -50,7 +49,7 @@ Events = Annotated[
 ]
 
 
-class WebhookInput(Input):
+class WebhookInput(keys.KeyedInput):
     """Input for a webhook. Without a project, it gets events of all projects."""
 
     required: ClassVar[tuple[str, ...]] = ("name", "url", "events")
@@ -98,6 +97,8 @@ def create(*, by: Actor, given: WebhookInput) -> tuple[Webhook, Secret]:
     with transaction.atomic():
         if webhook.project_id is not None:
             project_quotas.check(webhook.project_id, webhooks=1)
+        keys.check(problems, webhook)
+        problems.raise_if_any()
         webhook.save()
         webhook.secret = _sealed(webhook, secret)
         webhook.save(update_fields=["secret"])
@@ -125,6 +126,7 @@ def change(
         before = _shown(webhook)
         problems = Problems(WebhookInput)
         _fill(problems, webhook, given)
+        keys.check(problems, webhook)
         problems.raise_if_any()
         webhook.save()
         _record(by, "change", webhook, before=before, after=_shown(webhook))
