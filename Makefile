@@ -40,7 +40,7 @@ check: lint
 
 test: lint
 	@scripts/coverage-floors
-	$(WHOLE)
+	$(WHOLE) --unmeasured
 
 test-debian13:
 	@scripts/debian13

@@ -64,12 +64,19 @@ LONGEST = (
 )
 #: Files of long tests that share nothing: any worker takes the next test.
 EACH_ALONE = {"tests/documents/test_blocks.py"}
+#: Packages whose quick tests scripts/coverage-floors runs.
+MEASURED = ("tests/access/", "tests/identity/", "tests/review/", "tests/usage/")
 #: How a file says that all of its tests are slow.
 ALL_SLOW = re.compile(r"^pytestmark = .*\bmark\.slow\b", re.MULTILINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pictures", metavar="FOLDER", help="keep pictures of the console's pages")
+    parser.addoption(
+        "--unmeasured",
+        action="store_true",
+        help="only tests that scripts/coverage-floors does not run",
+    )
 
 
 class Scheduling(LoadFileScheduling):
@@ -80,6 +87,7 @@ class Scheduling(LoadFileScheduling):
         return nodeid if path in EACH_ALONE else path
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     return Scheduling(config, log)
 
@@ -91,8 +99,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if ALL_SLOW.search(collection_path.read_text()) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put long files first and quick ones last, for workers that take files in this order."""
+    if config.getoption("unmeasured"):
+        _leave_out_measured(config, items)
     first = {path: number for number, path in enumerate(LONGEST)}
     slow = {item.path for item in items if item.get_closest_marker("slow")}
 
@@ -101,6 +111,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return first.get(path, len(first)), int(item.path not in slow)
 
     items.sort(key=turn)
+
+
+def _leave_out_measured(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [
+        item
+        for item in items
+        if item.nodeid.startswith(MEASURED) and not item.get_closest_marker("slow")
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture(scope="session")
