@@ -18,7 +18,15 @@ from ostiary import __version__
 from ostiary.api import call_limits, idempotency, projects, webhooks
 from ostiary.api.answers import in_words_of_the_api
 from ostiary.api.catalog import collections, connections, endpoints, recipes
-from ostiary.api.clients import access_profiles, address_lists, clients, policies, profile_limits
+from ostiary.api.clients import (
+    access_profiles,
+    address_lists,
+    api_keys,
+    client_defaults,
+    clients,
+    policies,
+    profile_limits,
+)
 from ostiary.api.insight import advice, explanations, previews, request_log, usage
 from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
@@ -101,6 +109,8 @@ for prefix, module in (
     ("", recipes),
     ("", signing_keys),
     ("", clients),
+    ("", client_defaults),
+    ("", api_keys),
     ("", access_profiles),
     ("", profile_limits),
     ("", address_lists),

@@ -18,7 +18,7 @@ from ostiary.access.reasons import Reason, by_code
 from ostiary.directory import models
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
-from ostiary.directory.clients import access_profiles, policies
+from ostiary.directory.clients import access_profiles, client_defaults, policies
 from ostiary.review import facts
 from ostiary.review.replay import Difference, Recorded, Terms, differences
 from ostiary.usage import queries
@@ -200,6 +200,34 @@ def of_policy(
 
     found = _replay(by, Q(profile_id__in=users.values("pk")), start, end, terms)
     return replace(found, warnings=drafted.warnings, idle=_same_limits(row, drafted.policy))
+
+
+def of_defaults(
+    *,
+    by: Actor,
+    client_id: int,
+    given: client_defaults.WithDefaultsInput,
+    within: ReplayRange | None = None,
+) -> Preview:
+    """What a change of a client's defaults would have done to the profiles that follow it."""
+    start, end = (within or ReplayRange()).settled()
+    drafted = client_defaults.draft(by=by, client_id=client_id, given=given)
+    followers = client_defaults.followers(client_id)
+
+    def terms(ids: Iterable[int]) -> "Both":
+        found: Both = {}
+        chosen = followers.filter(pk__in=list(ids)).select_related("client", "policy")
+        for profile in chosen.prefetch_related("collections"):
+            held = frozenset(c.pk for c in profile.collections.all())
+            before = Terms(profile=facts.profile(profile), collections=held)
+            if drafted.defaults is not None:
+                client_defaults.put_on(profile, drafted.defaults)
+            after = Terms(profile=facts.profile(profile), collections=drafted.collections)
+            found[profile.pk] = (profile, before, after)
+        return found
+
+    found = _replay(by, Q(profile_id__in=followers.values("pk")), start, end, terms)
+    return replace(found, warnings=drafted.warnings, idle=drafted.idle)
 
 
 #: What of a policy decides.

@@ -1,6 +1,6 @@
 """`/api/api_access_profiles` (v1), and their credentials."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema, Status
@@ -26,6 +26,7 @@ from ostiary.api.answers import (
     shown,
     versioned,
 )
+from ostiary.api.clients.not_offered import NotOfferedOfProfiles
 from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.clients import access_profiles, credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential
@@ -36,16 +37,28 @@ router = Router(tags=["Access profiles"])
 
 
 @body("name", "client_id", "collection_ids", "auth_type")
-class ProfileIn(access_profiles.NewProfileInput):
+class ProfileIn(NotOfferedOfProfiles, access_profiles.NewProfileInput):
     """`token`, `token_sha256` or `profile_key` import a credential that consumers already have.
 
     For `jwt`: method and key. For `oidc`: an issuer or a JWKS URI. For both: what tokens must say.
     """
 
+    apart: ClassVar[tuple[str, ...]] = (
+        *NotOfferedOfProfiles.model_fields, *access_profiles.NewProfileInput.apart,
+    )  # fmt: skip
+
 
 @body()
-class ProfileChange(access_profiles.ProfileInput):
-    """Omitted fields keep their values. `api_policy_id` and `expires_at` may be null: none."""
+class ProfileChange(NotOfferedOfProfiles, access_profiles.ProfileInput):
+    """Omitted fields keep their values. `api_policy_id` and `expires_at` may be null: none.
+
+    A profile that follows its client keeps what the client's defaults say. `follows_client` as false
+    ends that, and the profile keeps what it has; true takes the defaults over.
+    """
+
+    apart: ClassVar[tuple[str, ...]] = (
+        *NotOfferedOfProfiles.model_fields, *access_profiles.ProfileInput.apart,
+    )  # fmt: skip
 
 
 class RefreshIn(Strict):
@@ -57,6 +70,8 @@ class ProfileOut(Schema):
     id: int
     api_client_id: int
     api_collection_ids: list[int]
+    #: Whether collections, policy and rules of signed tokens are those of the client's defaults.
+    follows_client: bool
     active: bool
     active_since: Time
     auth_type: str
@@ -123,17 +138,20 @@ class ProfileQuery(Paging):
     wrap: str = ""
 
 
-def _newest(profile: AccessProfile) -> Credential | None:
+def newest_credential(profile: AccessProfile) -> Credential | None:
+    """The newest credential that is not revoked, of a profile that was read with its credentials."""
     alive = [c for c in profile.credentials.all() if c.revoked_at is None]
     return max(alive, key=lambda c: c.pk, default=None)
 
 
-def _shown(profile: AccessProfile) -> dict[str, Any]:
-    newest, method = _newest(profile), AuthMethod(profile.auth_type)
+def described(profile: AccessProfile) -> dict[str, Any]:
+    """A profile as answers show it."""
+    newest, method = newest_credential(profile), AuthMethod(profile.auth_type)
     uses = [c.last_used_at for c in profile.credentials.all() if c.last_used_at]
     return shown(access_profiles.ProfileInput, profile) | {
         "api_client_id": profile.client_id,
         "api_collection_ids": sorted(c.pk for c in profile.collections.all()),
+        "follows_client": profile.follows_client,
         "active": profile.active,
         "active_since": profile.active_since,
         "auth_type": profile.auth_type,
@@ -149,7 +167,7 @@ def _shown(profile: AccessProfile) -> dict[str, Any]:
     }
 
 
-def _once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
+def shown_once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
     """The secret that is shown only once, under the name that the method has for it."""
     if not secret:
         return {}
@@ -161,7 +179,7 @@ def _once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
 def list_profiles(request: HttpRequest, query: Query[ProfileQuery]) -> Any:
     """A bare list, of one client or of all; `wrap=result` puts it into an object."""
     found = access_profiles.profiles(actor(request), query.api_client_id)
-    answer = [_shown(profile) for profile in page(found, query)]
+    answer = [described(profile) for profile in page(found, query)]
     return {"result": answer} if query.wrap == "result" else answer
 
 
@@ -171,15 +189,15 @@ def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
     by = actor(request)
     saved, secret = access_profiles.create(by=by, given=payload)
     profile, warnings = added(saved)
-    answer = _shown(access_profiles.find(by, profile.pk))
-    return {"result": answer | _once(profile, secret) | {"warnings": warnings}}
+    answer = described(access_profiles.find(by, profile.pk))
+    return {"result": answer | shown_once(profile, secret) | {"warnings": warnings}}
 
 
 @router.get("/api_access_profiles/{int:profile_id}", response={200: ProfileResult, **ERRORS})
 def show_profile(request: HttpRequest, profile_id: int, response: HttpResponse) -> Any:
     profile = access_profiles.find(actor(request), profile_id)
     versioned(response, profile)
-    return {"result": _shown(profile)}
+    return {"result": described(profile)}
 
 
 @router.put("/api_access_profiles/{int:profile_id}", response={200: ProfileResult, **ERRORS})
@@ -195,7 +213,7 @@ def change_profile(
     profile = access_profiles.find(by, profile_id)
     versioned(response, profile)
     outcome = {"warnings": list(saved.warnings), "revocation": receipt}
-    return {"result": _shown(profile) | outcome}
+    return {"result": described(profile) | outcome}
 
 
 @router.delete("/api_access_profiles/{int:profile_id}", response={200: Switched, **ERRORS})
@@ -242,8 +260,8 @@ def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | N
         _, receipt = in_force(saved)
     except NotInForce as error:
         problem = str(error)
-    answer = _shown(access_profiles.find(by, profile_id))
-    result = answer | _once(saved.value, secret) | {"revocation": receipt}
+    answer = described(access_profiles.find(by, profile_id))
+    result = answer | shown_once(saved.value, secret) | {"revocation": receipt}
     if problem:
         return Status(503, {"message": problem, "result": result})
     return {"result": result}

@@ -76,7 +76,8 @@ class ClientQuery(Paging):
     wrap: str = ""
 
 
-def _shown(client: Client, console: str) -> dict[str, Any]:
+def described(client: Client, console: str) -> dict[str, Any]:
+    """A client as answers show it; `console` is the console's URL."""
     version = client.logo_version
     base = f"{console}/logos/{client.pk}/{version}"
     return shown(clients.ClientInput, client) | {
@@ -93,21 +94,21 @@ def list_clients(request: HttpRequest, query: Query[ClientQuery]) -> Any:
     """A bare list; `wrap=result` puts it into an object."""
     found = clients.clients(actor(request), project_id=query.project_id)
     console = public_urls.console_url()
-    answer = [_shown(client, console) for client in page(found, query)]
+    answer = [described(client, console) for client in page(found, query)]
     return {"result": answer} if query.wrap == "result" else answer
 
 
 @router.post("/api_clients", response={200: ClientResult, **ERRORS})
 def create_client(request: HttpRequest, payload: ClientIn) -> Any:
     client = clients.create(by=actor(request), given=payload)
-    return {"result": _shown(client, public_urls.console_url())}
+    return {"result": described(client, public_urls.console_url())}
 
 
 @router.get("/api_clients/{int:client_id}", response={200: ClientResult, **ERRORS})
 def show_client(request: HttpRequest, client_id: int, response: HttpResponse) -> Any:
     client = clients.find(actor(request), client_id)
     versioned(response, client)
-    return {"result": _shown(client, public_urls.console_url())}
+    return {"result": described(client, public_urls.console_url())}
 
 
 @router.put("/api_clients/{int:client_id}", response={200: ClientResult, **ERRORS})
@@ -121,7 +122,7 @@ def change_client(
         if_match=if_match(request),
     )
     versioned(response, client)
-    return {"result": _shown(client, public_urls.console_url())}
+    return {"result": described(client, public_urls.console_url())}
 
 
 @router.delete("/api_clients/{int:client_id}", response={200: Switched, **ERRORS})
@@ -149,7 +150,7 @@ def disable_client(request: HttpRequest, client_id: int) -> Any:
 def set_logo(request: HttpRequest, client_id: int, logo: File[UploadedFile]) -> Any:
     """A PNG or JPEG of at most 2 MB, as multipart field `logo`; it is redrawn in two sizes."""
     client = clients.set_logo(by=actor(request), client_id=client_id, content=logo.read())
-    answer = _shown(client, public_urls.console_url())
+    answer = described(client, public_urls.console_url())
     return {"data": {"logo": answer["logo"], "logo_2x": answer["logo_2x"]}}
 
 

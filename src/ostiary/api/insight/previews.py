@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
 from ostiary.api.clients.access_profiles import ProfileChange
+from ostiary.api.clients.client_defaults import ClientWithDefaultsChange
 from ostiary.api.clients.policies import PolicyIn
 from ostiary.api.idempotency import reads
 from ostiary.directory.changes.inputs import AnyTime
@@ -36,6 +37,13 @@ class PolicyPreviewIn(RangeIn):
 
     api_policy_id: Id
     change: PolicyIn
+
+
+class ClientPreviewIn(RangeIn):
+    """`change` is what `PUT /api/v2/api_clients/{id}` takes."""
+
+    api_client_id: Id
+    change: ClientWithDefaultsChange
 
 
 class ExampleOut(Schema):
@@ -136,8 +144,10 @@ def _shown(found: preview.Preview) -> dict[str, Any]:
 
 @router.post("/v2/preview", response={200: PreviewData, **ERRORS}, by_alias=True)
 @reads
-def preview_change(request: HttpRequest, payload: ProfilePreviewIn | PolicyPreviewIn) -> Any:
-    """The calls that a change of an access profile or policy would have refused, or newly allowed.
+def preview_change(
+    request: HttpRequest, payload: ProfilePreviewIn | PolicyPreviewIn | ClientPreviewIn
+) -> Any:
+    """The calls that a change of a profile, a policy or a client's defaults would have refused or let in.
 
     The change is checked as if it were saved, and nothing is saved.
     """
@@ -146,6 +156,10 @@ def preview_change(request: HttpRequest, payload: ProfilePreviewIn | PolicyPrevi
     if isinstance(payload, ProfilePreviewIn):
         found = preview.of_profile(
             by=by, profile_id=payload.access_profile_id, given=payload.change, within=within
+        )
+    elif isinstance(payload, ClientPreviewIn):
+        found = preview.of_defaults(
+            by=by, client_id=payload.api_client_id, given=payload.change, within=within
         )
     else:
         found = preview.of_policy(

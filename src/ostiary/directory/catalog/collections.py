@@ -303,6 +303,10 @@ def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Sav
         users = collection.profiles.count()
         if users:
             raise InUse(f"The API collection is in {users} access profile{'s' * (users > 1)}")
+        following = collection.defaults.count()
+        if following:
+            plural = "s" * (following > 1)
+            raise InUse(f"The API collection is in the defaults of {following} client{plural}")
         _record(by, "delete", collection)
         sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
         collection.delete()

@@ -11,7 +11,6 @@ from django.utils import timezone
 from pydantic import Field
 
 from ostiary.access import addresses
-from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved
@@ -19,17 +18,22 @@ from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     Checked,
     IdOrNull,
-    IdOrZero,
     IdType,
     ListOf,
     Moment,
     Name,
-    OneOf,
     Problems,
     refusal,
 )
 from ostiary.directory.changes.permission import require
-from ostiary.directory.clients import address_lists, clients, credentials, policies, token_rules
+from ostiary.directory.clients import (
+    address_lists,
+    client_defaults,
+    clients,
+    credentials,
+    grants,
+    token_rules,
+)
 from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
@@ -57,25 +61,17 @@ Addresses = Annotated[list[str], _Addresses()]
 Lists = Annotated[list[int], ListOf(each=IdType(), most=MOST_LISTS)]
 
 
-class ProfileInput(token_rules.ProofInput, keys.KeyedInput):
-    """Input for an access profile. Its client and its method cannot be changed."""
+class OwnInput(keys.KeyedInput):
+    """Input for what every profile has of its own, also one that follows its client."""
 
-    required: ClassVar[tuple[str, ...]] = ("name", "collection_ids")
-    fixed: ClassVar[tuple[str, ...]] = ("client_id", "auth_type")
     apart: ClassVar[tuple[str, ...]] = (
-        *token_rules.ProofInput.model_fields, "collection_ids", "policy_id", "allowed_lists",
-        "denied_lists", "active",
+        "follows_client", "allowed_lists", "denied_lists", "active",
     )  # fmt: skip
 
     name: Name = ""
-    client_id: IdOrNull = Field(None, alias="api_client_id")
-    collection_ids: Annotated[list[int], ListOf(each=IdType(), most=1000, required=True)] = Field(
-        [], alias="api_collection_ids"
-    )
-    auth_type: Annotated[str | None, OneOf(AuthMethod)] = None
+    #: Whether collections, policy and rules of signed tokens are those of the client's defaults.
+    follows_client: bool = False
     active: bool = True
-    #: Null or 0: none.
-    policy_id: IdOrZero = Field(None, alias="api_policy_id")
     allow_list: Addresses = Field([], alias="ip_allow_list")
     deny_list: Addresses = Field([], alias="ip_deny_list")
     #: Ids of lists that profiles of the project share, beside the two.
@@ -87,6 +83,18 @@ class ProfileInput(token_rules.ProofInput, keys.KeyedInput):
     expires_at: Annotated[datetime | None, Moment()] = None
 
 
+class ProfileInput(client_defaults.FollowedInput, OwnInput):
+    """Input for an access profile. Its client and its method cannot be changed."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "collection_ids")
+    fixed: ClassVar[tuple[str, ...]] = ("client_id", "auth_type")
+    apart: ClassVar[tuple[str, ...]] = (
+        *client_defaults.FollowedInput.model_fields, *OwnInput.apart,
+    )  # fmt: skip
+
+    client_id: IdOrNull = Field(None, alias="api_client_id")
+
+
 class NewProfileInput(ProfileInput):
     """Input for a new access profile, with a credential that its consumer may already have."""
 
@@ -96,6 +104,12 @@ class NewProfileInput(ProfileInput):
     token: str | None = None
     token_sha256: str | None = None
     profile_key: str | None = None
+
+
+class NewFollowerInput(NewProfileInput):
+    """Input for a new access profile that follows its client, and needs nothing that it follows."""
+
+    required: ClassVar[tuple[str, ...]] = ("name", "client_id")
 
 
 def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]:
@@ -138,9 +152,9 @@ def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], 
 
     That is empty if a token was imported, and for signed tokens. Raises Invalid with everything that does not fit, NotFound, Forbidden.
     """
-    profile, chosen, hmac_secret = _drafted(by, given)
     problems = Problems(NewProfileInput)
     with transaction.atomic():
+        profile, chosen, hmac_secret = _drafted(by, given)
         project_quotas.check(profile.client.project_id, access_profiles=1)
         keys.check(problems, profile)
         problems.raise_if_any()
@@ -162,7 +176,8 @@ def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], 
 
 def check(*, by: Actor, given: NewProfileInput) -> tuple[str, ...]:
     """Whether a profile could be made, and sentences to show beside it; raises as `create` does."""
-    profile, _, _ = _drafted(by, given)
+    with transaction.atomic():
+        profile, _, _ = _drafted(by, given)
     return _warnings(profile)
 
 
@@ -175,8 +190,7 @@ def _drafted(by: Actor, given: NewProfileInput) -> tuple[AccessProfile, "_Chosen
         client=client, active_since=timezone.now(), auth_type=given.auth_type or ""
     )
     problems = Problems(NewProfileInput)
-    chosen = _fill(by, problems, profile, given)
-    hmac_secret = token_rules.fill(problems, profile, given)
+    chosen, hmac_secret = _fill(by, problems, profile, given)
     problems.raise_if_any()
     return profile, chosen, hmac_secret
 
@@ -203,17 +217,19 @@ def _changed(by: Actor, profile: AccessProfile, given: ProfileInput) -> tuple["_
     """Fill in what was sent; what it will have, and an HMAC secret to be sealed."""
     given.check_fixed(profile)
     problems = Problems(ProfileInput)
-    chosen = _fill(by, problems, profile, given)
-    hmac_secret = token_rules.fill(problems, profile, given)
+    follows = profile.follows_client
+    chosen, hmac_secret = _fill(by, problems, profile, given)
     keys.check(problems, profile)
     problems.raise_if_any()
-    if given.said:
+    started = profile.follows_client and not follows
+    if given.said or started:
         other = credentials.key_holder(profile, secret=hmac_secret)
         if other is not None:
             sentence = (
                 f"with it, tokens would fit the access profile {other.name} of this project too"
             )
-            raise Invalid({given.said[0]: [sentence]}, noun=ProfileInput)
+            field = "follows_client" if started else given.said[0]
+            raise Invalid({field: [sentence]}, noun=ProfileInput)
     return chosen, hmac_secret
 
 
@@ -300,20 +316,55 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
     return Saved(value=None, sequence=sequence)
 
 
-def _fill(by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput) -> _Chosen:
+def _fill(
+    by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput
+) -> tuple[_Chosen, str]:
+    """Fill in what was sent; what it will have of what others have too, and an HMAC secret."""
     given.assign(profile)
-    if given.has("policy_id"):
-        _set_policy(by, problems, profile, given.policy_id)
     if given.has("active"):
         if given.active and not profile.active:
             profile.active_since = timezone.now()
         profile.active = given.active
-    found = _collections(by, problems, profile, given) if given.has("collection_ids") else None
-    return _Chosen(
+    found, hmac_secret = _fill_followed(by, problems, profile, given)
+    chosen = _Chosen(
         collections=found,
         allowed_lists=_lists(problems, profile, given, "allowed_lists"),
         denied_lists=_lists(problems, profile, given, "denied_lists"),
     )
+    return chosen, hmac_secret
+
+
+def _fill_followed(
+    by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput
+) -> tuple[list[Collection] | None, str]:
+    """Fill in what a follower has of its client: from the defaults, or for others from what was sent."""
+    follows = given.follows_client if given.has("follows_client") else profile.follows_client
+    followed = None
+    if follows and not profile.follows_client:
+        followed = client_defaults.follow(problems, profile)
+        if followed is None:
+            return None, ""
+    profile.follows_client = follows
+    before = client_defaults.Followed.of(profile, followed.collections if followed else None)
+    found = None
+    if given.has("collection_ids"):
+        found = grants.collections(by, problems, given.collection_ids, held=before.collections)
+    if given.has("policy_id"):
+        grants.set_policy(by, problems, profile, given.policy_id)
+    hmac_secret = token_rules.fill(problems, profile, given)
+    if not follows:
+        return found, hmac_secret
+    if found is not None and {c.pk for c in found} != before.collections:
+        problems.add("collection_ids", client_defaults.FOLLOWS, code="follows")
+    if profile.policy_id != before.policy_id:
+        problems.add("policy_id", client_defaults.FOLLOWS, code="follows")
+    if hmac_secret or before.rules != token_rules.shown(profile):
+        problems.add(
+            given.said[0] if given.said else "jwt_method", client_defaults.FOLLOWS, code="follows"
+        )
+    if followed is None:
+        return None, ""
+    return list(followed.collections), followed.hmac_secret
 
 
 def _lists(
@@ -322,47 +373,6 @@ def _lists(
     if not given.has(field):
         return None
     return address_lists.chosen(problems, field, getattr(given, field), profile.client.project_id)
-
-
-def _collections(
-    by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput
-) -> list[Collection]:
-    """The chosen collections. Those that the profile has already may be out of the editor's sight."""
-    wanted = set(given.collection_ids)
-    held: dict[int, Collection] = {}
-    if profile.pk is not None:
-        held = {c.pk: c for c in profile.collections.filter(pk__in=wanted)}
-    seen = {c.pk: c for c in Collection.objects.visible_to(by).filter(pk__in=wanted)}
-    found = seen | held
-    missing = sorted(wanted - set(found))
-    if missing:
-        problems.add("collection_ids", f"there is no API collection {missing[0]}", code="unknown")
-    for pk in sorted(set(seen) - set(held)):
-        # To call is more than to read: who may read a collection must not let consumers in.
-        if not by.may(Role.EDITOR, seen[pk].project_id):
-            problems.add(
-                "collection_ids",
-                f"granting the API collection {pk} needs the role editor in its project",
-                code="forbidden",
-            )
-    return list(found.values())
-
-
-def _set_policy(
-    by: Actor, problems: Problems, profile: AccessProfile, policy_id: int | None
-) -> None:
-    if policy_id != profile.policy_id:
-        # What was raised was a limit of the policy before.
-        profile.raised_limits, profile.raised_until = {}, None
-    if policy_id is None:
-        profile.policy = profile.policy_since = None
-        return
-    usable = policies.usable_in(by, profile.client.project_id)
-    policy = usable.filter(pk=policy_id).first()
-    if policy is None:
-        problems.add("policy_id", "there is no such policy", code="unknown")
-    elif profile.policy_id != policy.pk:
-        profile.policy, profile.policy_since = policy, timezone.now()
 
 
 def has_lists(profile: AccessProfile) -> bool:
@@ -388,6 +398,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
     return {
         **ProfileInput.stored(profile),
         "active": profile.active,
+        "follows_client": profile.follows_client,
         "collection_ids": sorted(profile.collections.values_list("pk", flat=True)),
         "policy_id": profile.policy_id,
         "allowed_lists": sorted(profile.allowed_lists.values_list("pk", flat=True)),

@@ -16,7 +16,7 @@ from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.clients import credentials, logo, token_rules
-from ostiary.directory.models import AccessProfile, Client, Project
+from ostiary.directory.models import AccessProfile, Client, ClientDefaults, Project
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
 
@@ -97,7 +97,7 @@ def change(
     None of it touches what a consumer may do.
     """
     with transaction.atomic():
-        client = _locked(by, client_id)
+        client = locked(by, client_id)
         etags.check(client, if_match)
         before = _shown(client)
         problems = Problems(ClientInput)
@@ -130,7 +130,7 @@ def _move(by: Actor, problems: Problems, client: Client, project: Project) -> No
 def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
     """Switch a client, and with it every profile that it has, on or off."""
     with transaction.atomic():
-        client = _locked(by, client_id)
+        client = locked(by, client_id)
         before = _shown(client)
         if client.active != active:
             kinds = events.EventType
@@ -146,7 +146,7 @@ def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
 def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
     """Set the logo, or with nothing remove it; raises Invalid."""
     with transaction.atomic():
-        client = _locked(by, client_id)
+        client = locked(by, client_id)
         problems = Problems(ClientInput)
         if content is None:
             _remove_logo(client)
@@ -161,7 +161,7 @@ def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
 def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[None]:
     """Delete a client with its profiles and their credentials."""
     with transaction.atomic():
-        client = _locked(by, client_id)
+        client = locked(by, client_id)
         etags.check(client, if_match)
         _record(by, "delete", client, before=_shown(client))
         revoked = events.EventType.CREDENTIAL_REVOKED
@@ -218,9 +218,16 @@ def _check_policies(problems: Problems, client: Client, project_id: int) -> None
             "project_id",
             f"the access profile {left.name} has the policy {left.policy.name} of the project it leaves",
         )
+    defaults = ClientDefaults.objects.filter(pk=client.pk).select_related("policy").first()
+    policy = defaults.policy if defaults else None
+    if policy is not None and policy.project_id not in {None, project_id}:
+        problems.add(
+            "project_id", f"its defaults have the policy {policy.name} of the project it leaves"
+        )
 
 
-def _locked(by: Actor, client_id: int) -> Client:
+def locked(by: Actor, client_id: int) -> Client:
+    """The client, locked for a change by an editor; raises NotFound, Forbidden."""
     found = find(by, client_id)
     require(by, Role.EDITOR, found.project_id)
     client = Client.objects.select_for_update().filter(pk=found.pk).first()

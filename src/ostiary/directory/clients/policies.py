@@ -155,6 +155,11 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
         users = policy.profiles.count()
         if users:
             raise InUse(f"The policy is used by {users} access profile{'s' * (users > 1)}")
+        following = policy.defaults.count()
+        if following:
+            raise InUse(
+                f"The policy is in the defaults of {following} client{'s' * (following > 1)}"
+            )
         _record(by, "delete", policy)
         policy.delete()
 

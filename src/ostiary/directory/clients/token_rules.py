@@ -1,6 +1,7 @@
 """How signed tokens prove who calls: what an owner may say of it for JWT and OpenID Connect.
 
-A profile keeps it as `proof`, a plain object; the HMAC secret lies sealed beside it.
+A profile keeps it as `proof`, a plain object; the HMAC secret lies sealed beside it. So do the defaults
+of a client.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from ostiary.directory.changes.inputs import (
     Whole,
     refusal,
 )
-from ostiary.directory.models import AccessProfile
+from ostiary.directory.models import AccessProfile, ClientDefaults
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import fetching, pasted_keys, signed_tokens
 from ostiary.identity.sealing import KeyRing
@@ -29,6 +30,9 @@ SIGNED = frozenset({AuthMethod.JWT, AuthMethod.OIDC})
 DISCOVERY = "/.well-known/openid-configuration"
 LONGEST_LEEWAY = 300
 MOST_ENTRIES = 50
+
+#: What has rules of signed tokens.
+Holder = AccessProfile | ClientDefaults
 
 
 def _pointer(name: str) -> str:
@@ -84,7 +88,13 @@ def secret_context(profile_id: int) -> str:
     return f"access_profile:{profile_id}:sealed_secret"
 
 
-def fill(problems: Problems, profile: AccessProfile, given: ProofInput) -> str:
+def _context(holder: Holder) -> str:
+    if isinstance(holder, ClientDefaults):
+        return f"client_defaults:{holder.pk}:sealed_secret"
+    return secret_context(holder.pk)
+
+
+def fill(problems: Problems, profile: Holder, given: ProofInput) -> str:
     """Check what was sent and write it to the profile; returns an HMAC secret to be sealed."""
     method = AuthMethod(profile.auth_type)
     if method not in SIGNED:
@@ -103,10 +113,10 @@ def fill(problems: Problems, profile: AccessProfile, given: ProofInput) -> str:
     return secret
 
 
-def seal(profile: AccessProfile, secret: str) -> None:
+def seal(profile: Holder, secret: str) -> None:
     """Seal an HMAC secret to a profile that has its id."""
     ring = KeyRing.load(settings.current().data / "keyring.json")
-    profile.sealed_secret = ring.seal(secret, secret_context(profile.pk))
+    profile.sealed_secret = ring.seal(secret, _context(profile))
     profile.save(update_fields=["sealed_secret"])
 
 
@@ -141,12 +151,12 @@ def _named(value: object) -> frozenset[object]:
     return frozenset({value} if value else ())
 
 
-def hmac_secret(profile: AccessProfile) -> str:
+def hmac_secret(profile: Holder) -> str:
     """A profile's HMAC secret, unsealed; empty: it has none."""
     if not profile.sealed_secret:
         return ""
     ring = KeyRing.load(settings.current().data / "keyring.json")
-    return ring.open(profile.sealed_secret, secret_context(profile.pk))
+    return ring.open(profile.sealed_secret, _context(profile))
 
 
 def _fill_key(problems: Problems, proof: dict[str, object], given: ProofInput) -> str:
@@ -196,7 +206,7 @@ def _check_url(problems: Problems, field: str, url: str) -> None:
         problems.add(field, f"cannot be used: {error}", code="url")
 
 
-def _fill_rules(profile: AccessProfile, proof: dict[str, object], given: ProofInput) -> None:
+def _fill_rules(profile: Holder, proof: dict[str, object], given: ProofInput) -> None:
     """What tokens must say."""
     if given.has("access_profile_claim"):
         profile.custom_claim = given.access_profile_claim
@@ -217,14 +227,14 @@ WITHOUT_EXP = (
 )
 
 
-def takes_endless_tokens(profile: AccessProfile) -> bool:
+def takes_endless_tokens(profile: Holder) -> bool:
     """Whether a token without `exp` is accepted; it never expires."""
     required = profile.proof.get("required", [])
     signed = AuthMethod(profile.auth_type) in SIGNED
     return signed and profile.proof.get("without_exp") is True and "exp" not in required
 
 
-def shown(profile: AccessProfile) -> Mapping[str, object]:
+def shown(profile: Holder) -> Mapping[str, object]:
     """What is shown of it, under the names in which it is given; never an HMAC secret."""
     proof = profile.proof
     if AuthMethod(profile.auth_type) not in SIGNED:

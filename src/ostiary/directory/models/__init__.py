@@ -1,7 +1,7 @@
 """What the owner manages, as tables. Rules live in the use cases beside this package."""
 
 from ostiary.directory.models.address_lists import AddressList
-from ostiary.directory.models.clients import AccessProfile, Client, Credential
+from ostiary.directory.models.clients import AccessProfile, Client, ClientDefaults, Credential
 from ostiary.directory.models.collections import Collection, Connection, Endpoint, ImportReport
 from ostiary.directory.models.history import AuditEvent, Change
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
@@ -26,6 +26,7 @@ __all__ = [
     "AuditEvent",
     "Change",
     "Client",
+    "ClientDefaults",
     "Collection",
     "Connection",
     "Credential",

@@ -41,11 +41,28 @@ class Client(models.Model):
         constraints = [models.UniqueConstraint(fields=["project", "key"], name="client_key")]
 
 
+class ClientDefaults(models.Model):
+    """What the profiles that follow a client have: they hold a copy, written in the same transaction."""
+
+    client = models.OneToOneField(
+        Client, primary_key=True, on_delete=models.CASCADE, related_name="defaults"
+    )
+    auth_type = models.CharField(max_length=8, choices=[(m.value, m.value) for m in AuthMethod])
+    collections = models.ManyToManyField(Collection, related_name="defaults")
+    policy = models.ForeignKey(Policy, null=True, on_delete=models.PROTECT, related_name="defaults")
+    #: As a profile has them.
+    proof = models.JSONField(default=dict)
+    sealed_secret = models.TextField(blank=True, default="")
+    custom_claim = models.CharField(max_length=255, blank=True, default="")
+
+
 class AccessProfile(models.Model):
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="profiles")
     #: The owner's own name for it, unique by kind and project; empty: none.
     key = models.CharField(max_length=64, null=True, db_index=True)  # noqa: DJ001 - NULLs are not unique
     labels = models.JSONField(default=dict)
+    #: Collections, policy and rules of signed tokens are those of the client's defaults.
+    follows_client = models.BooleanField(default=False)
     name = models.CharField(max_length=255)
     active = models.BooleanField(default=True)
     active_since = models.DateTimeField()

@@ -16,6 +16,7 @@ from ostiary.directory.models import (
     AccessProfile,
     AddressList,
     Client,
+    ClientDefaults,
     Collection,
     Connection,
     Credential,
@@ -107,6 +108,11 @@ def _check(project: Project, counts: Mapping[str, int], *, force: bool) -> None:
     if used:
         profiles = "1 access profile" if used == 1 else f"{used} access profiles"
         raise CannotDestroy(f"has API collections that {profiles} of other projects may call")
+    defaults = ClientDefaults.objects.filter(collections__project=project)
+    following = defaults.exclude(client__project=project).distinct().count()
+    if following:
+        clients_ = "1 client" if following == 1 else f"{following} clients"
+        raise CannotDestroy(f"has API collections in the defaults of {clients_} of other projects")
 
 
 def _empty(by: Actor, project: Project) -> int:
