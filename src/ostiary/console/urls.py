@@ -8,6 +8,7 @@ from ostiary.console.catalog import collections, connections, recipes, test_call
 from ostiary.console.clients import (
     access_profiles,
     address_lists,
+    client_defaults,
     clients,
     policies,
     profile_limits,
@@ -61,6 +62,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("profiles/<int:profile_id>", access_profiles.show, name="profile"),
     path("clients/<int:client_id>/profiles/new", access_profiles.new, name="new-profile"),
     path("profiles/<int:profile_id>/edit", access_profiles.edit, name="edit-profile"),
+    path("clients/<int:client_id>/defaults", client_defaults.edit, name="client-defaults"),
+    path("profiles/<int:profile_id>/follow", access_profiles.follow, name="follow-client"),
     path("profiles/<int:profile_id>/active", access_profiles.switch, name="switch-profile"),
     path("profiles/<int:profile_id>/refresh", access_profiles.refresh, name="refresh-profile"),
     path("profiles/<int:profile_id>/limits/reset", profile_limits.reset, name="reset-limits"),

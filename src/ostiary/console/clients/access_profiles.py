@@ -31,12 +31,20 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import (
     access_profiles,
     address_lists,
+    client_defaults,
     clients,
     credentials,
     policies,
     token_rules,
 )
-from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Policy
+from ostiary.directory.models import (
+    AccessProfile,
+    AddressList,
+    Client,
+    ClientDefaults,
+    Collection,
+    Policy,
+)
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
@@ -71,6 +79,8 @@ class Form:
     """A form's typed values, as the templates show them again."""
 
     data: QueryDict
+    #: The profile follows its client: the form does not have what is the client's.
+    follows: bool = False
 
     @property
     def auth_type(self) -> str:
@@ -116,12 +126,13 @@ class Form:
         return self._filled(access_profiles.NewProfileInput, client_id=client.pk)
 
     def _filled(self, noun: type[P], **more: object) -> P:
+        if not self.follows:
+            more["collection_ids"] = self.chosen
+            more["policy_id"] = number_of(self.data.get("policy"))
         return filled(
             noun,
             self.data,
-            without=("active", *self._unused()),
-            collection_ids=self.chosen,
-            policy_id=number_of(self.data.get("policy")),
+            without=("active", "follows_client", *self._unused()),
             allow_list=self.data.get("allowed_ips", ""),
             deny_list=self.data.get("denied_ips", ""),
             **more,
@@ -130,13 +141,20 @@ class Form:
     def _unused(self) -> list[str]:
         """Fields that were not shown, and those of another method than the one that is chosen."""
         lists = [] if self.shows_lists else ["allowed_lists", "denied_lists"]
+        if self.follows:
+            return [*lists, *client_defaults.FollowedInput.model_fields]
+        return [*lists, *self.of_other_methods]
+
+    @property
+    def of_other_methods(self) -> list[str]:
+        """Fields of other methods than the one that is chosen."""
         match self.auth_type:
             case AuthMethod.JWT:
-                return [*lists, "oidc_issuer", "oidc_jwks_uri"]
+                return ["oidc_issuer", "oidc_jwks_uri"]
             case AuthMethod.OIDC:
-                return [*lists, "jwt_method", "jwt_secret"]
+                return ["jwt_method", "jwt_secret"]
             case _:
-                return [*lists, *token_rules.ProofInput.model_fields]
+                return list(token_rules.ProofInput.model_fields)
 
 
 @page
@@ -156,16 +174,19 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         return render(request, "console/profile_confirm.html", context)
 
     answer, errors = sent(request, next_step, saving=step in {"next", "create"})
-    context = {"client": client, "form": form, "errors": errors, **_choices(by, client)}
+    context = {"client": client, "form": form, "errors": errors, **choices(by, client)}
     status = 400 if errors else 200
     return answer or render(request, "console/profile_form.html", context, status=status)
 
 
-def _choices(by: Actor, client: Client, profile: AccessProfile | None = None) -> dict[str, Any]:
+def choices(
+    by: Actor, client: Client, holder: AccessProfile | ClientDefaults | None = None
+) -> dict[str, Any]:
+    """What a form of a profile, or of a client's defaults, offers to choose from."""
     grantable = collections.grantable(by)
-    if profile is not None:
-        # What the profile has may stay, also where its reader might not grant it anew.
-        held = Q(pk__in=profile.collections.all()) | Q(pk__in=grantable)
+    if holder is not None:
+        # What it has may stay, also where its reader might not grant it anew.
+        held = Q(pk__in=holder.collections.all()) | Q(pk__in=grantable)
         grantable = collections.collections(by).filter(held)
     lists = address_lists.address_lists(by).filter(project_id=client.project_id)
     return {
@@ -275,6 +296,7 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     context = {
         "profile": profile,
         "may_change": by.may(Role.EDITOR, profile.client.project_id),
+        "defaults": client_defaults.of(profile.client_id),
         "seen": collections.seen(by, [profile]),
         "usage_query": f"profile={profile_id}",
         **profile_limits.shown(profile),
@@ -289,7 +311,9 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     profile = access_profiles.find(by, profile_id)
     typed = _typed(profile)
     proposed = _propose(typed, request.GET)
-    form = Form(data=request.POST if request.method == "POST" else typed)
+    form = Form(
+        data=request.POST if request.method == "POST" else typed, follows=profile.follows_client
+    )
     saving = not previews.going_back(request)
     answer, errors = sent(
         request, lambda: _changed(request, by, profile, form.given()), saving=saving
@@ -309,7 +333,7 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "read": (not errors and form.data.get("read")) or etags.etag(profile),
         "form": form,
         "errors": errors,
-        **_choices(by, profile.client, profile),
+        **choices(by, profile.client, profile),
     }
     status = 400 if errors else 200
     return answer or render(request, "console/profile_form.html", context, status=status)
@@ -359,6 +383,27 @@ def _typed(profile: AccessProfile) -> QueryDict:
     for name, value in token_rules.shown(profile).items():
         data[name] = shown(value)
     return data
+
+
+@page
+@require_POST
+def follow(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    """Let a profile follow its client, or keep what it has as its own."""
+    follows = request.POST.get("follows") == "1"
+    given = access_profiles.ProfileInput(follows_client=follows)
+    try:
+        saved = access_profiles.change(by=by, profile_id=profile_id, given=given)
+    except Invalid as error:
+        messages.error(request, error.sentences)
+        return redirect("profile", profile_id)
+    if in_force(request, saved):
+        state = (
+            "follows its client now, and has what the client's defaults say"
+            if follows
+            else "has settings of its own now. They are the same as before"
+        )
+        messages.success(request, f"{saved.value.name} {state}.")
+    return redirect("profile", profile_id)
 
 
 @page

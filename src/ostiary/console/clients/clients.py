@@ -18,7 +18,7 @@ from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
-from ostiary.directory.clients import access_profiles, clients, logo
+from ostiary.directory.clients import access_profiles, client_defaults, clients, logo
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
 from ostiary.usage.queries import calls_of_clients
@@ -73,6 +73,7 @@ def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     shown = found[start : start + PER_PAGE]
     context: dict[str, object] = {
         "client": client,
+        "defaults": client_defaults.views(by, [client])[client_id],
         "profiles": shown,
         "seen": SimpleLazyObject(lambda: collections.seen(by, shown)),
         "paging": paging,
