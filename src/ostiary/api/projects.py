@@ -99,6 +99,30 @@ class FolderQuery(Paging):
     with_nested_folders: bool = False
 
 
+class AssetsQuery(Strict):
+    folder_id: int = Field(ge=1, le=2**31 - 1)
+    #: They choose among assets, of which there are none.
+    include_test_cases: bool = False
+    include_data: bool = False
+
+
+class Asset(Schema):
+    id: int
+    name: str
+    type: str
+    root_folder: bool
+    zip_name: str
+    checked: bool
+
+
+class Assets(Schema):
+    assets: list[Asset]
+
+
+class AssetsResult(Schema):
+    result: Assets
+
+
 def _project(folder: Folder) -> dict[str, Any]:
     return {
         "id": folder.pk,
@@ -210,3 +234,10 @@ def change_folder(request: HttpRequest, folder_id: int, payload: FolderChange) -
 def delete_folder(request: HttpRequest, folder_id: int, force: bool = False) -> Any:
     """Delete a folder, or a project as `DELETE /projects/{id}` does."""
     return _gone(projects.delete_folder(by=actor(request), folder_id=folder_id, force=force))
+
+
+@router.get("/export_manifests/folder_assets", response={200: AssetsResult, **ERRORS})
+def list_folder_assets(request: HttpRequest, query: Query[AssetsQuery]) -> Any:
+    """What of a folder can be exported as a package: nothing, for Ostiary makes no packages."""
+    projects.find(actor(request), query.folder_id)
+    return {"result": {"assets": []}}
