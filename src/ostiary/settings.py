@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -57,7 +57,7 @@ class Client:
     """Which Ostiary the command manages, and with which right; empty: not set."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
     token_file: str
     ca: str
 

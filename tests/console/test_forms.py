@@ -286,3 +286,30 @@ def test_a_tokens_end_and_secret_are_changed_in_the_console(owner: Owner, api: A
     foreign = f"/tokens/{api.token_id}"
     assert "Only the member who made this token" in owner.read(f"{foreign}/edit")
     assert "Only whoever made" in owner.send(f"{foreign}/rotate", {"overlap": "0", "once": "3"})
+
+
+def test_several_profiles_are_switched_and_moved_together_in_the_console(
+    owner: Owner, api: Api
+) -> None:
+    collection = api.done("POST", "api_collections", {"name": "Things"})["id"]
+    first, second = (
+        api.done("POST", "api_clients", {"name": name})["result"]["id"] for name in "AB"
+    )
+    made = {"api_client_id": first, "api_collection_ids": [collection], "auth_type": "token"}
+    ids = [
+        api.done("POST", "api_access_profiles", made | {"name": f"P{n}"})["result"]["id"]
+        for n in range(2)
+    ]
+    assert "Change several profiles at once" in owner.read(f"/clients/{first}")
+    path = f"/clients/{first}/profiles/change"
+    assert "2 access profiles were switched off." in owner.send(
+        path, {"profiles": ids, "what": "off"}
+    )
+    for wrong in ({"what": "move", "to": "C"}, {"what": "other"}):
+        assert "Nothing was changed: " in owner.send(path, {"profiles": ids, **wrong})
+    assert "Nothing was changed: " in owner.send(path, {"what": "on"})
+    assert "1 access profile was moved." in owner.send(
+        path, {"profiles": ids[:1], "what": "move", "to": "B"}
+    )
+    moved = api.done("GET", f"api_access_profiles?api_client_id={second}")
+    assert [(each["id"], each["active"]) for each in moved] == [(ids[0], False)]

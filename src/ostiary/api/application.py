@@ -25,6 +25,7 @@ from ostiary.api.clients import (
     client_defaults,
     clients,
     policies,
+    profile_bulk,
     profile_limits,
 )
 from ostiary.api.insight import advice, explanations, previews, request_log, usage
@@ -113,6 +114,7 @@ for prefix, module in (
     ("", api_keys),
     ("", access_profiles),
     ("", profile_limits),
+    ("", profile_bulk),
     ("", address_lists),
     ("", audit_log),
     ("", policies),

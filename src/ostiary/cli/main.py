@@ -60,6 +60,12 @@ def is_remote(arguments: argparse.Namespace, settings: Settings) -> bool:
     return bool(arguments.url or arguments.token_file or settings.client.url)
 
 
+def import_credentials(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import credential_import
+
+    credential_import.run(arguments, settings)
+
+
 def complete(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli.commands import completion
 
@@ -187,6 +193,23 @@ def _managing_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
     groups["token"].choices["create"].add_argument(
         "--never-expires", action="store_true", help="make a token that works until it is revoked"
     )
+    importing = _command(
+        commands, "import-credentials", import_credentials, "import credentials from a CSV file"
+    )
+    importing.add_argument("file", metavar="FILE", help="CSV file (- for standard input)")
+    importing.add_argument(
+        "--apply", action="store_true", help="save it; otherwise only say what would be made"
+    )
+    importing.add_argument(
+        "--create-clients", action="store_true", help="make the clients that are not there yet"
+    )
+    importing.add_argument(
+        "--project-id",
+        type=grammar.identifier,
+        metavar="N",
+        help="id of the project (default: Home)",
+    )
+    grammar.add_target(importing)
     link = _command(groups["member"], "link", link_member, "print a new one-time sign-in link")
     grammar.add_target(link)
     link.add_argument("--email", required=True, metavar="E", help="the member's address")

@@ -13,15 +13,17 @@ Making = Callable[[Commands, str, str], argparse.ArgumentParser]
 
 _METAVARS = {
     Kind.TEXT: "TEXT",
+    Kind.TEXT_OR_NONE: "TEXT",
     Kind.TEXTS: "TEXT",
     Kind.NUMBER: "N",
     Kind.NUMBERS: "N",
     Kind.TIME: "TIME",
     Kind.RATE: "LIMIT/INTERVAL",
     Kind.RATES: "LIMIT/INTERVAL",
+    Kind.PAIRS: "NAME=VALUE",
     Kind.FILE: "FILE",
 }
-_SEVERAL = frozenset({Kind.TEXTS, Kind.NUMBERS, Kind.RATES})
+_SEVERAL = frozenset({Kind.TEXTS, Kind.NUMBERS, Kind.RATES, Kind.PAIRS})
 
 
 def add(commands: Commands, make: Making) -> dict[str, Commands]:

@@ -13,6 +13,8 @@ class Kind(enum.Enum):
     """How an option's text becomes a value of the API."""
 
     TEXT = enum.auto()
+    #: A text; `none`: null.
+    TEXT_OR_NONE = enum.auto()
     #: One of a closed set.
     CHOICE = enum.auto()
     #: `none`: null.
@@ -25,6 +27,8 @@ class Kind(enum.Enum):
     #: `LIMIT/INTERVAL`, such as `100/minute`; `none`: null.
     RATE = enum.auto()
     RATES = enum.auto()
+    #: `NAME=VALUE`, in an object; `none` empties it.
+    PAIRS = enum.auto()
     #: The content of a file; `-` is standard input. Secrets come by it: everybody on a machine can read arguments.
     FILE = enum.auto()
 
@@ -167,6 +171,10 @@ NAME = Option(name="name", help="its name")
 DESCRIPTION = Option(name="description", help="a text for owners")
 PROJECT = Option(name="project_id", kind=Kind.NUMBER, help="id of the project (default: Home)")
 OF_PROJECT = Option(name="project_id", kind=Kind.NUMBER, help="of this project alone")
+KEY = Option(
+    name="key", kind=Kind.TEXT_OR_NONE, help="a name of your own, unique in its project, or none"
+)
+LABELS = Option(name="labels", kind=Kind.PAIRS, flag="--label", help="all of its labels; repeat it")
 ROLE = Option(name="role", kind=Kind.CHOICE, choices=("viewer", "editor", "owner"), help="the role")
 OVERLAP = Option(
     name="overlap_seconds", kind=Kind.NUMBER, help="for how long the old secret works too (0)"
@@ -177,7 +185,7 @@ CLIENT = Noun(
     name="client", plural="clients", help="clients, who call your APIs",
     operations=tuple(Usual(
         path="api_clients", one="client", columns=("id", "name", "project_id", "active"),
-        body=(NAME, DESCRIPTION, PROJECT), required=("name",), filters=(OF_PROJECT,),
+        body=(NAME, DESCRIPTION, PROJECT, KEY, LABELS), required=("name",), filters=(OF_PROJECT,),
         switch="v2/api_clients/{id}",
     ).operations()),
 )  # fmt: skip
@@ -191,7 +199,8 @@ PROFILE = Noun(
             filters=(Option(name="api_client_id", kind=Kind.NUMBER, help="of this client alone"),),
             required=("name", "api_client_id", "api_collection_ids", "auth_type"),
             body=(
-                NAME,
+                NAME, KEY, LABELS,
+                Option(name="follows_client", kind=Kind.FLAG, help="have what its client's defaults say"),
                 Option(name="api_collection_ids", kind=Kind.NUMBERS, help="id of an API collection; repeat it"),
                 Option(name="api_policy_id", kind=Kind.NUMBER, help="id of a policy, or none"),
                 Option(name="active", kind=Kind.FLAG, help="whether it may call"),
@@ -231,6 +240,20 @@ PROFILE = Noun(
             help="issue a new secret, shown once", form=Form.OBJECT, secret=True, body=(OVERLAP,),
         ),
         Operation(
+            verb="bulk", method="POST", path="v2/access_profiles/bulk",
+            help="switch, move or label many, all or none", form=Form.OBJECT,
+            body=(
+                Option(
+                    name="access_profile_ids", kind=Kind.NUMBERS, flag="--id", required=True,
+                    help="id of an access profile; repeat it",
+                ),
+                Option(name="active", kind=Kind.FLAG, help="switch them on or off"),
+                Option(name="api_client_id", kind=Kind.NUMBER, help="move them to this client of their project"),
+                Option(name="labels", kind=Kind.PAIRS, flag="--label", help="label to add; repeat it"),
+                Option(name="without_labels", kind=Kind.TEXTS, flag="--without-label", help="name of a label to take; repeat it"),
+            ),
+        ),
+        Operation(
             verb="limits", method="GET", path="v2/access_profiles/{id}/limits",
             help="show what is used of its limits", form=Form.OBJECT,
         ),
@@ -260,7 +283,7 @@ COLLECTION = Noun(
             columns=("id", "name", "handle", "kind", "version", "project_id", "url"),
             required=("name",),
             body=(
-                NAME, DESCRIPTION, PROJECT,
+                NAME, DESCRIPTION, PROJECT, LABELS,
                 Option(name="version", help="version of the API"),
                 Option(name="handle", help="its place in URLs"),
                 Option(name="kind", kind=Kind.CHOICE, choices=("proxy", "recipe"), help="what answers calls"),
@@ -311,7 +334,7 @@ ENDPOINT = Noun(
         filters=(Option(name="api_collection_id", kind=Kind.NUMBER, help="of this collection alone"),),
         required=("name", "method", "path"), switch="api_endpoints/{id}",
         body=(
-            NAME, DESCRIPTION,
+            NAME, DESCRIPTION, LABELS,
             Option(name="method", help="HTTP method"),
             Option(name="path", help="path of calls, such as orders/{id}"),
             Option(name="active", kind=Kind.FLAG, help="whether it may be called"),
@@ -331,7 +354,7 @@ CONNECTION = Noun(
         path="connections", one="connection", columns=("id", "name", "project_id", "gateway_problem"),
         required=("name", "input.base_url"),
         body=(
-            NAME, PROJECT,
+            NAME, PROJECT, KEY, LABELS,
             Option(name="provider", help="what kind of upstream it is"),
             Option(name="input.base_url", kind=Kind.TEXTS, help="URL of an upstream server; repeat it"),
             Option(name="input.auth_type", help="how Ostiary proves itself there"),
@@ -361,7 +384,7 @@ POLICY = Noun(
         path="v2/api_policies", one="policy", required=("name",),
         columns=("id", "name", "project_id", "rate_limit", "usage_quota", "watch_only"),
         body=(
-            NAME, DESCRIPTION,
+            NAME, DESCRIPTION, KEY, LABELS,
             Option(name="project_id", kind=Kind.NUMBER, help="id of its project (default: the workspace)"),
             Option(name="rate_limit", kind=Kind.RATE, help="calls, such as 100/minute, or none"),
             Option(name="rate_limits", kind=Kind.RATES, help="one of several rate limits; repeat it"),
@@ -378,7 +401,7 @@ ADDRESS_LIST = Noun(
         path="v2/address_lists", one="address list", required=("name", "entries"), filters=(OF_PROJECT,),
         columns=("id", "name", "project_id", "entry_count"),
         body=(
-            NAME, DESCRIPTION, PROJECT,
+            NAME, DESCRIPTION, PROJECT, KEY, LABELS,
             Option(name="entries", kind=Kind.TEXTS, help="address or range; repeat it"),
         ),
     ).operations()),
@@ -391,7 +414,7 @@ WEBHOOK = Noun(
             path="v2/webhooks", one="webhook", secret=True, columns=("id", "name", "url", "project_id", "active"),
             required=("name", "url", "events"), switch="v2/webhooks/{id}",
             body=(
-                NAME, OF_PROJECT,
+                NAME, OF_PROJECT, KEY, LABELS,
                 Option(name="url", flag="--target-url", help="where events are sent"),
                 Option(name="events", kind=Kind.TEXTS, help="an event; repeat it"),
                 Option(name="expiry_days", kind=Kind.NUMBER, help="days before a credential expires"),
@@ -414,11 +437,11 @@ PROJECT_NOUN = Noun(
         ),
         Operation(
             verb="create", method="POST", path="folders", help="make one project", form=Form.OBJECT,
-            body=(_needed(NAME, ("name",)), DESCRIPTION),
+            body=(_needed(NAME, ("name",)), DESCRIPTION, KEY, LABELS),
         ),
         Operation(
             verb="change", method="PUT", path="projects/{id}", help="change a project", form=Form.OBJECT,
-            body=(NAME, DESCRIPTION),
+            body=(NAME, DESCRIPTION, KEY, LABELS),
         ),
         Operation(
             verb="delete", method="DELETE", path="projects/{id}", help="delete a project",
@@ -443,6 +466,12 @@ PROPERTY = Noun(
         Operation(
             verb="list", method="GET", path="properties", help="show names and values", form=Form.OBJECT,
             query=(OF_PROJECT, Option(name="prefix", help="names that begin so")),
+        ),
+        Operation(
+            verb="set", method="POST", path="properties", help="set properties", query=(OF_PROJECT,),
+            body=(Option(
+                name="properties", kind=Kind.PAIRS, flag="--property", required=True, help="a property; repeat it",
+            ),),
         ),
         Operation(
             verb="delete", method="DELETE", path="properties", help="delete one property",
@@ -549,6 +578,9 @@ SETTING = Noun(
                     for name, text in (
                         ("token_default_days", "days until a new token expires"),
                         ("token_longest_days", "days that a token may live; 0: for ever"),
+                        ("token_calls_per_minute", "calls of the API a minute of one token; 0: any number"),
+                        ("address_calls_per_minute", "calls of the API a minute of one address; 0: any number"),
+                        ("address_failures_per_minute", "calls a minute of one address without a token that works"),
                         ("request_log_days", "days of request log"),
                         ("request_log_rows", "lines of request log, at most"),
                         ("usage_day_days", "days of usage by day"),

@@ -28,6 +28,8 @@ def json_line(value: Any) -> str:
 def rows_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """A table with a heading; columns are as wide as what they hold."""
     names = columns or list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        return ""
     lines = [[name.upper().replace("_", " ") for name in names]]
     lines += [[cell(row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]
@@ -40,7 +42,8 @@ def rows_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 def object_text(shown: Mapping[str, Any]) -> str:
     """Names and values, a line each; what is in an object has its name before it."""
-    pairs = list(_pairs(shown, ""))
+    first = {name: shown[name] for name in ("id", "name") if name in shown}
+    pairs = list(_pairs({**first, **shown}, ""))
     width = max((len(name) for name, _ in pairs), default=0)
     return "".join(f"{name.ljust(width)}  {text}".rstrip() + "\n" for name, text in pairs)
 
@@ -57,6 +60,8 @@ def cell(value: Any) -> str:
     """A value in one line, without characters that a terminal would obey."""
     match value:
         case None | "" | []:
+            return "-"
+        case dict() if not value:
             return "-"
         case bool():
             return "yes" if value else "no"

@@ -62,9 +62,11 @@ def value(option: Option, given: Any, now: datetime, *, ahead: bool = True) -> A
                 return None if given in NONE else _rate(given)
             case Kind.RATES:
                 return [_rate(each) for each in given if each != "none"]
+            case Kind.PAIRS:
+                return dict(_pair(each) for each in given if each != "none")
             case Kind.FILE:
                 return read_file(given).strip()
-            case Kind.CHOICE:
+            case Kind.CHOICE | Kind.TEXT_OR_NONE:
                 return None if given == "none" else given
             case Kind.TEXT | Kind.FLAG:
                 return given
@@ -76,6 +78,13 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 15:
         raise ValueError(f"must be a number, not {text!r}")
     return int(text)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError("must be NAME=VALUE")
+    return name, value
 
 
 def _time(text: str, now: datetime, *, ahead: bool) -> str:

@@ -295,13 +295,30 @@ def switch(*, by: Actor, profile_id: int, active: bool) -> Saved[AccessProfile]:
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         before, was = shown(profile), profile.active
-        if active and not was:
-            profile.active_since = timezone.now()
-        profile.active = active
+        set_active(profile, active)
         profile.save()
         _tell_switched(by, profile, was)
         sequence = _announced(by, "activate" if active else "deactivate", profile, before=before)
     return Saved(value=profile, sequence=sequence)
+
+
+def set_active(profile: AccessProfile, active: bool) -> None:
+    """Switch a profile that is not saved yet, and note since when it is on."""
+    if active and not profile.active:
+        profile.active_since = timezone.now()
+    profile.active = active
+
+
+def announce(
+    by: Actor, profile: AccessProfile, *, before: Mapping[str, object], was: bool, more: bool
+) -> int:
+    """Record and announce what a caller has saved of one of several profiles.
+
+    `was`: whether it was active. `more`: whether more than that was changed.
+    """
+    _tell_switched(by, profile, was)
+    switched = "activate" if profile.active else "deactivate"
+    return _announced(by, "change" if more else switched, profile, before=before)
 
 
 def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[None]:
@@ -322,9 +339,7 @@ def _fill(
     """Fill in what was sent; what it will have of what others have too, and an HMAC secret."""
     given.assign(profile)
     if given.has("active"):
-        if given.active and not profile.active:
-            profile.active_since = timezone.now()
-        profile.active = given.active
+        set_active(profile, given.active)
     found, hmac_secret = _fill_followed(by, problems, profile, given)
     chosen = _Chosen(
         collections=found,
@@ -397,6 +412,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
     """A profile as the audit log shows it."""
     return {
         **ProfileInput.stored(profile),
+        "client_id": profile.client_id,
         "active": profile.active,
         "follows_client": profile.follows_client,
         "collection_ids": sorted(profile.collections.values_list("pk", flat=True)),
