@@ -453,6 +453,11 @@ class Stage:
         }
         return self.done("POST", "api_access_profiles", content)["result"]
 
+    def a_member(self, email: str, *, admin: bool = False) -> str:
+        """Add a member; a one-time sign-in link."""
+        content = {"email": email, "admin": admin, "sign_in_link": True}
+        return str(self.done("POST", "v2/members", content)["sign_in_link"]["url"])
+
     def a_policy(
         self, *, rate: tuple[int, str] | None = None, quota: tuple[int, str] | None = None
     ) -> Any:

@@ -35,7 +35,7 @@ def link(stage: Stage) -> str:
     if found:
         return found[0]
     email = f"owner-{time.monotonic_ns()}@example.com"
-    return stage.command("member", "create", "--email", email, "--admin").strip()
+    return stage.a_member(email, admin=True)
 
 
 @pytest.fixture(scope="module")

@@ -49,14 +49,12 @@ def theirs(stage: Stage) -> Any:
 
 
 def signed_in(stage: Stage, browser: Browser, email: str, project: int) -> Page:
-    told = stage.command("member", "create", "--email", email)
-    link = re.search(r"http://\S+/sign-in/link#\S+", told)
-    assert link
+    link = stage.a_member(email)
     found = stage.done("GET", "v2/members?per_page=100")["data"]
     member = next(each for each in found if each["email"] == email)
     stage.done("PUT", f"v2/members/{member['id']}/projects/{project}", {"role": "owner"})
     page = browser.new_context().new_page()
-    page.goto(link[0])
+    page.goto(link)
     page.get_by_label("New password", exact=True).wait_for()
     return page
 

@@ -35,8 +35,7 @@ def button(page: Page, name: str) -> None:
 
 def by_link(page: Page, stage: Stage, email: str, password: str = PASSWORD) -> None:
     """A new admin, signed in by link, with a password set."""
-    link = stage.command("member", "create", "--email", email, "--admin").strip()
-    page.goto(link.replace("127.0.0.1", "localhost"))
+    page.goto(stage.a_member(email, admin=True))
     set_password(page, password)
     expect(page.get_by_role("heading", name="Clients")).to_be_visible()
 
@@ -317,7 +316,7 @@ def test_a_factor_is_renamed_and_removed_and_a_lost_one_reset(fresh: Page, stage
     fresh.once("dialog", lambda dialog: dialog.accept())
     button(fresh, "Remove it")
     expect(fresh.get_by_role("status")).to_contain_text("Old phone was removed")
-    stage.command("member", "create", "--email", "loser@example.com")
+    stage.a_member("loser@example.com")
     at(fresh, stage, "/members")
     expect(fresh.get_by_role("row", name=re.compile("loser@"))).to_contain_text("Without a second")
     expect(fresh.get_by_role("button", name="Reset second factor of loser@")).to_have_count(0)

@@ -60,9 +60,8 @@ Visit = Callable[..., Visitor]
 
 def a_member(stage: Stage, visit: Visit, email: str, *, admin: bool = True) -> Visitor:
     """Signed in by link, with a password set."""
-    words = ["--admin"] if admin else []
     visitor = visit()
-    visitor.by_link(stage.command("member", "create", "--email", email, *words))
+    visitor.by_link(stage.a_member(email, admin=admin))
     assert place(visitor.post("/password", password=PASSWORD, again=PASSWORD)) == "/"
     return visitor
 

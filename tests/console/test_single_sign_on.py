@@ -144,8 +144,8 @@ def test_an_admin_sets_it_up_and_the_secret_is_seen_no_more(
 def test_a_member_signs_in_by_verified_address_and_then_by_who_they_are(
     fresh: Page, admin: Page, stage: Stage, people: People, browser: Browser
 ) -> None:
-    stage.command("member", "create", "--email", "ann@example.com", "--admin")
-    stage.command("member", "create", "--email", "bob@example.com", "--admin")
+    stage.a_member("ann@example.com", admin=True)
+    stage.a_member("bob@example.com", admin=True)
     ann = {"email": "Ann@Example.com", "email_verified": True}
     people.are(**{"ann-at-acme": ann})
     at(fresh, stage, "/sign-in")
@@ -202,7 +202,7 @@ def test_nobody_else_gets_in_and_the_page_says_so(
     known = {m["email"]: m["id"] for m in stage.done("GET", "v2/members?per_page=100")["data"]}
     for email in ("carol@example.com", "off@example.com", "kim@example.com"):
         if email not in known:
-            stage.command("member", "create", "--email", email)
+            stage.a_member(email)
     known = {m["email"]: m["id"] for m in stage.done("GET", "v2/members?per_page=100")["data"]}
     stage.done("PUT", f"v2/members/{known['off@example.com']}", {"active": False})
     people.are(carol=claims)
@@ -217,7 +217,7 @@ def test_an_admin_unlinks_a_member_whose_sessions_end(
     fresh: Page, admin: Page, stage: Stage, people: People
 ) -> None:
     email = "emil@example.com"
-    stage.command("member", "create", "--email", email)
+    stage.a_member(email)
     people.are(emil={"email": email, "email_verified": True})
     through(fresh, stage, "emil")
     expect(fresh.get_by_role("heading", name="Policies", level=1)).to_be_visible()
@@ -339,7 +339,7 @@ class Liar:
 def liar(stage: Stage, admin: Page, people: People) -> Iterator[Liar]:
     liar = Liar()
     set_up(admin, stage, liar.issuer)
-    stage.command("member", "create", "--email", "eve@example.com", "--admin")
+    stage.a_member("eve@example.com", admin=True)
     yield liar
     liar.close()
 
@@ -453,7 +453,7 @@ def test_state_binds_the_answer_to_the_browser_that_asked(
 def test_userinfo_of_somebody_else_is_not_believed(
     eve: Visitor, liar: Liar, admin: Page, stage: Stage
 ) -> None:
-    stage.command("member", "create", "--email", "fay@example.com")
+    stage.a_member("fay@example.com")
     fay = {"email": "fay@example.com", "email_verified": True}
     liar.metadata = {"userinfo_endpoint": f"{liar.issuer}/userinfo"}
     try:

@@ -20,7 +20,7 @@ def stage(own_stage: Stage) -> Stage:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, stage: Stage) -> Iterator[Page]:
-    link = stage.command("member", "create", "--email", "o@example.com", "--admin").strip()
+    link = stage.a_member("o@example.com", admin=True)
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(60_000)
