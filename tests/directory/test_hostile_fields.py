@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from ostiary.access.paths import LONGEST as LONGEST_PATH
 from ostiary.directory.actor import SYSTEM
@@ -235,7 +236,9 @@ def test_a_hostile_text_is_refused_or_stored_plain(
     field = FIELDS[name]
 
     @settings(
-        max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=examples(60),
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
     @given(field.texts)
     def each(text: str) -> None:

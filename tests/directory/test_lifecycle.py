@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.clients import access_profiles, credentials
@@ -44,7 +45,7 @@ class Model:
 @pytest.mark.slow
 @given(actions)
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.examples import examples
 
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes import permission
@@ -425,7 +426,7 @@ def test_no_sequence_widens_a_token_or_a_member() -> None:
     run_state_machine_as_test(
         Teams,
         settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None,
+            max_examples=examples(40), stateful_step_count=30, deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.usage.conftest import NOW, Side, Sides, count, took
 
 from ostiary.directory.actor import SYSTEM, Actor, Role
@@ -69,7 +70,7 @@ def _ids(sides: Sides, who: str) -> dict[str, int]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

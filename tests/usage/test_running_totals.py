@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.examples import examples
 from tests.usage.conftest import Side, Sides, count
 
 from ostiary.directory.actor import SYSTEM, Actor, Role
@@ -139,7 +140,7 @@ def _answers_fit(model: _Model, now: int, asked: tuple[int, int, int, str]) -> N
 
 @pytest.mark.slow
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
