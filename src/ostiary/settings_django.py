@@ -32,6 +32,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ostiary.middleware.security_headers.Headers",
+    "ostiary.api.fallback.Heads",
     "ostiary.api.fallback.JsonErrors",
     "ostiary.middleware.trusted_proxies.TrustedProxies",
     "ostiary.middleware.public_address.PublicAddress",

@@ -138,7 +138,8 @@ def test_endpoints_are_switched_all_at_once_or_those_that_are_named(api: Api) ->
     assert states() == [True, True, True, False]
     other = imported(api, {"/z": {"get": {}}})
     (foreign,) = api.done("GET", f"api_endpoints?api_collection_id={other['id']}")
-    assert api("PUT", f"{path}/enable", {"endpoint_ids": [ids[3], foreign["id"]]})[0] == 404
+    status, answer = api("PUT", f"{path}/enable", {"endpoint_ids": [ids[3], foreign["id"]]})
+    assert (status, list(answer["errors"])) == (400, ["endpoint_ids"])
     assert states() == [True, True, True, False]
     # Naming none switches none.
     assert api.done("PUT", f"{path}/disable", {"endpoint_ids": []})["switched"] == 0

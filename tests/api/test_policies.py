@@ -92,7 +92,8 @@ def test_who_knows_of_one_rate_limit_alone_takes_no_other_away(api: Api) -> None
     )
     assert status == 400
     assert "two limits for one day" in str(answer["errors"])
-    assert changed(api, policy)["rate_limits"] == [PER_DAY]
+    assert changed(api, policy)["rate_limits"] == [fewer, PER_DAY]
+    assert changed(api, policy, rate_limit=None)["rate_limits"] == [PER_DAY]
     assert changed(api, policy, rate_limits=[])["rate_limits"] == []
 
 

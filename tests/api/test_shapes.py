@@ -64,7 +64,7 @@ def test_an_endpoint_has_the_fields_that_clients_insist_on(api: Api, collection:
     assert endpoint["flow_id"] == 0
     assert endpoint["path"] == "orders/{id}"
     assert endpoint["url"].endswith("/orders-v1/orders/{id}")
-    assert api.done("PUT", f"api_endpoints/{endpoint['id']}/enable") == {"success": True}
+    assert api.done("PUT", f"api_endpoints/{endpoint['id']}/enable")["success"] is True
     listed = api.done("GET", f"api_endpoints?api_collection_id={collection['id']}")
     assert [e["active"] for e in listed] == [True]
     status, answer = api("POST", path, {"name": "Two", "method": "GET", "path": "orders/{other}"})

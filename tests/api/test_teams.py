@@ -303,7 +303,8 @@ def test_a_policy_of_one_project_is_not_there_for_another(api: Api) -> None:
         "name": ["has already been taken"]
     }
     # Names are free in each project, and none says what another has.
-    assert theirs("POST", "v2/api_policies", given)[0] == 404
+    status, answer = theirs("POST", "v2/api_policies", given)
+    assert (status, answer["codes"]) == (400, {"project_id": ["unknown"]})
     assert theirs("POST", "v2/api_policies", {**given, "project_id": other})[0] == 200
     assert ours("POST", "v2/api_policies", {"name": "Q"})[0] == 403
     assert viewer("POST", "v2/api_policies", {**given, "name": "Q"})[0] == 403

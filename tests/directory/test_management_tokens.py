@@ -11,8 +11,8 @@ def test_a_token_of_a_member_who_is_switched_off_is_dead() -> None:
     theirs = management_tokens.create(by=by, name="Theirs").secret.reveal()
     ours = management_tokens.create(by=SYSTEM, name="Ours").secret.reveal()
     assert management_tokens.authenticate(theirs, "") is not None
-    members.change(by=SYSTEM, member_id=dismissed.pk, active=False)
+    members.change(by=SYSTEM, member_id=dismissed.pk, given=members.MemberInput(active=False))
     assert management_tokens.authenticate(theirs, "") is None
     assert management_tokens.authenticate(ours, "") is not None
-    members.change(by=SYSTEM, member_id=dismissed.pk, active=True)
+    members.change(by=SYSTEM, member_id=dismissed.pk, given=members.MemberInput(active=True))
     assert management_tokens.authenticate(theirs, "") is None

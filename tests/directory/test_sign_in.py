@@ -119,7 +119,7 @@ def test_a_passkey_that_counts_backwards_is_a_copy(me: Actor, ann: Member) -> No
         assert second_factors.use_passkey(factor, count) is works, count
     assert second_factors.passkey(b"\1" * 16, "localhost")
     assert second_factors.passkey(b"\1" * 16, "ostiary.example.com") is None
-    members.change(by=SYSTEM, member_id=ann.pk, active=False)
+    members.change(by=SYSTEM, member_id=ann.pk, given=members.MemberInput(active=False))
     assert second_factors.passkey(b"\1" * 16, "localhost") is None
 
 

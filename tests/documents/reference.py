@@ -295,8 +295,13 @@ def api() -> str:
         "Management API",
         "Send a management token as `Authorization: Bearer` with every call. Bodies are JSON. The same is at `/api/openapi.json` as an "
         "OpenAPI document. [Objects](api-objects.md) has the fields.\n\n"
-        "Lists take `page` and `per_page` (at most 100). The answer for one object has an `ETag`; a change or a deletion with "
-        "`If-Match` is refused (412) if somebody else changed the object meanwhile.",
+        "Lists take `page` and `per_page` (at most 100). The answer for one object has an `ETag`; any call for the object with "
+        "`If-Match` is refused (412) if somebody else changed it meanwhile, and a GET with `If-None-Match` is answered 304 if nothing did. HEAD "
+        "is answered wherever GET is.\n\n"
+        "PUT changes the fields that are sent and no others. Null takes away what may be empty. What a GET answered can be sent back with one "
+        "field changed: fields that nobody can change are accepted as they are shown. A PUT that changes nothing leaves no trace. Unknown "
+        "parameters and fields, and names that stand twice in an object, are refused by name. Bodies are read as JSON whatever `Content-Type` "
+        "says. Whatever takes a right away answers with a receipt, `revocation`: the gateways that have confirmed it.",
         "## Calls that are safe to repeat",
         _REPEATS,
         "## Errors",

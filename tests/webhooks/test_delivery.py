@@ -316,7 +316,7 @@ def test_projects_are_told_of_their_own_and_viewers_see_no_address(
     token = editor["data"]["secret"]
     assert stage.api("POST", "v2/webhooks", content, token=token).status == 403
     inside = content | {"project_id": other["id"]}
-    assert stage.api("POST", "v2/webhooks", inside, token=token).status == 404
+    assert stage.api("POST", "v2/webhooks", inside, token=token).status == 400
     assert stage.api("POST", "v2/webhooks", content | {"project_id": 1}, token=token).status == 200
     assert everything["project_id"] is None
 

@@ -1,11 +1,11 @@
 """Response shapes that all nouns share: errors, pages, wrappers, versions."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar, get_origin
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, get_origin
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -15,9 +15,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PlainSerializer,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 from pydantic_core import PydanticUndefined
 
@@ -31,8 +36,9 @@ from ostiary.directory.changes.confirmation import (
     confirm,
     warnings_when_added,
 )
+from ostiary.directory.changes.errors import Invalid as InvalidInput
 from ostiary.directory.changes.errors import Problem
-from ostiary.directory.changes.inputs import Input
+from ostiary.directory.changes.inputs import FIXED, Input
 
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
@@ -68,6 +74,14 @@ def _documented(least: int) -> WithJsonSchema:
     )
 
 
+def _true_or_false(value: object) -> object:
+    if value not in ("true", "false", "1", "0", True, False):
+        raise ValueError("must be true or false")
+    return value
+
+
+#: A flag in a query.
+QueryFlag = Annotated[bool, BeforeValidator(_true_or_false)]
 Id = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LARGEST_ID), _documented(1)]
 #: An id, or 0 for "none".
 IdOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_ID), _documented(0)]
@@ -114,6 +128,12 @@ class Revocation(Schema):
     streams: int = 0
 
 
+class Revoked(Success):
+    """Done; the receipt says that no call passes by what was taken away."""
+
+    revocation: Revocation
+
+
 ERRORS: dict[Any, Any] = {
     400: Invalid,
     401: Message,
@@ -149,7 +169,45 @@ def if_match(request: HttpRequest) -> str | None:
 
 def versioned(response: HttpResponse, instance: models.Model) -> None:
     """Send the version of the one object that an answer shows."""
-    response["ETag"] = etags.etag(instance)
+    tagged(response, etags.etag(instance))
+
+
+def tagged(response: HttpResponse, version: str) -> None:
+    """As `versioned`, for what has its version elsewhere. The answer's content is added to it."""
+    response["ETag"] = version
+
+
+#: What an answer says of the call, not of the object.
+_OF_THE_CALL = frozenset(
+    {
+        "warnings",
+        "revocation",
+        "secret",
+        "oauth_client_secret",
+        "message",
+        "import_results",
+        "sign_in_link",
+        # Masked but this once, and never other than with another version.
+        "auth_token",
+    }
+)
+
+
+def _of_the_object(shown: object) -> object:
+    if isinstance(shown, Mapping):
+        return {k: _of_the_object(v) for k, v in shown.items() if k not in _OF_THE_CALL}
+    return shown
+
+
+def answered(request: HttpRequest, response: HttpResponse, shown: object) -> HttpResponse:
+    """An answer with its ETag, if it shows one object; 304 if the caller has that one already."""
+    if "ETag" not in response.headers:
+        return response
+    tag = response["ETag"] = etags.of_answer(response["ETag"], _of_the_object(shown))
+    named = request.headers.get("If-None-Match")
+    if request.method != "GET" or named is None or not etags.is_among(tag, named):
+        return response
+    return HttpResponse(status=304, headers={"ETag": tag})
 
 
 @dataclass(slots=True)
@@ -189,6 +247,11 @@ def in_force(saved: Saved[T]) -> tuple[T, Revocation]:
         waiting.note(saved)
         return saved.value, Revocation(confirmed=0, of=0, ms=0.0)
     return saved.value, shown_receipt(confirm(saved))
+
+
+def revoked(saved: Saved[Any]) -> dict[str, Any]:
+    """Wait until a change is in force, where an answer has nothing to show but that."""
+    return {"success": True, "revocation": in_force(saved)[1]}
 
 
 def added(saved: Saved[T]) -> tuple[T, list[str]]:
@@ -252,6 +315,109 @@ def body(*required: str) -> Callable[[type[N]], type[N]]:
 def _without_defaults(schema: dict[str, Any]) -> None:
     for described in schema["properties"].values():
         described.pop("default", None)
+
+
+#: What changes without a change of the object: a caller sends it as it was then.
+_OBSERVED = frozenset(
+    {"last_used_at", "last_sign_in_at", "gateway_problem", "warnings", "running", "error"}
+)
+
+
+class Change(Input):
+    """Base of the bodies of changes: what an answer shows can be sent back.
+
+    A field that no change can set is accepted as it is shown, and refused by its name if it differs.
+    """
+
+    #: Fields of the answer that the body does not have, with the types that they have there.
+    read_only: ClassVar[Mapping[str, Any]] = {}
+    _sent_back: dict[str, object] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_apart(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, dict):
+            return handler(values)
+        made = handler({k: v for k, v in values.items() if k not in cls.read_only})
+        made._sent_back = {  # noqa: SLF001 - of this class
+            k: v for k, v in values.items() if k in cls.read_only
+        }
+        return made
+
+    @classmethod
+    def presented(cls, row: Any) -> Mapping[str, object]:
+        """A row as the answer shows it, in JSON."""
+        raise NotImplementedError
+
+    def check_fixed(self, row: models.Model) -> None:
+        super().check_fixed(row)
+        check_read_only(self._sent_back, self.read_only, lambda: self.presented(row))
+
+
+def check_read_only(
+    sent: Mapping[str, object],
+    kinds: Mapping[str, Any],
+    presented: Callable[[], Mapping[str, object]],
+) -> None:
+    """Raise Invalid if something was sent that is not as it is shown."""
+    there = presented() if sent else {}
+    problems = [
+        Problem(field=name, code="fixed", sentence=FIXED)
+        for name, value in sent.items()
+        if not (_fits(kinds[name], value) if name in _OBSERVED else _same(value, there[name]))
+    ]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _fits(kind: Any, value: object) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _same(sent: object, there: object) -> bool:
+    """Whether a value is the one that is shown: ids may be texts, and times be written otherwise."""
+    if isinstance(sent, bool) or isinstance(there, bool):
+        return sent is there
+    if isinstance(sent, list) and isinstance(there, list):
+        return [_id(each) for each in sent] == [_id(each) for each in there]
+    if sent == there:
+        return True
+    if isinstance(sent, (str, int)) and isinstance(there, int):
+        return str(sent) == str(there)
+    try:
+        return datetime.fromisoformat(str(sent)) == datetime.fromisoformat(str(there))
+    except (ValueError, TypeError):
+        return False
+
+
+def _id(value: object) -> object:
+    """What an entry of a list is compared by: an object by its id."""
+    return value["id"] if isinstance(value, Mapping) and "id" in value else value
+
+
+C = TypeVar("C", bound=Change)
+
+
+def change(
+    shape: type[Schema], shown: Callable[[Any], Mapping[str, Any]]
+) -> Callable[[type[C]], type[C]]:
+    """As `body`, for a change of what answers show as `shape`; `shown` is what it is made of."""
+
+    def made(noun: type[C]) -> type[C]:
+        own = {field.alias or name for name, field in noun.model_fields.items()}
+        noun.read_only = {
+            name: field.annotation for name, field in shape.model_fields.items() if name not in own
+        }
+        noun.presented = classmethod(  # type: ignore[assignment, method-assign]  # made for each noun
+            lambda _, row: shape.model_validate(shown(row)).model_dump(mode="json")
+        )
+        return body()(noun)
+
+    return made
 
 
 def showing(noun: type[Input], *, also: Iterable[str] = ()) -> Callable[[type[S]], type[S]]:

@@ -15,8 +15,8 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from ostiary import __version__
-from ostiary.api import call_limits, idempotency, projects, webhooks
-from ostiary.api.answers import in_words_of_the_api
+from ostiary.api import call_limits, idempotency, parsing, projects, webhooks
+from ostiary.api.answers import answered, in_words_of_the_api
 from ostiary.api.catalog import collections, connections, endpoints, recipes
 from ostiary.api.clients import (
     access_profiles,
@@ -86,7 +86,24 @@ class ManagementToken(HttpBearer):
         return actor
 
 
-api = NinjaAPI(
+class Api(NinjaAPI):
+    """Answers of one object have an ETag, whichever operation gives them."""
+
+    def create_response(
+        self,
+        request: HttpRequest,
+        data: Any,
+        *,
+        status: int | None = None,
+        temporal_response: HttpResponse | None = None,
+    ) -> HttpResponse:
+        response = super().create_response(
+            request, data, status=status, temporal_response=temporal_response
+        )
+        return answered(request, response, data)
+
+
+api = Api(
     title="Ostiary management API",
     version=__version__,
     description=(
@@ -97,9 +114,12 @@ api = NinjaAPI(
     auth=ManagementToken(),
     docs_url=None,
     openapi_url="openapi.json",
+    parser=parsing.Parser(),
     renderer=Renderer(),
     urls_namespace="api",
 )
+
+api.add_decorator(parsing.strict_query, mode="operation")
 
 for prefix, module in (
     ("", projects),
@@ -279,6 +299,8 @@ def _too_many_calls(request: HttpRequest, error: call_limits.TooManyCalls) -> Ht
 
 @_handles(HttpError)
 def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, errors.Invalid):
+        return _invalid(request, error.__cause__)
     return _answer(request, error.status_code, message=str(error))
 
 

@@ -11,6 +11,24 @@ from ostiary.api import call_limits
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
+class Heads:
+    """Answers HEAD below `/api/` as GET, without the content (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method != "HEAD" or not request.path.startswith("/api/"):
+            return self._get_response(request)
+        request.method = "GET"
+        response = self._get_response(request)
+        request.method = "HEAD"
+        length = len(response.content)
+        response.content = b""
+        response["Content-Length"] = str(length)
+        return response
+
+
 class JsonErrors:
     """Gives an unknown path or a wrong method below `/api/` the API's shape of an error."""
 

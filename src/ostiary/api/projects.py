@@ -2,21 +2,26 @@
 
 from typing import Any, Literal
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field, StrictInt
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Paging,
+    QueryFlag,
     Revocation,
     Strict,
     Success,
     Time,
     actor,
     body,
+    change,
+    if_match,
     in_force,
     page,
+    versioned,
 )
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.models import Folder
@@ -66,11 +71,6 @@ class FolderIn(projects.FolderInput):
     """A folder; without `parent_id`, a project."""
 
 
-@body()
-class FolderChange(projects.FolderInput):
-    """Omitted fields keep their values."""
-
-
 QuotaName = Literal[
     "clients", "access_profiles", "api_collections", "api_endpoints", "connections",
     "address_lists", "policies", "webhooks", "upcalls_per_second", "leases",
@@ -96,7 +96,7 @@ class QuotasIn(Strict):
 
 class FolderQuery(Paging):
     parent_id: int | None = Field(None, ge=1, le=2**31 - 1)
-    with_nested_folders: bool = False
+    with_nested_folders: QueryFlag = False
 
 
 class AssetsQuery(Strict):
@@ -135,6 +135,11 @@ def _project(folder: Folder) -> dict[str, Any]:
     }
 
 
+@change(ProjectOut, _project)
+class ProjectChange(Change, projects.FolderInput):
+    """Omitted fields keep their values. A project cannot be moved into a folder."""
+
+
 def _folder(folder: Folder) -> dict[str, Any]:
     return {
         "id": folder.pk,
@@ -147,6 +152,11 @@ def _folder(folder: Folder) -> dict[str, Any]:
         "created_at": folder.created_at,
         "updated_at": folder.updated_at,
     }
+
+
+@change(FolderOut, _folder)
+class FolderChange(Change, projects.FolderInput):
+    """Omitted fields keep their values; a project has no `parent_id`."""
 
 
 class Quota(Schema):
@@ -169,17 +179,24 @@ def _quotas(request: HttpRequest, project_id: int) -> dict[str, Any]:
 
 
 @router.get("/v2/projects/{int:project_id}/quotas", response={200: QuotasData, **ERRORS})
-def show_quotas(request: HttpRequest, project_id: int) -> Any:
+def show_quotas(request: HttpRequest, project_id: int, response: HttpResponse) -> Any:
     """What a project may hold and ask of the gateway, and how many of each it holds."""
+    versioned(response, projects.find_project(actor(request), project_id))
     return {"data": _quotas(request, project_id)}
 
 
 @router.put("/v2/projects/{int:project_id}/quotas", response={200: QuotasData, **ERRORS})
-def change_quotas(request: HttpRequest, project_id: int, payload: QuotasIn) -> Any:
+def change_quotas(
+    request: HttpRequest, project_id: int, payload: QuotasIn, response: HttpResponse
+) -> Any:
     """Set the quotas that are named, null for no bound; for workspace admins."""
-    project_quotas.change(
-        by=actor(request), project_id=project_id, quotas=payload.dict(exclude_unset=True)
+    project = project_quotas.change(
+        by=actor(request),
+        project_id=project_id,
+        quotas=payload.dict(exclude_unset=True),
+        if_match=if_match(request),
     )
+    versioned(response, project)
     return {"data": _quotas(request, project_id)}
 
 
@@ -198,18 +215,39 @@ def list_projects(request: HttpRequest, paging: Query[Paging]) -> Any:
     return [_project(p) for p in page(projects.projects(actor(request)), paging)]
 
 
+@router.get("/projects/{int:project_id}", response={200: ProjectOut, **ERRORS})
+def show_project(request: HttpRequest, project_id: int, response: HttpResponse) -> Any:
+    project = projects.find_project(actor(request), project_id)
+    versioned(response, project)
+    return _project(project)
+
+
 @router.put("/projects/{int:project_id}", response={200: ProjectOut, **ERRORS})
-def change_project(request: HttpRequest, project_id: int, payload: FolderChange) -> Any:
-    return _project(projects.change_folder(by=actor(request), folder_id=project_id, given=payload))
+def change_project(
+    request: HttpRequest, project_id: int, payload: ProjectChange, response: HttpResponse
+) -> Any:
+    by = actor(request)
+    project = projects.change_folder(
+        by=by,
+        folder_id=projects.find_project(by, project_id).pk,
+        given=payload,
+        if_match=if_match(request),
+    )
+    versioned(response, project)
+    return _project(project)
 
 
 @router.delete("/projects/{int:project_id}", response={200: Gone, **ERRORS})
-def delete_project(request: HttpRequest, project_id: int, force: bool = False) -> Any:
+def delete_project(request: HttpRequest, project_id: int, force: QueryFlag = False) -> Any:
     """Delete a project; one that holds something, with secrets or without, only with `force`.
 
     Refused for *Home*, and while profiles of other projects may call its collections.
     """
-    return _gone(projects.delete_folder(by=actor(request), folder_id=project_id, force=force))
+    by = actor(request)
+    project = projects.find_project(by, project_id)
+    return _gone(
+        projects.delete_folder(by=by, folder_id=project.pk, force=force, if_match=if_match(request))
+    )
 
 
 @router.get("/folders", response={200: list[FolderOut], **ERRORS})
@@ -221,19 +259,38 @@ def list_folders(request: HttpRequest, query: Query[FolderQuery]) -> Any:
 
 
 @router.post("/folders", response={200: FolderOut, **ERRORS})
-def create_folder(request: HttpRequest, payload: FolderIn) -> Any:
-    return _folder(projects.create_folder(by=actor(request), given=payload))
+def create_folder(request: HttpRequest, payload: FolderIn, response: HttpResponse) -> Any:
+    folder = projects.create_folder(by=actor(request), given=payload)
+    versioned(response, folder)
+    return _folder(folder)
+
+
+@router.get("/folders/{int:folder_id}", response={200: FolderOut, **ERRORS})
+def show_folder(request: HttpRequest, folder_id: int, response: HttpResponse) -> Any:
+    folder = projects.find(actor(request), folder_id)
+    versioned(response, folder)
+    return _folder(folder)
 
 
 @router.put("/folders/{int:folder_id}", response={200: FolderOut, **ERRORS})
-def change_folder(request: HttpRequest, folder_id: int, payload: FolderChange) -> Any:
-    return _folder(projects.change_folder(by=actor(request), folder_id=folder_id, given=payload))
+def change_folder(
+    request: HttpRequest, folder_id: int, payload: FolderChange, response: HttpResponse
+) -> Any:
+    folder = projects.change_folder(
+        by=actor(request), folder_id=folder_id, given=payload, if_match=if_match(request)
+    )
+    versioned(response, folder)
+    return _folder(folder)
 
 
 @router.delete("/folders/{int:folder_id}", response={200: Gone, **ERRORS})
-def delete_folder(request: HttpRequest, folder_id: int, force: bool = False) -> Any:
+def delete_folder(request: HttpRequest, folder_id: int, force: QueryFlag = False) -> Any:
     """Delete a folder, or a project as `DELETE /projects/{id}` does."""
-    return _gone(projects.delete_folder(by=actor(request), folder_id=folder_id, force=force))
+    return _gone(
+        projects.delete_folder(
+            by=actor(request), folder_id=folder_id, force=force, if_match=if_match(request)
+        )
+    )
 
 
 @router.get("/export_manifests/folder_assets", response={200: AssetsResult, **ERRORS})

@@ -8,16 +8,19 @@ from ninja import Query, Router, Schema
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Page,
     Paging,
     Success,
     Time,
     actor,
     body,
+    change,
     if_match,
     listed,
     showing,
     shown,
+    tagged,
     versioned,
 )
 from ostiary.directory.models import Webhook, WebhookDelivery
@@ -32,11 +35,6 @@ State = Literal["waiting", "delivered", "given_up"]
 @body("name", "url", "events")
 class WebhookIn(webhooks.WebhookInput):
     """Without a project, it gets events of all projects; only admins may do that."""
-
-
-@body()
-class WebhookChange(webhooks.WebhookInput):
-    """Omitted fields keep their values; `project_id` cannot be changed."""
 
 
 @showing(webhooks.WebhookInput)
@@ -91,6 +89,11 @@ def _shown(webhook: Webhook, secret: Secret | None = None) -> dict[str, Any]:
     }
 
 
+@change(WebhookOut, _shown)
+class WebhookChange(Change, webhooks.WebhookInput):
+    """Omitted fields keep their values; `project_id` cannot be changed."""
+
+
 def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
     waiting = delivery.state == WebhookDelivery.State.WAITING
     return {
@@ -115,9 +118,10 @@ def list_webhooks(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.post("/v2/webhooks", response={200: WebhookData, **ERRORS})
-def create_webhook(request: HttpRequest, payload: WebhookIn) -> Any:
+def create_webhook(request: HttpRequest, payload: WebhookIn, response: HttpResponse) -> Any:
     """Make a webhook; `secret`, which verifies its signatures, is shown only once."""
     webhook, secret = webhooks.create(by=actor(request), given=payload)
+    versioned(response, webhook)
     return {"data": _shown(webhook, secret)}
 
 
@@ -149,28 +153,45 @@ def delete_webhook(request: HttpRequest, webhook_id: int) -> Any:
     return {"success": True}
 
 
+def _switched(
+    request: HttpRequest, webhook_id: int, response: HttpResponse, *, active: bool
+) -> Any:
+    webhook = webhooks.switch(
+        by=actor(request), webhook_id=webhook_id, active=active, if_match=if_match(request)
+    )
+    versioned(response, webhook)
+    return {"data": _shown(webhook)}
+
+
 @router.put("/v2/webhooks/{int:webhook_id}/enable", response={200: WebhookData, **ERRORS})
-def enable_webhook(request: HttpRequest, webhook_id: int) -> Any:
-    return {"data": _shown(webhooks.switch(by=actor(request), webhook_id=webhook_id, active=True))}
+def enable_webhook(request: HttpRequest, webhook_id: int, response: HttpResponse) -> Any:
+    return _switched(request, webhook_id, response, active=True)
 
 
 @router.put("/v2/webhooks/{int:webhook_id}/disable", response={200: WebhookData, **ERRORS})
-def disable_webhook(request: HttpRequest, webhook_id: int) -> Any:
+def disable_webhook(request: HttpRequest, webhook_id: int, response: HttpResponse) -> Any:
     """While it is off, no events are recorded for it; pending deliveries are sent once it is on again."""
-    return {"data": _shown(webhooks.switch(by=actor(request), webhook_id=webhook_id, active=False))}
+    return _switched(request, webhook_id, response, active=False)
 
 
 @router.post("/v2/webhooks/{int:webhook_id}/rotate_secret", response={200: WebhookData, **ERRORS})
-def rotate_secret(request: HttpRequest, webhook_id: int) -> Any:
+def rotate_secret(request: HttpRequest, webhook_id: int, response: HttpResponse) -> Any:
     """Issue a new `secret`, shown only once; for 24 hours the old one signs too."""
-    webhook, secret = webhooks.rotate_secret(by=actor(request), webhook_id=webhook_id)
+    webhook, secret = webhooks.rotate_secret(
+        by=actor(request), webhook_id=webhook_id, if_match=if_match(request)
+    )
+    versioned(response, webhook)
     return {"data": _shown(webhook, secret)}
 
 
 @router.post("/v2/webhooks/{int:webhook_id}/test", response={200: DeliveryData, **ERRORS})
-def send_test(request: HttpRequest, webhook_id: int) -> Any:
+def send_test(request: HttpRequest, webhook_id: int, response: HttpResponse) -> Any:
     """Send an event of type `webhook.test`; the result is among the deliveries."""
-    return {"data": _delivery(webhooks.send_test(by=actor(request), webhook_id=webhook_id))}
+    delivery = webhooks.send_test(
+        by=actor(request), webhook_id=webhook_id, if_match=if_match(request)
+    )
+    tagged(response, webhooks.version(delivery))
+    return {"data": _delivery(delivery)}
 
 
 @router.get("/v2/webhooks/{int:webhook_id}/deliveries", response={200: DeliveryPage, **ERRORS})
@@ -180,11 +201,32 @@ def list_deliveries(request: HttpRequest, webhook_id: int, query: Query[Delivery
     return listed(found, query, _delivery)
 
 
+@router.get(
+    "/v2/webhooks/{int:webhook_id}/deliveries/{int:delivery_id}",
+    response={200: DeliveryData, **ERRORS},
+)
+def show_delivery(
+    request: HttpRequest, webhook_id: int, delivery_id: int, response: HttpResponse
+) -> Any:
+    """One delivery of the last 30 days."""
+    delivery = webhooks.find_delivery(actor(request), webhook_id, delivery_id)
+    tagged(response, webhooks.version(delivery))
+    return {"data": _delivery(delivery)}
+
+
 @router.post(
     "/v2/webhooks/{int:webhook_id}/deliveries/{int:delivery_id}/redeliver",
     response={200: DeliveryData, **ERRORS},
 )
-def redeliver(request: HttpRequest, webhook_id: int, delivery_id: int) -> Any:
+def redeliver(
+    request: HttpRequest, webhook_id: int, delivery_id: int, response: HttpResponse
+) -> Any:
     """Send an event again, under the id that it had."""
-    delivery = webhooks.redeliver(by=actor(request), webhook_id=webhook_id, delivery_id=delivery_id)
+    delivery = webhooks.redeliver(
+        by=actor(request),
+        webhook_id=webhook_id,
+        delivery_id=delivery_id,
+        if_match=if_match(request),
+    )
+    tagged(response, webhooks.version(delivery))
     return {"data": _delivery(delivery)}

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.forms import filled, initial, sent
+from ostiary.console.frame.forms import filled, initial, project_named, sent
 from ostiary.console.frame.listing import PER_PAGE, Pager, number_of
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
@@ -237,5 +237,5 @@ def _given(request: HttpRequest) -> webhooks.WebhookInput:
         webhooks.WebhookInput,
         request.POST,
         without=("active",),
-        project_id=number_of(request.POST.get("project")),
+        **project_named(request.POST),
     )

@@ -8,23 +8,30 @@ from pydantic import PrivateAttr
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Paging,
+    Revocation,
+    Revoked,
     Strict,
     Success,
     Time,
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     page,
+    revoked,
     showing,
     shown,
+    tagged,
     versioned,
 )
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, openapi
-from ostiary.directory.changes import unpublished_objects
+from ostiary.directory.changes import etags, unpublished_objects
+from ostiary.directory.changes.inputs import Flag
 from ostiary.directory.models import Collection
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import places
@@ -37,7 +44,7 @@ class DocumentIn(Strict):
 
     content: str
     format: Literal["json", "yaml"]
-    active: bool = False
+    active: Flag = False
 
     @property
     def content_and_format(self) -> tuple[str, str]:
@@ -64,11 +71,6 @@ class CollectionIn(collections.CollectionInput):
         if self._read is not None or self.openapi_spec is None:
             return self._read
         return self.openapi_spec.content_and_format
-
-
-@body()
-class CollectionChange(collections.CollectionInput):
-    """Omitted fields keep their values; `kind` and `project_id` cannot be changed."""
 
 
 class ImportResults(Schema):
@@ -111,6 +113,12 @@ class CollectionOut(Schema):
     warnings: list[str] = []
     message: str | None = None
     import_results: ImportResults | None = None
+    revocation: Revocation | None = None
+
+
+@change(CollectionOut, lambda collection: _shown(collection, public_urls.gateway_url()))
+class CollectionChange(Change, collections.CollectionInput):
+    """Omitted fields keep their values; `kind` and `project_id` cannot be changed."""
 
 
 def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
@@ -140,7 +148,7 @@ def list_collections(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.post("/api_collections", response={200: CollectionOut, **ERRORS})
-def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
+def create_collection(request: HttpRequest, payload: CollectionIn, response: HttpResponse) -> Any:
     document = payload.openapi_spec
     saved = collections.create(
         by=actor(request),
@@ -149,6 +157,7 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
         active=document is not None and document.active,
     )
     imported, warnings = added(saved)
+    versioned(response, imported.collection)
     answer = _shown(imported.collection, public_urls.gateway_url())
     answer["warnings"] += warnings
     if document is None:
@@ -168,9 +177,10 @@ def create_collection(request: HttpRequest, payload: CollectionIn) -> Any:
     "/api_collections/{int:collection_id}/import_report",
     response={200: ImportReportOut, **ERRORS},
 )
-def show_import_report(request: HttpRequest, collection_id: int) -> Any:
+def show_import_report(request: HttpRequest, collection_id: int, response: HttpResponse) -> Any:
     """The import report of the collection's document, until it is dismissed."""
     report = collections.import_report(actor(request), collection_id)
+    tagged(response, etags.of_value((report.pk, report.created_at)))
     return {
         "total_endpoints": report.taken + report.left_out,
         "failed_endpoints": report.left_out,
@@ -185,7 +195,9 @@ def show_import_report(request: HttpRequest, collection_id: int) -> Any:
     "/api_collections/{int:collection_id}/import_report", response={200: Success, **ERRORS}
 )
 def dismiss_import_report(request: HttpRequest, collection_id: int) -> Any:
-    collections.dismiss_import_report(by=actor(request), collection_id=collection_id)
+    collections.dismiss_import_report(
+        by=actor(request), collection_id=collection_id, if_match=if_match(request)
+    )
     return {"success": True}
 
 
@@ -206,32 +218,35 @@ def change_collection(
         given=payload,
         if_match=if_match(request),
     )
-    collection, _ = in_force(saved)
+    collection, receipt = in_force(saved)
     versioned(response, collection)
     answer = _shown(collection, public_urls.gateway_url())
     answer["warnings"] += saved.warnings
-    return answer
+    return answer | {"revocation": receipt}
 
 
-@router.delete("/api_collections/{int:collection_id}", response={200: Success, **ERRORS})
+@router.delete("/api_collections/{int:collection_id}", response={200: Revoked, **ERRORS})
 def delete_collection(request: HttpRequest, collection_id: int) -> Any:
-    in_force(
+    return revoked(
         collections.delete(
             by=actor(request), collection_id=collection_id, if_match=if_match(request)
         )
     )
-    return {"success": True}
 
 
 @router.get(
     "/api_collections/{int:collection_id}/openapi.json", response={200: dict[str, Any], **ERRORS}
 )
-def show_document(request: HttpRequest, collection_id: int) -> Any:
+def show_document(request: HttpRequest, collection_id: int, response: HttpResponse) -> Any:
     """The collection as an OpenAPI 3.1 document, with the gateway's URL; active endpoints only."""
+    versioned(response, collections.find(actor(request), collection_id))
     return collections.document(actor(request), collection_id)
 
 
-@router.post("/api_collections/{int:collection_id}/purge_cache", response={200: Success, **ERRORS})
+@router.post("/api_collections/{int:collection_id}/purge_cache", response={200: Revoked, **ERRORS})
 def purge_cache(request: HttpRequest, collection_id: int) -> Any:
-    in_force(collections.purge_cache(by=actor(request), collection_id=collection_id))
-    return {"success": True}
+    return revoked(
+        collections.purge_cache(
+            by=actor(request), collection_id=collection_id, if_match=if_match(request)
+        )
+    )

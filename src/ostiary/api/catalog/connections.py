@@ -1,31 +1,35 @@
 """`/api/connections`: where proxy collections send their calls. Secrets go in and never out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Paging,
+    Revocation,
+    Revoked,
     Strict,
-    Success,
     Time,
     actor,
     added,
     body,
+    change,
     columns,
     if_match,
     in_force,
     page,
+    revoked,
     showing,
     versioned,
 )
 from ostiary.directory.catalog import connections
 from ostiary.directory.changes import unpublished_objects
-from ostiary.directory.changes.inputs import IdOrNull, Name
-from ostiary.directory.changes.keys import Key, Labels
+from ostiary.directory.changes.inputs import IdOrNull, Name, OneOf
+from ostiary.directory.changes.keys import Key, KeyedInput, Labels
 from ostiary.directory.models import Connection
 
 router = Router(tags=["Connections"])
@@ -42,11 +46,19 @@ class InputIn(connections.UpstreamInput):
     """
 
 
+@body()
+class InputChange(connections.UpstreamInput):
+    """Omitted fields keep their values, and so does the secret."""
+
+
+Provider = Annotated[str, OneOf(("http",))]
+
+
 class ConnectionIn(Strict):
     key: Key = None
     labels: Labels = {}
     name: Name
-    provider: str = "http"
+    provider: Provider = "http"
     project_id: IdOrNull = None
     input: InputIn
 
@@ -71,6 +83,10 @@ class ConnectionOut(Schema):
     warnings: list[str] = []
 
 
+class ConnectionChanged(ConnectionOut):
+    revocation: Revocation | None = None
+
+
 def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "id": connection.pk,
@@ -91,6 +107,23 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
     }
 
 
+@change(ConnectionChanged, _shown)
+class ConnectionChange(Change, KeyedInput):
+    """Omitted fields keep their values, within `input` as well; `project_id` cannot be changed."""
+
+    name: Name = ""
+    provider: Provider = "http"
+    project_id: IdOrNull = None
+    input: InputChange = InputChange()
+
+
+def _changes(payload: ConnectionChange) -> connections.ConnectionInput:
+    """A change without the object in it."""
+    kept = connections.ConnectionInput.model_fields
+    sent = {name: value for name, value in payload.sent().items() if name in kept}
+    return connections.ConnectionInput.made_of(payload, **sent, **payload.input.sent())
+
+
 def _given(payload: ConnectionIn) -> connections.ConnectionInput:
     own = payload.model_dump(exclude_unset=True, include={"key", "labels"})
     return connections.ConnectionInput.of(
@@ -104,38 +137,38 @@ def list_connections(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.post("/connections", response={200: ConnectionOut, **ERRORS})
-def create_connection(request: HttpRequest, payload: ConnectionIn) -> Any:
+def create_connection(request: HttpRequest, payload: ConnectionIn, response: HttpResponse) -> Any:
     connection, warnings = added(connections.create(by=actor(request), given=_given(payload)))
+    versioned(response, connection)
     return _shown(connection, warnings)
 
 
-@router.get("/connections/{int:connection_id}", response={200: ConnectionOut, **ERRORS})
+@router.get("/connections/{int:connection_id}", response={200: ConnectionChanged, **ERRORS})
 def show_connection(request: HttpRequest, connection_id: int, response: HttpResponse) -> Any:
     connection = connections.find(actor(request), connection_id)
     versioned(response, connection)
     return _shown(connection)
 
 
-@router.put("/connections/{int:connection_id}", response={200: ConnectionOut, **ERRORS})
+@router.put("/connections/{int:connection_id}", response={200: ConnectionChanged, **ERRORS})
 def change_connection(
-    request: HttpRequest, connection_id: int, payload: ConnectionIn, response: HttpResponse
+    request: HttpRequest, connection_id: int, payload: ConnectionChange, response: HttpResponse
 ) -> Any:
     saved = connections.change(
         by=actor(request),
         connection_id=connection_id,
-        given=_given(payload),
+        given=_changes(payload),
         if_match=if_match(request),
     )
-    connection, _ = in_force(saved)
+    connection, receipt = in_force(saved)
     versioned(response, connection)
-    return _shown(connection, saved.warnings)
+    return _shown(connection, saved.warnings) | {"revocation": receipt}
 
 
-@router.delete("/connections/{int:connection_id}", response={200: Success, **ERRORS})
+@router.delete("/connections/{int:connection_id}", response={200: Revoked, **ERRORS})
 def delete_connection(request: HttpRequest, connection_id: int) -> Any:
-    in_force(
+    return revoked(
         connections.delete(
             by=actor(request), connection_id=connection_id, if_match=if_match(request)
         )
     )
-    return {"success": True}

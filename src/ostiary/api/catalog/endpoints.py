@@ -8,17 +8,21 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Id,
     Paging,
+    Revocation,
+    Revoked,
     Strict,
-    Success,
     Time,
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     page,
+    revoked,
     showing,
     shown,
     versioned,
@@ -44,11 +48,6 @@ class EndpointIn(endpoints.EndpointInput):
     """
 
 
-@body()
-class EndpointChange(endpoints.EndpointInput):
-    """Omitted fields keep their values."""
-
-
 @showing(endpoints.EndpointInput)
 class EndpointOut(Schema):
     id: int
@@ -69,6 +68,15 @@ class EndpointOut(Schema):
     #: Why the gateway rejects it and does not serve it; null: the gateway has it.
     gateway_problem: str | None
     warnings: list[str] = []
+
+
+class EndpointChanged(EndpointOut):
+    revocation: Revocation | None = None
+
+
+@change(EndpointChanged, lambda endpoint: _shown(endpoint, public_urls.gateway_url()))
+class EndpointChange(Change, endpoints.EndpointInput):
+    """Omitted fields keep their values."""
 
 
 class EndpointQuery(Paging):
@@ -105,21 +113,24 @@ def list_endpoints(request: HttpRequest, query: Query[EndpointQuery]) -> Any:
 @router.post(
     "/api_collections/{int:collection_id}/api_endpoints", response={200: EndpointOut, **ERRORS}
 )
-def create_endpoint(request: HttpRequest, collection_id: int, payload: EndpointIn) -> Any:
+def create_endpoint(
+    request: HttpRequest, collection_id: int, payload: EndpointIn, response: HttpResponse
+) -> Any:
     by = actor(request)
     collections.find(by, collection_id)
     endpoint, warnings = added(endpoints.create(by=by, collection_id=collection_id, given=payload))
+    versioned(response, endpoint)
     return _shown(endpoint, public_urls.gateway_url()) | {"warnings": warnings}
 
 
-@router.get("/api_endpoints/{int:endpoint_id}", response={200: EndpointOut, **ERRORS})
+@router.get("/api_endpoints/{int:endpoint_id}", response={200: EndpointChanged, **ERRORS})
 def show_endpoint(request: HttpRequest, endpoint_id: int, response: HttpResponse) -> Any:
     endpoint = endpoints.find(actor(request), endpoint_id)
     versioned(response, endpoint)
     return _shown(endpoint, public_urls.gateway_url())
 
 
-@router.put("/api_endpoints/{int:endpoint_id}", response={200: EndpointOut, **ERRORS})
+@router.put("/api_endpoints/{int:endpoint_id}", response={200: EndpointChanged, **ERRORS})
 def change_endpoint(
     request: HttpRequest, endpoint_id: int, payload: EndpointChange, response: HttpResponse
 ) -> Any:
@@ -129,29 +140,36 @@ def change_endpoint(
         given=payload,
         if_match=if_match(request),
     )
-    endpoint, _ = in_force(saved)
+    endpoint, receipt = in_force(saved)
     versioned(response, endpoint)
-    return _shown(endpoint, public_urls.gateway_url()) | {"warnings": list(saved.warnings)}
+    told = {"warnings": list(saved.warnings), "revocation": receipt}
+    return _shown(endpoint, public_urls.gateway_url()) | told
 
 
-@router.delete("/api_endpoints/{int:endpoint_id}", response={200: Success, **ERRORS})
+@router.delete("/api_endpoints/{int:endpoint_id}", response={200: Revoked, **ERRORS})
 def delete_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
-    in_force(
+    return revoked(
         endpoints.delete(by=actor(request), endpoint_id=endpoint_id, if_match=if_match(request))
     )
-    return {"success": True}
 
 
-@router.put("/api_endpoints/{int:endpoint_id}/enable", response={200: Success, **ERRORS})
+def _switch(request: HttpRequest, endpoint_id: int, *, active: bool) -> Any:
+    return revoked(
+        endpoints.switch(
+            by=actor(request), endpoint_id=endpoint_id, active=active, if_match=if_match(request)
+        )
+    )
+
+
+@router.put("/api_endpoints/{int:endpoint_id}/enable", response={200: Revoked, **ERRORS})
 def enable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
-    in_force(endpoints.switch(by=actor(request), endpoint_id=endpoint_id, active=True))
-    return {"success": True}
+    return _switch(request, endpoint_id, active=True)
 
 
-@router.put("/api_endpoints/{int:endpoint_id}/disable", response={200: Success, **ERRORS})
+@router.put("/api_endpoints/{int:endpoint_id}/disable", response={200: Revoked, **ERRORS})
 def disable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
-    in_force(endpoints.switch(by=actor(request), endpoint_id=endpoint_id, active=False))
-    return {"success": True}
+    """Disable an endpoint: when this answers, its path is unknown."""
+    return _switch(request, endpoint_id, active=False)
 
 
 class Chosen(Strict):
@@ -160,22 +178,23 @@ class Chosen(Strict):
     endpoint_ids: list[Id] | None = Field(None, max_length=MOST_CHOSEN)
 
 
-class Switched(Success):
+class Switched(Revoked):
     """How many endpoints changed."""
 
     switched: int
 
 
 def _switch_all(request: HttpRequest, collection_id: int, chosen: Chosen, *, active: bool) -> Any:
-    count, _ = in_force(
+    count, receipt = in_force(
         endpoints.switch_all(
             by=actor(request),
             collection_id=collection_id,
             active=active,
             endpoint_ids=chosen.endpoint_ids,
+            if_match=if_match(request),
         )
     )
-    return {"success": True, "switched": count}
+    return {"success": True, "switched": count, "revocation": receipt}
 
 
 @router.put(

@@ -2,23 +2,28 @@
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 
 from ostiary import settings
-from ostiary.api.answers import ERRORS, Id, Paging, Strict, Success, Time, actor, in_force, page
+from ostiary.api.answers import (
+    ERRORS,
+    Change,
+    Paging,
+    Revoked,
+    Time,
+    actor,
+    change,
+    if_match,
+    page,
+    revoked,
+    versioned,
+)
 from ostiary.directory.catalog import recipes
 from ostiary.directory.models import Recipe
 from ostiary.recipes import control
 
 router = Router(tags=["Recipes"])
-
-
-class RecipeIn(Strict):
-    """A recipe's owner: a project, or `shared` by all projects, or with neither only admins."""
-
-    project_id: Id | None = None
-    shared: bool = False
 
 
 class RecipeOut(Schema):
@@ -55,6 +60,14 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+@change(RecipeOut, _shown)
+class RecipeChange(Change, recipes.RecipeInput):
+    """A recipe's owner: a project, or `shared` by all projects, or with neither only admins.
+
+    Omitted fields keep their values, but that one of the two takes the other away.
+    """
+
+
 def _learn() -> None:
     control.refresh(settings.current().run / "recipes-control.sock")
 
@@ -66,30 +79,42 @@ def list_recipes(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.get("/recipes/{int:recipe_id}", response={200: RecipeOut, **ERRORS})
-def show_recipe(request: HttpRequest, recipe_id: int) -> Any:
+def show_recipe(request: HttpRequest, recipe_id: int, response: HttpResponse) -> Any:
     _learn()
-    return _shown(recipes.find(actor(request), recipe_id))
+    recipe = recipes.find(actor(request), recipe_id)
+    versioned(response, recipe)
+    return _shown(recipe)
 
 
 @router.put("/recipes/{int:recipe_id}", response={200: RecipeOut, **ERRORS})
-def change_recipe(request: HttpRequest, recipe_id: int, payload: RecipeIn) -> Any:
+def change_recipe(
+    request: HttpRequest, recipe_id: int, payload: RecipeChange, response: HttpResponse
+) -> Any:
     """Give a recipe to a project, or share it; for workspace admins."""
     recipe = recipes.assign(
         by=actor(request),
         recipe_id=recipe_id,
-        project_id=payload.project_id,
-        shared=payload.shared,
+        given=payload,
+        if_match=if_match(request),
     )
+    versioned(response, recipe)
     return _shown(recipe)
 
 
-@router.put("/recipes/{int:recipe_id}/start", response={200: Success, **ERRORS})
+def _switch(request: HttpRequest, recipe_id: int, *, started: bool) -> Any:
+    return revoked(
+        recipes.switch(
+            by=actor(request), recipe_id=recipe_id, started=started, if_match=if_match(request)
+        )
+    )
+
+
+@router.put("/recipes/{int:recipe_id}/start", response={200: Revoked, **ERRORS})
 def start_recipe(request: HttpRequest, recipe_id: int) -> Any:
-    in_force(recipes.switch(by=actor(request), recipe_id=recipe_id, started=True))
-    return {"success": True}
+    return _switch(request, recipe_id, started=True)
 
 
-@router.put("/recipes/{int:recipe_id}/stop", response={200: Success, **ERRORS})
+@router.put("/recipes/{int:recipe_id}/stop", response={200: Revoked, **ERRORS})
 def stop_recipe(request: HttpRequest, recipe_id: int) -> Any:
-    in_force(recipes.switch(by=actor(request), recipe_id=recipe_id, started=False))
-    return {"success": True}
+    """Stop a recipe: when this answers, its endpoints answer 404."""
+    return _switch(request, recipe_id, started=False)

@@ -9,6 +9,7 @@ from pydantic import Field, StrictInt
 from ostiary.access.methods import AuthMethod
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Message,
     Page,
     Paging,
@@ -18,6 +19,7 @@ from ostiary.api.answers import (
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     listed,
@@ -45,19 +47,6 @@ class ProfileIn(NotOfferedOfProfiles, access_profiles.NewProfileInput):
 
     apart: ClassVar[tuple[str, ...]] = (
         *NotOfferedOfProfiles.model_fields, *access_profiles.NewProfileInput.apart,
-    )  # fmt: skip
-
-
-@body()
-class ProfileChange(NotOfferedOfProfiles, access_profiles.ProfileInput):
-    """Omitted fields keep their values. `api_policy_id` and `expires_at` may be null: none.
-
-    A profile that follows its client keeps what the client's defaults say. `follows_client` as false
-    ends that, and the profile keeps what it has; true takes the defaults over.
-    """
-
-    apart: ClassVar[tuple[str, ...]] = (
-        *NotOfferedOfProfiles.model_fields, *access_profiles.ProfileInput.apart,
     )  # fmt: skip
 
 
@@ -135,7 +124,7 @@ class CutOff(Schema):
 
 class ProfileQuery(Paging):
     api_client_id: int | None = Field(None, ge=1, le=2**31 - 1)
-    wrap: str = ""
+    wrap: Literal["", "result"] = ""
 
 
 def newest_credential(profile: AccessProfile) -> Credential | None:
@@ -167,6 +156,19 @@ def described(profile: AccessProfile) -> dict[str, Any]:
     }
 
 
+@change(ProfileChanged, described)
+class ProfileChange(Change, NotOfferedOfProfiles, access_profiles.ProfileInput):
+    """Omitted fields keep their values. `api_policy_id` and `expires_at` may be null: none.
+
+    A profile that follows its client keeps what the client's defaults say. `follows_client` as false
+    ends that, and the profile keeps what it has; true takes the defaults over.
+    """
+
+    apart: ClassVar[tuple[str, ...]] = (
+        *NotOfferedOfProfiles.model_fields, *access_profiles.ProfileInput.apart,
+    )  # fmt: skip
+
+
 def shown_once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
     """The secret that is shown only once, under the name that the method has for it."""
     if not secret:
@@ -184,12 +186,14 @@ def list_profiles(request: HttpRequest, query: Query[ProfileQuery]) -> Any:
 
 
 @router.post("/api_access_profiles", response={200: ProfileResult, **ERRORS})
-def create_profile(request: HttpRequest, payload: ProfileIn) -> Any:
+def create_profile(request: HttpRequest, payload: ProfileIn, response: HttpResponse) -> Any:
     """Make a profile; `secret` (or `oauth_client_secret`) is shown only once."""
     by = actor(request)
     saved, secret = access_profiles.create(by=by, given=payload)
     profile, warnings = added(saved)
-    answer = described(access_profiles.find(by, profile.pk))
+    profile = access_profiles.find(by, profile.pk)
+    versioned(response, profile)
+    answer = described(profile)
     return {"result": answer | shown_once(profile, secret) | {"warnings": warnings}}
 
 
@@ -224,28 +228,35 @@ def delete_profile(request: HttpRequest, profile_id: int) -> Any:
     return {"result": "success", "revocation": receipt}
 
 
+def _switched(request: HttpRequest, profile_id: int, *, active: bool) -> Any:
+    saved = access_profiles.switch(
+        by=actor(request), profile_id=profile_id, active=active, if_match=if_match(request)
+    )
+    _, receipt = in_force(saved)
+    return {"result": "success", "revocation": receipt}
+
+
 @router.put("/api_access_profiles/{int:profile_id}/enable", response={200: Switched, **ERRORS})
 def enable_profile(request: HttpRequest, profile_id: int) -> Any:
-    _, receipt = in_force(
-        access_profiles.switch(by=actor(request), profile_id=profile_id, active=True)
-    )
-    return {"result": "success", "revocation": receipt}
+    return _switched(request, profile_id, active=True)
 
 
 @router.put("/api_access_profiles/{int:profile_id}/disable", response={200: Switched, **ERRORS})
 def disable_profile(request: HttpRequest, profile_id: int) -> Any:
     """Switch the profile off: when this answers, it cannot call."""
-    _, receipt = in_force(
-        access_profiles.switch(by=actor(request), profile_id=profile_id, active=False)
-    )
-    return {"result": "success", "revocation": receipt}
+    return _switched(request, profile_id, active=False)
 
 
 @router.put(
     "/api_access_profiles/{int:profile_id}/refresh_secret",
     response={200: ProfileResult, **ERRORS, 503: Unconfirmed},
 )
-def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | None = None) -> Any:
+def refresh_secret(
+    request: HttpRequest,
+    profile_id: int,
+    response: HttpResponse,
+    payload: RefreshIn | None = None,
+) -> Any:
     """Issue a new token, shown only once; the old one still works for `overlap_seconds` at most.
 
     An answer of 503 also has the new one, in `result`: it is saved, and the message says when the
@@ -253,14 +264,19 @@ def refresh_secret(request: HttpRequest, profile_id: int, payload: RefreshIn | N
     """
     by = actor(request)
     saved, secret = credentials.refresh(
-        by=by, profile_id=profile_id, overlap_seconds=payload.overlap_seconds if payload else 0
+        by=by,
+        profile_id=profile_id,
+        overlap_seconds=payload.overlap_seconds if payload else 0,
+        if_match=if_match(request),
     )
     receipt, problem = None, ""
     try:
         _, receipt = in_force(saved)
     except NotInForce as error:
         problem = str(error)
-    answer = described(access_profiles.find(by, profile_id))
+    profile = access_profiles.find(by, profile_id)
+    versioned(response, profile)
+    answer = described(profile)
     result = answer | shown_once(saved.value, secret) | {"revocation": receipt}
     if problem:
         return Status(503, {"message": problem, "result": result})
@@ -296,6 +312,11 @@ def _credential(credential: Credential) -> dict[str, Any]:
 def cut_off(request: HttpRequest, profile_id: int, credential_id: int) -> Any:
     """Revoke one credential now, also one in its overlap."""
     _, receipt = in_force(
-        credentials.cut_off(by=actor(request), profile_id=profile_id, credential_id=credential_id)
+        credentials.cut_off(
+            by=actor(request),
+            profile_id=profile_id,
+            credential_id=credential_id,
+            if_match=if_match(request),
+        )
     )
     return {"success": True, "revocation": receipt}

@@ -8,21 +8,25 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Page,
     Paging,
     Revocation,
-    Success,
+    Revoked,
     Time,
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     listed,
+    revoked,
     showing,
     shown,
     versioned,
 )
+from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.clients import address_lists
 from ostiary.directory.models import AddressList
 
@@ -34,11 +38,6 @@ class AddressListIn(address_lists.AddressListInput):
     """`entries`: addresses and CIDR ranges, each with a comment after `#` if you want; one text with an
     entry a line, or a list of them, 20,000 at most.
     """
-
-
-@body()
-class AddressListChange(address_lists.AddressListInput):
-    """Omitted fields keep their values; `project_id` cannot be changed."""
 
 
 @showing(address_lists.AddressListInput)
@@ -58,6 +57,11 @@ class AddressListWhole(AddressListOut):
     api_access_profile_ids: list[int]
     warnings: list[str] = []
     revocation: Revocation | None = None
+
+
+@change(AddressListWhole, lambda found: _whole(SYSTEM, found))
+class AddressListChange(Change, address_lists.AddressListInput):
+    """Omitted fields keep their values; `project_id` cannot be changed."""
 
 
 class AddressListData(Schema):
@@ -80,8 +84,8 @@ def _shown(found: AddressList) -> dict[str, Any]:
     }
 
 
-def _whole(request: HttpRequest, found: AddressList) -> dict[str, Any]:
-    used = address_lists.users(actor(request), found.pk).values_list("pk", flat=True)
+def _whole(by: Actor, found: AddressList) -> dict[str, Any]:
+    used = address_lists.users(by, found.pk).values_list("pk", flat=True)
     return _shown(found) | {"entries": found.text, "api_access_profile_ids": list(used)}
 
 
@@ -94,16 +98,20 @@ def list_address_lists(request: HttpRequest, query: Query[AddressListQuery]) -> 
 
 
 @router.post("/v2/address_lists", response={200: AddressListData, **ERRORS})
-def create_address_list(request: HttpRequest, payload: AddressListIn) -> Any:
-    made, warnings = added(address_lists.create(by=actor(request), given=payload))
-    return {"data": _whole(request, made) | {"warnings": warnings}}
+def create_address_list(
+    request: HttpRequest, payload: AddressListIn, response: HttpResponse
+) -> Any:
+    by = actor(request)
+    made, warnings = added(address_lists.create(by=by, given=payload))
+    versioned(response, made)
+    return {"data": _whole(by, made) | {"warnings": warnings}}
 
 
 @router.get("/v2/address_lists/{int:list_id}", response={200: AddressListData, **ERRORS})
 def show_address_list(request: HttpRequest, list_id: int, response: HttpResponse) -> Any:
     found = address_lists.find(actor(request), list_id)
     versioned(response, found)
-    return {"data": _whole(request, found)}
+    return {"data": _whole(actor(request), found)}
 
 
 @router.put("/v2/address_lists/{int:list_id}", response={200: AddressListData, **ERRORS})
@@ -117,11 +125,12 @@ def change_address_list(
     found, receipt = in_force(saved)
     versioned(response, found)
     told = {"warnings": list(saved.warnings), "revocation": receipt}
-    return {"data": _whole(request, found) | told}
+    return {"data": _whole(actor(request), found) | told}
 
 
-@router.delete("/v2/address_lists/{int:list_id}", response={200: Success, **ERRORS})
+@router.delete("/v2/address_lists/{int:list_id}", response={200: Revoked, **ERRORS})
 def delete_address_list(request: HttpRequest, list_id: int) -> Any:
     """Delete a list that no profile uses."""
-    in_force(address_lists.delete(by=actor(request), list_id=list_id, if_match=if_match(request)))
-    return {"success": True}
+    return revoked(
+        address_lists.delete(by=actor(request), list_id=list_id, if_match=if_match(request))
+    )

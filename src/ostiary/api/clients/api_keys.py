@@ -8,6 +8,7 @@ from ninja import Query, Router, Schema, Status
 from ostiary.access.methods import AuthMethod
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Message,
     Page,
     Paging,
@@ -16,6 +17,7 @@ from ostiary.api.answers import (
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     listed,
@@ -38,15 +40,6 @@ KEY = f"{KEYS}/{{int:key_id}}"
 @body("name", "active")
 class KeyIn(api_keys.NewKeyInput):
     """`token`, `token_sha256` or `profile_key` import a credential that consumers already have."""
-
-
-@body()
-class KeyChange(api_keys.KeyInput):
-    """Omitted fields keep their values; `expires_at` may be null: never.
-
-    `follows_client` as false lets the key keep what it has as its own; true takes the client's
-    defaults over.
-    """
 
 
 class ApiKey(ProfileOut):
@@ -91,6 +84,15 @@ def described(key: AccessProfile, secret: Secret | None = None) -> dict[str, Any
     return answer | {"auth_token": secret.reveal()}
 
 
+@change(ApiKeyChanged, described)
+class KeyChange(Change, api_keys.KeyInput):
+    """Omitted fields keep their values; `expires_at` may be null: never.
+
+    `follows_client` as false lets the key keep what it has as its own; true takes the client's
+    defaults over.
+    """
+
+
 def _masked(key: AccessProfile) -> str:
     newest = newest_credential(key)
     if newest is None:
@@ -100,8 +102,12 @@ def _masked(key: AccessProfile) -> str:
     return tokens.masked(newest.prefix, newest.last_four)
 
 
-def _changed(by: Actor, client_id: int, key_id: int, secret: Secret | None = None) -> Any:
-    return described(api_keys.find(by, client_id, key_id), secret)
+def _changed(
+    by: Actor, client_id: int, key_id: int, response: HttpResponse, secret: Secret
+) -> dict[str, Any]:
+    key = api_keys.find(by, client_id, key_id)
+    versioned(response, key)
+    return described(key, secret)
 
 
 @router.get(KEYS, response={200: ApiKeyPage, **ERRORS})
@@ -113,7 +119,7 @@ def list_keys(request: HttpRequest, client_id: int, paging: Query[Paging]) -> An
 
 
 @router.post(KEYS, response={200: ApiKeyData, **ERRORS})
-def create_key(request: HttpRequest, client_id: int, payload: KeyIn) -> Any:
+def create_key(request: HttpRequest, client_id: int, payload: KeyIn, response: HttpResponse) -> Any:
     """Make a key that follows its client; `auth_token` is shown whole only once.
 
     A client that has 20 profiles gets no more here.
@@ -121,7 +127,7 @@ def create_key(request: HttpRequest, client_id: int, payload: KeyIn) -> Any:
     by = actor(request)
     saved, secret = api_keys.create(by=by, client_id=client_id, given=payload)
     key, warnings = added(saved)
-    return {"data": _changed(by, client_id, key.pk, secret) | {"warnings": warnings}}
+    return {"data": _changed(by, client_id, key.pk, response, secret) | {"warnings": warnings}}
 
 
 @router.get(KEY, response={200: ApiKeyData, **ERRORS})
@@ -157,24 +163,32 @@ def delete_key(request: HttpRequest, client_id: int, key_id: int) -> Any:
 
 @router.put(f"{KEY}/enable", response={200: KeySwitched, **ERRORS})
 def enable_key(request: HttpRequest, client_id: int, key_id: int) -> Any:
-    return _switched(actor(request), client_id, key_id, active=True)
+    return _switched(request, client_id, key_id, active=True)
 
 
 @router.put(f"{KEY}/disable", response={200: KeySwitched, **ERRORS})
 def disable_key(request: HttpRequest, client_id: int, key_id: int) -> Any:
     """Switch the key off: when this answers, it cannot call."""
-    return _switched(actor(request), client_id, key_id, active=False)
+    return _switched(request, client_id, key_id, active=False)
 
 
-def _switched(by: Actor, client_id: int, key_id: int, *, active: bool) -> dict[str, Any]:
+def _switched(request: HttpRequest, client_id: int, key_id: int, *, active: bool) -> dict[str, Any]:
+    by = actor(request)
     api_keys.find(by, client_id, key_id)
-    _, receipt = in_force(access_profiles.switch(by=by, profile_id=key_id, active=active))
+    saved = access_profiles.switch(
+        by=by, profile_id=key_id, active=active, if_match=if_match(request)
+    )
+    _, receipt = in_force(saved)
     return {"success": True, "revocation": receipt}
 
 
 @router.put(f"{KEY}/refresh_secret", response={200: ApiKeyData, **ERRORS, 503: UnconfirmedKey})
 def refresh_key_secret(
-    request: HttpRequest, client_id: int, key_id: int, payload: RefreshIn | None = None
+    request: HttpRequest,
+    client_id: int,
+    key_id: int,
+    response: HttpResponse,
+    payload: RefreshIn | None = None,
 ) -> Any:
     """Issue a new token, shown only once; the old one still works for `overlap_seconds` at most.
 
@@ -184,12 +198,15 @@ def refresh_key_secret(
     by = actor(request)
     api_keys.find(by, client_id, key_id)
     saved, secret = credentials.refresh(
-        by=by, profile_id=key_id, overlap_seconds=payload.overlap_seconds if payload else 0
+        by=by,
+        profile_id=key_id,
+        overlap_seconds=payload.overlap_seconds if payload else 0,
+        if_match=if_match(request),
     )
     receipt, problem = None, ""
     try:
         _, receipt = in_force(saved)
     except NotInForce as error:
         problem = str(error)
-    data = _changed(by, client_id, key_id, secret) | {"revocation": receipt}
+    data = _changed(by, client_id, key_id, response, secret) | {"revocation": receipt}
     return Status(503, {"message": problem, "data": data}) if problem else {"data": data}

@@ -9,12 +9,14 @@ from pydantic import Field
 from ostiary.api.answers import (
     ERRORS,
     MOST_PER_PAGE,
+    Change,
     Page,
     Paging,
     Revocation,
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     page,
@@ -23,7 +25,7 @@ from ostiary.api.answers import (
 from ostiary.api.clients import api_keys
 from ostiary.api.clients.clients import ClientOut, Switched, described
 from ostiary.api.clients.not_offered import CERTIFICATES, NotOfferedOfClients
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, client_defaults, clients
 from ostiary.directory.models import Client
@@ -38,15 +40,6 @@ class ClientWithDefaultsIn(NotOfferedOfClients, client_defaults.WithDefaultsInpu
 
     For `jwt`: `jwt_method` and `jwt_secret`. For `oidc`: an issuer or a JWKS URI.
     """
-
-    apart: ClassVar[tuple[str, ...]] = (
-        *NotOfferedOfClients.model_fields, *client_defaults.WithDefaultsInput.apart,
-    )  # fmt: skip
-
-
-@body()
-class ClientWithDefaultsChange(NotOfferedOfClients, client_defaults.WithDefaultsInput):
-    """Omitted fields keep their values. `auth_type` cannot be changed once there are defaults."""
 
     apart: ClassVar[tuple[str, ...]] = (
         *NotOfferedOfClients.model_fields, *client_defaults.WithDefaultsInput.apart,
@@ -93,17 +86,13 @@ class ClientWithKeys(ClientWithDefaults):
     api_keys: list[api_keys.ApiKey]
 
 
-class ClientWithDefaultsChanged(ClientWithDefaults):
+class ClientWithDefaultsChanged(ClientWithKeys):
     warnings: list[str] = []
     revocation: Revocation | None = None
 
 
 class ClientWithDefaultsData(Schema):
     data: ClientWithDefaultsChanged
-
-
-class ClientWithKeysData(Schema):
-    data: ClientWithKeys
 
 
 class ClientWithDefaultsPage(Page[ClientWithDefaults]):
@@ -135,8 +124,19 @@ def _defaults(view: client_defaults.View) -> dict[str, Any]:
     }
 
 
-def _one(by: Actor, client_id: int) -> dict[str, Any]:
-    return _shown(by, [clients.find(by, client_id)])[0]
+def _whole(by: Actor, client: Client) -> dict[str, Any]:
+    """One client with its keys; of more than 100, the first."""
+    keys = access_profiles.profiles(by, client.pk)[:MOST_PER_PAGE]
+    return _shown(by, [client])[0] | {"api_keys": [api_keys.described(k) for k in keys]}
+
+
+@change(ClientWithDefaultsChanged, lambda client: _whole(SYSTEM, client))
+class ClientWithDefaultsChange(Change, NotOfferedOfClients, client_defaults.WithDefaultsInput):
+    """Omitted fields keep their values. `auth_type` cannot be changed once there are defaults."""
+
+    apart: ClassVar[tuple[str, ...]] = (
+        *NotOfferedOfClients.model_fields, *client_defaults.WithDefaultsInput.apart,
+    )  # fmt: skip
 
 
 @router.get("/v2/api_clients", response={200: ClientWithDefaultsPage, **ERRORS})
@@ -154,21 +154,24 @@ def list_clients_with_defaults(request: HttpRequest, query: Query[ClientWithDefa
 
 
 @router.post("/v2/api_clients", response={200: ClientWithDefaultsData, **ERRORS})
-def create_client_with_defaults(request: HttpRequest, payload: ClientWithDefaultsIn) -> Any:
+def create_client_with_defaults(
+    request: HttpRequest, payload: ClientWithDefaultsIn, response: HttpResponse
+) -> Any:
     """Make a client. It has no key yet: that is `POST …/api_keys`."""
     by = actor(request)
     client, warnings = added(client_defaults.create_client(by=by, given=payload))
-    return {"data": _one(by, client.pk) | {"warnings": warnings}}
+    client = clients.find(by, client.pk)
+    versioned(response, client)
+    return {"data": _whole(by, client) | {"warnings": warnings}}
 
 
-@router.get("/v2/api_clients/{int:client_id}", response={200: ClientWithKeysData, **ERRORS})
+@router.get("/v2/api_clients/{int:client_id}", response={200: ClientWithDefaultsData, **ERRORS})
 def show_client_with_defaults(request: HttpRequest, client_id: int, response: HttpResponse) -> Any:
     """The client with its API keys; of more than 100, the first."""
     by = actor(request)
     client = clients.find(by, client_id)
     versioned(response, client)
-    keys = access_profiles.profiles(by, client_id)[:MOST_PER_PAGE]
-    return {"data": _shown(by, [client])[0] | {"api_keys": [api_keys.described(k) for k in keys]}}
+    return {"data": _whole(by, client)}
 
 
 @router.put("/v2/api_clients/{int:client_id}", response={200: ClientWithDefaultsData, **ERRORS})
@@ -187,7 +190,7 @@ def change_client_with_defaults(
     client = clients.find(by, client_id)
     versioned(response, client)
     outcome = {"warnings": list(saved.warnings), "revocation": receipt}
-    return {"data": _shown(by, [client])[0] | outcome}
+    return {"data": _whole(by, client) | outcome}
 
 
 @router.delete("/v2/api_clients/{int:client_id}", response={200: Switched, **ERRORS})

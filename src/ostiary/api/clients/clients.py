@@ -1,6 +1,6 @@
 """`/api/api_clients` (v1), and what of v2 is about the client alone."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import File, Query, Router, Schema, UploadedFile
@@ -8,12 +8,14 @@ from pydantic import Field
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Paging,
     Revocation,
     Success,
     Time,
     actor,
     body,
+    change,
     if_match,
     in_force,
     page,
@@ -21,6 +23,7 @@ from ostiary.api.answers import (
     shown,
     versioned,
 )
+from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.clients import clients, logo
 from ostiary.directory.models import Client
 from ostiary.directory.workspace import public_urls
@@ -33,11 +36,6 @@ class ClientIn(clients.ClientInput):
     """A client; without `project_id`, it belongs to *Home*."""
 
 
-@body()
-class ClientChange(clients.ClientInput):
-    """Omitted fields keep their values."""
-
-
 @showing(clients.ClientInput)
 class ClientOut(Schema):
     id: int
@@ -48,6 +46,11 @@ class ClientOut(Schema):
     epoch: int
     created_at: Time
     updated_at: Time
+
+
+@change(ClientOut, lambda client: described(client, public_urls.console_url()))
+class ClientChange(Change, clients.ClientInput):
+    """Omitted fields keep their values."""
 
 
 class ClientResult(Schema):
@@ -73,7 +76,7 @@ class LogoData(Schema):
 
 class ClientQuery(Paging):
     project_id: int | None = Field(None, ge=1, le=2**31 - 1)
-    wrap: str = ""
+    wrap: Literal["", "result"] = ""
 
 
 def described(client: Client, console: str) -> dict[str, Any]:
@@ -99,8 +102,9 @@ def list_clients(request: HttpRequest, query: Query[ClientQuery]) -> Any:
 
 
 @router.post("/api_clients", response={200: ClientResult, **ERRORS})
-def create_client(request: HttpRequest, payload: ClientIn) -> Any:
+def create_client(request: HttpRequest, payload: ClientIn, response: HttpResponse) -> Any:
     client = clients.create(by=actor(request), given=payload)
+    versioned(response, client)
     return {"result": described(client, public_urls.console_url())}
 
 
@@ -133,28 +137,41 @@ def delete_client(request: HttpRequest, client_id: int) -> Any:
     return {"success": True, "revocation": receipt}
 
 
+def _switched(request: HttpRequest, client_id: int, *, active: bool) -> Saved[Client]:
+    return clients.switch(
+        by=actor(request), client_id=client_id, active=active, if_match=if_match(request)
+    )
+
+
 @router.put("/v2/api_clients/{int:client_id}/enable", response={200: Switched, **ERRORS})
 def enable_client(request: HttpRequest, client_id: int) -> Any:
-    _, receipt = in_force(clients.switch(by=actor(request), client_id=client_id, active=True))
+    _, receipt = in_force(_switched(request, client_id, active=True))
     return {"success": True, "revocation": receipt}
 
 
 @router.put("/v2/api_clients/{int:client_id}/disable", response={200: Switched, **ERRORS})
 def disable_client(request: HttpRequest, client_id: int) -> Any:
     """Switch the client off: when this answers, none of its profiles can call."""
-    _, receipt = in_force(clients.switch(by=actor(request), client_id=client_id, active=False))
+    _, receipt = in_force(_switched(request, client_id, active=False))
     return {"success": True, "revocation": receipt}
 
 
 @router.put("/v2/api_clients/{int:client_id}/logo", response={200: LogoData, **ERRORS})
-def set_logo(request: HttpRequest, client_id: int, logo: File[UploadedFile]) -> Any:
+def set_logo(
+    request: HttpRequest, client_id: int, logo: File[UploadedFile], response: HttpResponse
+) -> Any:
     """A PNG or JPEG of at most 2 MB, as multipart field `logo`; it is redrawn in two sizes."""
-    client = clients.set_logo(by=actor(request), client_id=client_id, content=logo.read())
+    client = clients.set_logo(
+        by=actor(request), client_id=client_id, content=logo.read(), if_match=if_match(request)
+    )
+    versioned(response, client)
     answer = described(client, public_urls.console_url())
     return {"data": {"logo": answer["logo"], "logo_2x": answer["logo_2x"]}}
 
 
 @router.delete("/v2/api_clients/{int:client_id}/logo", response={200: Success, **ERRORS})
 def remove_logo(request: HttpRequest, client_id: int) -> Any:
-    clients.set_logo(by=actor(request), client_id=client_id, content=None)
+    clients.set_logo(
+        by=actor(request), client_id=client_id, content=None, if_match=if_match(request)
+    )
     return {"success": True}

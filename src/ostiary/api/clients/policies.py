@@ -7,16 +7,20 @@ from ninja import Query, Router, Schema
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Page,
     Paging,
-    Success,
+    Revocation,
+    Revoked,
     Time,
     actor,
     added,
     body,
+    change,
     if_match,
     in_force,
     listed,
+    revoked,
     showing,
     shown,
     versioned,
@@ -33,8 +37,7 @@ class PolicyIn(policies.PolicyInput):
 
     `rate_limits` are all rate limits, one for each interval at most; all of them count. A policy
     with one may be given it as `rate_limit`, which in answers is the one of the shortest interval.
-    If both are given they must agree. A change without `rate_limits` leaves those of longer
-    intervals as they are. `legacy_headers`: also send the older `X-RateLimit-Limit`, `-Remaining`
+    If both are given they must agree. `legacy_headers`: also send the older `X-RateLimit-Limit`, `-Remaining`
     and `-Reset` headers to every admitted call; one that a limit refuses always gets them.
     `project_id` is said when it is made: the policy is for the project's profiles, and its editors
     change it. Without it, the policy is the workspace's own, and for admins to change.
@@ -55,6 +58,7 @@ class PolicyOut(Schema):
 
 class PolicyChanged(PolicyOut):
     warnings: list[str] = []
+    revocation: Revocation | None = None
 
 
 class PolicyData(Schema):
@@ -80,14 +84,22 @@ def _shown(policy: Policy) -> dict[str, Any]:
     }
 
 
+@change(PolicyChanged, _shown)
+class PolicyChange(Change, policies.PolicyInput):
+    """Omitted fields keep their values; without `rate_limits`, `rate_limit` sets the limit of the
+    shortest interval and leaves the others. Null takes a limit or the quota away.
+    """
+
+
 @router.get("/v2/api_policies", response={200: PolicyPage, **ERRORS})
 def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
     return listed(policies.policies(actor(request)), paging, _shown)
 
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})
-def create_policy(request: HttpRequest, payload: PolicyIn) -> Any:
+def create_policy(request: HttpRequest, payload: PolicyIn, response: HttpResponse) -> Any:
     policy, warnings = added(policies.create(by=actor(request), given=payload))
+    versioned(response, policy)
     return {"data": _shown(policy) | {"warnings": warnings}}
 
 
@@ -100,17 +112,19 @@ def show_policy(request: HttpRequest, policy_id: int, response: HttpResponse) ->
 
 @router.put("/v2/api_policies/{int:policy_id}", response={200: PolicyData, **ERRORS})
 def change_policy(
-    request: HttpRequest, policy_id: int, payload: PolicyIn, response: HttpResponse
+    request: HttpRequest, policy_id: int, payload: PolicyChange, response: HttpResponse
 ) -> Any:
     saved = policies.change(
         by=actor(request), policy_id=policy_id, given=payload, if_match=if_match(request)
     )
-    policy, _ = in_force(saved)
+    policy, receipt = in_force(saved)
     versioned(response, policy)
-    return {"data": _shown(policy) | {"warnings": list(saved.warnings)}}
+    return {"data": _shown(policy) | {"warnings": list(saved.warnings), "revocation": receipt}}
 
 
-@router.delete("/v2/api_policies/{int:policy_id}", response={200: Success, **ERRORS})
+@router.delete("/v2/api_policies/{int:policy_id}", response={200: Revoked, **ERRORS})
 def delete_policy(request: HttpRequest, policy_id: int) -> Any:
-    policies.delete(by=actor(request), policy_id=policy_id, if_match=if_match(request))
-    return {"success": True}
+    """Delete a policy that no profile has."""
+    return revoked(
+        policies.delete(by=actor(request), policy_id=policy_id, if_match=if_match(request))
+    )

@@ -4,11 +4,20 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
 from pydantic import Field, StrictInt
 
-from ostiary.api.answers import ERRORS, Revocation, Strict, Time, actor, in_force
+from ostiary.api.answers import (
+    ERRORS,
+    Revocation,
+    Strict,
+    Time,
+    actor,
+    if_match,
+    in_force,
+    versioned,
+)
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.inputs import AnyTime
 from ostiary.directory.clients import access_profiles, profile_limits
@@ -73,8 +82,9 @@ def _moment(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _shown(by: Actor, profile_id: int) -> dict[str, Any]:
+def _shown(by: Actor, profile_id: int, response: HttpResponse) -> dict[str, Any]:
     profile = access_profiles.find(by, profile_id)
+    versioned(response, profile)
     wider = profile_limits.raised(profile)
     return {
         "api_policy_id": profile.policy_id,
@@ -97,26 +107,37 @@ def _shown(by: Actor, profile_id: int) -> dict[str, Any]:
 
 
 @router.get("/v2/access_profiles/{int:profile_id}/limits", response={200: LimitsData, **ERRORS})
-def show_limits(request: HttpRequest, profile_id: int) -> Any:
+def show_limits(request: HttpRequest, profile_id: int, response: HttpResponse) -> Any:
     """The used part of each rate limit and of the quota now, as the gateway counts it."""
-    return {"data": _shown(actor(request), profile_id)}
+    return {"data": _shown(actor(request), profile_id, response)}
 
 
 @router.post(
     "/v2/access_profiles/{int:profile_id}/limits/reset", response={200: LimitsChanged, **ERRORS}
 )
-def reset_limits(request: HttpRequest, profile_id: int, payload: ResetIn | None = None) -> Any:
+def reset_limits(
+    request: HttpRequest,
+    profile_id: int,
+    response: HttpResponse,
+    payload: ResetIn | None = None,
+) -> Any:
     """Reset to zero from now on. Windows and periods end when they would have ended."""
     by = actor(request)
     chosen = payload.windows if payload else None
-    _, receipt = in_force(profile_limits.reset(by=by, profile_id=profile_id, chosen=chosen))
-    return {"data": _shown(by, profile_id), "revocation": receipt}
+    _, receipt = in_force(
+        profile_limits.reset(
+            by=by, profile_id=profile_id, chosen=chosen, if_match=if_match(request)
+        )
+    )
+    return {"data": _shown(by, profile_id, response), "revocation": receipt}
 
 
 @router.put(
     "/v2/access_profiles/{int:profile_id}/limits/raise", response={200: LimitsChanged, **ERRORS}
 )
-def raise_limits(request: HttpRequest, profile_id: int, payload: RaiseIn) -> Any:
+def raise_limits(
+    request: HttpRequest, profile_id: int, payload: RaiseIn, response: HttpResponse
+) -> Any:
     """Raise limits of this profile alone until a moment; then the policy's apply again."""
     by = actor(request)
     saved = profile_limits.raise_limits(
@@ -124,16 +145,19 @@ def raise_limits(request: HttpRequest, profile_id: int, payload: RaiseIn) -> Any
         profile_id=profile_id,
         wider={str(k): v for k, v in payload.limits.items()},
         until=payload.until,
+        if_match=if_match(request),
     )
     _, receipt = in_force(saved)
-    return {"data": _shown(by, profile_id), "revocation": receipt}
+    return {"data": _shown(by, profile_id, response), "revocation": receipt}
 
 
 @router.delete(
     "/v2/access_profiles/{int:profile_id}/limits/raise", response={200: LimitsChanged, **ERRORS}
 )
-def end_raise(request: HttpRequest, profile_id: int) -> Any:
+def end_raise(request: HttpRequest, profile_id: int, response: HttpResponse) -> Any:
     """Apply the policy's limits again now."""
     by = actor(request)
-    _, receipt = in_force(profile_limits.end_raise(by=by, profile_id=profile_id))
-    return {"data": _shown(by, profile_id), "revocation": receipt}
+    _, receipt = in_force(
+        profile_limits.end_raise(by=by, profile_id=profile_id, if_match=if_match(request))
+    )
+    return {"data": _shown(by, profile_id, response), "revocation": receipt}

@@ -9,18 +9,19 @@ from pydantic import Field, StrictInt
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Id,
     Paging,
     Strict,
     Success,
     Time,
     actor,
-    body,
+    change,
     if_match,
     page,
     versioned,
 )
-from ostiary.directory.changes.inputs import Moment
+from ostiary.directory.changes.inputs import Flag, Moment
 from ostiary.directory.changes.permission import visible_projects
 from ostiary.directory.models import ManagementToken
 from ostiary.directory.people import management_tokens
@@ -39,16 +40,11 @@ class TokenIn(Strict):
     """
 
     name: str
-    admin: bool = False
+    admin: Flag = False
     role: Literal["viewer", "editor", "owner"] | None = None
-    all_projects: bool = False
+    all_projects: Flag = False
     project_ids: list[Id] = []
     expires_at: Annotated[datetime | None, Moment()] = None
-
-
-@body()
-class TokenChange(management_tokens.TokenInput):
-    """Omitted fields keep their values. `expires_at` null: never. A token that ended stays so."""
 
 
 class RotateIn(Strict):
@@ -125,6 +121,11 @@ def _shown(token: ManagementToken) -> dict[str, Any]:
     }
 
 
+@change(TokenOut, _shown)
+class TokenChange(Change, management_tokens.TokenInput):
+    """Omitted fields keep their values. `expires_at` null: never. A token that ended stays so."""
+
+
 @router.get("/v2/tokens", response={200: TokenPage, **ERRORS})
 def list_tokens(request: HttpRequest, paging: Query[Paging]) -> Any:
     found = management_tokens.management_tokens(actor(request))
@@ -133,7 +134,7 @@ def list_tokens(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.post("/v2/tokens", response={200: TokenData, **ERRORS})
-def create_token(request: HttpRequest, payload: TokenIn) -> Any:
+def create_token(request: HttpRequest, payload: TokenIn, response: HttpResponse) -> Any:
     """Make a token; `secret` is shown only once."""
     issued = management_tokens.create(
         by=actor(request),
@@ -145,6 +146,7 @@ def create_token(request: HttpRequest, payload: TokenIn) -> Any:
         expires_at=payload.expires_at,
         everlasting=payload.expires_at is None and "expires_at" in payload.model_fields_set,
     )
+    versioned(response, issued.token)
     return {"data": _shown(issued.token) | {"secret": issued.secret.reveal()}}
 
 
@@ -179,27 +181,37 @@ def change_token(
 
 
 @router.post("/v2/tokens/me/rotate", response={200: TokenData, **ERRORS})
-def rotate_own_token(request: HttpRequest, payload: RotateIn | None = None) -> Any:
+def rotate_own_token(
+    request: HttpRequest, response: HttpResponse, payload: RotateIn | None = None
+) -> Any:
     """Replace the secret of the token of this call; `secret` is shown only once."""
-    return _rotated(request, actor(request).id or 0, payload)
+    return _rotated(request, actor(request).id or 0, payload, response)
 
 
 @router.post("/v2/tokens/{int:token_id}/rotate", response={200: TokenData, **ERRORS})
-def rotate_token(request: HttpRequest, token_id: int, payload: RotateIn | None = None) -> Any:
+def rotate_token(
+    request: HttpRequest,
+    token_id: int,
+    response: HttpResponse,
+    payload: RotateIn | None = None,
+) -> Any:
     """Replace the secret, shown only once. For the token itself, and for the token that made it.
 
     The secret so far works for `overlap_seconds`, an older one no more. Role and expiry stay.
     """
-    return _rotated(request, token_id, payload)
+    return _rotated(request, token_id, payload, response)
 
 
-def _rotated(request: HttpRequest, token_id: int, payload: RotateIn | None) -> dict[str, Any]:
+def _rotated(
+    request: HttpRequest, token_id: int, payload: RotateIn | None, response: HttpResponse
+) -> dict[str, Any]:
     issued = management_tokens.rotate(
         by=actor(request),
         token_id=token_id,
         overlap_seconds=payload.overlap_seconds if payload else 0,
         if_match=if_match(request),
     )
+    versioned(response, issued.token)
     return {"data": _shown(issued.token) | {"secret": issued.secret.reveal()}}
 
 

@@ -8,18 +8,21 @@ from ninja import Query, Router, Schema
 
 from ostiary.api.answers import (
     ERRORS,
+    Change,
     Page,
     Paging,
     Strict,
     Success,
     Time,
     actor,
+    change,
     if_match,
     listed,
     page,
     versioned,
 )
 from ostiary.directory.actor import Actor
+from ostiary.directory.changes.inputs import Flag
 from ostiary.directory.models import Member, Membership
 from ostiary.directory.people import members
 from ostiary.directory.projects import projects
@@ -33,18 +36,9 @@ RoleName = Literal["viewer", "editor", "owner"]
 class MemberIn(Strict):
     email: str
     name: str = ""
-    admin: bool = False
+    admin: Flag = False
     #: Make a one-time sign-in link too, which the answer shows this once.
-    sign_in_link: bool = False
-
-
-class MemberChange(Strict):
-    """Omitted fields keep their values."""
-
-    name: str | None = None
-    email: str | None = None
-    admin: bool | None = None
-    active: bool | None = None
+    sign_in_link: Flag = False
 
 
 class RoleIn(Strict):
@@ -124,6 +118,11 @@ def _shown(member: Member) -> dict[str, Any]:
     }
 
 
+@change(MemberOut, _shown)
+class MemberChange(Change, members.MemberInput):
+    """Omitted fields keep their values."""
+
+
 @router.get("/v2/members", response={200: MemberPage, **ERRORS})
 def list_members(request: HttpRequest, paging: Query[Paging]) -> Any:
     found = members.members(actor(request))
@@ -132,10 +131,11 @@ def list_members(request: HttpRequest, paging: Query[Paging]) -> Any:
 
 
 @router.post("/v2/members", response={200: MemberCreated, **ERRORS})
-def create_member(request: HttpRequest, payload: MemberIn) -> Any:
+def create_member(request: HttpRequest, payload: MemberIn, response: HttpResponse) -> Any:
     """Add a member. They sign in by a one-time link, or by single sign-on."""
     by = actor(request)
     member = members.create(by=by, email=payload.email, name=payload.name, admin=payload.admin)
+    versioned(response, member)
     link = _link(by, member) if payload.sign_in_link else None
     return {"data": _shown(member), "sign_in_link": link}
 
@@ -156,7 +156,7 @@ def change_member(
     Who is deactivated, or stops being an admin, loses sessions, unused links and management tokens.
     """
     member = members.change(
-        by=actor(request), member_id=member_id, if_match=if_match(request), **payload.dict()
+        by=actor(request), member_id=member_id, if_match=if_match(request), given=payload
     )
     versioned(response, member)
     return {"data": _shown(member)}
@@ -229,5 +229,11 @@ def set_role(request: HttpRequest, member_id: int, project_id: int, payload: Rol
     """Change a role in a project; null takes it away. Only a workspace admin can give the first one by id."""
     by = actor(request)
     projects.find(by, project_id)
-    members.set_role(by=by, member_id=member_id, project_id=project_id, role=payload.role)
+    members.set_role(
+        by=by,
+        member_id=member_id,
+        project_id=project_id,
+        role=payload.role,
+        if_match=if_match(request),
+    )
     return {"success": True}

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
 
-from ostiary.api.answers import ERRORS, Time, actor
+from ostiary.api.answers import ERRORS, Time, actor, tagged
 from ostiary.directory.catalog import recipes
+from ostiary.directory.changes import etags
 from ostiary.directory.changes.permission import root_of, visible_projects
 from ostiary.directory.models import Recipe
 from ostiary.directory.workspace import setup, workspace_settings
@@ -31,13 +32,14 @@ class UserOut(Schema):
 
 
 @router.get("/users/me", response={200: UserOut, **ERRORS})
-def show_me(request: HttpRequest) -> Any:
+def show_me(request: HttpRequest, response: HttpResponse) -> Any:
     """There is no billing here: the period is the current month, the plan `self-hosted`.
 
     `root_folder_id` is *Home*, or else the first project that the token sees. What the token may do
     is in `GET /api/v2/tokens/me`.
     """
     by = actor(request)
+    tagged(response, etags.of_value((by.kind, by.id)))
     start = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     end = start.replace(year=start.year + start.month // 12, month=start.month % 12 + 1)
     home = setup.home()

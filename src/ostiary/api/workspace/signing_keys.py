@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
 
-from ostiary.api.answers import ERRORS, Time, actor, in_force
+from ostiary.api.answers import ERRORS, Revocation, Time, actor, in_force, tagged
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import SigningKey
 from ostiary.directory.workspace import signing_keys
@@ -23,6 +23,10 @@ class KeyData(Schema):
     data: KeyOut
 
 
+class KeyRotated(KeyData):
+    revocation: Revocation
+
+
 class KeyList(Schema):
     data: list[KeyOut]
 
@@ -38,8 +42,16 @@ def list_keys(request: HttpRequest) -> Any:
     return {"data": [_shown(key) for key in signing_keys.published()]}
 
 
-@router.post("/v2/signing_keys/rotate", response={200: KeyData, **ERRORS})
-def rotate_keys(request: HttpRequest) -> Any:
-    """Sign with a new key; tokens that the old one signed stay good until they expire."""
-    key, _ = in_force(signing_keys.rotate(by=actor(request)))
+@router.get("/v2/signing_keys/{kid}", response={200: KeyData, **ERRORS})
+def show_key(request: HttpRequest, kid: str, response: HttpResponse) -> Any:
+    key = signing_keys.find(actor(request), kid)
+    tagged(response, signing_keys.version(key))
     return {"data": _shown(key)}
+
+
+@router.post("/v2/signing_keys/rotate", response={200: KeyRotated, **ERRORS})
+def rotate_keys(request: HttpRequest, response: HttpResponse) -> Any:
+    """Sign with a new key; tokens that the old one signed stay good until they expire."""
+    key, receipt = in_force(signing_keys.rotate(by=actor(request)))
+    tagged(response, signing_keys.version(key))
+    return {"data": _shown(key), "revocation": receipt}

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
-from pydantic import StrictInt
+from pydantic import StrictBool, StrictInt
 
-from ostiary.api.answers import ERRORS, Strict, actor, in_force
+from ostiary.api.answers import ERRORS, Revocation, Strict, actor, if_match, in_force, tagged
+from ostiary.directory.changes import etags
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import places
@@ -25,11 +26,11 @@ class SettingsIn(Strict):
     #: `Authorization: ApiKey`, `Authorization`, `?api_key` (URLs are logged: a last resort),
     #: `Sec-WebSocket-Protocol: ostiary.token.`.
     credential_places: list[str] | None = None
-    require_second_factor: bool | None = None
     #: Days until a management token expires for which no end is named.
     token_default_days: StrictInt | None = None
     #: Days that a new management token may live at most; 0: for ever.
     token_longest_days: StrictInt | None = None
+    require_second_factor: StrictBool | None = None
     #: Calls of the API that one token may make in a minute; 0: any number.
     token_calls_per_minute: StrictInt | None = None
     #: Calls of the API that one address may make in a minute; 0: any number.
@@ -68,20 +69,26 @@ class SettingsOut(Schema):
 class SettingsData(Schema):
     data: SettingsOut
     warnings: list[str] = []
+    revocation: Revocation | None = None
 
 
 @router.get("/v2/settings", response={200: SettingsData, **ERRORS})
-def show_settings(request: HttpRequest) -> Any:
+def show_settings(request: HttpRequest, response: HttpResponse) -> Any:
     require_admin(actor(request))
-    return _shown(workspace_settings.read())
+    settings = workspace_settings.read()
+    tagged(response, etags.of_value(settings))
+    return _shown(settings)
 
 
 @router.put("/v2/settings", response={200: SettingsData, **ERRORS})
-def change_settings(request: HttpRequest, payload: SettingsIn) -> Any:
+def change_settings(request: HttpRequest, payload: SettingsIn, response: HttpResponse) -> Any:
     """Change the given fields; empty URLs mean those of the listeners."""
-    values = {name: value for name, value in payload.dict().items() if value is not None}
-    settings, _ = in_force(workspace_settings.change(by=actor(request), values=values))
-    return _shown(settings)
+    values = payload.dict(exclude_unset=True)
+    settings, receipt = in_force(
+        workspace_settings.change(by=actor(request), values=values, if_match=if_match(request))
+    )
+    tagged(response, etags.of_value(settings))
+    return _shown(settings) | {"revocation": receipt}
 
 
 def _shown(settings: workspace_settings.Workspace) -> dict[str, Any]:

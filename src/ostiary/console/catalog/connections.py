@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.forms import Errors, done, filled, initial, sent
-from ostiary.console.frame.listing import listed, number_of
+from ostiary.console.frame.forms import Errors, done, filled, initial, project_named, sent
+from ostiary.console.frame.listing import listed
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import connections, upstream_url
@@ -123,12 +123,24 @@ def _read(text: str) -> dict[str, object]:
     return {"text": text[:200], "url": url}
 
 
+def _unused(data: QueryDict) -> tuple[str, ...]:
+    """Fields that the form hides with the chosen authentication; a secret that is not typed stays."""
+    secret = () if data.get("auth_secret") else ("auth_secret",)
+    match data.get("auth_type"):
+        case "none":
+            return "auth_name", "auth_secret", "token_url", "scope"
+        case "oauth2_client_credentials":
+            return secret
+    return *secret, "token_url", "scope"
+
+
 def _given(request: HttpRequest) -> connections.ConnectionInput:
     return filled(
         connections.ConnectionInput,
         request.POST,
+        without=_unused(request.POST),
         base_urls=request.POST.get("base_url", "").split(),
-        project_id=number_of(request.POST.get("project")),
+        **project_named(request.POST),
     )
 
 

@@ -69,9 +69,8 @@ def assign(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
     """Set a recipe's owner: one project, all projects, or only admins."""
     whose = request.POST.get("owner", "")
     try:
-        recipe = recipes.assign(
-            by=by, recipe_id=recipe_id, project_id=number_of(whose), shared=whose == "all"
-        )
+        given = recipes.RecipeInput(project_id=number_of(whose), shared=whose == "all")
+        recipe = recipes.assign(by=by, recipe_id=recipe_id, given=given)
     except Refused as error:
         messages.error(request, f"{error}.")
     else:

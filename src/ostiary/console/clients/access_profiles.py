@@ -140,10 +140,13 @@ class Form:
 
     def _unused(self) -> list[str]:
         """Fields that were not shown, and those of another method than the one that is chosen."""
-        lists = [] if self.shows_lists else ["allowed_lists", "denied_lists"]
+        hidden = [] if self.shows_lists else ["allowed_lists", "denied_lists"]
+        if not self.data.get("jwt_secret"):
+            # Untyped, the key stays.
+            hidden.append("jwt_secret")
         if self.follows:
-            return [*lists, *client_defaults.FollowedInput.model_fields]
-        return [*lists, *self.of_other_methods]
+            return [*hidden, *client_defaults.FollowedInput.model_fields]
+        return [*hidden, *self.of_other_methods]
 
     @property
     def of_other_methods(self) -> list[str]:

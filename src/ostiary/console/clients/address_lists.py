@@ -8,8 +8,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.forms import Errors, done, filled, initial, sent
-from ostiary.console.frame.listing import listed, number_of, users
+from ostiary.console.frame.forms import Errors, done, filled, initial, project_named, sent
+from ostiary.console.frame.listing import listed, users
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
@@ -79,7 +79,7 @@ def _given(request: HttpRequest) -> address_lists.AddressListInput:
     return filled(
         address_lists.AddressListInput,
         request.POST,
-        project_id=number_of(request.POST.get("project")),
+        **project_named(request.POST),
         text=request.POST.get("entries", ""),
     )
 

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.forms import filled, initial, sent
-from ostiary.console.frame.listing import PER_PAGE, asked, listed, number_of
+from ostiary.console.frame.forms import filled, initial, project_named, sent
+from ostiary.console.frame.listing import PER_PAGE, asked, listed
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -118,8 +118,7 @@ def edit(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 
 
 def _given(request: HttpRequest) -> clients.ClientInput:
-    project_id = number_of(request.POST.get("project"))
-    return filled(clients.ClientInput, request.POST, project_id=project_id)
+    return filled(clients.ClientInput, request.POST, **project_named(request.POST))
 
 
 def _logo(request: HttpRequest) -> bytes | None:

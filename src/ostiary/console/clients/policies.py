@@ -10,8 +10,17 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ostiary.access.limits import Interval, Period
 from ostiary.console.clients import previews
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.forms import Errors, below, done, filled, initial, number, sent
-from ostiary.console.frame.listing import listed, number_of, users
+from ostiary.console.frame.forms import (
+    Errors,
+    below,
+    done,
+    filled,
+    initial,
+    number,
+    project_named,
+    sent,
+)
+from ostiary.console.frame.listing import listed, users
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
@@ -136,7 +145,7 @@ def _given(request: HttpRequest) -> policies.PolicyInput:
     return filled(
         policies.PolicyInput,
         request.POST,
-        project_id=number_of(request.POST.get("project")),
+        **project_named(request.POST),
         rate_limits=[
             {"limit": number(request.POST[f"rate_{interval}"]), "interval": interval}
             for interval in _limited(request.POST)

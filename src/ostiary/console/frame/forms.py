@@ -14,6 +14,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect
 
+from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.saving import STALE, in_force
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, Stale
@@ -38,6 +39,11 @@ def filled(noun: type[N], data: QueryDict, *, without: Collection[str] = (), **m
     # A number that was not typed, where there is always one, stays as it is.
     untyped = {n for n, v in values.items() if v is None and noun.model_fields[n].annotation is int}
     return noun.of(**{n: v for n, v in values.items() if n not in untyped}, **more)
+
+
+def project_named(data: QueryDict) -> dict[str, Any]:
+    """The project that a form of a new thing names; a form that edits has none."""
+    return {"project_id": number_of(data.get("project"))} if "project" in data else {}
 
 
 def _has_boxes(kind: Any) -> bool:

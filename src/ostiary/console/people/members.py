@@ -114,16 +114,16 @@ def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
 @require_POST
 def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     require_admin(by)
-    admin, active = (
-        request.POST[name] == "1" if name in request.POST else None for name in ("admin", "active")
-    )
+    flags = {
+        name: request.POST[name] == "1" for name in ("admin", "active") if name in request.POST
+    }
     try:
         if "project" in request.POST:
             project = projects.find(by, number_of(request.POST["project"]) or 0)
             role = request.POST.get("role") or None
             members.set_role(by=by, member_id=member_id, project_id=project.pk, role=role)
         else:
-            members.change(by=by, member_id=member_id, admin=admin, active=active)
+            members.change(by=by, member_id=member_id, given=members.MemberInput(**flags))
     except Invalid as error:
         messages.error(request, error.sentences)
     except Refused as error:
@@ -143,8 +143,9 @@ def edit_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse
         members.change(
             by=by,
             member_id=member_id,
-            name=request.POST.get("name", ""),
-            email=request.POST.get("email", ""),
+            given=members.MemberInput.of(
+                name=request.POST.get("name", ""), email=request.POST.get("email", "")
+            ),
             if_match=request.POST.get("read"),
         )
         messages.success(request, "The member was changed.")

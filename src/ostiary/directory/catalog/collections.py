@@ -14,12 +14,13 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, documents, endpoints, import_reports, openapi
 from ostiary.directory.catalog.import_reports import Imported
 from ostiary.directory.changes import audit_log, etags, feed, keys
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     BLANK,
     Checked,
     Description,
+    Flag,
     IdOrNull,
     ListOf,
     Name,
@@ -31,6 +32,7 @@ from ostiary.directory.changes.inputs import (
     refusal,
 )
 from ostiary.directory.changes.permission import project_of, require
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
 from ostiary.directory.workspace import origins, project_quotas, public_urls
 from ostiary.identity import places
@@ -117,22 +119,22 @@ class CollectionInput(keys.LabelledInput):
     cors_origins: Annotated[
         list[str], ListOf(each=_Origin(), most=MOST_ORIGINS), AfterValidator(_once)
     ] = []
-    forward_credential: bool = False
-    forward_claims: bool = False
+    forward_credential: Flag = False
+    forward_claims: Flag = False
     #: Whether `%2F`, `%5C` and `;` may stand within segments of paths.
-    encoded_slashes: bool = False
-    cors_credentials: bool = False
+    encoded_slashes: Flag = False
+    cors_credentials: Flag = False
     cors_exposed_headers: Annotated[
         list[str], ListOf(each=_Exposed(), most=MOST_EXPOSED), AfterValidator(_once)
     ] = []
     cors_max_age: Annotated[int, Whole(least=0, most=LONGEST_MAX_AGE)] = 600
-    leave_authorization: bool = False
+    leave_authorization: Flag = False
     #: A list as in the settings; null or `inherited`: the workspace's.
     credential_places: Annotated[list[str] | None, OrInherited(_Places())] = None
     #: Seconds that answers to GET are kept at most; 0: they are not.
     cache_seconds: Annotated[int, Whole(least=0, most=endpoints.LONGEST_CACHED)] = 0
     #: Whether they are given to other profiles as well.
-    cache_shared: bool = False
+    cache_shared: Flag = False
 
 
 #: The name of a collection, or of an endpoint, that a profile has and its reader does not see.
@@ -260,10 +262,13 @@ def import_report(by: Actor, collection_id: int) -> ImportReport:
     return import_reports.report(find(by, collection_id))
 
 
-def dismiss_import_report(*, by: Actor, collection_id: int) -> None:
-    """Delete the report of a collection's import; raises NotFound, Forbidden."""
+def dismiss_import_report(*, by: Actor, collection_id: int, if_match: str | None = None) -> None:
+    """Delete the report of a collection's import; raises NotFound, Forbidden, Stale."""
     with transaction.atomic():
-        import_reports.dismiss(by=by, collection=locked(by, collection_id))
+        collection = locked(by, collection_id)
+        report = import_reports.report(collection)
+        etags.check_tag(etags.of_value((report.pk, report.created_at)), if_match)
+        import_reports.dismiss(by=by, collection=collection)
 
 
 def change(
@@ -274,20 +279,23 @@ def change(
         collection = locked(by, collection_id)
         etags.check(collection, if_match)
         given.check_fixed(collection)
-        before = _shown(collection)
+        before, stored = _shown(collection), snapshot(collection)
         problems = Problems(CollectionInput)
         _fill(by, collection, given, problems)
         problems.raise_if_any()
+        if snapshot(collection) == stored:
+            return unchanged(collection, collection.epoch, _warnings(given, collection))
         _save(collection)
         _record(by, "change", collection, before=before)
         sequence = announce(collection)
     return Saved(value=collection, sequence=sequence, warnings=_warnings(given, collection))
 
 
-def purge_cache(*, by: Actor, collection_id: int) -> Saved[Collection]:
+def purge_cache(*, by: Actor, collection_id: int, if_match: str | None = None) -> Saved[Collection]:
     """Purge every cached answer of a collection."""
     with transaction.atomic():
         collection = locked(by, collection_id)
+        etags.check(collection, if_match)
         collection.cache_generation += 1
         collection.save(update_fields=["cache_generation"])
         _record(by, "purge_cache", collection)
@@ -426,8 +434,8 @@ def sets_authorization(connection: Connection) -> bool:
 def _connection(
     by: Actor, collection: Collection, connection_id: int | None, problems: Problems
 ) -> Connection | None:
-    if connection_id is None:
-        return None
+    if connection_id is None or connection_id == collection.connection_id:
+        return collection.connection if connection_id else None
     if collection.pk and collection.kind != Collection.Kind.PROXY:
         problems.add("connection_id", "a recipe collection has no connection")
         return None

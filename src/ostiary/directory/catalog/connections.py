@@ -14,11 +14,12 @@ from ostiary.access.paths import normalise
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import certificates, upstream_url
 from ostiary.directory.changes import audit_log, etags, feed, gateway_check, keys
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     BLANK,
     Checked,
+    Flag,
     IdOrNull,
     Input,
     ListOf,
@@ -31,6 +32,7 @@ from ostiary.directory.changes.inputs import (
     refusal,
 )
 from ostiary.directory.changes.permission import project_of, require
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import Connection
 from ostiary.directory.workspace import project_quotas, workspace_settings
 from ostiary.identity import fetching
@@ -93,7 +95,7 @@ class UpstreamInput(Input):
     auth_secret: Annotated[str | None, AfterValidator(lambda text: text and _secret(text))] = None
     token_url: Annotated[str, Text(required=False, maximum=2048, plain=True, blanks=False)] = ""
     scope: Annotated[str, Text(maximum=1024, required=False), AfterValidator(_scopes)] = ""
-    verify_tls: bool = True
+    verify_tls: Flag = True
     ca_pem: str = ""
     timeout_seconds: Annotated[int, Whole(least=1, most=240)] = 30
     health_path: Annotated[str, Text(maximum=512, required=False), AfterValidator(_normal_path)] = (
@@ -105,10 +107,10 @@ class UpstreamInput(Input):
         list[int], ListOf(each=Whole(least=1, most=LARGEST_WEIGHT), most=MOST_URLS)
     ] = []
     retries: Annotated[int | None, Whole(least=0, most=MOST_RETRIES)] = None
-    retry_writes: bool = False
+    retry_writes: Flag = False
     http_version: Annotated[str, OneOf(Connection.HttpVersion.values)] = "1.1"
     public_address: Annotated[str, OneOf(Connection.PublicAddress.values)] = "x_forwarded"
-    translate_urls: bool = True
+    translate_urls: Flag = True
 
 
 class ConnectionInput(UpstreamInput, keys.KeyedInput):
@@ -150,18 +152,19 @@ def create(*, by: Actor, given: ConnectionInput) -> Saved[Connection]:
 def change(
     *, by: Actor, connection_id: int, given: ConnectionInput, if_match: str | None = None
 ) -> Saved[Connection]:
-    """Replace what a connection says; calls go the new way as soon as this is confirmed."""
+    """Change what was sent; calls go the new way as soon as this is confirmed."""
     found = find(by, connection_id)
     require(by, Role.EDITOR, found.project_id)
-    given.check_fixed(found)
-    given.check_complete()
     # The gateway is asked, which takes a moment, before other writers are held up.
-    trusted = _certificates(given.ca_pem, stored=found.ca_pem)
+    trusted = _certificates(given.ca_pem, stored=found.ca_pem) if given.has("ca_pem") else None
     with transaction.atomic():
         connection = _locked(by, connection_id)
         etags.check(connection, if_match)
-        before = ConnectionInput.stored(connection)
+        given.check_fixed(connection)
+        before, stored = ConnectionInput.stored(connection), snapshot(connection)
         _fill(connection, given, trusted)
+        if snapshot(connection) == stored and not _changes_secret(connection, given):
+            return unchanged(connection, connection.epoch, _warnings(connection))
         _save(connection, given)
         _record(by, "change", connection, before=before)
         sequence = _announce(connection)
@@ -201,6 +204,13 @@ def _announce(connection: Connection) -> int:
     return sequence
 
 
+def _changes_secret(connection: Connection, given: ConnectionInput) -> bool:
+    if not given.auth_secret:
+        return False
+    ring = KeyRing.load(settings.current().data / "keyring.json")
+    return given.auth_secret != ring.open(connection.auth_secret, secret_context(connection.pk))
+
+
 def _save(connection: Connection, given: ConnectionInput) -> None:
     problems = Problems(ConnectionInput)
     keys.check(problems, connection)
@@ -222,23 +232,25 @@ def secret_context(connection_id: int) -> str:
     return f"directory_connection:{connection_id}:auth_secret"
 
 
-def _fill(connection: Connection, given: ConnectionInput, trusted: tuple[str, str]) -> None:
+def _fill(connection: Connection, given: ConnectionInput, trusted: tuple[str, str] | None) -> None:
+    """Fill in what was sent. `trusted`: its certificates, and what is wrong with them."""
     problems = Problems(ConnectionInput)
-    changed = given.auth_type != connection.auth_type
-    given.assign(connection, replacing=True)
-    urls = [upstream_url.parse(text) for text in given.base_urls]
+    stored = ConnectionInput.stored(connection)
+    given.assign(connection)
+    urls = [upstream_url.parse(text) for text in connection.base_urls]
     if len({(url.scheme, url.base_path) for url in urls}) > 1:
         problems.add("base_urls", "all URLs must have the same scheme and path")
-    _fill_auth(problems, connection, given, changed=changed)
-    if given.verify_tls and any(url.is_tls and url.is_ip for url in urls):
+    _fill_auth(problems, connection, given, stored)
+    if connection.verify_tls and any(url.is_tls and url.is_ip for url in urls):
         problems.add(
             "base_urls",
             "has an IP address, whose certificate the gateway cannot verify; use a host name, or"
             " switch TLS verification off",
         )
-    connection.ca_pem, problem = trusted
-    if problem:
-        problems.add("ca_pem", problem)
+    if trusted is not None:
+        connection.ca_pem, problem = trusted
+        if problem:
+            problems.add("ca_pem", problem)
     if connection.health_path and any(u.startswith("grpc") for u in connection.base_urls):
         problems.add(
             "health_path", "is for http and https; servers of gRPC are checked by a connection"
@@ -251,16 +263,20 @@ def _fill(connection: Connection, given: ConnectionInput, trusted: tuple[str, st
             "health_path",
             "is asked over HTTP/1.1; servers of HTTP/2 without TLS are checked by a connection",
         )
-    if given.weights and len(given.weights) != len(urls):
+    if connection.weights and len(connection.weights) != len(urls):
         problems.add("weights", "must be one number for each base URL")
     problems.raise_if_any()
 
 
 def _fill_auth(
-    problems: Problems, connection: Connection, given: ConnectionInput, *, changed: bool
+    problems: Problems,
+    connection: Connection,
+    given: ConnectionInput,
+    stored: Mapping[str, object],
 ) -> None:
-    kind, name, secret = given.auth_type, given.auth_name, given.auth_secret or ""
-    needs_name = kind != "none"
+    kind, name, secret = connection.auth_type, connection.auth_name, given.auth_secret or ""
+    changed, needs_name = kind != stored["auth_type"], kind != "none"
+    _refuse_contradictions(problems, kind, given, stored)
     if needs_name and not name:
         problems.add("auth_name", BLANK, code="blank")
     elif kind == "header" and not _good_header(name):
@@ -271,16 +287,32 @@ def _fill_auth(
         problems.add("auth_name", "must not hold a colon")
     if kind == "query" and not re.fullmatch(r"[A-Za-z0-9_.~%+-]*", secret):
         problems.add("auth_secret", "must be percent-encoded for a query")
-    if needs_name and not secret and (changed or not connection.auth_secret):
+    nulled = given.has("auth_secret") and given.auth_secret is None
+    if needs_name and not secret and (changed or nulled or not connection.auth_secret):
         problems.add("auth_secret", BLANK, code="blank")
     if not needs_name:
         connection.auth_secret = connection.auth_name = ""
     if kind != Connection.Auth.OAUTH2:
         connection.token_url = connection.scope = ""
-    elif not given.token_url:
+    elif not connection.token_url:
         problems.add("token_url", BLANK, code="blank")
-    else:
-        _check_token_url(problems, given.token_url)
+    elif changed or connection.token_url != stored["token_url"]:
+        _check_token_url(problems, connection.token_url)
+
+
+def _refuse_contradictions(
+    problems: Problems, kind: str, given: ConnectionInput, stored: Mapping[str, object]
+) -> None:
+    """Refuse what another kind of authentication has. What repeats the stored value goes with it."""
+    unused: tuple[str, ...] = ()
+    if kind == Connection.Auth.NONE:
+        unused = ("auth_name", "auth_secret", "token_url", "scope")
+    elif kind != Connection.Auth.OAUTH2:
+        unused = ("token_url", "scope")
+    for name in unused:
+        value = getattr(given, name)
+        if value and value != stored.get(name):
+            problems.add(name, f"isn't used with the auth_type {kind}", code="contradiction")
 
 
 def _check_token_url(problems: Problems, url: str) -> None:

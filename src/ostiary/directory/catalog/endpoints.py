@@ -17,11 +17,12 @@ from ostiary.access.paths import (
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import audit_log, etags, feed, keys
-from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.confirmation import Saved, unchanged
+from ostiary.directory.changes.errors import Invalid, NotFound, Problem
 from ostiary.directory.changes.inputs import (
     Checked,
     Description,
+    Flag,
     IdOrZero,
     Name,
     OneOf,
@@ -31,6 +32,7 @@ from ostiary.directory.changes.inputs import (
     refusal,
 )
 from ostiary.directory.changes.permission import require
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.clients import policies
 from ostiary.directory.models import AccessProfile, Collection, Endpoint, Policy, Recipe
 from ostiary.directory.workspace import project_quotas
@@ -61,7 +63,7 @@ class EndpointInput(keys.LabelledInput):
     method: Annotated[str, OneOf(ENDPOINT_METHODS)] = ""
     path: Annotated[str, _Path()] = ""
     description: Description = ""
-    active: bool = False
+    active: Flag = False
     recipe_id: IdOrZero = Field(None, alias="flow_id")
     #: Null: the path itself.
     target_path: Annotated[str | None, _Path()] = None
@@ -71,7 +73,7 @@ class EndpointInput(keys.LabelledInput):
     weight: Annotated[int, Whole(least=0, most=10_000)] = 1
     #: Seconds that answers are cached; 0: never; null or `inherited`: as the collection says.
     cache_seconds: Annotated[int | None, OrInherited(Whole(least=0, most=LONGEST_CACHED))] = None
-    validate_request: bool = True
+    validate_request: Flag = True
 
     @field_validator("target_path")
     @classmethod
@@ -126,18 +128,26 @@ def change(
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
         etags.check(endpoint, if_match)
-        before = _shown(endpoint)
+        given.check_fixed(endpoint)
+        before, stored = _shown(endpoint), snapshot(endpoint)
         _fill(endpoint, given)
+        if snapshot(endpoint) == stored:
+            return unchanged(endpoint, endpoint.collection.epoch, _warnings(endpoint))
         _save(endpoint)
         _record(by, "change", endpoint, before=before)
         sequence = _announce(endpoint)
     return Saved(value=endpoint, sequence=sequence, warnings=_warnings(endpoint))
 
 
-def switch(*, by: Actor, endpoint_id: int, active: bool) -> Saved[Endpoint]:
+def switch(
+    *, by: Actor, endpoint_id: int, active: bool, if_match: str | None = None
+) -> Saved[Endpoint]:
     """Enable or disable an endpoint; enabling needs a recipe that runs."""
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
+        etags.check(endpoint, if_match)
+        if endpoint.active == active:
+            return unchanged(endpoint, endpoint.collection.epoch)
         before = _shown(endpoint)
         endpoint.active = active
         if active:
@@ -160,11 +170,16 @@ def delete(*, by: Actor, endpoint_id: int, if_match: str | None = None) -> Saved
 
 
 def switch_all(
-    *, by: Actor, collection_id: int, active: bool, endpoint_ids: Sequence[int] | None = None
+    *,
+    by: Actor,
+    collection_id: int,
+    active: bool,
+    endpoint_ids: Sequence[int] | None = None,
+    if_match: str | None = None,
 ) -> Saved[int]:
     """Enable or disable all endpoints of a collection, or these; returns how many changed.
 
-    Raises NotFound for one that is not in it, and switches none then.
+    Raises Invalid for one that is not in it, and switches none then.
     """
     with transaction.atomic():
         visible = Collection.objects.visible_to(by)
@@ -172,11 +187,15 @@ def switch_all(
         if collection is None:
             raise NotFound("API collection")
         require(by, Role.EDITOR, collection.project_id)
+        etags.check(collection, if_match)
         found = collection.endpoints.select_related("collection", "recipe").order_by("pk")
         if endpoint_ids is not None:
             found = found.filter(pk__in=endpoint_ids)
-            if found.count() != len(set(endpoint_ids)):
-                raise NotFound("API endpoint")
+            missing = set(endpoint_ids) - set(found.values_list("pk", flat=True))
+            if missing:
+                sentence = f"there is no API endpoint {min(missing)} in the collection"
+                problem = Problem(field="endpoint_ids", code="unknown", sentence=sentence)
+                raise Invalid([problem])
         switched = list(found.exclude(active=active))
         for endpoint in switched:
             before = _shown(endpoint)
@@ -187,7 +206,7 @@ def switch_all(
         ids = [endpoint.pk for endpoint in switched]
         Endpoint.objects.filter(pk__in=ids).update(active=active, updated_at=timezone.now())
         if not ids:
-            return Saved(value=0, sequence=0)
+            return unchanged(0, collection.epoch)
         sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
         Collection.objects.filter(pk=collection.pk).update(epoch=sequence)
     return Saved(value=len(ids), sequence=sequence)
@@ -271,7 +290,7 @@ def _fill(endpoint: Endpoint, given: EndpointInput) -> None:
     else:
         _fill_target(problems, endpoint, given)
     problems.raise_if_any()
-    if given.has("active"):
+    if given.has("active") and given.active != endpoint.active:
         endpoint.active = given.active
         if given.active:
             _require_running(endpoint)
@@ -281,9 +300,9 @@ def _fill_recipe(problems: Problems, endpoint: Endpoint, given: EndpointInput) -
     if given.target_path is not None:
         problems.add("target_path", "an endpoint of a recipe collection has no target path")
     endpoint.target_path = ""
-    if given.recipe_id is not None:
+    if given.has("recipe_id") and given.recipe_id != endpoint.recipe_id:
         usable = Recipe.objects.usable_in(endpoint.collection.project_id)
-        endpoint.recipe = usable.filter(pk=given.recipe_id).first()
+        endpoint.recipe = usable.filter(pk=given.recipe_id or 0).first()
     if endpoint.recipe is None:
         problems.add("recipe_id", "must be the id of a recipe")
     if given.has("validate_request"):

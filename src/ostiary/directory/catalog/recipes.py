@@ -7,19 +7,34 @@ recipes folder may do everything. Shared ones are started and stopped by admins 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, feed
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes import audit_log, etags, feed
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
+from ostiary.directory.changes.inputs import Flag, IdOrNull, Input
 from ostiary.directory.changes.permission import project_of, require_admin
-from ostiary.directory.models import Recipe
+from ostiary.directory.models import Project, Recipe
 
 #: A recipe's name: the gateway says it to the runner.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+
+
+class RecipeInput(Input):
+    """Whose a recipe is: a project's, or shared by all, or with neither for admins alone.
+
+    Saying one of them takes the other back: both cannot be.
+    """
+
+    apart: ClassVar[tuple[str, ...]] = ("project_id", "shared")
+
+    project_id: IdOrNull = None
+    shared: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +84,8 @@ def learn(found: Iterable[ReportedRecipe]) -> None:
                 Recipe.objects.create(name=name, **values)
             elif any(getattr(recipe, field) != value for field, value in values.items()):
                 came_or_went = recipe.present != values["present"]
-                Recipe.objects.filter(pk=recipe.pk).update(**values)
+                changed = Recipe.objects.filter(pk=recipe.pk)
+                changed.update(**values, updated_at=timezone.now())
                 if came_or_went:
                     feed.announce(feed.Kind.RECIPE, recipe.pk)
 
@@ -90,7 +106,9 @@ def may_switch(by: Actor, recipe: Recipe) -> bool:
     return by.admin if recipe.project_id is None else by.may(Role.EDITOR, recipe.project_id)
 
 
-def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:
+def switch(
+    *, by: Actor, recipe_id: int, started: bool, if_match: str | None = None
+) -> Saved[Recipe]:
     """Start or stop a recipe; a stopped one answers 404. Repeating does nothing more."""
     with transaction.atomic():
         recipe = _locked(by, recipe_id)
@@ -100,8 +118,9 @@ def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:
                 if recipe.project_id is None
                 else "This needs the role editor in the recipe's project"
             )
+        etags.check(recipe, if_match)
         if recipe.started == started:
-            return Saved(value=recipe, sequence=0)
+            return unchanged(recipe, feed.latest())
         recipe.started = started
         recipe.save(update_fields=["started", "updated_at"])
         audit_log.record(
@@ -116,17 +135,19 @@ def switch(*, by: Actor, recipe_id: int, started: bool) -> Saved[Recipe]:
     return Saved(value=recipe, sequence=sequence)
 
 
-def assign(*, by: Actor, recipe_id: int, project_id: int | None, shared: bool) -> Recipe:
+def assign(*, by: Actor, recipe_id: int, given: RecipeInput, if_match: str | None = None) -> Recipe:
     """Give a recipe to a project, share it with all, or with neither keep it for admins.
 
     Raises InUse while endpoints run it that might not any more, Invalid, NotFound, Forbidden.
     """
     require_admin(by)
-    if project_id is not None and shared:
-        raise Invalid({"shared": ["must be false for a recipe that belongs to a project"]})
-    project = project_of(by, project_id) if project_id is not None else None
     with transaction.atomic():
         recipe = _locked(by, recipe_id)
+        etags.check(recipe, if_match)
+        given.check_fixed(recipe)
+        project, shared = _owner(by, recipe, given)
+        if (project and project.pk, shared) == (recipe.project_id, recipe.shared):
+            return recipe
         users = recipe.endpoints.all()
         if project is not None:
             users = users.exclude(collection__project=project)
@@ -148,6 +169,20 @@ def assign(*, by: Actor, recipe_id: int, project_id: int | None, shared: bool) -
             after=_ownership(recipe),
         )
     return recipe
+
+
+def _owner(by: Actor, recipe: Recipe, given: RecipeInput) -> tuple[Project | None, bool]:
+    """The project that a recipe will have, and whether all share it; raises Invalid."""
+    if given.project_id is not None and given.shared:
+        raise Invalid({"shared": ["must be false for a recipe that belongs to a project"]})
+    project, shared = recipe.project, recipe.shared
+    if given.has("shared"):
+        shared = given.shared
+        project = None if shared else project
+    if given.has("project_id"):
+        project = project_of(by, given.project_id) if given.project_id is not None else None
+        shared = shared and project is None
+    return project, shared
 
 
 def _locked(by: Actor, recipe_id: int) -> Recipe:

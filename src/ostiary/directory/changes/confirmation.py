@@ -34,6 +34,8 @@ class Saved(Generic[T]):
     warnings: tuple[str, ...] = ()
     #: It takes nothing away, so it is done once it is saved; the gateway may follow later.
     adds: bool = False
+    #: Nothing was changed: `sequence` is that of the change before, which may not be in force yet.
+    repeats: bool = False
     #: What to say if it is not confirmed in time, where "try again" would not be right.
     unconfirmed: str = ""
 
@@ -49,24 +51,37 @@ class _NoConfirmer:
 
 
 _installed: Confirmer = _NoConfirmer()
+#: The latest sequence that this process knows to be in force.
+_in_force = 0
 
 
 def install(confirmer: Confirmer) -> None:
     """Set the process's confirmer; done once, where the process is put together."""
-    global _installed
-    _installed = confirmer
+    global _installed, _in_force
+    _installed, _in_force = confirmer, 0
+
+
+def unchanged(value: T, sequence: int, warnings: tuple[str, ...] = ()) -> Saved[T]:
+    """What a use case found as it was asked to be. `sequence`: of the change that made it so.
+
+    Whoever repeats a change that was not confirmed in time must still wait for it.
+    """
+    return Saved(value=value, sequence=sequence, warnings=warnings, repeats=True)
 
 
 def confirm(saved: Saved[T]) -> Receipt:
     """Wait until `saved` is in force everywhere; raises NotInForce. Nothing to wait for: at once."""
-    if saved.sequence == 0:
+    global _in_force
+    if saved.sequence == 0 or (saved.repeats and saved.sequence <= _in_force):
         return Receipt(confirmed=0, of=0, ms=0.0)
     try:
-        return _installed.confirm(saved.sequence)
+        receipt = _installed.confirm(saved.sequence)
     except NotInForce as error:
         if saved.unconfirmed:
             raise NotInForce(saved.unconfirmed) from error
         raise
+    _in_force = max(_in_force, saved.sequence)
+    return receipt
 
 
 def warnings_when_added(saved: Saved[T]) -> tuple[str, ...]:

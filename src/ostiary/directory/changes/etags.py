@@ -9,7 +9,8 @@ from ostiary.directory.changes.errors import Stale
 
 def etag(instance: models.Model) -> str:
     """The object's version as a strong ETag (RFC 9110, section 8.8.3)."""
-    parts: list[object] = [type(instance).__name__, instance.pk]
+    # A project is a folder, and read as either.
+    parts: list[object] = [instance._meta.db_table, instance.pk]
     parts += [getattr(instance, name, None) for name in ("updated_at", "epoch")]
     return of_value(parts)
 
@@ -28,5 +29,25 @@ def check_tag(tag: str, if_match: str | None) -> None:
     """As `check`, for an ETag that was made of a value."""
     if if_match is None or if_match.strip() == "*":
         return
-    if tag not in {named.strip() for named in if_match.split(",")}:
+    if tag not in {_version(named) for named in if_match.split(",")}:
         raise Stale("It was changed in the meantime; read it again")
+
+
+def of_answer(version: str, shown: object) -> str:
+    """The ETag of an answer: the object's version, and what the answer shows beside it.
+
+    The second part changes also with what nobody changes at the object, such as its last use.
+    """
+    return f"{version[:-1]}-{of_value(shown)[1:]}"
+
+
+def _version(tag: str) -> str:
+    """The first part of an ETag of an answer; another kind of tag as it is."""
+    version, parted, _ = tag.strip().partition("-")
+    return f'{version}"' if parted else version
+
+
+def is_among(tag: str, if_none_match: str) -> bool:
+    """Whether an If-None-Match header names an ETag (RFC 9110, section 13.1.2)."""
+    named = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
+    return "*" in named or tag in named

@@ -10,7 +10,7 @@ an empty text or list is a value like others.
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import NoneType
 from typing import Annotated, Any, ClassVar, Final, Self, get_args
 
@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PrivateAttr,
     ValidationError,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -45,10 +46,11 @@ class Input(BaseModel):
     required: ClassVar[tuple[str, ...]] = ()
     #: Fields that are said once, when it is made.
     fixed: ClassVar[tuple[str, ...]] = ()
-    #: Fields that stay where all others are replaced.
-    lasting: ClassVar[tuple[str, ...]] = ()
     #: Fields that the use cases store themselves. All others are columns of the same name.
     apart: ClassVar[tuple[str, ...]] = ()
+
+    #: The input that this one was made of.
+    _given: "Input | None" = PrivateAttr(None)
 
     @classmethod
     def of(cls, **values: object) -> Self:
@@ -57,6 +59,13 @@ class Input(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise Invalid(problems_of(error), noun=cls) from None
+
+    @classmethod
+    def made_of(cls, given: "Input", **values: object) -> Self:
+        """As `of`, of another input, which checks what it was sent with as well."""
+        made = cls.of(**values)
+        made._given = given  # noqa: SLF001 - of this class
+        return made
 
     @classmethod
     def columns(cls) -> tuple[str, ...]:
@@ -86,18 +95,31 @@ class Input(BaseModel):
     def check_fixed(self, row: models.Model) -> None:
         """Raise Invalid if it would change what cannot be changed; to repeat it is allowed."""
         problems = [
-            Problem(field=name, code="fixed", sentence="can't be changed")
+            Problem(field=name, code="fixed", sentence=FIXED)
             for name in self.fixed
-            if getattr(self, name) not in {None, getattr(row, name)}
+            if self.has(name) and getattr(self, name) != getattr(row, name)
         ]
         if problems:
             raise Invalid(problems, noun=type(self))
+        if self._given is not None:
+            self._given.check_fixed(row)
 
-    def assign(self, row: models.Model, *, replacing: bool = False) -> None:
-        """Put the columns into a row: those that were sent, or all of them if it replaces them."""
+    def assign(self, row: models.Model) -> None:
+        """Put the columns that were sent into a row."""
         for name in self.columns():
-            if self.has(name) or (replacing and name not in self.lasting):
+            if self.has(name) and not same_time(getattr(self, name), getattr(row, name)):
                 setattr(row, name, getattr(self, name))
+
+
+#: Answers show times without what is below it.
+_SHOWN_TIME = timedelta(milliseconds=1)
+
+
+def same_time(sent: object, stored: object) -> bool:
+    """Whether a time that was sent is a stored one as answers show it."""
+    if not isinstance(sent, datetime) or not isinstance(stored, datetime):
+        return False
+    return abs(sent - stored) < _SHOWN_TIME
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
@@ -136,6 +158,7 @@ class Problems:
 
 
 BLANK = "can't be blank"
+FIXED = "can't be changed"
 NOT_IN_LIST = "is not included in the list"
 
 
@@ -292,6 +315,16 @@ class OneOf(Checked):
         return {"enum": [str(each) for each in self.among]}
 
 
+class _Boolean(Checked):
+    """`true` or `false`; `"yes"`, `"true"` and 1 are none."""
+
+    def checked(self, value: object) -> bool:
+        not_null(value)
+        if not isinstance(value, bool):
+            raise refusal("type", "must be true or false")
+        return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOf(Checked):
     """A list; what is wrong with an entry is said of the list, with the entry's place."""
@@ -418,5 +451,7 @@ class IdType(Checked):
 Id = Annotated[int, IdType()]
 IdOrNull = Annotated[int | None, IdType()]
 IdOrZero = Annotated[int | None, IdType(or_zero=True)]
+Flag = Annotated[bool, _Boolean()]
+FlagOrNull = Annotated[bool | None, _Boolean()]
 Name = Annotated[str, Text()]
 Description = Annotated[str, Text(maximum=4000, required=False, lines=True)]

@@ -6,7 +6,7 @@ objects by it where ids are not known. Labels are names with values, for owners 
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from django.db import models
 from pydantic import GetJsonSchemaHandler
@@ -90,8 +90,6 @@ Labels = Annotated[dict[str, str], _Labels()]
 
 class LabelledInput(Input):
     """Base of the inputs of nouns that have labels, and their key in another field."""
-
-    lasting: ClassVar[tuple[str, ...]] = ("key", "labels")
 
     #: All labels: names with values. Null: none.
     labels: Labels = {}

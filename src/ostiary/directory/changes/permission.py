@@ -3,7 +3,7 @@
 from django.db.models import QuerySet
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound
+from ostiary.directory.changes.errors import Forbidden, Invalid, NotFound, Problem
 from ostiary.directory.models import Project
 
 
@@ -21,12 +21,13 @@ def require_admin(by: Actor) -> None:
 
 
 def project_of(by: Actor, project_id: int | None) -> Project:
-    """The project that is named, else the one that is meant; raises NotFound, Invalid."""
+    """The project that input names, else the one that is meant; raises Invalid."""
     if project_id is None:
         return _unnamed(by)
     project = visible_projects(by).filter(pk=project_id).first()
     if project is None:
-        raise NotFound("project")
+        sentence = f"there is no project {project_id}"
+        raise Invalid([Problem(field="project_id", code="unknown", sentence=sentence)])
     return project
 
 

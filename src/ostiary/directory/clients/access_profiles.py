@@ -1,22 +1,24 @@
 """Access profiles: which collections, how a consumer proves itself, from where, how often."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from django.db import transaction
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Manager, Model, Prefetch, QuerySet
 from django.utils import timezone
 from pydantic import Field
 
 from ostiary.access import addresses
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, keys
-from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.confirmation import Saved, unchanged
+from ostiary.directory.changes.errors import Invalid, NotFound, Problem
 from ostiary.directory.changes.inputs import (
+    AnyTime,
     Checked,
+    Flag,
     IdOrNull,
     IdType,
     ListOf,
@@ -24,8 +26,10 @@ from ostiary.directory.changes.inputs import (
     Name,
     Problems,
     refusal,
+    same_time,
 )
 from ostiary.directory.changes.permission import require
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.clients import (
     address_lists,
     client_defaults,
@@ -34,7 +38,7 @@ from ostiary.directory.clients import (
     grants,
     token_rules,
 )
-from ostiary.directory.models import AccessProfile, AddressList, Collection, Credential
+from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Credential
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
 from ostiary.identity.secret import Secret
@@ -70,17 +74,17 @@ class OwnInput(keys.KeyedInput):
 
     name: Name = ""
     #: Whether collections, policy and rules of signed tokens are those of the client's defaults.
-    follows_client: bool = False
-    active: bool = True
+    follows_client: Flag = False
+    active: Flag = True
     allow_list: Addresses = Field([], alias="ip_allow_list")
     deny_list: Addresses = Field([], alias="ip_deny_list")
     #: Ids of lists that profiles of the project share, beside the two.
     allowed_lists: Lists = Field([], alias="ip_allow_list_ids")
     denied_lists: Lists = Field([], alias="ip_deny_list_ids")
     #: Whether the lists are only watched: nobody is refused by them.
-    addresses_watched: bool = Field(False, alias="ip_watch_only")
-    #: Null: never.
-    expires_at: Annotated[datetime | None, Moment()] = None
+    addresses_watched: Flag = Field(False, alias="ip_watch_only")
+    #: Null: never. In the future, but for one that is stored already.
+    expires_at: Annotated[datetime | None, AnyTime()] = None
 
 
 class ProfileInput(client_defaults.FollowedInput, OwnInput):
@@ -184,7 +188,7 @@ def check(*, by: Actor, given: NewProfileInput) -> tuple[str, ...]:
 def _drafted(by: Actor, given: NewProfileInput) -> tuple[AccessProfile, "_Chosen", str]:
     """A profile that fits and is not saved yet, what it will have, and an HMAC secret to be sealed."""
     given.check_complete()
-    client = clients.find(by, given.client_id or 0)
+    client = _client(by, given.client_id or 0)
     require(by, Role.EDITOR, client.project_id)
     profile = AccessProfile(
         client=client, active_since=timezone.now(), auth_type=given.auth_type or ""
@@ -195,6 +199,15 @@ def _drafted(by: Actor, given: NewProfileInput) -> tuple[AccessProfile, "_Chosen
     return profile, chosen, hmac_secret
 
 
+def _client(by: Actor, client_id: int) -> Client:
+    try:
+        return clients.find(by, client_id)
+    except NotFound:
+        sentence = f"there is no client {client_id}"
+        problem = Problem(field="client_id", code="unknown", sentence=sentence)
+        raise Invalid([problem], noun=NewProfileInput) from None
+
+
 def change(
     *, by: Actor, profile_id: int, given: ProfileInput, if_match: str | None = None
 ) -> Saved[AccessProfile]:
@@ -202,8 +215,10 @@ def change(
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         etags.check(profile, if_match)
-        before, active = shown(profile), profile.active
+        before, active, stored = shown(profile), profile.active, snapshot(profile)
         chosen, hmac_secret = _changed(by, profile, given)
+        if snapshot(profile) == stored and not hmac_secret and not chosen.changes(profile):
+            return unchanged(profile, profile.epoch, _warnings(profile))
         profile.save()
         if hmac_secret:
             token_rules.seal(profile, hmac_secret)
@@ -272,6 +287,19 @@ class _Chosen:
     allowed_lists: list[AddressList] | None = None
     denied_lists: list[AddressList] | None = None
 
+    def changes(self, profile: AccessProfile) -> bool:
+        """Whether a profile has something else now."""
+        pairs: tuple[tuple[Iterable[Model] | None, Manager[Any]], ...] = (
+            (self.collections, profile.collections),
+            (self.allowed_lists, profile.allowed_lists),
+            (self.denied_lists, profile.denied_lists),
+        )
+        return any(
+            {each.pk for each in chosen} != set(held.values_list("pk", flat=True))
+            for chosen, held in pairs
+            if chosen is not None
+        )
+
     def set_on(self, profile: AccessProfile) -> None:
         """Give it to a profile, in the caller's transaction; raises Invalid."""
         if self.collections is not None:
@@ -290,11 +318,16 @@ class _Chosen:
             manager.set(lists)
 
 
-def switch(*, by: Actor, profile_id: int, active: bool) -> Saved[AccessProfile]:
+def switch(
+    *, by: Actor, profile_id: int, active: bool, if_match: str | None = None
+) -> Saved[AccessProfile]:
     """Switch a profile on or off."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
+        etags.check(profile, if_match)
         before, was = shown(profile), profile.active
+        if was == active:
+            return unchanged(profile, profile.epoch)
         set_active(profile, active)
         profile.save()
         _tell_switched(by, profile, was)
@@ -337,6 +370,7 @@ def _fill(
     by: Actor, problems: Problems, profile: AccessProfile, given: ProfileInput
 ) -> tuple[_Chosen, str]:
     """Fill in what was sent; what it will have of what others have too, and an HMAC secret."""
+    _check_expiry(problems, profile, given.expires_at)
     given.assign(profile)
     if given.has("active"):
         set_active(profile, given.active)
@@ -380,6 +414,11 @@ def _fill_followed(
     if followed is None:
         return None, ""
     return list(followed.collections), followed.hmac_secret
+
+
+def _check_expiry(problems: Problems, profile: AccessProfile, sent: datetime | None) -> None:
+    if sent is not None and not same_time(sent, profile.expires_at):
+        problems.check("expires_at", lambda: Moment().checked(sent))
 
 
 def _lists(

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 from ostiary.access import addresses
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, keys
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     Description,
@@ -22,6 +22,7 @@ from ostiary.directory.changes.inputs import (
     refusal,
 )
 from ostiary.directory.changes.permission import project_of, require
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import AccessProfile, AddressList
 from ostiary.directory.workspace import project_quotas
 
@@ -109,8 +110,10 @@ def change(
         found = _locked(by, list_id)
         etags.check(found, if_match)
         given.check_fixed(found)
-        before = _shown(found)
+        before, stored = _shown(found), snapshot(found)
         warnings = _fill(found, given)
+        if snapshot(found) == stored:
+            return unchanged(found, found.epoch, warnings)
         _save(found)
         sequence = _announced(by, "change", found, before)
     return Saved(value=found, sequence=sequence, warnings=warnings)

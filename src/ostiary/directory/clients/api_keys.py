@@ -72,6 +72,6 @@ def change(
     return access_profiles.change(
         by=by,
         profile_id=key_id,
-        given=access_profiles.ProfileInput.of(**given.sent()),
+        given=access_profiles.ProfileInput.made_of(given, **given.sent()),
         if_match=if_match,
     )

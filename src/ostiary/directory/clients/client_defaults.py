@@ -16,7 +16,7 @@ from pydantic import Field
 from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, etags, feed
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.inputs import BLANK, IdOrZero, IdType, ListOf, OneOf, Problems
 from ostiary.directory.clients import clients, credentials, grants, token_rules
@@ -122,6 +122,8 @@ def change_client(
         etags.check(clients.locked(by, client_id), if_match)
         client = clients.change(by=by, client_id=client_id, given=given)
         defaults, sequence = _set(by, client, given)
+    if not sequence:
+        return unchanged(client, client.epoch, _warnings(defaults))
     return Saved(value=client, sequence=sequence, warnings=_warnings(defaults))
 
 

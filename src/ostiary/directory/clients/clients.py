@@ -11,10 +11,11 @@ from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, keys
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
 from ostiary.directory.changes.permission import project_of, require
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.clients import credentials, logo, token_rules
 from ostiary.directory.models import AccessProfile, Client, ClientDefaults, Project
 from ostiary.directory.webhooks import events
@@ -29,7 +30,7 @@ class ClientInput(keys.KeyedInput):
 
     name: Name = ""
     description: Description = ""
-    #: Null: the project that is meant where none is named; at a change, the present one.
+    #: Null: the project that is meant where none is named; not at a change.
     project_id: IdOrNull = None
 
 
@@ -99,10 +100,13 @@ def change(
     with transaction.atomic():
         client = locked(by, client_id)
         etags.check(client, if_match)
-        before = _shown(client)
+        given.check_fixed(client)
+        before, stored = _shown(client), snapshot(client)
         problems = Problems(ClientInput)
         given.assign(client)
-        if given.project_id not in {None, client.project_id}:
+        if given.has("project_id") and given.project_id is None:
+            problems.add("project_id", "can't be null", code="null")
+        elif given.project_id not in {None, client.project_id}:
             _move(by, problems, client, project_of(by, given.project_id))
         keys.check(problems, client)
         if logo_file is not None:
@@ -110,6 +114,8 @@ def change(
         elif without_logo:
             _remove_logo(client)
         problems.raise_if_any()
+        if snapshot(client) == stored:
+            return client
         client.save()
         _record(by, "change", client, before=before)
         if logo_file is not None or without_logo:
@@ -127,15 +133,19 @@ def _move(by: Actor, problems: Problems, client: Client, project: Project) -> No
     _check_policies(problems, client, project.pk)
 
 
-def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
+def switch(
+    *, by: Actor, client_id: int, active: bool, if_match: str | None = None
+) -> Saved[Client]:
     """Switch a client, and with it every profile that it has, on or off."""
     with transaction.atomic():
         client = locked(by, client_id)
+        etags.check(client, if_match)
         before = _shown(client)
-        if client.active != active:
-            kinds = events.EventType
-            kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
-            events.of_client(kind, client, by)
+        if client.active == active:
+            return unchanged(client, client.epoch)
+        kinds = events.EventType
+        kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
+        events.of_client(kind, client, by)
         client.active = active
         _record(by, "activate" if active else "deactivate", client, before=before)
         client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
@@ -143,10 +153,13 @@ def switch(*, by: Actor, client_id: int, active: bool) -> Saved[Client]:
     return Saved(value=client, sequence=client.epoch)
 
 
-def set_logo(*, by: Actor, client_id: int, content: bytes | None) -> Client:
+def set_logo(
+    *, by: Actor, client_id: int, content: bytes | None, if_match: str | None = None
+) -> Client:
     """Set the logo, or with nothing remove it; raises Invalid."""
     with transaction.atomic():
         client = locked(by, client_id)
+        etags.check(client, if_match)
         problems = Problems(ClientInput)
         if content is None:
             _remove_logo(client)

@@ -11,8 +11,8 @@ from ostiary import settings
 from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, feed, fields
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import token_rules
@@ -203,7 +203,7 @@ def _store(
 
 
 def refresh(
-    *, by: Actor, profile_id: int, overlap_seconds: int = 0
+    *, by: Actor, profile_id: int, overlap_seconds: int = 0, if_match: str | None = None
 ) -> tuple[Saved[AccessProfile], Secret]:
     """Issue a new token, or client id and secret; the old works on for `overlap_seconds`, or not.
 
@@ -212,6 +212,7 @@ def refresh(
     """
     with transaction.atomic():
         profile = locked_profile(by, profile_id)
+        etags.check(profile, if_match)
         if AuthMethod(profile.auth_type) in token_rules.SIGNED:
             raise Invalid({"auth_type": ["this method has no secret to refresh"]})
         if not 0 <= overlap_seconds <= LONGEST_OVERLAP:
@@ -249,18 +250,22 @@ def _retire(profile: AccessProfile, overlap_seconds: int) -> None:
     old.update(revoked_at=now)
 
 
-def cut_off(*, by: Actor, profile_id: int, credential_id: int) -> Saved[AccessProfile]:
+def cut_off(
+    *, by: Actor, profile_id: int, credential_id: int, if_match: str | None = None
+) -> Saved[AccessProfile]:
     """Revoke one credential now; repeating is safe. Raises NotFound."""
     with transaction.atomic():
         profile = locked_profile(by, profile_id)
+        etags.check(profile, if_match)
         credential = Credential.objects.filter(profile=profile, pk=credential_id).first()
         if credential is None:
             raise NotFound("credential")
-        if credential.revoked_at is None:
-            credential.revoked_at = timezone.now()
-            credential.save(update_fields=["revoked_at"])
-            revoked = events.EventType.CREDENTIAL_REVOKED
-            events.of_credentials(revoked, profile, lambda: [credential], by)
+        if credential.revoked_at is not None:
+            return unchanged(profile, profile.epoch)
+        credential.revoked_at = timezone.now()
+        credential.save(update_fields=["revoked_at"])
+        revoked = events.EventType.CREDENTIAL_REVOKED
+        events.of_credentials(revoked, profile, lambda: [credential], by)
         after = {"credential_id": credential_id}
         sequence = _announced(by, "credential.cut_off", profile, after=after)
     return Saved(value=profile, sequence=sequence)

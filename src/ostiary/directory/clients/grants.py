@@ -46,7 +46,9 @@ def policy(by: Actor, problems: Problems, policy_id: int | None, project_id: int
 def set_policy(
     by: Actor, problems: Problems, profile: AccessProfile, policy_id: int | None
 ) -> None:
-    """Give a profile the policy that was chosen, or none."""
+    """Give a profile the policy that was chosen, or none; the one that it has may stay anyway."""
+    if policy_id == profile.policy_id:
+        return
     chosen = policy(by, problems, policy_id, profile.client.project_id)
     if chosen is not None or policy_id is None:
         put_policy(profile, chosen)

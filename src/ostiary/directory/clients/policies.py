@@ -16,10 +16,11 @@ from pydantic import Field
 from ostiary.access import limits
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, keys
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     Description,
+    Flag,
     IdOrNull,
     Input,
     Name,
@@ -28,6 +29,7 @@ from ostiary.directory.changes.inputs import (
     Whole,
 )
 from ostiary.directory.changes.permission import project_of, require, require_admin
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import Policy, Project
 from ostiary.directory.workspace import project_quotas
 
@@ -63,8 +65,8 @@ class PolicyInput(keys.KeyedInput):
     rate_limit: RateLimit | None = None
     rate_limits: list[RateLimit] = Field([], max_length=len(limits.Interval))
     usage_quota: UsageQuota | None = None
-    watched: bool = Field(False, alias="watch_only")
-    legacy_headers: bool = False
+    watched: Flag = Field(False, alias="watch_only")
+    legacy_headers: Flag = False
 
 
 def policies(by: Actor) -> QuerySet[Policy]:
@@ -105,13 +107,15 @@ def create(*, by: Actor, given: PolicyInput) -> Saved[Policy]:
 def change(
     *, by: Actor, policy_id: int, given: PolicyInput, if_match: str | None = None
 ) -> Saved[Policy]:
-    """Replace what a policy says, for every profile that has it; counts go on.
+    """Change what was sent of a policy, for every profile that has it; counts go on.
 
     Without `rate_limits`, those of longer intervals than the first stay: whoever knows of one
-    alone must not take the others away. Without `legacy_headers`, those stay as they are.
+    alone must not take the others away.
     """
     with transaction.atomic():
         policy, before = _changed(by, policy_id, given, if_match)
+        if before is None:
+            return unchanged(policy, policy.epoch, _warnings(policy))
         _record(by, "change", policy, before=before)
         sequence = _announce(policy)
     return Saved(value=policy, sequence=sequence, warnings=_warnings(policy))
@@ -119,14 +123,18 @@ def change(
 
 def _changed(
     by: Actor, policy_id: int, given: PolicyInput, if_match: str | None = None
-) -> tuple[Policy, Mapping[str, object]]:
-    """The policy, changed and saved in the caller's transaction, and what it was before."""
+) -> tuple[Policy, Mapping[str, object] | None]:
+    """The policy, changed and saved in the caller's transaction, and what it was before.
+
+    Without the latter, nothing was changed.
+    """
     policy = _locked(by, policy_id)
     etags.check(policy, if_match)
     given.check_fixed(policy)
-    given.check_complete()
-    before = _shown(policy)
+    before, stored = _shown(policy), snapshot(policy)
     _fill(policy, given)
+    if snapshot(policy) == stored:
+        return policy, None
     _save(policy)
     return policy, before
 
@@ -147,7 +155,7 @@ def draft(*, by: Actor, policy_id: int, given: PolicyInput) -> Draft:
     return Draft(policy=policy, warnings=_warnings(policy))
 
 
-def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
+def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> Saved[None]:
     """Delete a policy that no profile has; raises InUse."""
     with transaction.atomic():
         policy = _locked(by, policy_id)
@@ -162,6 +170,7 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> None:
             )
         _record(by, "delete", policy)
         policy.delete()
+    return Saved(value=None, sequence=0)
 
 
 def rate_limits(policy: Policy) -> tuple[limits.RateLimit, ...]:
@@ -230,31 +239,37 @@ def _save(policy: Policy) -> None:
 
 
 def _fill(policy: Policy, given: PolicyInput) -> None:
-    kept = policy.legacy_headers
-    given.assign(policy, replacing=True)
-    if not given.has("legacy_headers"):
-        policy.legacy_headers = kept
+    given.assign(policy)
     rates = _rates(policy, given)
     first = rates[0] if rates else None
     policy.rate_limit = first.limit if first else None
     policy.rate_interval = first.interval.value if first else ""
     policy.more_rates = [{"limit": r.limit, "interval": r.interval.value} for r in rates[1:]]
-    quota = given.usage_quota
-    policy.quota_limit = quota.limit if quota else None
-    policy.quota_interval = quota.interval.value if quota else ""
+    if given.has("usage_quota"):
+        quota = given.usage_quota
+        policy.quota_limit = quota.limit if quota else None
+        policy.quota_interval = quota.interval.value if quota else ""
 
 
 def _rates(policy: Policy, given: PolicyInput) -> list[RateLimit]:
-    """All rate limits that the policy will have, the shortest interval first."""
+    """All rate limits that the policy will have, the shortest interval first.
+
+    Of the two fields that say them, the one that repeats what is stored says nothing new.
+    """
     problems = Problems(PolicyInput)
+    stored = [RateLimit(limit=each.limit, interval=each.interval) for each in rate_limits(policy)]
     one = [given.rate_limit] if given.rate_limit else []
-    if given.has("rate_limits"):
-        rates = sorted(given.rate_limits, key=_seconds)
-        if one and one != rates[:1]:
+    is_new, all_sent = policy.pk is None, sorted(given.rate_limits, key=_seconds)
+    says_one = given.has("rate_limit") and (is_new or one != stored[:1])
+    if given.has("rate_limits") and (is_new or all_sent != stored):
+        rates = all_sent
+        if says_one and one != rates[:1]:
             sentence = "is not the one of the shortest interval in rate_limits; give one of the two"
             problems.add("rate_limit", sentence, code="contradiction")
+    elif says_one:
+        rates = sorted([*one, *stored[1:]], key=_seconds)
     else:
-        rates = sorted([*one, *(RateLimit(**each) for each in policy.more_rates)], key=_seconds)
+        rates = stored
     for shorter, longer in pairwise(rate.interval for rate in rates):
         if shorter == longer:
             problems.add("rate_limits", f"has two limits for one {shorter}; give one", code="twice")

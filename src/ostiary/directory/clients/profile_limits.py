@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from ostiary.access import limits
 from ostiary.directory.actor import Actor
-from ostiary.directory.changes import audit_log, feed, fields
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes import audit_log, etags, feed, fields
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.clients import credentials, policies
 from ostiary.directory.models import AccessProfile
 
@@ -72,11 +72,16 @@ def counted_since(profile: AccessProfile, name: str, now: int) -> int:
 
 
 def reset(
-    *, by: Actor, profile_id: int, chosen: Sequence[str] | None = None
+    *,
+    by: Actor,
+    profile_id: int,
+    chosen: Sequence[str] | None = None,
+    if_match: str | None = None,
 ) -> Saved[AccessProfile]:
     """Reset limits, given by name or all of them; raises Invalid, NotFound, Forbidden."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
+        etags.check(profile, if_match)
         there = names(profile)
         problems = fields.Problems()
         if not there:
@@ -122,7 +127,12 @@ def _pruned(profile: AccessProfile, now: int) -> dict[str, int]:
 
 
 def raise_limits(
-    *, by: Actor, profile_id: int, wider: Mapping[str, object], until: datetime | None
+    *,
+    by: Actor,
+    profile_id: int,
+    wider: Mapping[str, object],
+    until: datetime | None,
+    if_match: str | None = None,
 ) -> Saved[AccessProfile]:
     """Raise limits of one profile until a moment, in place of what was raised before.
 
@@ -130,22 +140,28 @@ def raise_limits(
     """
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
+        etags.check(profile, if_match)
         before = shown(profile)
         problems = fields.Problems()
         profile.raised_limits = _wider(problems, profile, wider)
         profile.raised_until = _until(problems, until)
         problems.raise_if_any()
+        if shown(profile) == before:
+            return unchanged(profile, profile.epoch)
         profile.save(update_fields=["raised_limits", "raised_until", "updated_at"])
         sequence = _announced(by, "raise_limits", profile, before)
     return Saved(value=profile, sequence=sequence)
 
 
-def end_raise(*, by: Actor, profile_id: int) -> Saved[AccessProfile]:
+def end_raise(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[AccessProfile]:
     """Have the policy's limits hold again."""
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
+        etags.check(profile, if_match)
         before = shown(profile)
         profile.raised_limits, profile.raised_until = {}, None
+        if shown(profile) == before:
+            return unchanged(profile, profile.epoch)
         profile.save(update_fields=["raised_limits", "raised_until", "updated_at"])
         sequence = _announced(by, "lower_limits", profile, before)
     return Saved(value=profile, sequence=sequence)

@@ -12,6 +12,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.directory.changes.inputs import (
     BLANK,
     Checked,
+    FlagOrNull,
     Input,
     ListOf,
     OneOf,
@@ -74,7 +75,7 @@ class ProofInput(Input):
     audience: Annotated[str, Text(required=False)] = ""
     leeway_seconds: Annotated[int | None, Whole(least=0, most=LONGEST_LEEWAY)] = None
     #: Accept tokens without `exp`, which never expire. Off for new profiles.
-    allow_without_exp: bool | None = None
+    allow_without_exp: FlagOrNull = None
 
     @property
     def said(self) -> list[str]:
@@ -97,13 +98,14 @@ def _context(holder: Holder) -> str:
 def fill(problems: Problems, profile: Holder, given: ProofInput) -> str:
     """Check what was sent and write it to the profile; returns an HMAC secret to be sealed."""
     method = AuthMethod(profile.auth_type)
+    _refuse_null(problems, method, given)
     if method not in SIGNED:
         for name in given.said:
             problems.add(name, f"is for JWT and OpenID Connect, not for {method}")
         return ""
     proof = dict(profile.proof)
     _fill_rules(profile, proof, given)
-    secret = _fill_key(problems, proof, given) if method is AuthMethod.JWT else ""
+    secret = _fill_key(problems, profile, proof, given) if method is AuthMethod.JWT else ""
     if method is AuthMethod.OIDC:
         for name in ("jwt_method", "jwt_secret"):
             if name in given.said:
@@ -111,6 +113,17 @@ def fill(problems: Problems, profile: Holder, given: ProofInput) -> str:
     _fill_provider(problems, proof, given, needed=method is AuthMethod.OIDC)
     profile.proof = proof
     return secret
+
+
+def _refuse_null(problems: Problems, method: AuthMethod, given: ProofInput) -> None:
+    """What always has a value cannot be taken away; where it means nothing, null is what is shown."""
+    always = {
+        AuthMethod.JWT: ("jwt_method", "allow_without_exp"),
+        AuthMethod.OIDC: ("allow_without_exp",),
+    }
+    for name in always.get(method, ()):
+        if given.has(name) and getattr(given, name) is None:
+            problems.add(name, "can't be null", code="null")
 
 
 def seal(profile: Holder, secret: str) -> None:
@@ -159,13 +172,18 @@ def hmac_secret(profile: Holder) -> str:
     return ring.open(profile.sealed_secret, _context(profile))
 
 
-def _fill_key(problems: Problems, proof: dict[str, object], given: ProofInput) -> str:
+def _fill_key(
+    problems: Problems, profile: Holder, proof: dict[str, object], given: ProofInput
+) -> str:
     method, key = given.jwt_method or proof.get("method"), given.jwt_secret
     if method is None:
         problems.add("jwt_method", BLANK, code="blank")
         return ""
-    if key is None and method == proof.get("method"):
-        return ""
+    if method == proof.get("method"):
+        if given.has("jwt_secret") and key is None and method != "hmac":
+            problems.add("jwt_secret", "can't be null", code="null")
+        if key is None or key == proof.get("key"):
+            return ""
     if key is None or not key.strip():
         problems.add("jwt_secret", BLANK, code="blank")
         return ""
@@ -173,7 +191,8 @@ def _fill_key(problems: Problems, proof: dict[str, object], given: ProofInput) -
     try:
         if method == "hmac":
             proof.pop("key", None)
-            return pasted_keys.hmac_secret(key)
+            secret = pasted_keys.hmac_secret(key)
+            return "" if secret == hmac_secret(profile) else secret
         proof["key"] = pasted_keys.public_key(key, str(method))
     except pasted_keys.BadKey as error:
         problems.add("jwt_secret", str(error), code="key")
@@ -187,19 +206,33 @@ def _fill_provider(
         if needed and not (proof.get("issuer") or proof.get("jwks_uri")):
             problems.add("oidc_issuer", "give an issuer, or a JWKS URI", code="blank")
         return
-    issuer, jwks_uri = given.oidc_issuer or "", given.oidc_jwks_uri or ""
-    for field, url in (("oidc_issuer", issuer), ("oidc_jwks_uri", jwks_uri)):
-        _check_url(problems, field, url)
+    issuer = _provider(problems, proof.get("issuer"), given, "oidc_issuer")
+    jwks_uri = _provider(problems, proof.get("jwks_uri"), given, "oidc_jwks_uri")
     if issuer and jwks_uri:
-        problems.add("oidc_issuer", "give either an issuer or a JWKS URI, not both")
+        problems.add(
+            "oidc_issuer" if given.has("oidc_issuer") else "oidc_jwks_uri",
+            "give either an issuer or a JWKS URI, not both",
+            code="contradiction",
+        )
     elif needed and not issuer and not jwks_uri:
         problems.add("oidc_issuer", "give an issuer, or a JWKS URI", code="blank")
-    proof["issuer"], proof["jwks_uri"] = issuer.removesuffix(DISCOVERY), jwks_uri
+    for name, url in (("issuer", issuer), ("jwks_uri", jwks_uri)):
+        if url != (proof.get(name) or ""):
+            proof[name] = url
+
+
+def _provider(problems: Problems, stored: object, given: ProofInput, field: str) -> str:
+    """A URL of the provider as it will be: the one that was sent, else the stored one."""
+    now = str(stored or "")
+    if not given.has(field):
+        return now
+    url = (getattr(given, field) or "").removesuffix(DISCOVERY if field == "oidc_issuer" else "")
+    if url and url != now:
+        _check_url(problems, field, getattr(given, field))
+    return url
 
 
 def _check_url(problems: Problems, field: str, url: str) -> None:
-    if not url:
-        return
     try:
         fetching.check_url(url, workspace_settings.read().fetch_hosts)
     except fetching.FetchRefused as error:
@@ -217,7 +250,13 @@ def _fill_rules(profile: Holder, proof: dict[str, object], given: ProofInput) ->
         "allow_without_exp": ("without_exp", given.allow_without_exp is True),
         "leeway_seconds": ("leeway", 60 if given.leeway_seconds is None else given.leeway_seconds),
     }
-    proof |= {stored: value for field, (stored, value) in rules.items() if given.has(field)}
+    # What is stored nowhere means what it is shown as.
+    unsaid = {"required": [], "issuers": [], "audience": "", "without_exp": False, "leeway": 60}
+    proof |= {
+        stored: value
+        for field, (stored, value) in rules.items()
+        if given.has(field) and value != proof.get(stored, unsaid[stored])
+    }
 
 
 #: Beside a profile whose tokens need not end.

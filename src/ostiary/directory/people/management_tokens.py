@@ -17,6 +17,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, fields, inputs
 from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
 from ostiary.directory.changes.permission import require_admin
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import ManagementToken, Member, Project
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity import tokens
@@ -45,7 +46,8 @@ class TokenInput(inputs.Input):
     required: ClassVar[tuple[str, ...]] = ("name",)
 
     name: inputs.Name = ""
-    expires_at: Annotated[datetime | None, inputs.Moment()] = None
+    #: In the future, but for one that is stored already.
+    expires_at: Annotated[datetime | None, inputs.AnyTime()] = None
 
 
 def management_tokens(by: Actor, *, search: str = "") -> QuerySet[ManagementToken]:
@@ -191,12 +193,18 @@ def _locked(token_id: int) -> ManagementToken:
     return token
 
 
-def _check_alive(token: ManagementToken) -> None:
-    """Raise InUse if it has ended: it must not come back."""
+def _end_of(token: ManagementToken) -> str:
+    """How it has ended, a sentence: it must not come back. Empty: it has not."""
     if token.revoked_at is not None:
-        raise InUse("The token was revoked; make another one")
+        return "The token was revoked; make another one"
     if token.expires_at is not None and token.expires_at <= timezone.now():
-        raise InUse("The token has expired; make another one")
+        return "The token has expired; make another one"
+    return ""
+
+
+def _check_alive(token: ManagementToken) -> None:
+    if ended := _end_of(token):
+        raise InUse(ended)
 
 
 def change(
@@ -210,14 +218,22 @@ def change(
     with transaction.atomic():
         token = _locked(token_id)
         etags.check(token, if_match)
-        _check_alive(token)
+        given.check_fixed(token)
+        stored, ended = snapshot(token), _end_of(token)
         before = _shown(token) | {"name": token.name}
         problems = inputs.Problems(TokenInput)
-        if given.has("expires_at") and given.expires_at != token.expires_at:
+        sent = given.expires_at
+        if sent is not None and not inputs.same_time(sent, token.expires_at):
+            problems.check("expires_at", lambda: inputs.Moment().checked(sent))
+        if given.has("expires_at") and not inputs.same_time(sent, token.expires_at):
             caller = _locked(by.id or 0) if by.kind == "token" else None
             _check_end(problems, by, given.expires_at, (token.made_by, caller))
         problems.raise_if_any()
         given.assign(token)
+        if snapshot(token) == stored:
+            return find(by, token_id)
+        if ended:
+            raise InUse(ended)
         token.save(update_fields=["name", "expires_at", "updated_at"])
         _record(by, "change", token, before=before, after=_shown(token) | {"name": token.name})
         _shorten(by, token)
@@ -301,6 +317,7 @@ def leave_project(project: Project, by: Actor) -> list[ManagementToken]:
     for token in scoped:
         before = _shown(token)
         token.projects.remove(project)
+        token.save(update_fields=["updated_at"])
         _record(by, "change", token, before=before, after=_shown(token))
         if not token.projects.exists():
             emptied.append(token)

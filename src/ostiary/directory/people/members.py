@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Annotated, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -13,7 +14,9 @@ from django.utils import timezone
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.inputs import Flag, Input, Text
 from ostiary.directory.changes.permission import require, require_admin
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import Member, MemberSession, Membership, Project, SignInLink
 from ostiary.directory.people import management_tokens
 from ostiary.identity import tokens
@@ -21,6 +24,17 @@ from ostiary.identity.secret import Secret
 
 LINK_LIFE = timedelta(hours=24)
 LAST_ADMIN = "This is the last workspace admin"
+
+
+class MemberInput(Input):
+    """What a workspace admin changes of a member."""
+
+    apart: ClassVar[tuple[str, ...]] = ("active", "email")
+
+    name: Annotated[str, Text(required=False)] = ""
+    email: Annotated[str, Text(maximum=254)] = ""
+    admin: Flag = False
+    active: Flag = True
 
 
 def members(by: Actor, *, search: str = "") -> QuerySet[Member]:
@@ -69,10 +83,7 @@ def change(
     *,
     by: Actor,
     member_id: int,
-    admin: bool | None = None,
-    active: bool | None = None,
-    name: str | None = None,
-    email: str | None = None,
+    given: MemberInput,
     if_match: str | None = None,
 ) -> Member:
     """Rename a member; make them an admin or not, active or not. One active admin always remains.
@@ -81,20 +92,20 @@ def change(
     Raises Invalid, Forbidden, NotFound, InUse, Stale.
     """
     require_admin(by)
-    problems = fields.Problems()
-    changes: dict[str, object] = {"admin": admin, "is_active": active}
-    if name is not None:
-        changes["name"] = fields.text(problems, "name", name, required=False)
-    if email is not None:
-        changes["email"] = _email(problems, email)
-    problems.raise_if_any()
     with transaction.atomic():
         member, others = _locked(member_id)
         etags.check(member, if_match)
-        before, was = _named(member), (member.admin, member.is_active)
-        for field, value in changes.items():
-            if value is not None:
-                setattr(member, field, value)
+        given.check_fixed(member)
+        before, was, stored = _named(member), (member.admin, member.is_active), snapshot(member)
+        given.assign(member)
+        if given.has("active"):
+            member.is_active = given.active
+        if given.has("email"):
+            problems = fields.Problems()
+            member.email = _email(problems, given.email)
+            problems.raise_if_any()
+        if snapshot(member) == stored:
+            return member
         if not others and was == (True, True) and not (member.admin and member.is_active):
             raise InUse(LAST_ADMIN)
         if Member.objects.filter(email=member.email).exclude(pk=member.pk).exists():
@@ -153,7 +164,9 @@ def _end_rights(by: Actor, member: Member) -> None:
     management_tokens.end_those_of(member, by, f"{member.email}, who made it, {lost}")
 
 
-def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> None:
+def set_role(
+    *, by: Actor, member_id: int, project_id: int, role: object, if_match: str | None = None
+) -> None:
     """Give a member a role in a project, or with nothing take it away.
 
     An owner changes the roles of those who have one; others are invited by their address. Raises
@@ -171,15 +184,20 @@ def set_role(*, by: Actor, member_id: int, project_id: int, role: object) -> Non
         if not (by.admin or Membership.objects.filter(member=member, project=project).exists()):
             # Ids can be tried one by one, and the audit log names the member.
             raise NotFound("member")
+        etags.check(member, if_match)
         _set_role(by, member, project, str(chosen or ""))
 
 
 def _set_role(by: Actor, member: Member, project: Project, role: str) -> None:
     found = Membership.objects.filter(member=member, project=project)
+    if role == (found.values_list("role", flat=True).first() or ""):
+        return
     if role:
         Membership.objects.update_or_create(member=member, project=project, defaults={"role": role})
-    elif not found.delete()[0]:
-        return
+    else:
+        found.delete()
+    # The roles are shown with the member, so they are part of its version.
+    Member.objects.filter(pk=member.pk).update(updated_at=timezone.now())
     _record(by, "role", member, project_id=project.pk, role=role or "none")
 
 

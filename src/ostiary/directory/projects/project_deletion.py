@@ -7,7 +7,7 @@ from django.db import models, transaction
 
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections
-from ostiary.directory.changes import audit_log
+from ostiary.directory.changes import audit_log, etags
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, NotFound
 from ostiary.directory.changes.permission import require, visible_projects
@@ -66,7 +66,9 @@ def contents(by: Actor, project_id: int) -> Mapping[str, int]:
     return {kind: count for kind, count in counted.items() if count}
 
 
-def delete(*, by: Actor, project_id: int, force: bool) -> Saved[Deleted]:
+def delete(
+    *, by: Actor, project_id: int, force: bool, if_match: str | None = None
+) -> Saved[Deleted]:
     """Delete a project; with `force` also one that holds something. Raises CannotDestroy.
 
     What consumers of other projects use stays, and with it the project.
@@ -76,6 +78,7 @@ def delete(*, by: Actor, project_id: int, force: bool) -> Saved[Deleted]:
         if project is None:
             raise NotFound("project")
         require(by, Role.OWNER, project.pk)
+        etags.check(project, if_match)
         counts = contents(by, project.pk)
         _check(project, counts, force=force)
         sequence = _empty(by, project)

@@ -9,9 +9,10 @@ from django.db.models.functions import Coalesce
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, keys
 from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import CannotDestroy, Forbidden, Invalid, NotFound
+from ostiary.directory.changes.errors import CannotDestroy, Forbidden, Invalid, NotFound, Problem
 from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
 from ostiary.directory.changes.permission import require, visible_projects
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import Client, Folder, Membership, Project
 from ostiary.directory.projects import project_deletion
 from ostiary.directory.projects.project_deletion import Deleted
@@ -25,7 +26,7 @@ class FolderInput(keys.KeyedInput):
 
     name: Name = ""
     description: Description = ""
-    #: Null: none, in what is made; at a change, the present one.
+    #: Null: none. A folder cannot become a project, nor the other way round.
     parent_id: IdOrNull = None
 
 
@@ -82,12 +83,20 @@ def find(by: Actor, folder_id: int) -> Folder:
     return folder
 
 
+def find_project(by: Actor, project_id: int) -> Project:
+    """A project by id; raises NotFound, also for a folder in one."""
+    project = visible_projects(by).filter(pk=project_id).first()
+    if project is None:
+        raise NotFound("project")
+    return project
+
+
 def create_folder(*, by: Actor, given: FolderInput) -> Folder:
     """Make a folder, or without a parent a project; raises Invalid, NotFound, Forbidden."""
     given.check_complete()
     folder = Folder()
     if given.parent_id is not None:
-        folder.parent = find(by, given.parent_id)
+        folder.parent = _parent(by, given.parent_id)
         folder.project_id = folder.parent.root_id
         require(by, Role.EDITOR, folder.parent.root_id)
     elif not by.admin:
@@ -108,11 +117,14 @@ def change_folder(
         folder = find(by, folder_id)
         require(by, Role.OWNER if folder.parent_id is None else Role.EDITOR, folder.root_id)
         etags.check(folder, if_match)
-        before = _shown(folder)
+        given.check_fixed(folder)
+        before, stored = _shown(folder), snapshot(folder)
         given.assign(folder)
-        if given.parent_id not in {None, folder.parent_id}:
-            _move(folder, find(by, given.parent_id or 0), problems)
+        if given.has("parent_id") and given.parent_id != folder.parent_id:
+            _move(by, folder, given.parent_id, problems)
         problems.raise_if_any()
+        if snapshot(folder) == stored:
+            return folder
         _save(folder)
         _record(by, "change", folder, before=before)
     return folder
@@ -129,10 +141,15 @@ def _save(folder: Folder) -> None:
         raise Invalid({"name": ["has already been taken"]}) from None
 
 
-def _move(folder: Folder, parent: Folder, problems: Problems) -> None:
+def _move(by: Actor, folder: Folder, parent_id: int | None, problems: Problems) -> None:
     if folder.parent_id is None:
         problems.add("parent_id", "a project cannot be moved")
-    elif parent.root_id != folder.root_id:
+        return
+    if parent_id is None:
+        problems.add("parent_id", "can't be null: a folder cannot become a project", code="null")
+        return
+    parent = _parent(by, parent_id)
+    if parent.root_id != folder.root_id:
         problems.add("parent_id", "must be in the same project")
     elif parent.pk == folder.pk or parent.pk in _below(folder.pk):
         problems.add("parent_id", "must not be inside the folder itself")
@@ -140,13 +157,27 @@ def _move(folder: Folder, parent: Folder, problems: Problems) -> None:
         folder.parent = parent
 
 
-def delete_folder(*, by: Actor, folder_id: int, force: bool) -> Saved[Deleted]:
+def _parent(by: Actor, parent_id: int) -> Folder:
+    try:
+        return find(by, parent_id)
+    except NotFound:
+        sentence = f"there is no folder {parent_id}"
+        problem = Problem(field="parent_id", code="unknown", sentence=sentence)
+        raise Invalid([problem], noun=FolderInput) from None
+
+
+def delete_folder(
+    *, by: Actor, folder_id: int, force: bool, if_match: str | None = None
+) -> Saved[Deleted]:
     """Delete a folder, or a project with all that it holds. Raises CannotDestroy without `force`."""
     with transaction.atomic():
         folder = find(by, folder_id)
         if folder.parent_id is None:
-            return project_deletion.delete(by=by, project_id=folder.pk, force=force)
+            return project_deletion.delete(
+                by=by, project_id=folder.pk, force=force, if_match=if_match
+            )
         require(by, Role.EDITOR, folder.root_id)
+        etags.check(folder, if_match)
         below = len(_below(folder.pk))
         if below and not force:
             holds = project_deletion.described({"folders": below})

@@ -18,6 +18,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, keys
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import (
+    Flag,
     IdOrNull,
     ListOf,
     Name,
@@ -27,6 +28,7 @@ from ostiary.directory.changes.inputs import (
     Whole,
 )
 from ostiary.directory.changes.permission import project_of, require, require_admin
+from ostiary.directory.changes.snapshots import snapshot
 from ostiary.directory.models import Project, Webhook, WebhookDelivery
 from ostiary.directory.webhooks import deliveries, events
 from ostiary.directory.workspace import project_quotas, workspace_settings
@@ -60,7 +62,7 @@ class WebhookInput(keys.KeyedInput):
     events: Events = []
     project_id: IdOrNull = None
     expiry_days: Annotated[int, Whole(least=1, most=90)] = 7
-    active: bool = True
+    active: Flag = True
 
 
 def webhooks(by: Actor) -> QuerySet[Webhook]:
@@ -123,20 +125,25 @@ def change(
         webhook = _locked(by, webhook_id)
         etags.check(webhook, if_match)
         given.check_fixed(webhook)
-        before = _shown(webhook)
+        before, stored = _shown(webhook), snapshot(webhook)
         problems = Problems(WebhookInput)
         _fill(problems, webhook, given)
         keys.check(problems, webhook)
         problems.raise_if_any()
+        if snapshot(webhook) == stored:
+            return webhook
         webhook.save()
         _record(by, "change", webhook, before=before, after=_shown(webhook))
     return webhook
 
 
-def switch(*, by: Actor, webhook_id: int, active: bool) -> Webhook:
+def switch(*, by: Actor, webhook_id: int, active: bool, if_match: str | None = None) -> Webhook:
     """Switch it on or off. While it is off, no events are recorded; pending deliveries stay queued."""
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
+        etags.check(webhook, if_match)
+        if webhook.active == active:
+            return webhook
         before = _shown(webhook)
         webhook.active = active
         webhook.save(update_fields=["active", "updated_at"])
@@ -145,11 +152,14 @@ def switch(*, by: Actor, webhook_id: int, active: bool) -> Webhook:
     return webhook
 
 
-def rotate_secret(*, by: Actor, webhook_id: int) -> tuple[Webhook, Secret]:
+def rotate_secret(
+    *, by: Actor, webhook_id: int, if_match: str | None = None
+) -> tuple[Webhook, Secret]:
     """Sign with a new secret, shown only once; for a day the old one signs too."""
     secret = tokens.issue_webhook_secret()
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
+        etags.check(webhook, if_match)
         webhook.old_secret = webhook.secret
         webhook.old_secret_until = timezone.now() + timedelta(hours=OLD_SECRET_HOURS)
         webhook.secret = _sealed(webhook, secret)
@@ -167,10 +177,11 @@ def delete(*, by: Actor, webhook_id: int, if_match: str | None = None) -> None:
         webhook.delete()
 
 
-def send_test(*, by: Actor, webhook_id: int) -> WebhookDelivery:
+def send_test(*, by: Actor, webhook_id: int, if_match: str | None = None) -> WebhookDelivery:
     """Send an event of type `webhook.test`, whatever the webhook asks for; raises Invalid."""
     with transaction.atomic():
         webhook = _active(by, webhook_id)
+        etags.check(webhook, if_match)
         data = {"webhook": {"id": webhook.pk, "name": webhook.name}}
         events.tell(events.EventType.TEST, data, [webhook])
         _record(by, "test", webhook)
@@ -183,7 +194,21 @@ def log(by: Actor, webhook_id: int, state: str = "") -> QuerySet[WebhookDelivery
     return found.filter(state=state) if state else found
 
 
-def redeliver(*, by: Actor, webhook_id: int, delivery_id: int) -> WebhookDelivery:
+def find_delivery(by: Actor, webhook_id: int, delivery_id: int) -> WebhookDelivery:
+    delivery = log(by, webhook_id).filter(pk=delivery_id).first()
+    if delivery is None:
+        raise NotFound("delivery")
+    return delivery
+
+
+def version(delivery: WebhookDelivery) -> str:
+    """A delivery's ETag: how far it has come."""
+    return etags.of_value((delivery.pk, delivery.state, delivery.attempts, delivery.next_at))
+
+
+def redeliver(
+    *, by: Actor, webhook_id: int, delivery_id: int, if_match: str | None = None
+) -> WebhookDelivery:
     """Send an event once more, under the id that it had; raises NotFound, Invalid."""
     with transaction.atomic():
         webhook = _active(by, webhook_id)
@@ -191,6 +216,7 @@ def redeliver(*, by: Actor, webhook_id: int, delivery_id: int) -> WebhookDeliver
         delivery = found.filter(webhook=webhook, pk=delivery_id).first()
         if delivery is None:
             raise NotFound("delivery")
+        etags.check_tag(version(delivery), if_match)
         now = timezone.now()
         delivery.state = WebhookDelivery.State.WAITING
         delivery.attempts, delivery.next_at, delivery.since = 0, now, now
@@ -216,8 +242,9 @@ def _active(by: Actor, webhook_id: int) -> Webhook:
 
 
 def _fill(problems: Problems, webhook: Webhook, given: WebhookInput) -> None:
+    stored = webhook.url
     given.assign(webhook)
-    if given.has("url"):
+    if given.has("url") and given.url != stored:
         try:
             fetching.check_url(given.url, workspace_settings.read().fetch_hosts)
         except fetching.FetchRefused as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from django.db import models, transaction
 
 from ostiary.directory.actor import Actor
-from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.permission import require_admin, visible_projects
 from ostiary.directory.models import (
@@ -56,7 +56,9 @@ def used(project_id: int) -> Mapping[str, int]:
     return {name: held(project_id).count() for name, held in HELD.items()}
 
 
-def change(*, by: Actor, project_id: int, quotas: Mapping[str, object]) -> Project:
+def change(
+    *, by: Actor, project_id: int, quotas: Mapping[str, object], if_match: str | None = None
+) -> Project:
     """Set quotas: a number, or None for none; those that are not named stay.
 
     One below what is there takes nothing away: it refuses what is made from then on. The authority
@@ -69,6 +71,7 @@ def change(*, by: Actor, project_id: int, quotas: Mapping[str, object]) -> Proje
     problems = fields.Problems()
     with transaction.atomic():
         project = Project.objects.select_for_update().get(pk=project_id)
+        etags.check(project, if_match)
         before = dict(project.quotas)
         for name, value in quotas.items():
             if name not in NAMES:
@@ -82,6 +85,8 @@ def change(*, by: Actor, project_id: int, quotas: Mapping[str, object]) -> Proje
             if number is not None:
                 project.quotas[name] = number
         problems.raise_if_any()
+        if project.quotas == before:
+            return project
         project.save(update_fields=["quotas", "updated_at"])
         audit_log.record(
             by,

@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from ostiary import settings
 from ostiary.directory.actor import SYSTEM, Actor
-from ostiary.directory.changes import audit_log, feed
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.permission import require_admin
 from ostiary.directory.models import RevokedToken, SigningKey
 from ostiary.identity import access_tokens, tokens
@@ -59,6 +60,20 @@ def published() -> list[SigningKey]:
     """The keys that verify, the newest first."""
     limit = timezone.now() - timedelta(seconds=access_tokens.RETIRED_SECONDS)
     return list(SigningKey.objects.exclude(retired_at__lt=limit).order_by("-pk"))
+
+
+def find(by: Actor, kid: str) -> SigningKey:
+    """A key that verifies, by its id; for workspace admins. Raises NotFound."""
+    require_admin(by)
+    found = [key for key in published() if key.kid == kid]
+    if not found:
+        raise NotFound("signing key")
+    return found[0]
+
+
+def version(key: SigningKey) -> str:
+    """The key's ETag: it has no version but that it signs, or no longer does."""
+    return etags.of_value((key.kid, key.retired_at))
 
 
 def signing() -> access_tokens.SigningKeyPair:

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log, etags, feed
-from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Forbidden, Invalid
 from ostiary.directory.changes.inputs import Text
 from ostiary.directory.models import Setting
@@ -94,6 +94,8 @@ def change(
         after = replace(before, **checked)  # type: ignore[arg-type]  # checked by name before
         if problem := _in_order(after):
             raise Invalid(problem)
+        if after == before:
+            return unchanged(after, feed.latest())
         for name, value in checked.items():
             Setting.objects.update_or_create(name=name, defaults={"value": value})
         audit_log.record(
