@@ -39,6 +39,7 @@ check: lint
 	$(QUICK)
 
 test: lint
+	@scripts/dialect-tools
 	@scripts/coverage-floors
 	$(WHOLE) --unmeasured
 

@@ -288,7 +288,7 @@ class Stage:
             for number in self._ids(path):
                 self.done("DELETE", f"{path}/{number}")
         for number in sorted(self._ids("folders"), reverse=True)[:-1]:
-            self.done("DELETE", f"folders/{number}")
+            self.done("DELETE", f"folders/{number}?force=true")
         for token in self.done("GET", "v2/tokens?per_page=100")["data"]:
             if token["revoked_at"] is None and token["name"] != OURS:
                 self.done("DELETE", f"v2/tokens/{token['id']}")
