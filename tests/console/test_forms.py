@@ -313,3 +313,17 @@ def test_several_profiles_are_switched_and_moved_together_in_the_console(
     )
     moved = api.done("GET", f"api_access_profiles?api_client_id={second}")
     assert [(each["id"], each["active"]) for each in moved] == [(ids[0], False)]
+
+
+def test_properties_are_set_and_deleted_in_the_console(owner: Owner, api: Api) -> None:
+    for path, scope in (
+        ("/settings/properties", ""),
+        (f"/projects/{api.home}/properties", f"?project_id={api.home}"),
+    ):
+        assert "No properties yet" in owner.read(path)
+        assert "was set" in owner.send(path, {"name": "a", "value": "1\n2"})
+        assert api.done("GET", f"properties{scope}") == {"a": "1\n2"}
+        for wrong in ({"name": "", "value": "x"}, {"name": "b", "value": "x" * 1025}):
+            assert 'role="alert"' in owner.send(path, wrong)
+        assert "was deleted" in owner.send(path, {"name": "a", "delete": "1"})
+        assert api.done("GET", f"properties{scope}") == {}

@@ -18,7 +18,7 @@ from ostiary.console.frame import pages
 from ostiary.console.insight import advice, explanations, request_log, search, usage
 from ostiary.console.people import management_tokens, members
 from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
-from ostiary.console.workspace import audit_log, workspace_settings
+from ostiary.console.workspace import audit_log, properties, workspace_settings
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -131,6 +131,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects", projects.listing, name="projects"),
     path("projects/<int:project_id>/edit", projects.edit, name="edit-project"),
     path("projects/<int:project_id>/quotas", projects.quotas, name="project-quotas"),
+    path(
+        "projects/<int:project_id>/properties",
+        properties.of_project,
+        name="project-properties",
+    ),
     path("projects/<int:project_id>/members", projects.member, name="project-member"),
     path("projects/<int:project_id>/delete", projects.delete, name="delete-project"),
     path("recipes", recipes.listing, name="recipes"),
@@ -170,6 +175,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tokens/<int:token_id>/revoke", management_tokens.revoke_token, name="revoke-token"),
     path("audit-log", audit_log.listing, name="audit-log"),
     path("settings", workspace_settings.settings, name="settings"),
+    path("settings/properties", properties.of_workspace, name="workspace-properties"),
     path("settings/single-sign-on", single_sign_on.settings, name="single-sign-on"),
     path("settings/single-sign-on/remove", single_sign_on.remove, name="remove-single-sign-on"),
     path("logos/<int:client_id>/<int:version>-<int:size>.png", clients.logo_file, name="logo"),
