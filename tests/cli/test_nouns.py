@@ -59,7 +59,10 @@ def _fields(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterat
         for name, field in _schema(document, content["schema"])["properties"].items():
             inner = _schema(document, field)
             if name in {"input", "openapi_spec"}:
-                yield from (f"{name}.{each}" for each in inner["properties"])
+                # A change describes its object as one of the fields that are sent when it is made.
+                whole = document["components"]["schemas"]["InputIn"]
+                named = inner.get("properties") or whole["properties"]
+                yield from (f"{name}.{each}" for each in named)
             else:
                 yield name
 
