@@ -106,7 +106,8 @@ def test_what_takes_rights_away_and_is_not_confirmed_is_answered_503(
         assert answer.status_code == 503, address
         assert answer["Retry-After"] == "1"
         assert answer.json() == {
-            "message": "Saved, not yet in force: the gateway has not confirmed it; try again."
+            "message": "Saved, not yet in force: the gateway has not confirmed it; try again.",
+            "code": "not_in_force",
         }
 
 

@@ -125,6 +125,7 @@ def test_a_mistake_has_the_name_of_its_field_a_code_and_one_sentence(
         400,
         {
             "message": "Validation failed",
+            "code": "invalid_input",
             "errors": {field: [sentence]},
             "codes": {field: [code]},
         },

@@ -415,7 +415,7 @@ def test_without_a_token_nothing_is_told(api: Api) -> None:
         stranger = Api(token, api.confirmer)
         for path in ("users/me", "api_clients", "api_clients/1", "v2/settings"):
             status, answer = stranger("GET", path)
-            assert (status, answer) == (401, {"message": "Unauthorized"})
+            assert (status, answer) == (401, {"message": "Unauthorized", "code": "unauthorized"})
     legacy = {"X-USER-TOKEN": api.token, "X-USER-EMAIL": "a@b.c", "Authorization": ""}
     assert api("GET", "users/me", **legacy)[0] == 401
 

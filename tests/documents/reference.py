@@ -8,18 +8,21 @@ import argparse
 import importlib
 import importlib.util
 import itertools
+import json
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from django.test import Client
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 import ostiary
 from ostiary.access.reasons import Party, Reason, describe
+from ostiary.api.document import Document as OpenApi
+from ostiary.api.error_codes import ERRORS, FIELDS
 from ostiary.cli.main import parser
 from ostiary.directory.webhooks.events import MEANINGS, EventType
 from ostiary.gateway import statistics
@@ -274,13 +277,15 @@ def _a_gateway() -> statistics.GatewayState:
 # --- the management API ---------------------------------------------------------------------------
 
 Document = Mapping[str, Any]
-#: Answers that every operation can give are said once.
-_USUAL = {"400", "401", "403", "404", "409", "412", "413", "500", "503"}
+#: Errors that every operation can be answered with are said once.
+_USUAL = {
+    "unauthorized", "invalid_input", "too_many_calls", "server_error", "not_in_force",
+    "database_unavailable",
+}  # fmt: skip
 
 
 def _document() -> Document:
-    document: Document = Client().get("/api/openapi.json").json()
-    return document
+    return OpenApi("http://localhost:8000")
 
 
 def api() -> str:
@@ -305,8 +310,8 @@ def api() -> str:
         "## Calls that are safe to repeat",
         _REPEATS,
         "## Errors",
-        'Every operation can answer with one of these, and `{"message": …}`.',
-        _table(("status", "when"), _STATUSES),
+        "An error has a `message` for people and a `code` for programs. [Errors](errors.md) has every code with its remedy. Every operation "
+        f"can be answered with {_codes(sorted(_USUAL))}; others are named beside it.",
         *(f"## {tag}\n\n" + "\n\n".join(each) for tag, each in tagged.items()),
     )
 
@@ -320,19 +325,6 @@ still runs, and if Ostiary was killed in between.
 - Only a successful call uses its key up. A refused one changed nothing, and is decided again.
 - Keys belong to the management token, and last 24 hours."""
 
-_STATUSES = [
-    ("400", "The input does not fit. `errors` names the fields, with sentences; `codes` has a word for each sentence."),
-    ("401", "There is no management token, or it was revoked or has expired."),
-    ("403", "The token may not do this."),
-    ("404", "There is no such object, or the token cannot see it."),
-    ("409", "Something else uses the object, or the `Idempotency-Key` was used for another call."),
-    ("412", "Somebody else changed the object since your `If-Match`."),
-    ("413", "The body is too large."),
-    ("429", "The token or the address has made more calls than [the settings](workspace.md) allow. Repeat the call after `Retry-After`."),
-    ("500", "Ostiary failed. `id` finds the error in its log."),
-    ("503", "Saved but not yet in force, or the database does not answer; `message` says which. Repeat the call after `Retry-After`."),
-]  # fmt: skip
-
 
 def _operation(method: str, path: str, operation: Document) -> str:
     parts = [f"### {method} {path}", str(operation.get("description") or operation["summary"])]
@@ -344,11 +336,44 @@ def _operation(method: str, path: str, operation: Document) -> str:
         parts.append(_table(("parameter", "in", "type", "meaning"), rows))
     for content in operation.get("requestBody", {}).get("content", {}).items():
         parts.append(f"Body ({content[0]}): {_kind(content[1].get('schema', {}))}.")
+        if "example" in content[1]:
+            shown = json.dumps(content[1]["example"], indent=2, ensure_ascii=False)
+            parts.append(f"```json\n{shown}\n```")
+    errors: list[str] = []
     for status, answer in operation["responses"].items():
-        if status not in _USUAL:
+        if int(status) < 400:
             kinds = [_kind(c.get("schema", {})) for c in answer.get("content", {}).values()]
             parts.append(f"Answer: {status}{', ' + ' or '.join(kinds) if kinds else ''}.")
+        else:
+            errors += re.findall("`([a-z_]+)`", answer["description"])
+    own = [code for code in errors if code not in _USUAL]
+    if own:
+        parts.append(f"Errors: {_codes(own)}.")
     return "\n\n".join(parts)
+
+
+def _codes(codes: Sequence[str]) -> str:
+    return ", ".join(f"[`{code}`](errors.md#{code})" for code in codes)
+
+
+def errors() -> str:
+    """Every code of an error of the management API."""
+    parts = [
+        f"### {code}\n\nStatus {described.status}. {described.meaning}\n\n**What to do:** {described.remedy}"
+        for code, described in ERRORS.items()
+    ]
+    return _page(
+        "Errors of the management API",
+        "Every error has a `message` for people and a `code` for programs:\n\n"
+        '```json\n{\n  "message": "Validation failed",\n  "code": "invalid_input",\n'
+        '  "errors": {"name": ["can\'t be blank"]},\n  "codes": {"name": ["blank"]}\n}\n```\n\n'
+        "What consumers get from the gateway is in [Refusals](reasons.md).",
+        "## Codes",
+        *parts,
+        "## Codes of fields",
+        "`codes` has one of these for each sentence of `errors`. A field is named by its path in what you sent.",
+        _table(("code", "meaning"), [(f"`{code}`", text) for code, text in FIELDS.items()]),
+    )
 
 
 def api_objects() -> str:
@@ -423,6 +448,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/commands.md": commands,
     "reference/api.md": api,
     "reference/api-objects.md": api_objects,
+    "reference/errors.md": errors,
     "reference/reasons.md": reasons,
     "reference/webhook-events.md": webhook_events,
     "reference/metrics.md": metrics,

@@ -85,7 +85,11 @@ QueryFlag = Annotated[bool, BeforeValidator(_true_or_false)]
 Id = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=LARGEST_ID), _documented(1)]
 #: An id, or 0 for "none".
 IdOrNone = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=LARGEST_ID), _documented(0)]
-Time = Annotated[datetime, PlainSerializer(moment, return_type=str)]
+Time = Annotated[
+    datetime,
+    PlainSerializer(moment, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 
 class Strict(Schema):

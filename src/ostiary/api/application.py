@@ -28,6 +28,7 @@ from ostiary.api.clients import (
     profile_bulk,
     profile_limits,
 )
+from ostiary.api.error_codes import ERRORS, ErrorCode, of_field, of_status
 from ostiary.api.insight import advice, explanations, previews, request_log, usage
 from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
@@ -108,12 +109,14 @@ api = Api(
     version=__version__,
     description=(
         "Manage projects, connections, API collections, endpoints, clients, access profiles and "
-        "policies. Every call needs a management token as bearer token. Errors are "
-        '`{"message": …}`, with `errors` and `codes` by field where input does not fit (400).'
+        "policies. Every call needs a management token as bearer token. Errors have a `message` for "
+        "people and a `code` for programs; where input does not fit (400), `errors` and `codes` say so "
+        "by field. Operation ids are verb and noun, as `list_clients`; they stay as they are."
     ),
     auth=ManagementToken(),
     docs_url=None,
-    openapi_url="openapi.json",
+    # Served by `document`.
+    openapi_url=None,
     parser=parsing.Parser(),
     renderer=Renderer(),
     urls_namespace="api",
@@ -158,8 +161,10 @@ for bound in api._get_bound_routers():  # noqa: SLF001 - ninja has no public way
                 idempotency.once(operation)
 
 
-def _answer(request: HttpRequest, status: int, **content: object) -> HttpResponse:
-    return api.create_response(request, content, status=status)
+def _answer(request: HttpRequest, code: ErrorCode, message: str, **content: object) -> HttpResponse:
+    """An error as every operation answers it."""
+    said = {"message": message, "code": code.value, **content}
+    return api.create_response(request, said, status=ERRORS[code].status)
 
 
 Handler = Callable[[HttpRequest, Any], HttpResponse]
@@ -198,8 +203,10 @@ def _refused(request: HttpRequest, problems: list[tuple[str, str, str]]) -> Http
     codes: dict[str, list[str]] = {}
     for name, code, sentence in problems:
         sentences.setdefault(name, []).append(sentence)
-        codes.setdefault(name, []).append(code)
-    return _answer(request, 400, message="Validation failed", errors=sentences, codes=codes)
+        codes.setdefault(name, []).append(of_field(code))
+    return _answer(
+        request, ErrorCode.INVALID_INPUT, "Validation failed", errors=sentences, codes=codes
+    )
 
 
 def _sent(request: HttpRequest) -> object:
@@ -233,34 +240,36 @@ def _place(loc: Sequence[str | int], sent: object) -> Iterator[str]:
 
 @_handles(errors.NotFound)
 def _not_found(request: HttpRequest, error: errors.NotFound) -> HttpResponse:
-    return _answer(request, 404, message="Not found")
+    return _answer(request, ErrorCode.NOT_FOUND, "Not found")
 
 
 @_handles(errors.Forbidden)
 def _forbidden(request: HttpRequest, error: errors.Forbidden) -> HttpResponse:
-    return _answer(request, 403, message=str(error))
+    return _answer(request, ErrorCode.FORBIDDEN, str(error))
 
 
 @_handles(errors.InUse)
 def _in_use(request: HttpRequest, error: errors.InUse) -> HttpResponse:
     if isinstance(error, errors.CannotDestroy):
-        return _answer(request, 403, message=str(error), errors={"folder": [error.why]})
-    return _answer(request, 409, message=str(error))
+        return _answer(
+            request, ErrorCode.CANNOT_DESTROY, str(error), errors={"folder": [error.why]}
+        )
+    return _answer(request, ErrorCode.IN_USE, str(error))
 
 
 @_handles(errors.KeyReused)
 def _key_reused(request: HttpRequest, error: errors.KeyReused) -> HttpResponse:
-    return _answer(request, 409, message=str(error))
+    return _answer(request, ErrorCode.KEY_REUSED, str(error))
 
 
 @_handles(errors.Stale)
 def _stale(request: HttpRequest, error: errors.Stale) -> HttpResponse:
-    return _answer(request, 412, message=str(error))
+    return _answer(request, ErrorCode.STALE, str(error))
 
 
 @_handles(errors.NotInForce)
 def _not_in_force(request: HttpRequest, error: errors.NotInForce) -> HttpResponse:
-    answer = _answer(request, 503, message=str(error))
+    answer = _answer(request, ErrorCode.NOT_IN_FORCE, str(error))
     answer["Retry-After"] = "1"
     return answer
 
@@ -270,14 +279,18 @@ def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
     if not database.is_trouble(error):
         return _unexpected(request, error)
     log.error("management API: the database fails", exc_info=error)
-    answer = _answer(request, 503, message=f"Nothing was saved. {database.trouble(error)}")
+    answer = _answer(
+        request,
+        ErrorCode.DATABASE_UNAVAILABLE,
+        f"Nothing was saved. {database.trouble(error)}",
+    )
     answer["Retry-After"] = "1"
     return answer
 
 
 @_handles(AuthenticationError)
 def _unauthorized(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
-    answer = _answer(request, 401, message="Unauthorized")
+    answer = _answer(request, ErrorCode.UNAUTHORIZED, "Unauthorized")
     answer["WWW-Authenticate"] = 'Bearer realm="management"'
     return answer
 
@@ -292,7 +305,7 @@ def _too_many_calls(request: HttpRequest, error: call_limits.TooManyCalls) -> Ht
         "failures": "There are too many calls without a valid token from this address",
     }[standing.policy.name]
     message = f"{what}, {standing.policy.limit} a minute; try again in {standing.wait} seconds."
-    answer = _answer(request, 429, message=message)
+    answer = _answer(request, ErrorCode.TOO_MANY_CALLS, message)
     answer["Retry-After"] = str(standing.wait)
     return answer
 
@@ -301,7 +314,7 @@ def _too_many_calls(request: HttpRequest, error: call_limits.TooManyCalls) -> Ht
 def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
     if isinstance(error.__cause__, errors.Invalid):
         return _invalid(request, error.__cause__)
-    return _answer(request, error.status_code, message=str(error))
+    return _answer(request, of_status(error.status_code), str(error))
 
 
 @_handles(RequestDataTooBig)
@@ -312,7 +325,9 @@ def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
         else django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     )
     megabytes = largest // 1024**2
-    return _answer(request, 413, message=f"The body of this call is larger than {megabytes} MB")
+    return _answer(
+        request, ErrorCode.TOO_LARGE, f"The body of this call is larger than {megabytes} MB"
+    )
 
 
 @_handles(Exception)
@@ -324,4 +339,4 @@ def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     """An unexpected error: logged with an id; the caller gets only the id."""
     number = str(uuid.uuid4())
     log.error("management API error %s", number, exc_info=error)
-    return _answer(request, 500, message="Server error", id=number)
+    return _answer(request, ErrorCode.SERVER_ERROR, "Server error", id=number)

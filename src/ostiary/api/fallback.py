@@ -7,6 +7,7 @@ from http.client import responses
 from django.http import HttpRequest, HttpResponse
 
 from ostiary.api import call_limits
+from ostiary.api.error_codes import of_status
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -43,7 +44,7 @@ class JsonErrors:
             return response
         message = responses.get(response.status_code, "Error").capitalize()
         answer = HttpResponse(
-            json.dumps({"message": message}),
+            json.dumps({"message": message, "code": of_status(response.status_code).value}),
             status=response.status_code,
             content_type="application/json; charset=utf-8",
         )

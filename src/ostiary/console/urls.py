@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from ostiary.api import document
 from ostiary.api.application import api
 from ostiary.console import projects, webhooks
 from ostiary.console.catalog import collections, connections, recipes, test_calls
@@ -179,6 +180,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("settings/single-sign-on", single_sign_on.settings, name="single-sign-on"),
     path("settings/single-sign-on/remove", single_sign_on.remove, name="remove-single-sign-on"),
     path("logos/<int:client_id>/<int:version>-<int:size>.png", clients.logo_file, name="logo"),
+    path("api/openapi.json", document.show, name="openapi-json"),
     path("api/", api.urls),
 ]
 handler400 = pages.bad_request

@@ -178,7 +178,7 @@ class Chosen(Strict):
     endpoint_ids: list[Id] | None = Field(None, max_length=MOST_CHOSEN)
 
 
-class Switched(Revoked):
+class SwitchedEndpoints(Revoked):
     """How many endpoints changed."""
 
     switched: int
@@ -199,7 +199,7 @@ def _switch_all(request: HttpRequest, collection_id: int, chosen: Chosen, *, act
 
 @router.put(
     "/api_collections/{int:collection_id}/api_endpoints/enable",
-    response={200: Switched, **ERRORS},
+    response={200: SwitchedEndpoints, **ERRORS},
 )
 def enable_endpoints(request: HttpRequest, collection_id: int, payload: Chosen) -> Any:
     """Enable all endpoints of a collection at once, or those that are named."""
@@ -208,7 +208,7 @@ def enable_endpoints(request: HttpRequest, collection_id: int, payload: Chosen) 
 
 @router.put(
     "/api_collections/{int:collection_id}/api_endpoints/disable",
-    response={200: Switched, **ERRORS},
+    response={200: SwitchedEndpoints, **ERRORS},
 )
 def disable_endpoints(request: HttpRequest, collection_id: int, payload: Chosen) -> Any:
     """Disable all endpoints of a collection at once, or those that are named."""

@@ -98,7 +98,7 @@ class ProfileList(Schema):
     result: list[ProfileOut]
 
 
-class Switched(Schema):
+class SwitchedProfile(Schema):
     result: Literal["success"] = "success"
     revocation: Revocation
 
@@ -220,7 +220,7 @@ def change_profile(
     return {"result": described(profile) | outcome}
 
 
-@router.delete("/api_access_profiles/{int:profile_id}", response={200: Switched, **ERRORS})
+@router.delete("/api_access_profiles/{int:profile_id}", response={200: SwitchedProfile, **ERRORS})
 def delete_profile(request: HttpRequest, profile_id: int) -> Any:
     _, receipt = in_force(
         access_profiles.delete(by=actor(request), profile_id=profile_id, if_match=if_match(request))
@@ -236,12 +236,16 @@ def _switched(request: HttpRequest, profile_id: int, *, active: bool) -> Any:
     return {"result": "success", "revocation": receipt}
 
 
-@router.put("/api_access_profiles/{int:profile_id}/enable", response={200: Switched, **ERRORS})
+@router.put(
+    "/api_access_profiles/{int:profile_id}/enable", response={200: SwitchedProfile, **ERRORS}
+)
 def enable_profile(request: HttpRequest, profile_id: int) -> Any:
     return _switched(request, profile_id, active=True)
 
 
-@router.put("/api_access_profiles/{int:profile_id}/disable", response={200: Switched, **ERRORS})
+@router.put(
+    "/api_access_profiles/{int:profile_id}/disable", response={200: SwitchedProfile, **ERRORS}
+)
 def disable_profile(request: HttpRequest, profile_id: int) -> Any:
     """Switch the profile off: when this answers, it cannot call."""
     return _switched(request, profile_id, active=False)

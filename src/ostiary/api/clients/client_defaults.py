@@ -23,7 +23,7 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.api.clients import api_keys
-from ostiary.api.clients.clients import ClientOut, Switched, described
+from ostiary.api.clients.clients import ClientOut, SwitchedClient, described
 from ostiary.api.clients.not_offered import CERTIFICATES, NotOfferedOfClients
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
@@ -193,7 +193,7 @@ def change_client_with_defaults(
     return {"data": _whole(by, client) | outcome}
 
 
-@router.delete("/v2/api_clients/{int:client_id}", response={200: Switched, **ERRORS})
+@router.delete("/v2/api_clients/{int:client_id}", response={200: SwitchedClient, **ERRORS})
 def delete_client_with_keys(request: HttpRequest, client_id: int) -> Any:
     """Delete the client with its keys: when this answers, none of them can call."""
     _, receipt = in_force(

@@ -61,7 +61,7 @@ class ClientList(Schema):
     result: list[ClientOut]
 
 
-class Switched(Success):
+class SwitchedClient(Success):
     revocation: Revocation
 
 
@@ -129,7 +129,7 @@ def change_client(
     return {"result": described(client, public_urls.console_url())}
 
 
-@router.delete("/api_clients/{int:client_id}", response={200: Switched, **ERRORS})
+@router.delete("/api_clients/{int:client_id}", response={200: SwitchedClient, **ERRORS})
 def delete_client(request: HttpRequest, client_id: int) -> Any:
     _, receipt = in_force(
         clients.delete(by=actor(request), client_id=client_id, if_match=if_match(request))
@@ -143,13 +143,13 @@ def _switched(request: HttpRequest, client_id: int, *, active: bool) -> Saved[Cl
     )
 
 
-@router.put("/v2/api_clients/{int:client_id}/enable", response={200: Switched, **ERRORS})
+@router.put("/v2/api_clients/{int:client_id}/enable", response={200: SwitchedClient, **ERRORS})
 def enable_client(request: HttpRequest, client_id: int) -> Any:
     _, receipt = in_force(_switched(request, client_id, active=True))
     return {"success": True, "revocation": receipt}
 
 
-@router.put("/v2/api_clients/{int:client_id}/disable", response={200: Switched, **ERRORS})
+@router.put("/v2/api_clients/{int:client_id}/disable", response={200: SwitchedClient, **ERRORS})
 def disable_client(request: HttpRequest, client_id: int) -> Any:
     """Switch the client off: when this answers, none of its profiles can call."""
     _, receipt = in_force(_switched(request, client_id, active=False))

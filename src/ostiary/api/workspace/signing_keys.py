@@ -36,22 +36,23 @@ def _shown(key: SigningKey) -> dict[str, Any]:
 
 
 @router.get("/v2/signing_keys", response={200: KeyList, **ERRORS})
-def list_keys(request: HttpRequest) -> Any:
+def list_signing_keys(request: HttpRequest) -> Any:
     """The keys that verify access tokens, the newest first; that one signs."""
     require_admin(actor(request))
     return {"data": [_shown(key) for key in signing_keys.published()]}
 
 
-@router.get("/v2/signing_keys/{kid}", response={200: KeyData, **ERRORS})
-def show_key(request: HttpRequest, kid: str, response: HttpResponse) -> Any:
-    key = signing_keys.find(actor(request), kid)
-    tagged(response, signing_keys.version(key))
-    return {"data": _shown(key)}
-
-
+# Before the key by its id, which would take `rotate` for one.
 @router.post("/v2/signing_keys/rotate", response={200: KeyRotated, **ERRORS})
-def rotate_keys(request: HttpRequest, response: HttpResponse) -> Any:
+def rotate_signing_keys(request: HttpRequest, response: HttpResponse) -> Any:
     """Sign with a new key; tokens that the old one signed stay good until they expire."""
     key, receipt = in_force(signing_keys.rotate(by=actor(request)))
     tagged(response, signing_keys.version(key))
     return {"data": _shown(key), "revocation": receipt}
+
+
+@router.get("/v2/signing_keys/{kid}", response={200: KeyData, **ERRORS})
+def show_signing_key(request: HttpRequest, kid: str, response: HttpResponse) -> Any:
+    key = signing_keys.find(actor(request), kid)
+    tagged(response, signing_keys.version(key))
+    return {"data": _shown(key)}

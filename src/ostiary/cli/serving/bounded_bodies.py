@@ -93,7 +93,10 @@ async def _refuse(scope: Any, send: Any, largest: int) -> None:
     kind, body = b"text/html; charset=utf-8", PAGE.format(megabytes=megabytes).encode()
     if scope["path"].startswith("/api/"):
         sentence = f"The body of this call is larger than {megabytes} MB"
-        kind, body = b"application/json", json.dumps({"message": sentence}).encode()
+        kind, body = (
+            b"application/json",
+            json.dumps({"message": sentence, "code": "too_large"}).encode(),
+        )
     headers = [
         (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),
