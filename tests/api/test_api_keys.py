@@ -143,7 +143,7 @@ def test_keys_are_switched_changed_and_deleted_under_a_receipt(api: Api, orders:
     changed = api.done("PUT", path, {"name": "K", "ip_deny_list": ["10.1.0.0/16"]})["data"]
     assert (changed["name"], changed["ip_deny_list"]) == ("K", ["10.1.0.0/16"])
     assert changed["revocation"]["confirmed"] == 1
-    assert api("PUT", path, {"api_collection_ids": [orders]})[0] == 400
+    assert api("PUT", path, {"api_collection_ids": [orders + 99]})[0] == 400
     assert api.done("DELETE", path)["revocation"]["confirmed"] == 1
     assert api("GET", path)[0] == 404
     assert api.done("DELETE", f"v2/api_clients/{client['id']}")["success"] is True
@@ -321,3 +321,36 @@ def test_defaults_grant_only_what_their_editor_may_grant(api: Api) -> None:
         {"id": secret, "name": "one of another project"}
     ]
     assert api("DELETE", f"projects/{theirs}?force=true")[0] == 403
+
+
+def test_what_was_answered_can_be_sent_back_with_one_field_changed(
+    api: Api, orders: int, stock: int
+) -> None:
+    client = a_client(api, orders)
+    key = a_key(api, client)
+    a_profile(api, client, stock)
+    path = f"v2/api_clients/{client['id']}"
+    asked = len(api.confirmer.asked)
+    whole = shown(api, client)
+    again = api.done("PUT", path, {**whole, "description": "Another"})["data"]
+    assert again["description"] == "Another"
+    assert api("PUT", path, {**shown(api, client), "is_legacy": False})[0] == 400
+    read = api.done("GET", f"{path}/api_keys/{key['id']}")["data"]
+    changed = api.done("PUT", f"{path}/api_keys/{key['id']}", {**read, "name": "K"})["data"]
+    assert (changed["name"], changed["follows_client"]) == ("K", True)
+    status, answer = api("PUT", f"{path}/api_keys/{key['id']}", {"api_collection_ids": [stock]})
+    assert (status, list(answer["errors"])) == (400, ["api_collection_ids"])
+    # A description is nothing that a gateway knows, a key's change is.
+    assert len(api.confirmer.asked) == asked + 1
+
+
+def test_a_preview_of_defaults_names_what_followers_would_have(
+    api: Api, orders: int, stock: int
+) -> None:
+    client = a_client(api, orders)
+    key = a_key(api, client)
+    given = {"api_client_id": client["id"], "change": {"api_collection_ids": [stock]}}
+    assert api.done("POST", "v2/preview", given)["data"]["changes_nothing"] is False
+    assert profile(api, key)["api_collection_ids"] == [orders]
+    given["change"] = {"name": "Other"}
+    assert api.done("POST", "v2/preview", given)["data"]["changes_nothing"] is True

@@ -295,3 +295,42 @@ def test_the_document_is_downloaded_for_a_method(
     assert "/articles/{id}" in document["paths"]
     flow = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
     assert flow["tokenUrl"].endswith("/oauth2/token")
+
+
+def test_defaults_change_for_all_that_follow_and_one_press_detaches(
+    owner: Page, stage: Stage, collection: Any, upstream: Upstream
+) -> None:
+    other = stage.a_collection(upstream, "GET /stock", name="Stock")
+    given = {"name": "Follows", "auth_type": "token", "api_collection_ids": [collection["id"]]}
+    client = stage.done("POST", "v2/api_clients", given)["data"]
+    path = f"v2/api_clients/{client['id']}/api_keys"
+    key = stage.done("POST", path, {"name": "Nightly", "active": True})["data"]
+    at(owner, stage, f"/clients/{client['id']}")
+    defaults = owner.get_by_role("region", name="Defaults")
+    expect(defaults).to_contain_text("1 of 1")
+    looks_good(owner, "client-with-defaults")
+    defaults.get_by_role("link", name="Change defaults").click()
+    owner.get_by_label("Stock", exact=True).check()
+    looks_good(owner, "client-defaults")
+    owner.get_by_role("button", name="Save").click()
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("status")).to_contain_text("was changed")
+    assert stage.call("/stock-v1/stock", key["auth_token"]).status == 200
+    at(owner, stage, f"/profiles/{key['id']}")
+    expect(owner.get_by_role("main")).to_contain_text("Follows its client")
+    looks_good(owner, "profile-that-follows")
+    owner.get_by_role("link", name="Edit Nightly").click()
+    expect(owner.get_by_text("This profile follows its client")).to_be_visible()
+    expect(owner.get_by_label("Stock", exact=True)).to_have_count(0)
+    looks_good(owner, "profile-that-follows-edit")
+    owner.get_by_label("Profile name", exact=True).fill("Nightly import")
+    owner.get_by_role("button", name="Save").click()
+    expect(owner.get_by_role("status")).to_contain_text("was changed")
+    at(owner, stage, f"/profiles/{key['id']}")
+    owner.get_by_role("button", name="Detach from the client").click()
+    expect(owner.get_by_role("status")).to_contain_text("settings of its own")
+    stage.done("PUT", f"v2/api_clients/{client['id']}", given)
+    found = stage.done("GET", f"{path}/{key['id']}")["data"]
+    assert (found["name"], found["follows_client"]) == ("Nightly import", False)
+    assert sorted(found["api_collection_ids"]) == sorted([collection["id"], other["id"]])
+    expect(owner.get_by_role("button", name="Follow the client's defaults")).to_be_visible()
