@@ -223,7 +223,7 @@ def change(
         if hmac_secret:
             token_rules.seal(profile, hmac_secret)
         chosen.set_on(profile)
-        _tell_switched(by, profile, active)
+        tell_switched(by, profile, active)
         sequence = _announced(by, "change", profile, before=before)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))
 
@@ -330,7 +330,7 @@ def switch(
             return unchanged(profile, profile.epoch)
         set_active(profile, active)
         profile.save()
-        _tell_switched(by, profile, was)
+        tell_switched(by, profile, was)
         sequence = _announced(by, "activate" if active else "deactivate", profile, before=before)
     return Saved(value=profile, sequence=sequence)
 
@@ -340,18 +340,6 @@ def set_active(profile: AccessProfile, active: bool) -> None:
     if active and not profile.active:
         profile.active_since = timezone.now()
     profile.active = active
-
-
-def announce(
-    by: Actor, profile: AccessProfile, *, before: Mapping[str, object], was: bool, more: bool
-) -> int:
-    """Record and announce what a caller has saved of one of several profiles.
-
-    `was`: whether it was active. `more`: whether more than that was changed.
-    """
-    _tell_switched(by, profile, was)
-    switched = "activate" if profile.active else "deactivate"
-    return _announced(by, "change" if more else switched, profile, before=before)
 
 
 def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[None]:
@@ -463,7 +451,8 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
     }
 
 
-def _tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
+def tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
+    """Tell webhooks of a switch, in the caller's transaction; `was`: whether it was active."""
     kinds = events.EventType
     if profile.active != was:
         kind = kinds.PROFILE_ACTIVATED if profile.active else kinds.PROFILE_DEACTIVATED

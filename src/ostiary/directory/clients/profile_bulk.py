@@ -7,7 +7,7 @@ from django.db import transaction
 from pydantic import Field
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import keys
+from ostiary.directory.changes import audit_log, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import IdOrNull, IdType, Input, ListOf, Problems, Text
@@ -65,12 +65,11 @@ def change(*, by: Actor, given: BulkInput) -> Saved[list[int]]:
     with transaction.atomic():
         profiles = _locked(by, problems, given.profile_ids)
         client = _client(by, given.client_id)
-        before = {profile.pk: access_profiles.shown(profile) for profile in profiles}
         changed = [profile for profile in profiles if _is_changed(problems, profile, given, client)]
         problems.raise_if_any()
         sequence = 0
         for profile in changed:
-            sequence = _save(by, profile, given, client, before[profile.pk])
+            sequence = _save(by, profile, given, client)
     return Saved(value=[profile.pk for profile in changed], sequence=sequence)
 
 
@@ -119,20 +118,38 @@ def _is_changed(
     return moved or given.active not in {None, profile.active} or labels != profile.labels
 
 
-def _save(
-    by: Actor,
-    profile: AccessProfile,
-    given: BulkInput,
-    client: Client | None,
-    before: Mapping[str, object],
-) -> int:
-    was = profile.active
+def _save(by: Actor, profile: AccessProfile, given: BulkInput, client: Client | None) -> int:
+    """Save, record and announce one; few statements each, as other writers wait for all of them."""
+    before = _shown(profile)
     if given.active is not None:
         access_profiles.set_active(profile, given.active)
-    moved = client is not None and client.pk != profile.client_id
     if client is not None:
         profile.client = client
     profile.labels = given.labelled(profile.labels)
-    profile.save(update_fields=["active", "active_since", "client", "labels", "updated_at"])
-    more = moved or given.sets_labels
-    return access_profiles.announce(by, profile, before=before, was=was, more=more)
+    after = _shown(profile)
+    access_profiles.tell_switched(by, profile, bool(before["active"]))
+    verb = "activate" if profile.active else "deactivate"
+    audit_log.record(
+        by,
+        "profile.change" if {**before, "active": profile.active} != after else f"profile.{verb}",
+        target_kind="profile",
+        target_id=profile.pk,
+        target_name=profile.name,
+        project_id=profile.client.project_id,
+        before=before,
+        after=after,
+    )
+    profile.epoch = feed.announce(feed.Kind.PROFILE, profile.pk)
+    profile.save(
+        update_fields=["active", "active_since", "client", "labels", "epoch", "updated_at"]
+    )
+    return profile.epoch
+
+
+def _shown(profile: AccessProfile) -> Mapping[str, object]:
+    """What can change, as the audit log shows it."""
+    return {
+        "active": profile.active,
+        "client_id": profile.client_id,
+        "labels": dict(profile.labels),
+    }
