@@ -36,8 +36,9 @@ def test_a_change_of_something_else_leaves_watching_as_it_is(
     collection = stage.a_collection(upstream)
     profile = stage.a_profile(collection, ip_watch_only=True, ip_allow_list=ELSEWHERE)
     assert _changed(stage, profile, name="Renamed")["ip_watch_only"]
-    # A policy is put whole: what is not said is enforced.
     policy = stage.done("POST", "v2/api_policies", {"name": "Watched", "watch_only": True})["data"]
     assert "only watched" in policy["warnings"][0]
-    again = stage.done("PUT", f"v2/api_policies/{policy['id']}", {"name": "Watched"})["data"]
+    path = f"v2/api_policies/{policy['id']}"
+    assert stage.done("PUT", path, {"name": "Renamed"})["data"]["watch_only"]
+    again = stage.done("PUT", path, {"watch_only": False})["data"]
     assert (again["watch_only"], again["warnings"]) == (False, [])

@@ -231,8 +231,8 @@ def test_a_made_up_call_meets_the_limits_as_they_are_now(world: World) -> None:
     assert (data["reason"], data["status"]) == (Reason.QUOTA_EXCEEDED, 429)
     assert inputs(data, "quota")["used"] == "10, as last counted"
     assert outcomes(data)["rate"] == "not reached"
-    change = {"name": "Standard", "usage_quota": {"limit": 10, "interval": "day"}}
-    world.api.done("PUT", f"v2/api_policies/{policy['id']}", change | {"watch_only": True})
+    change = {"rate_limits": [], "watch_only": True}
+    world.api.done("PUT", f"v2/api_policies/{policy['id']}", change)
     data = asked(world, profile)
     assert (data["verdict"], data["would"]) == ("admitted", Reason.QUOTA_EXCEEDED)
     assert outcomes(data)["quota"] == "only watched"

@@ -319,6 +319,9 @@ def body(*required: str) -> Callable[[type[N]], type[N]]:
 def _without_defaults(schema: dict[str, Any]) -> None:
     for described in schema["properties"].values():
         described.pop("default", None)
+        if list(described) == ["allOf"] and len(described["allOf"]) == 1:
+            # What stood beside the default.
+            described.update(described.pop("allOf")[0])
 
 
 #: What changes without a change of the object: a caller sends it as it was then.
