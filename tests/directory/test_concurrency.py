@@ -47,6 +47,12 @@ def rename():
     for number in range(10):
         given = access_profiles.ProfileInput(name=f"N{number}")
         sequences.append(access_profiles.change(by=SYSTEM, profile_id=profile, given=given).sequence)
+made = []
+def create():
+    for _ in range(5):
+        given = collections.CollectionInput(name="Same")
+        saved = collections.create(by=SYSTEM, given=given)
+        made.append(saved.value.collection.handle)
 def guarded(work):
     def run():
         try:
@@ -57,12 +63,14 @@ def guarded(work):
             connection.close()
     return run
 before = Change.objects.count()
-threads = [threading.Thread(target=guarded(w)) for w in (refresh, refresh, switch, rename)]
+threads = [threading.Thread(target=guarded(w)) for w in (refresh, refresh, switch, rename, create, create, create)]
 [t.start() for t in threads]
 [t.join() for t in threads]
 assert not problems, problems
 assert len(set(sequences)) == len(sequences) == 40
-assert Change.objects.count() == before + 40
+assert Change.objects.count() == before + 55
+# Each found a free handle.
+assert set(made) == {"same-v1", *(f"same-v1-{number}" for number in range(2, 16))}
 alive = Credential.objects.filter(profile_id=profile, revoked_at=None).count()
 row = AccessProfile.objects.get(pk=profile)
 assert alive == 1, alive

@@ -222,8 +222,6 @@ def create(
     problems = Problems(CollectionInput)
     collection.kind = _kind(problems, given, read)
     _fill(by, collection, given, problems)
-    if not collection.handle:
-        collection.handle = _free_handle(collection.name, collection.version)
     problems.raise_if_any()
     with transaction.atomic():
         added = len(read.operations) if read is not None else 0
@@ -231,7 +229,7 @@ def create(
         problem = ""
         if read is not None and collection.connection is None:
             collection.connection, problem = _connection_for(by, project, collection.name, read)
-        _save(collection)
+        _save_new(collection)
         _record(by, "create", collection)
         imported = Imported(collection=collection)
         if read is not None:
@@ -455,17 +453,29 @@ def _connection_for(
     """A connection to the document's first absolute server, or why there is none."""
     if read.server_url is None:
         return None, f"The document {read.server_problem}."
+    for last in range(_TRIES - 1, -1, -1):
+        free = _free_name(project, name)
+        try:
+            given = connections.ConnectionInput.of(
+                name=free, project_id=project.pk, base_urls=read.server_url
+            )
+            return connections.create(by=by, given=given).value, ""
+        except Invalid as error:
+            if last and _is_taken(project, free):
+                # Another call took it meanwhile.
+                continue
+            said = error.sentences
+            return None, f"No connection was made to {read.server_url}: it {said}."
+    raise AssertionError
+
+
+def _free_name(project: Project, name: str) -> str:
     taken = set(Connection.objects.filter(project=project).values_list("name", flat=True))
-    free = next(n for n in (name, *(f"{name} {i}" for i in range(2, 10_000))) if n not in taken)
-    try:
-        given = connections.ConnectionInput.of(
-            name=free, project_id=project.pk, base_urls=read.server_url
-        )
-        made = connections.create(by=by, given=given)
-    except Invalid as error:
-        said = error.sentences
-        return None, f"No connection was made to {read.server_url}: it {said}."
-    return made.value, ""
+    return next(n for n in (name, *(f"{name} {i}" for i in range(2, 10_000))) if n not in taken)
+
+
+def _is_taken(project: Project, name: str) -> bool:
+    return Connection.objects.filter(project=project, name=name).exists()
 
 
 def _free_handle(name: str, version: str) -> str:
@@ -477,6 +487,24 @@ def _free_handle(name: str, version: str) -> str:
     )
     candidates = (handle, *(f"{handle}-{i}" for i in range(2, 10_000)))
     return next(h for h in candidates if h not in taken and h not in RESERVED)
+
+
+#: How often a handle is looked up that another one has taken meanwhile.
+_TRIES = 100
+
+
+def _save_new(collection: Collection) -> None:
+    """Save a new collection; without a handle of its own, with one that is free."""
+    chosen = bool(collection.handle)
+    for last in range(_TRIES - 1, -1, -1):
+        if not chosen:
+            collection.handle = _free_handle(collection.name, collection.version)
+        try:
+            return _save(collection)
+        except Invalid:
+            if chosen or not last:
+                raise
+    return None
 
 
 def _save(collection: Collection) -> None:

@@ -25,6 +25,7 @@ from ostiary.directory.models import (
     Policy,
     Project,
     Property,
+    Recipe,
     Webhook,
 )
 from ostiary.directory.people import management_tokens
@@ -45,6 +46,10 @@ KINDS: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
     "properties": lambda pk: Property.objects.filter(project_id=pk),
     "folders": lambda pk: Folder.objects.filter(project_id=pk),
 }
+#: What belongs to a project and stays without it: recipes are files, and for admins alone then.
+RELEASED: Mapping[str, Callable[[int], models.QuerySet[models.Model]]] = {
+    "recipes": lambda pk: Recipe.objects.filter(project_id=pk),
+}
 
 #: Deletes one thing by its id.
 Deletion = Callable[[int], Saved[None] | None]
@@ -62,7 +67,13 @@ def contents(by: Actor, project_id: int) -> Mapping[str, int]:
     """How many of each kind a project holds; kinds of which there are none are left out."""
     if not visible_projects(by).filter(pk=project_id).exists():
         raise NotFound("project")
-    counted = {kind: held(project_id).count() for kind, held in KINDS.items()}
+    return _counted(KINDS, project_id)
+
+
+def _counted(
+    kinds: Mapping[str, Callable[[int], models.QuerySet[models.Model]]], project_id: int
+) -> Mapping[str, int]:
+    counted = {kind: held(project_id).count() for kind, held in kinds.items()}
     return {kind: count for kind, count in counted.items() if count}
 
 
@@ -104,8 +115,12 @@ def _noun(kind: str, count: int) -> str:
 def _check(project: Project, counts: Mapping[str, int], *, force: bool) -> None:
     if project.home:
         raise CannotDestroy("is the workspace's own project, which stays; it can be renamed")
+    released = _counted(RELEASED, project.pk)
     if counts and not force:
         raise CannotDestroy(f"holds {described(counts)}; force=true deletes them with it")
+    if released and not force:
+        sentence = f"has {described(released)}; force=true leaves them to workspace admins"
+        raise CannotDestroy(sentence)
     others = AccessProfile.objects.filter(collections__project=project)
     used = others.exclude(client__project=project).distinct().count()
     if used:

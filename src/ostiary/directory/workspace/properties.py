@@ -35,6 +35,9 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
         else fields.text(problems, name[:100], value, maximum=1024, required=False, lines=True)
         for name, value in values.items()
     }
+    twice = [name for name in values if name != name.strip() and name.strip() in values]
+    for name in twice:
+        problems.add("properties", f"names {name.strip()[:100]!r} twice", code="twice")
     if len(clean) > MOST:
         problems.add("properties", f"at most {MOST} fit into one call")
     problems.raise_if_any()
