@@ -26,13 +26,6 @@ schema = schemathesis.openapi.from_dict(Document("http://localhost"), config=con
 schema.app = get_wsgi_application()
 
 
-@schema.hook
-def filter_query(context: schemathesis.HookContext, query: dict[str, object] | None) -> bool:
-    """A query parameter that no operation knows is ignored, as URLs are shared with tags."""
-    parameters = context.operation.query if context.operation else ()
-    return set(query or {}) <= {parameter.name for parameter in parameters}
-
-
 #: Not by `schema.parametrize`: all of its tests have one name, of which xdist runs one alone.
 _FOUND: Iterable[Any] = schema.get_all_operations()
 OPERATIONS = [found.ok() for found in _FOUND]
