@@ -131,6 +131,8 @@ class Document(OpenAPISchema):
         parameters += [_IF_MATCH] if facts.takes_if_match else []
         parameters += [_KEY] if facts.posts else []
         parameters += [_IF_NONE_MATCH] if facts.may_be_same else []
+        for content in details.get("requestBody", {}).get("content", {}).values():
+            content["schema"] = _without_null(content["schema"])
         details["responses"] = _answers(details["responses"], facts)
         _give_example(name, details)
         return details
@@ -246,6 +248,12 @@ def _answers(written: Mapping[Any, Json], facts: _Facts) -> Json:
     return answers
 
 
+def _without_null(schema: Json) -> Json:
+    """A body that may be left out: to leave it out, nobody sends null."""
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    return dict(kinds[0]) if len(kinds) == 1 else schema
+
+
 def _is_own(answer: Json | None) -> bool:
     """Whether a call has a shape of its own for an error."""
     if answer is None:
@@ -293,6 +301,9 @@ def _describe(name: str, schema: Json) -> None:
     for field, details in schema.get("properties", {}).items():
         if len(details.get("allOf", ())) == 1:
             details.update(details.pop("allOf")[0])
+        if details.get("default") == {}:
+            # Left out means the same, and generators of clients read no objects here.
+            del details["default"]
         if not details.get("description"):
             details["description"] = meanings.of_field(name, field)
         values = meanings.values_of(name, field)

@@ -115,12 +115,12 @@ class Asset(Schema):
     checked: bool
 
 
-class Assets(Schema):
+class AssetList(Schema):
     assets: list[Asset]
 
 
 class AssetsResult(Schema):
-    result: Assets
+    result: AssetList
 
 
 def _project(folder: Folder) -> dict[str, Any]:

@@ -65,13 +65,13 @@ class SwitchedClient(Success):
     revocation: Revocation
 
 
-class Logo(Schema):
+class LogoUrls(Schema):
     logo: str | None
     logo_2x: str | None
 
 
 class LogoData(Schema):
-    data: Logo
+    data: LogoUrls
 
 
 class ClientQuery(Paging):
