@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 SAME = [
     "tests/api/test_shapes.py",
     "tests/api/test_policies.py",
+    "tests/api/test_api_keys.py",
     "tests/api/test_confirming.py",
     "tests/api/test_idempotency.py",
     "tests/api/test_usage.py",

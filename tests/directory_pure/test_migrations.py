@@ -78,6 +78,7 @@ call_command("migrate", verbosity=0)
 from ostiary.directory.models import AccessProfile, Collection, Policy, SigningKey
 found = AccessProfile.objects.get()
 assert (found.proof, found.sealed_secret, found.custom_claim) == ({}, "", "")
+assert found.follows_client is False
 assert found.allow_list == ["10.0.0.0/8"]
 credential = found.credentials.get()
 assert bytes(credential.fingerprint) == b"x" * 32
