@@ -102,8 +102,8 @@ class FolderQuery(Paging):
 class AssetsQuery(Strict):
     folder_id: int = Field(ge=1, le=2**31 - 1)
     #: They choose among assets, of which there are none.
-    include_test_cases: bool = False
-    include_data: bool = False
+    include_test_cases: QueryFlag = False
+    include_data: QueryFlag = False
 
 
 class Asset(Schema):

@@ -16,6 +16,7 @@ from ostiary.api.answers import (
     body,
     in_force,
 )
+from ostiary.directory.changes.inputs import Flag
 from ostiary.directory.clients import credential_imports, profile_bulk
 
 router = Router(tags=["Access profiles"])
@@ -49,8 +50,8 @@ class ImportIn(Strict):
 
     rows: list[CredentialRow] = Field(min_length=1, max_length=credential_imports.MOST)
     project_id: IdOrNone | None = None
-    create_clients: bool = False
-    apply: bool = False
+    create_clients: Flag = False
+    apply: Flag = False
 
 
 class ImportedOut(Schema):

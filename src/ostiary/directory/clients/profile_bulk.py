@@ -10,7 +10,15 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed, keys
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid, NotFound
-from ostiary.directory.changes.inputs import IdOrNull, IdType, Input, ListOf, Problems, Text
+from ostiary.directory.changes.inputs import (
+    FlagOrNull,
+    IdOrNull,
+    IdType,
+    Input,
+    ListOf,
+    Problems,
+    Text,
+)
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import AccessProfile, Client
@@ -30,7 +38,7 @@ class BulkInput(Input):
         [], alias="access_profile_ids"
     )
     #: Switch them on or off.
-    active: bool | None = None
+    active: FlagOrNull = None
     #: Move them to this client of their project.
     client_id: IdOrNull = Field(None, alias="api_client_id")
     #: Labels to give them; others stay.
