@@ -354,3 +354,8 @@ def test_a_preview_of_defaults_names_what_followers_would_have(
     assert profile(api, key)["api_collection_ids"] == [orders]
     given["change"] = {"name": "Other"}
     assert api.done("POST", "v2/preview", given)["data"]["changes_nothing"] is True
+
+
+def test_no_client_has_a_number_beyond_the_databases(api: Api) -> None:
+    for method in ("GET", "DELETE"):
+        assert api(method, f"v2/api_clients/{2**80}/api_keys/1")[0] == 404

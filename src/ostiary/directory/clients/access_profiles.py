@@ -119,7 +119,9 @@ class NewFollowerInput(NewProfileInput):
 def profiles(by: Actor, client_id: int | None = None) -> QuerySet[AccessProfile]:
     found = AccessProfile.objects.visible_to(by).order_by("pk")
     if client_id is not None:
-        found = found.filter(client_id=client_id)
+        # By `pk`, Django knows that no row has a number beyond the column's; by the foreign key, the
+        # database raises.
+        found = found.filter(client__pk=client_id)
     named = AddressList.objects.order_by("pk").defer("text", "packed")
     lasting = Prefetch("credentials", queryset=Credential.objects.filter(trial=False))
     found = found.select_related("client", "policy").prefetch_related("collections", lasting)
