@@ -107,7 +107,7 @@ def test_an_owner_lists_the_members_of_the_own_project_and_of_no_other(api: Api)
         "data": [
             {"id": member, "email": "m@example.com", "name": "Mia", "active": True, "role": "editor"}
         ],
-        "count": 1, "page": 1, "per_page": 100,
+        "count": 1, "page": 1, "per_page": 100, "next_cursor": None,
     }  # fmt: skip
     assert owner("GET", f"v2/projects/{other}/members")[0] == 404
     editor = api.as_(admin=False, role="editor", project_ids=[mine])

@@ -300,13 +300,15 @@ def api() -> str:
         "Management API",
         "Send a management token as `Authorization: Bearer` with every call. Bodies are JSON. The same is at `/api/openapi.json` as an "
         "OpenAPI document. [Objects](api-objects.md) has the fields.\n\n"
-        "Lists take `page` and `per_page` (at most 100). The answer for one object has an `ETag`; any call for the object with "
+        "The answer for one object has an `ETag`; any call for the object with "
         "`If-Match` is refused (412) if somebody else changed it meanwhile, and a GET with `If-None-Match` is answered 304 if nothing did. HEAD "
         "is answered wherever GET is.\n\n"
         "PUT changes the fields that are sent and no others. Null takes away what may be empty. What a GET answered can be sent back with one "
         "field changed: fields that nobody can change are accepted as they are shown. A PUT that changes nothing leaves no trace. Unknown "
         "parameters and fields, and names that stand twice in an object, are refused by name. Bodies are read as JSON whatever `Content-Type` "
         "says. Whatever takes a right away answers with a receipt, `revocation`: the gateways that have confirmed it.",
+        "## Lists",
+        _LISTS,
         "## Calls that are safe to repeat",
         _REPEATS,
         "## Errors",
@@ -315,6 +317,26 @@ def api() -> str:
         *(f"## {tag}\n\n" + "\n\n".join(each) for tag, each in tagged.items()),
     )
 
+
+_LISTS = """Every list takes the same parameters, and each says below which filters and orders it has.
+
+| parameter | meaning |
+|---|---|
+| `page`, `per_page` | From 1; at most 100 rows, which is also the default. |
+| `cursor` | In place of `page`: the rows after those that gave it. Rows that are made or deleted meanwhile are neither shown twice nor left out, \
+and the last page is as quick as the first. |
+| `sort` | A column, with `-` from its end: `sort=-created_at`. Equal ones are sorted by id. |
+| `search` | Rows with each of its words somewhere in their texts: name, description, key and the like. |
+| `key` | The row with this key of your own. A collection's is its handle, an endpoint's its method and path: `GET /orders/{id}`. |
+| `label` | Rows with a label, `label=team:payments`, or `label=team` for any value. Repeated: with all of them. |
+| `created_after`, `updated_after` | Rows that were made, or changed, after a time. |
+
+All filters together choose the rows. The answer has `X-Total-Count`, how many there are in all; `X-Next-Cursor`, if there are more; and `Link` \
+(RFC 8288) with the addresses of other pages, so a client can follow `rel="next"` alone. Lists with `data` have them as `count` and `next_cursor` too.
+
+Projects, folders, connections, clients, access profiles, policies, webhooks and address lists can have a `key`: small letters, digits, dots, \
+underscores and hyphens, unique by kind and project. They, collections and endpoints can have `labels`, at most 32. A change replaces all labels; \
+null takes key or labels away."""
 
 _REPEATS = """Send an `Idempotency-Key` with a POST: 1 to 255 printable ASCII characters that you use for this call alone, such as a UUID. \
 If no answer comes, send the same call with the same key again. It has one effect, whatever happened to the first: also while the first \

@@ -67,6 +67,18 @@ HEADERS: Mapping[str, Json] = {
         "description": "`true`: this is the answer to an earlier call with the same `Idempotency-Key`.",
         "schema": {"type": "string", "enum": ["true"]},
     },
+    "X-Total-Count": {
+        "description": "How many rows fit in all.",
+        "schema": {"type": "integer"},
+    },
+    "X-Next-Cursor": {
+        "description": "Give it as `cursor` for the rows after these. Absent at the end.",
+        "schema": {"type": "string"},
+    },
+    "Link": {
+        "description": "Addresses of the `first`, `prev`, `next` and `last` page (RFC 8288).",
+        "schema": {"type": "string"},
+    },
     "WWW-Authenticate": {
         "description": "How to authenticate: with a management token as bearer token.",
         "schema": {"type": "string"},
@@ -149,6 +161,7 @@ class _Facts:
     may_be_same: bool
     has_body: bool
     names_objects: bool
+    lists: bool
 
     @classmethod
     def of(cls, operation: Operation, details: Json) -> "_Facts":
@@ -164,6 +177,7 @@ class _Facts:
             gives_etag=gives_etag,
             may_be_same="GET" in operation.methods and gives_etag,
             has_body=body,
+            lists=bool({"bare", "paged", "paged_together"} & used),
             names_objects=body
             or any(each["in"] == "path" or each["name"].endswith("_id") for each in given),
         )
@@ -225,6 +239,7 @@ def _answers(written: Mapping[Any, Json], facts: _Facts) -> Json:
             continue
         own = ["ETag"] if facts.gives_etag else []
         own += [idempotency.REPLAYED] if facts.posts else []
+        own += ["X-Total-Count", "X-Next-Cursor", "Link"] if facts.lists else []
         answers[str(status)] = {**answer, "headers": _headers(*common, *own)}
     if facts.may_be_same:
         same = "The object is the one that you have"

@@ -441,8 +441,12 @@ FIELDS: Mapping[str, str] = {
     "zip_name": "The name in the package.",
 }  # fmt: skip
 
-#: Ids in paths.
+#: Ids in paths, and what lists take.
 PARAMETERS: Mapping[str, str] = {
+    "sort": "The column to sort by; with `-`, from its end. Equal rows are sorted by id.",
+    "created_after": "Rows that were made after this time.",
+    "expires_before": "Rows that expire before this time.",
+    "revoked": "Whether they were revoked.",
     "client_id": "The id of the client.",
     "collection_id": "The id of the API collection.",
     "connection_id": "The id of the connection.",

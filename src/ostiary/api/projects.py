@@ -1,15 +1,16 @@
 """`/api/projects` and `/api/folders`: a project is a top-level folder."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field, StrictInt
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Paging,
     QueryFlag,
     Revocation,
     Strict,
@@ -20,7 +21,6 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    page,
     versioned,
 )
 from ostiary.directory.changes.confirmation import Saved
@@ -30,6 +30,7 @@ from ostiary.directory.projects.project_deletion import Deleted
 from ostiary.directory.workspace import project_quotas
 
 router = Router(tags=["Projects and folders"])
+M = TypeVar("M", bound=Model)
 
 
 class ProjectOut(Schema):
@@ -94,9 +95,25 @@ class QuotasIn(Strict):
     leases: StrictInt | None = None
 
 
-class FolderQuery(Paging):
-    parent_id: int | None = Field(None, ge=1, le=2**31 - 1)
+class ProjectQuery(lists.LabelledQuery):
+    home: lists.FlagFilter = None
+    name: lists.TextFilter = None
+
+
+class FolderQuery(lists.LabelledQuery):
+    apart: ClassVar[frozenset[str]] = lists.LabelledQuery.apart | {
+        "parent_id", "with_nested_folders",
+    }  # fmt: skip
+
+    parent_id: lists.IdFilter = None
     with_nested_folders: QueryFlag = False
+    project_id: lists.IdFilter = None
+    name: lists.TextFilter = None
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name != "project_id":
+            return super().filtered(found, name, value)
+        return found.filter(Q(project_id=value) | Q(pk=value))
 
 
 class AssetsQuery(Strict):
@@ -211,8 +228,9 @@ def _gone(saved: Saved[Deleted]) -> dict[str, Any]:
 
 
 @router.get("/projects", response={200: list[ProjectOut], **ERRORS})
-def list_projects(request: HttpRequest, paging: Query[Paging]) -> Any:
-    return [_project(p) for p in page(projects.projects(actor(request)), paging)]
+def list_projects(request: HttpRequest, query: Query[ProjectQuery], response: HttpResponse) -> Any:
+    found = lists.bare(request, response, projects.projects(actor(request)), query)
+    return [_project(project) for project in found]
 
 
 @router.get("/projects/{int:project_id}", response={200: ProjectOut, **ERRORS})
@@ -251,11 +269,11 @@ def delete_project(request: HttpRequest, project_id: int, force: QueryFlag = Fal
 
 
 @router.get("/folders", response={200: list[FolderOut], **ERRORS})
-def list_folders(request: HttpRequest, query: Query[FolderQuery]) -> Any:
+def list_folders(request: HttpRequest, query: Query[FolderQuery], response: HttpResponse) -> Any:
     found = projects.folders(
         actor(request), parent_id=query.parent_id, nested=query.with_nested_folders
     )
-    return [_folder(folder) for folder in page(found, query)]
+    return [_folder(folder) for folder in lists.bare(request, response, found, query)]
 
 
 @router.post("/folders", response={200: FolderOut, **ERRORS})

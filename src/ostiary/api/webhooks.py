@@ -1,23 +1,23 @@
 """`/api/v2/webhooks`: webhooks to other systems, and their deliveries."""
 
 import json
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
+from pydantic import Field
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Page,
-    Paging,
     Success,
     Time,
     actor,
     body,
     change,
     if_match,
-    listed,
     showing,
     shown,
     tagged,
@@ -51,7 +51,19 @@ class WebhookData(Schema):
     data: WebhookOut
 
 
-class WebhookPage(Page[WebhookOut]):
+class WebhookQuery(lists.LabelledQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "key", "url")
+    columns: ClassVar[Mapping[str, str]] = {"workspace": "project_id__isnull"}
+
+    project_id: lists.IdFilter = None
+    workspace: lists.FlagFilter = Field(
+        None,
+        description="Whether they get the events of all projects.",
+    )
+    active: lists.FlagFilter = None
+
+
+class WebhookPage(lists.CursorPage[WebhookOut]):
     """One page of the webhooks."""
 
 
@@ -73,12 +85,23 @@ class DeliveryData(Schema):
     data: DeliveryOut
 
 
-class DeliveryPage(Page[DeliveryOut]):
+class DeliveryPage(lists.CursorPage[DeliveryOut]):
     """One page of the deliveries."""
 
 
-class DeliveryQuery(Paging):
+class DeliveryQuery(lists.ListQuery):
+    searched: ClassVar[tuple[str, ...]] = ("event__type", "event__uid", "error")
+    columns: ClassVar[Mapping[str, str]] = {
+        "event_type": "event__type",
+        "event_id": "event__uid",
+        "created_after": "event__created_at__gt",
+    }
+
+    sort: Annotated[str, lists.sorts("id")] = "-id"
     state: State | None = None
+    event_type: lists.TextFilter = None
+    event_id: lists.TextFilter = None
+    created_after: lists.TimeFilter = None
 
 
 def _shown(webhook: Webhook, secret: Secret | None = None) -> dict[str, Any]:
@@ -112,9 +135,10 @@ def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
 
 
 @router.get("/v2/webhooks", response={200: WebhookPage, **ERRORS})
-def list_webhooks(request: HttpRequest, paging: Query[Paging]) -> Any:
+def list_webhooks(request: HttpRequest, query: Query[WebhookQuery], response: HttpResponse) -> Any:
     """The webhooks that the token may change."""
-    return listed(webhooks.webhooks(actor(request)), paging, _shown)
+    found = webhooks.webhooks(actor(request))
+    return lists.paged(request, response, found, query, _shown)
 
 
 @router.post("/v2/webhooks", response={200: WebhookData, **ERRORS})
@@ -194,11 +218,16 @@ def send_test(request: HttpRequest, webhook_id: int, response: HttpResponse) -> 
     return {"data": _delivery(delivery)}
 
 
-@router.get("/v2/webhooks/{int:webhook_id}/deliveries", response={200: DeliveryPage, **ERRORS})
-def list_deliveries(request: HttpRequest, webhook_id: int, query: Query[DeliveryQuery]) -> Any:
+@router.get(
+    "/v2/webhooks/{int:webhook_id}/deliveries",
+    response={200: DeliveryPage, **ERRORS},
+)
+def list_deliveries(
+    request: HttpRequest, webhook_id: int, query: Query[DeliveryQuery], response: HttpResponse
+) -> Any:
     """The deliveries of the last 30 days, the newest first."""
-    found = webhooks.log(actor(request), webhook_id, query.state or "")
-    return listed(found, query, _delivery)
+    found = webhooks.log(actor(request), webhook_id)
+    return lists.paged(request, response, found, query, _delivery)
 
 
 @router.get(

@@ -1,15 +1,16 @@
 """`/api/api_collections`: versioned groups of endpoints, made by hand or from OpenAPI."""
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import PrivateAttr
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Paging,
     Revocation,
     Revoked,
     Strict,
@@ -21,7 +22,6 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    page,
     revoked,
     showing,
     shown,
@@ -31,7 +31,7 @@ from ostiary.api.answers import (
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, openapi
 from ostiary.directory.changes import etags, unpublished_objects
-from ostiary.directory.changes.inputs import Flag
+from ostiary.directory.changes.inputs import Flag, OneOf
 from ostiary.directory.models import Collection
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import places
@@ -141,10 +141,26 @@ def _shown(collection: Collection, gateway: str) -> dict[str, Any]:
     }
 
 
+class CollectionQuery(lists.LabelledQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "handle", "description")
+    columns: ClassVar[Mapping[str, str]] = {"proxy_connection_id": "connection_id"}
+    key_column: ClassVar[str] = "handle"
+
+    sort: Annotated[str, lists.sorts("id", "name", "handle", "created_at", "updated_at")] = "id"
+    project_id: lists.IdFilter = None
+    proxy_connection_id: lists.IdFilter = None
+    kind: Annotated[str | None, OneOf(Collection.Kind.values, named=True)] = None
+    handle: lists.TextFilter = None
+    version: lists.TextFilter = None
+
+
 @router.get("/api_collections", response={200: list[CollectionOut], **ERRORS})
-def list_collections(request: HttpRequest, paging: Query[Paging]) -> Any:
+def list_collections(
+    request: HttpRequest, query: Query[CollectionQuery], response: HttpResponse
+) -> Any:
     gateway = public_urls.gateway_url()
-    return [_shown(c, gateway) for c in page(collections.collections(actor(request)), paging)]
+    found = lists.bare(request, response, collections.collections(actor(request)), query)
+    return [_shown(collection, gateway) for collection in found]
 
 
 @router.post("/api_collections", response={200: CollectionOut, **ERRORS})

@@ -1,15 +1,15 @@
 """`/api/connections`: where proxy collections send their calls. Secrets go in and never out."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Paging,
     Revocation,
     Revoked,
     Strict,
@@ -21,7 +21,6 @@ from ostiary.api.answers import (
     columns,
     if_match,
     in_force,
-    page,
     revoked,
     showing,
     versioned,
@@ -131,9 +130,19 @@ def _given(payload: ConnectionIn) -> connections.ConnectionInput:
     )
 
 
+class ConnectionQuery(lists.LabelledQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "key", "base_urls")
+
+    project_id: lists.IdFilter = None
+    auth_type: Annotated[str | None, OneOf(Connection.Auth.values, named=True)] = None
+
+
 @router.get("/connections", response={200: list[ConnectionOut], **ERRORS})
-def list_connections(request: HttpRequest, paging: Query[Paging]) -> Any:
-    return [_shown(c) for c in page(connections.connections(actor(request)), paging)]
+def list_connections(
+    request: HttpRequest, query: Query[ConnectionQuery], response: HttpResponse
+) -> Any:
+    found = lists.bare(request, response, connections.connections(actor(request)), query)
+    return [_shown(connection) for connection in found]
 
 
 @router.post("/connections", response={200: ConnectionOut, **ERRORS})

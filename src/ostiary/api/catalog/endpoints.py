@@ -1,16 +1,19 @@
 """`/api/api_endpoints`: methods and paths of collections."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
 
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field
 
+from ostiary.access.paths import ENDPOINT_METHODS
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
     Id,
-    Paging,
     Revocation,
     Revoked,
     Strict,
@@ -21,7 +24,6 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    page,
     revoked,
     showing,
     shown,
@@ -29,10 +31,12 @@ from ostiary.api.answers import (
 )
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import unpublished_objects
+from ostiary.directory.changes.inputs import OneOf
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import public_urls
 
 router = Router(tags=["API endpoints"])
+M = TypeVar("M", bound=Model)
 
 #: Endpoints that one call switches, if it names them.
 MOST_CHOSEN = 5000
@@ -79,8 +83,31 @@ class EndpointChange(Change, endpoints.EndpointInput):
     """Omitted fields keep their values."""
 
 
-class EndpointQuery(Paging):
-    api_collection_id: int | None = Field(None, ge=1, le=2**31 - 1)
+class EndpointQuery(lists.LabelledQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "path", "description")
+    columns: ClassVar[Mapping[str, str]] = {
+        "project_id": "collection__project_id",
+        "api_collection_id": "collection_id",
+        "flow_id": "recipe_id",
+    }
+
+    sort: Annotated[str, lists.sorts("id", "name", "path", "created_at", "updated_at")] = "id"
+    project_id: lists.IdFilter = None
+    api_collection_id: lists.IdFilter = None
+    flow_id: lists.IdFilter = Field(None, description="The recipe that they run.")
+    method: Annotated[str | None, OneOf(ENDPOINT_METHODS, named=True)] = None
+    path: lists.TextFilter = None
+    active: lists.FlagFilter = None
+
+    def with_key(self, found: QuerySet[M], key: str) -> QuerySet[M]:
+        method, _, path = key.partition(" ")
+        return found.filter(method=method, path=path)
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name == "path":
+            # Answers show paths without the slash that all begin with.
+            value = f"/{str(value).removeprefix('/')}"
+        return super().filtered(found, name, value)
 
 
 def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
@@ -104,10 +131,12 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
 
 
 @router.get("/api_endpoints", response={200: list[EndpointOut], **ERRORS})
-def list_endpoints(request: HttpRequest, query: Query[EndpointQuery]) -> Any:
+def list_endpoints(
+    request: HttpRequest, query: Query[EndpointQuery], response: HttpResponse
+) -> Any:
     gateway = public_urls.gateway_url()
-    found = endpoints.endpoints(actor(request), query.api_collection_id)
-    return [_shown(endpoint, gateway) for endpoint in page(found, query)]
+    found = lists.bare(request, response, endpoints.endpoints(actor(request)), query)
+    return [_shown(endpoint, gateway) for endpoint in found]
 
 
 @router.post(

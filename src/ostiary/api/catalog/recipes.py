@@ -1,21 +1,21 @@
 """`/api/recipes`: recipes in the runner's folder, started or stopped."""
 
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 
 from ostiary import settings
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Paging,
     Revoked,
     Time,
     actor,
     change,
     if_match,
-    page,
     revoked,
     versioned,
 )
@@ -24,6 +24,7 @@ from ostiary.directory.models import Recipe
 from ostiary.recipes import control
 
 router = Router(tags=["Recipes"])
+M = TypeVar("M", bound=Model)
 
 
 class RecipeOut(Schema):
@@ -72,10 +73,26 @@ def _learn() -> None:
     control.refresh(settings.current().run / "recipes-control.sock")
 
 
+class RecipeQuery(lists.DatedQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "description", "file")
+
+    project_id: lists.IdFilter = None
+    shared: lists.FlagFilter = None
+    running: lists.FlagFilter = None
+    name: lists.TextFilter = None
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name != "running":
+            return super().filtered(found, name, value)
+        running = Q(started=True, present=True)
+        return found.filter(running if value else ~running)
+
+
 @router.get("/recipes", response={200: list[RecipeOut], **ERRORS})
-def list_recipes(request: HttpRequest, paging: Query[Paging]) -> Any:
+def list_recipes(request: HttpRequest, query: Query[RecipeQuery], response: HttpResponse) -> Any:
     _learn()
-    return [_shown(recipe) for recipe in page(recipes.recipes(actor(request)), paging)]
+    found = lists.bare(request, response, recipes.recipes(actor(request)), query)
+    return [_shown(recipe) for recipe in found]
 
 
 @router.get("/recipes/{int:recipe_id}", response={200: RecipeOut, **ERRORS})

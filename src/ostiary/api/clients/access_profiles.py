@@ -1,18 +1,19 @@
 """`/api/api_access_profiles` (v1), and their credentials."""
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema, Status
 from pydantic import Field, StrictInt
 
 from ostiary.access.methods import AuthMethod
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
     Message,
-    Page,
-    Paging,
     Revocation,
     Strict,
     Time,
@@ -22,20 +23,20 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    listed,
-    page,
     showing,
     shown,
     versioned,
 )
 from ostiary.api.clients.not_offered import NotOfferedOfProfiles
 from ostiary.directory.changes.errors import NotInForce
+from ostiary.directory.changes.inputs import OneOf
 from ostiary.directory.clients import access_profiles, credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
 router = Router(tags=["Access profiles"])
+M = TypeVar("M", bound=Model)
 
 
 @body("name", "client_id", "collection_ids", "auth_type")
@@ -113,7 +114,16 @@ class CredentialOut(Schema):
     last_used_at: Time | None
 
 
-class CredentialPage(Page[CredentialOut]):
+class CredentialQuery(lists.ListQuery):
+    searched: ClassVar[tuple[str, ...]] = ("prefix", "last_four")
+    columns: ClassVar[Mapping[str, str]] = {"created_after": "created_at__gt"}
+
+    sort: Annotated[str, lists.sorts("id", "created_at")] = "-id"
+    created_after: lists.TimeFilter = None
+    imported: lists.FlagFilter = Field(None, description="Whether consumers had it already.")
+
+
+class CredentialPage(lists.CursorPage[CredentialOut]):
     """One page of the credentials that work."""
 
 
@@ -122,8 +132,36 @@ class CutOff(Schema):
     revocation: Revocation
 
 
-class ProfileQuery(Paging):
-    api_client_id: int | None = Field(None, ge=1, le=2**31 - 1)
+class ProfileQuery(lists.LabelledQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "key")
+    columns: ClassVar[Mapping[str, str]] = {
+        "project_id": "client__project_id",
+        "api_client_id": "client_id",
+        "api_collection_id": "collections",
+        "api_policy_id": "policy_id",
+        "expires_before": "expires_at__lt",
+    }
+
+    project_id: lists.IdFilter = None
+    api_collection_id: lists.IdFilter = Field(None, description="A collection that they may call.")
+    api_policy_id: lists.IdFilter = None
+    address_list_id: lists.IdFilter = Field(
+        None,
+        description="An address list that they use, to allow or to deny.",
+    )
+    auth_type: Annotated[str | None, OneOf(AuthMethod, named=True)] = None
+    active: lists.FlagFilter = None
+    expires_before: lists.TimeFilter = None
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name == "address_list_id":
+            using = access_profiles.using(cast("int", value))
+            return found.filter(pk__in=using)
+        return super().filtered(found, name, value)
+
+
+class ProfileListQuery(ProfileQuery):
+    api_client_id: lists.IdFilter = None
     wrap: Literal["", "result"] = ""
 
 
@@ -177,11 +215,16 @@ def shown_once(profile: AccessProfile, secret: Secret) -> dict[str, str]:
     return {"oauth_client_secret" if oauth else "secret": secret.reveal()}
 
 
-@router.get("/api_access_profiles", response={200: list[ProfileOut] | ProfileList, **ERRORS})
-def list_profiles(request: HttpRequest, query: Query[ProfileQuery]) -> Any:
+@router.get(
+    "/api_access_profiles",
+    response={200: list[ProfileOut] | ProfileList, **ERRORS},
+)
+def list_profiles(
+    request: HttpRequest, query: Query[ProfileListQuery], response: HttpResponse
+) -> Any:
     """A bare list, of one client or of all; `wrap=result` puts it into an object."""
-    found = access_profiles.profiles(actor(request), query.api_client_id)
-    answer = [described(profile) for profile in page(found, query)]
+    found = lists.bare(request, response, access_profiles.profiles(actor(request)), query)
+    answer = [described(profile) for profile in found]
     return {"result": answer} if query.wrap == "result" else answer
 
 
@@ -288,13 +331,15 @@ def refresh_secret(
 
 
 @router.get(
-    "/v2/access_profiles/{int:profile_id}/credentials", response={200: CredentialPage, **ERRORS}
+    "/v2/access_profiles/{int:profile_id}/credentials",
+    response={200: CredentialPage, **ERRORS},
 )
-def list_credentials(request: HttpRequest, profile_id: int, paging: Query[Paging]) -> Any:
+def list_credentials(
+    request: HttpRequest, profile_id: int, query: Query[CredentialQuery], response: HttpResponse
+) -> Any:
     """The credentials that still work, the newest first."""
-    return listed(
-        credentials.alive(access_profiles.find(actor(request), profile_id)), paging, _credential
-    )
+    found = credentials.alive(access_profiles.find(actor(request), profile_id))
+    return lists.paged(request, response, found, query, _credential)
 
 
 def _credential(credential: Credential) -> dict[str, Any]:

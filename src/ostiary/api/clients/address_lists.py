@@ -1,16 +1,14 @@
 """`/api/v2/address_lists`: named lists of addresses, which profiles of a project share."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
-from pydantic import Field
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Page,
-    Paging,
     Revocation,
     Revoked,
     Time,
@@ -20,7 +18,6 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    listed,
     revoked,
     showing,
     shown,
@@ -68,12 +65,13 @@ class AddressListData(Schema):
     data: AddressListWhole
 
 
-class AddressListPage(Page[AddressListOut]):
+class AddressListPage(lists.CursorPage[AddressListOut]):
     """One page of the lists, without their entries."""
 
 
-class AddressListQuery(Paging):
-    project_id: int | None = Field(None, ge=1, le=2**31 - 1)
+class AddressListQuery(lists.LabelledQuery):
+    sort: Annotated[str, lists.BY_NAME] = "name"
+    project_id: lists.IdFilter = None
 
 
 def _shown(found: AddressList) -> dict[str, Any]:
@@ -90,11 +88,11 @@ def _whole(by: Actor, found: AddressList) -> dict[str, Any]:
 
 
 @router.get("/v2/address_lists", response={200: AddressListPage, **ERRORS})
-def list_address_lists(request: HttpRequest, query: Query[AddressListQuery]) -> Any:
+def list_address_lists(
+    request: HttpRequest, query: Query[AddressListQuery], response: HttpResponse
+) -> Any:
     found = address_lists.address_lists(actor(request))
-    if query.project_id is not None:
-        found = found.filter(project_id=query.project_id)
-    return listed(found, query, _shown)
+    return lists.paged(request, response, found, query, _shown)
 
 
 @router.post("/v2/address_lists", response={200: AddressListData, **ERRORS})

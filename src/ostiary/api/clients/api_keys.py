@@ -6,12 +6,11 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema, Status
 
 from ostiary.access.methods import AuthMethod
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
     Message,
-    Page,
-    Paging,
     Revocation,
     Success,
     actor,
@@ -20,11 +19,15 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    listed,
     versioned,
 )
 from ostiary.api.clients import access_profiles as profiles_api
-from ostiary.api.clients.access_profiles import ProfileOut, RefreshIn, newest_credential
+from ostiary.api.clients.access_profiles import (
+    ProfileOut,
+    ProfileQuery,
+    RefreshIn,
+    newest_credential,
+)
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.clients import access_profiles, api_keys, clients, credentials, token_rules
@@ -66,7 +69,7 @@ class UnconfirmedKey(Message):
     data: ApiKeyChanged
 
 
-class ApiKeyPage(Page[ApiKey]):
+class ApiKeyPage(lists.CursorPage[ApiKey]):
     """One page of a client's keys."""
 
 
@@ -111,11 +114,14 @@ def _changed(
 
 
 @router.get(KEYS, response={200: ApiKeyPage, **ERRORS})
-def list_keys(request: HttpRequest, client_id: int, paging: Query[Paging]) -> Any:
+def list_keys(
+    request: HttpRequest, client_id: int, query: Query[ProfileQuery], response: HttpResponse
+) -> Any:
     """All access profiles of the client, also those with settings of their own."""
     by = actor(request)
     clients.find(by, client_id)
-    return listed(access_profiles.profiles(by, client_id), paging, described)
+    found = access_profiles.profiles(by, client_id)
+    return lists.paged(request, response, found, query, described)
 
 
 @router.post(KEYS, response={200: ApiKeyData, **ERRORS})

@@ -4,14 +4,12 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
-from pydantic import Field
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     MOST_PER_PAGE,
     Change,
-    Page,
-    Paging,
     Revocation,
     actor,
     added,
@@ -19,11 +17,10 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    page,
     versioned,
 )
 from ostiary.api.clients import api_keys
-from ostiary.api.clients.clients import ClientOut, SwitchedClient, described
+from ostiary.api.clients.clients import ClientOut, ClientQuery, SwitchedClient, described
 from ostiary.api.clients.not_offered import CERTIFICATES, NotOfferedOfClients
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
@@ -95,12 +92,13 @@ class ClientWithDefaultsData(Schema):
     data: ClientWithDefaultsChanged
 
 
-class ClientWithDefaultsPage(Page[ClientWithDefaults]):
+class ClientWithDefaultsPage(lists.CursorPage[ClientWithDefaults]):
     """One page of the clients."""
 
 
-class ClientWithDefaultsQuery(Paging):
-    project_id: int | None = Field(None, ge=1, le=2**31 - 1)
+class ClientWithDefaultsQuery(ClientQuery):
+    apart: ClassVar[frozenset[str]] = ClientQuery.apart | {"cert_bundle_ids"}
+
     cert_bundle_ids: list[int] = []
 
 
@@ -139,18 +137,18 @@ class ClientWithDefaultsChange(Change, NotOfferedOfClients, client_defaults.With
     )  # fmt: skip
 
 
-@router.get("/v2/api_clients", response={200: ClientWithDefaultsPage, **ERRORS})
-def list_clients_with_defaults(request: HttpRequest, query: Query[ClientWithDefaultsQuery]) -> Any:
+@router.get(
+    "/v2/api_clients",
+    response={200: ClientWithDefaultsPage, **ERRORS},
+)
+def list_clients_with_defaults(
+    request: HttpRequest, query: Query[ClientWithDefaultsQuery], response: HttpResponse
+) -> Any:
     if query.cert_bundle_ids:
         raise Invalid({"cert_bundle_ids": [CERTIFICATES]})
     by = actor(request)
-    found = clients.clients(by, project_id=query.project_id)
-    return {
-        "data": _shown(by, page(found, query)),
-        "count": found.count(),
-        "page": query.page,
-        "per_page": query.per_page,
-    }
+    found = clients.clients(by)
+    return lists.paged_together(request, response, found, query, lambda rows: _shown(by, rows))
 
 
 @router.post("/v2/api_clients", response={200: ClientWithDefaultsData, **ERRORS})

@@ -4,12 +4,11 @@ from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import File, Query, Router, Schema, UploadedFile
-from pydantic import Field
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Paging,
     Revocation,
     Success,
     Time,
@@ -18,7 +17,6 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    page,
     showing,
     shown,
     versioned,
@@ -74,8 +72,12 @@ class LogoData(Schema):
     data: LogoUrls
 
 
-class ClientQuery(Paging):
-    project_id: int | None = Field(None, ge=1, le=2**31 - 1)
+class ClientQuery(lists.LabelledQuery):
+    project_id: lists.IdFilter = None
+    active: lists.FlagFilter = None
+
+
+class ClientListQuery(ClientQuery):
     wrap: Literal["", "result"] = ""
 
 
@@ -92,12 +94,17 @@ def described(client: Client, console: str) -> dict[str, Any]:
     }
 
 
-@router.get("/api_clients", response={200: list[ClientOut] | ClientList, **ERRORS})
-def list_clients(request: HttpRequest, query: Query[ClientQuery]) -> Any:
+@router.get(
+    "/api_clients",
+    response={200: list[ClientOut] | ClientList, **ERRORS},
+)
+def list_clients(
+    request: HttpRequest, query: Query[ClientListQuery], response: HttpResponse
+) -> Any:
     """A bare list; `wrap=result` puts it into an object."""
-    found = clients.clients(actor(request), project_id=query.project_id)
+    found = lists.bare(request, response, clients.clients(actor(request)), query)
     console = public_urls.console_url()
-    answer = [described(client, console) for client in page(found, query)]
+    answer = [described(client, console) for client in found]
     return {"result": answer} if query.wrap == "result" else answer
 
 

@@ -1,15 +1,16 @@
 """`/api/v2/api_policies`: rate limits and usage quotas."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
+from pydantic import Field
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Page,
-    Paging,
     Revocation,
     Revoked,
     Time,
@@ -19,7 +20,6 @@ from ostiary.api.answers import (
     change,
     if_match,
     in_force,
-    listed,
     revoked,
     showing,
     shown,
@@ -65,7 +65,19 @@ class PolicyData(Schema):
     data: PolicyChanged
 
 
-class PolicyPage(Page[PolicyOut]):
+class PolicyQuery(lists.LabelledQuery):
+    columns: ClassVar[Mapping[str, str]] = {
+        "workspace": "project_id__isnull",
+        "watch_only": "watched",
+    }
+
+    sort: Annotated[str, lists.BY_NAME] = "name"
+    project_id: lists.IdFilter = None
+    workspace: lists.FlagFilter = Field(None, description="Whether they are the workspace's own.")
+    watch_only: lists.FlagFilter = None
+
+
+class PolicyPage(lists.CursorPage[PolicyOut]):
     """One page of the policies."""
 
 
@@ -92,8 +104,9 @@ class PolicyChange(Change, policies.PolicyInput):
 
 
 @router.get("/v2/api_policies", response={200: PolicyPage, **ERRORS})
-def list_policies(request: HttpRequest, paging: Query[Paging]) -> Any:
-    return listed(policies.policies(actor(request)), paging, _shown)
+def list_policies(request: HttpRequest, query: Query[PolicyQuery], response: HttpResponse) -> Any:
+    found = policies.policies(actor(request))
+    return lists.paged(request, response, found, query, _shown)
 
 
 @router.post("/v2/api_policies", response={200: PolicyData, **ERRORS})

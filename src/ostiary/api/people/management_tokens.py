@@ -1,24 +1,25 @@
 """`/api/v2/tokens`: management tokens."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field, StrictInt
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
     Id,
-    Paging,
     Strict,
     Success,
     Time,
     actor,
     change,
     if_match,
-    page,
     versioned,
 )
 from ostiary.directory.changes.inputs import Flag, Moment
@@ -28,6 +29,7 @@ from ostiary.directory.people import management_tokens
 from ostiary.identity.tokens import masked
 
 router = Router(tags=["Management tokens"])
+M = TypeVar("M", bound=Model)
 
 MOST_PROJECTS = 1000
 
@@ -95,11 +97,31 @@ class TokenRevoked(Success):
     revoked_ids: list[int]
 
 
-class TokenPage(Schema):
-    data: list[TokenOut]
-    count: int
-    page: int
-    per_page: int
+class TokenQuery(lists.DatedQuery):
+    searched: ClassVar[tuple[str, ...]] = ("name", "prefix", "last_four")
+    columns: ClassVar[Mapping[str, str]] = {
+        "all_projects": "everywhere",
+        "project_id": "projects",
+        "made_by_token_id": "made_by_id",
+        "expires_before": "expires_at__lt",
+    }
+
+    admin: lists.FlagFilter = None
+    role: Literal["viewer", "editor", "owner"] | None = None
+    all_projects: lists.FlagFilter = None
+    project_id: lists.IdFilter = Field(None, description="A project that they are for.")
+    made_by_token_id: lists.IdFilter = None
+    revoked: lists.FlagFilter = None
+    expires_before: lists.TimeFilter = None
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name != "revoked":
+            return super().filtered(found, name, value)
+        return found.filter(revoked_at__isnull=not value)
+
+
+class TokenPage(lists.CursorPage[TokenOut]):
+    """One page of the management tokens."""
 
 
 def _shown(token: ManagementToken) -> dict[str, Any]:
@@ -127,10 +149,9 @@ class TokenChange(Change, management_tokens.TokenInput):
 
 
 @router.get("/v2/tokens", response={200: TokenPage, **ERRORS})
-def list_tokens(request: HttpRequest, paging: Query[Paging]) -> Any:
+def list_tokens(request: HttpRequest, query: Query[TokenQuery], response: HttpResponse) -> Any:
     found = management_tokens.management_tokens(actor(request))
-    counts = {"count": found.count(), "page": paging.page, "per_page": paging.per_page}
-    return {"data": [_shown(token) for token in page(found, paging)], **counts}
+    return lists.paged(request, response, found, query, _shown)
 
 
 @router.post("/v2/tokens", response={200: TokenData, **ERRORS})

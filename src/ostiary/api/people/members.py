@@ -1,24 +1,23 @@
 """`/api/v2/members`: people who sign in, and their roles."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router, Schema
+from pydantic import Field
 
+from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     Change,
-    Page,
-    Paging,
     Strict,
     Success,
     Time,
     actor,
     change,
     if_match,
-    listed,
-    page,
     versioned,
 )
 from ostiary.directory.actor import Actor
@@ -92,15 +91,40 @@ class ProjectMemberOut(Schema):
     role: RoleName
 
 
-class ProjectMemberPage(Page[ProjectMemberOut]):
+class ProjectMemberQuery(lists.ListQuery):
+    searched: ClassVar[tuple[str, ...]] = ("member__email", "member__name")
+    columns: ClassVar[Mapping[str, str]] = {
+        "email": "member__email",
+        "name": "member__name",
+        "active": "member__is_active",
+    }
+
+    sort: Annotated[str, lists.sorts("email", "name")] = "email"
+    role: RoleName | None = None
+    active: lists.FlagFilter = None
+
+
+class ProjectMemberPage(lists.CursorPage[ProjectMemberOut]):
     """One page of the members with a role in a project."""
 
 
-class MemberPage(Schema):
-    data: list[MemberOut]
-    count: int
-    page: int
-    per_page: int
+class MemberQuery(lists.DatedQuery):
+    searched: ClassVar[tuple[str, ...]] = ("email", "name")
+    columns: ClassVar[Mapping[str, str]] = {
+        "active": "is_active",
+        "project_id": "memberships__project_id",
+        "email": "email__iexact",
+    }
+
+    sort: Annotated[str, lists.sorts("id", "name", "created_at", "updated_at")] = "id"
+    email: lists.TextFilter = None
+    admin: lists.FlagFilter = None
+    active: lists.FlagFilter = None
+    project_id: lists.IdFilter = Field(None, description="A project that they have a role in.")
+
+
+class MemberPage(lists.CursorPage[MemberOut]):
+    """One page of the members."""
 
 
 def _shown(member: Member) -> dict[str, Any]:
@@ -124,10 +148,9 @@ class MemberChange(Change, members.MemberInput):
 
 
 @router.get("/v2/members", response={200: MemberPage, **ERRORS})
-def list_members(request: HttpRequest, paging: Query[Paging]) -> Any:
+def list_members(request: HttpRequest, query: Query[MemberQuery], response: HttpResponse) -> Any:
     found = members.members(actor(request))
-    counts = {"count": found.count(), "page": paging.page, "per_page": paging.per_page}
-    return {"data": [_shown(member) for member in page(found, paging)], **counts}
+    return lists.paged(request, response, found, query, _shown)
 
 
 @router.post("/v2/members", response={200: MemberCreated, **ERRORS})
@@ -191,10 +214,18 @@ def _link(by: Actor, member: Member) -> dict[str, object]:
     }
 
 
-@router.get("/v2/projects/{int:project_id}/members", response={200: ProjectMemberPage, **ERRORS})
-def list_project_members(request: HttpRequest, project_id: int, paging: Query[Paging]) -> Any:
+@router.get(
+    "/v2/projects/{int:project_id}/members",
+    response={200: ProjectMemberPage, **ERRORS},
+)
+def list_project_members(
+    request: HttpRequest, project_id: int, query: Query[ProjectMemberQuery], response: HttpResponse
+) -> Any:
     """The members with a role in a project, for its owners. Workspace admins have every role unlisted."""
-    return listed(members.of_project(actor(request), project_id), paging, _of_project)
+    by = actor(request)
+    projects.find(by, project_id)
+    found = members.of_project(by, project_id)
+    return lists.paged(request, response, found, query, _of_project)
 
 
 def _of_project(membership: Membership) -> dict[str, Any]:

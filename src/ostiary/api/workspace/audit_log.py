@@ -1,20 +1,51 @@
 """`/api/v2/audit_events`: who did what, when, and from where."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field
 
-from ostiary.api.answers import ERRORS, Paging, Time, actor, page
+from ostiary.api import lists
+from ostiary.api.answers import ERRORS, Time, actor
 from ostiary.directory.changes import audit_log
+from ostiary.directory.models import AuditEvent
 
 router = Router(tags=["Audit"])
+M = TypeVar("M", bound=Model)
+
+#: Filters that name an actor, and the kind of actor that they name.
+_ACTORS = {"member_id": "member", "token_id": "token"}
 
 
-class EventQuery(Paging):
-    search: str = Field("", max_length=100)
-    target_kind: str = Field("", max_length=32)
+class EventQuery(lists.ListQuery):
+    searched: ClassVar[tuple[str, ...]] = ("actor_name", "action", "target_name")
+    columns: ClassVar[Mapping[str, str]] = {"from_": "at__gte", "to": "at__lt"}
+
+    sort: Annotated[str, lists.sorts("id")] = "-id"
+    from_: lists.TimeFilter = Field(None, alias="from", description="From this time on.")
+    to: lists.TimeFilter = Field(None, description="Before this time.")
+    actor_kind: Literal["member", "token", "system"] | None = None
+    member_id: lists.IdFilter = Field(None, description="What this member did.")
+    token_id: lists.IdFilter = Field(None, description="What this management token did.")
+    project_id: lists.IdFilter = None
+    action: Annotated[lists.TextFilter, Field(max_length=64)] = Field(
+        None,
+        description="Such as `client.change`; `client.` for all of clients.",
+    )
+    target_kind: Annotated[lists.TextFilter, Field(max_length=32)] = None
+    target_id: lists.IdFilter = None
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name in _ACTORS:
+            return found.filter(actor_kind=_ACTORS[name], actor_id=value)
+        if name == "action" and str(value).endswith("."):
+            return found.filter(action__startswith=value)
+        if name == "target_kind" and not value:
+            return found
+        return super().filtered(found, name, value)
 
 
 class EventOut(Schema):
@@ -33,16 +64,15 @@ class EventOut(Schema):
     address: str
 
 
-class EventPage(Schema):
-    data: list[EventOut]
-    count: int
-    page: int
-    per_page: int
+class EventPage(lists.CursorPage[EventOut]):
+    """One page of the events."""
+
+
+def _shown(event: AuditEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in EventOut.model_fields}
 
 
 @router.get("/v2/audit_events", response={200: EventPage, **ERRORS})
-def list_events(request: HttpRequest, query: Query[EventQuery]) -> Any:
+def list_events(request: HttpRequest, query: Query[EventQuery], response: HttpResponse) -> Any:
     """Events of the projects that the token sees, the newest first; never a secret."""
-    found = audit_log.matching(actor(request), search=query.search, kind=query.target_kind)
-    counts = {"count": found.count(), "page": query.page, "per_page": query.per_page}
-    return {"data": page(found, query), **counts}
+    return lists.paged(request, response, audit_log.events(actor(request)), query, _shown)

@@ -102,6 +102,10 @@ class KeyedInput(LabelledInput):
     key: Key = None
 
 
+def is_label_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text))
+
+
 def check(problems: Problems, row: models.Model) -> None:
     """Note a problem if another object has the row's key; in the caller's transaction.
 

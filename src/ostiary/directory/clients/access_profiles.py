@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from django.db import transaction
-from django.db.models import Manager, Model, Prefetch, QuerySet
+from django.db.models import Manager, Model, Prefetch, Q, QuerySet
 from django.utils import timezone
 from pydantic import Field
 
@@ -144,6 +144,22 @@ def including(by: Actor, collection_id: int, *, most: int) -> QuerySet[AccessPro
         through = through.filter(accessprofile__client__project_id__in=by.project_ids)
     ids = through.order_by("pk").values_list("accessprofile_id", flat=True)
     return named(by).filter(pk__in=list(ids[:most]))
+
+
+def using(list_id: int) -> QuerySet[AccessProfile]:
+    """The profiles with an address list, to allow or to deny."""
+    return AccessProfile.objects.filter(
+        Q(
+            pk__in=AccessProfile.allowed_lists.through.objects.filter(
+                addresslist_id=list_id
+            ).values("accessprofile_id")
+        )
+        | Q(
+            pk__in=AccessProfile.denied_lists.through.objects.filter(addresslist_id=list_id).values(
+                "accessprofile_id"
+            )
+        )
+    )
 
 
 def find(by: Actor, profile_id: int) -> AccessProfile:
