@@ -12,6 +12,7 @@ from tests.api.conftest import Api, api
 
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import unpublished_objects
+from ostiary.directory.models import Client as ApiClient
 from ostiary.directory.models import Credential, Policy
 from ostiary.directory.people import members
 from ostiary.identity import tokens
@@ -327,3 +328,25 @@ def test_properties_are_set_and_deleted_in_the_console(owner: Owner, api: Api) -
             assert 'role="alert"' in owner.send(path, wrong)
         assert "was deleted" in owner.send(path, {"name": "a", "delete": "1"})
         assert api.done("GET", f"properties{scope}") == {}
+
+
+def test_keys_and_labels_are_saved_shown_and_found(owner: Owner) -> None:
+    sent = {"name": "Acme", "key": "acme", "labels": "team: payments\n items\n\n"}
+    page = owner.send("/clients/new", sent)
+    assert "<code>acme</code>" in page
+    assert "team: payments, items" in page
+    owner.send("/clients/new", {"name": "Other"})
+    for text in ("acme", "team:payments", "items:"):
+        found = owner.read(f"/clients?search={text}")
+        assert ("Acme" in found, "Other" in found) == (True, False), text
+    form = owner.read(f"/clients/{ApiClient.objects.get(name='Acme').pk}/edit")
+    assert "team: payments\nitems</textarea>" in form
+
+
+def test_a_wrong_key_or_label_is_said_at_its_field(owner: Owner) -> None:
+    owner.send("/policies/new", {"name": "Gold", "key": "gold"})
+    said = owner.send("/policies/new", {"name": "Silver", "key": "gold"})
+    assert 'role="alert">Key has already been taken' in said
+    said = owner.send("/policies/new", {"name": "Silver", "key": "no key", "labels": "a: 1\na: 2"})
+    assert 'role="alert">Key must be small letters' in said
+    assert 'role="alert">Labels: must be a map of names to values, each name once' in said

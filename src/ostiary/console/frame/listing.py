@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from ostiary.directory.actor import Actor, Role
+from ostiary.directory.changes import finding
 from ostiary.directory.projects import projects
 
 PER_PAGE = 25
@@ -70,9 +71,9 @@ class ListQuery:
         return Pager(number=min(self.page, paging.pages), total=total, filters=paging.filters)
 
     def among(self, found: QuerySet[M]) -> QuerySet[M]:
-        """Those with the text in their name, of the project if one is asked for."""
+        """Those with each word in name, key or labels, of the project if one is asked for."""
         if self.search:
-            found = found.filter(name__icontains=self.search)
+            found = finding.with_words(found, self.search, ("name", "key"), labelled=True)
         if self.project_id is not None:
             found = found.filter(project_id=self.project_id)
         return found

@@ -8,10 +8,12 @@ from ostiary import __version__
 from ostiary.access.addresses import Entry
 from ostiary.console.catalog.collections import KINDS
 from ostiary.console.clients.access_profiles import METHODS, policy_words
+from ostiary.console.frame.forms import shown
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import token_rules
 from ostiary.directory.models import (
     AccessProfile,
+    Client,
     Collection,
     Connection,
     Credential,
@@ -91,3 +93,9 @@ def meaning(entry: Entry) -> str:
     """What an entry of an address list stands for."""
     count = entry.addresses
     return f"{entry.network} ({count:,} address{'' if count == 1 else 'es'})"
+
+
+@register.filter
+def labels(row: Client | AccessProfile | Collection) -> str:
+    """The labels of a row, as forms write them."""
+    return ", ".join(shown(row.labels).splitlines())

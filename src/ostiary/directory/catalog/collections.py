@@ -13,7 +13,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import connections, documents, endpoints, import_reports, openapi
 from ostiary.directory.catalog.import_reports import Imported
-from ostiary.directory.changes import audit_log, etags, feed, keys
+from ostiary.directory.changes import audit_log, etags, feed, finding, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -173,12 +173,12 @@ def grantable(by: Actor) -> QuerySet[Collection]:
 
 
 def matching(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Collection]:
-    """Collections of a project, if one is given, whose name or handle holds the text."""
+    """Collections of a project, if one is given, with each word of a text in name, handle or labels."""
     found = collections(by).select_related("project")
     if project_id is not None:
         found = found.filter(project_id=project_id)
     if search:
-        found = found.filter(Q(name__icontains=search) | Q(handle__icontains=search))
+        found = finding.with_words(found, search, ("name", "handle"), labelled=True)
     return found
 
 

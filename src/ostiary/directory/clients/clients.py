@@ -10,7 +10,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, keys
+from ostiary.directory.changes import audit_log, etags, feed, finding, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
@@ -36,11 +36,12 @@ class ClientInput(keys.KeyedInput):
 
 def clients(by: Actor, *, project_id: int | None = None, search: str = "") -> QuerySet[Client]:
     """The clients that `by` may see, without their logos' bytes."""
-    found = Client.objects.visible_to(by).defer("logo_small", "logo_medium")
+    visible = Client.objects.visible_to(by)
+    found: QuerySet[Client] = visible.defer("logo_small", "logo_medium")
     if project_id is not None:
         found = found.filter(project_id=project_id)
     if search:
-        found = found.filter(name__icontains=search)
+        found = finding.with_words(found, search, ("name", "key"), labelled=True)
     return found.select_related("project").order_by("pk")
 
 
