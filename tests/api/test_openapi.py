@@ -37,7 +37,10 @@ def _operations(described: Any) -> Iterator[tuple[str, str, Any]]:
 
 def test_everything_says_what_it_means(described: Any) -> None:
     silent = []
+    tags = {tag["name"] for tag in described["tags"]}
     for method, path, operation in _operations(described):
+        if not set(operation["tags"]) <= tags:
+            silent.append(f"{operation['tags']}: say it in `meanings.TAGS`")
         if not operation.get("description"):
             silent.append(f"{method} {path}: say it in the handler or in `meanings.OPERATIONS`")
         for each in operation["parameters"]:

@@ -145,6 +145,7 @@ class Document(OpenAPISchema):
         parameters += [_IF_NONE_MATCH] if facts.may_be_same else []
         for content in details.get("requestBody", {}).get("content", {}).values():
             content["schema"] = _without_null(content["schema"])
+            _describe(name, content["schema"])
         details["responses"] = _answers(details["responses"], facts)
         _give_example(name, details)
         return details

@@ -17,6 +17,7 @@ TAGS: Mapping[str, str] = {
     "Recipes": "Programs that answer calls where there is no upstream.",
     "Signing keys": "Keys that sign the access tokens of OAuth 2.0.",
     "Clients": "Organisations or applications that consume APIs.",
+    "API keys": "Access profiles as keys of a client, in the newer dialect.",
     "Access profiles": "What a client may call and how it authenticates, with its credentials and limits.",
     "Address lists": "Named lists of addresses that profiles share.",
     "Policies": "Rate limits and quotas that profiles share.",

@@ -19,7 +19,7 @@ from ostiary.console.frame import pages
 from ostiary.console.insight import advice, explanations, request_log, search, usage
 from ostiary.console.people import management_tokens, members
 from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
-from ostiary.console.workspace import audit_log, properties, workspace_settings
+from ostiary.console.workspace import api_reference, audit_log, properties, workspace_settings
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -176,6 +176,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tokens/<int:token_id>/revoke", management_tokens.revoke_token, name="revoke-token"),
     path("audit-log", audit_log.listing, name="audit-log"),
     path("settings", workspace_settings.settings, name="settings"),
+    path("management-api", api_reference.show, name="management-api"),
     path("settings/properties", properties.of_workspace, name="workspace-properties"),
     path("settings/single-sign-on", single_sign_on.settings, name="single-sign-on"),
     path("settings/single-sign-on/remove", single_sign_on.remove, name="remove-single-sign-on"),
