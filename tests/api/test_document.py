@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow]
 config = schemathesis.Config.from_dict(
     {
         "checks": {
-            "positive_data_acceptance": {"expected-statuses": ["2xx", 400, 403, 404, 409, 412]}
+            "positive_data_acceptance": {"expected-statuses": ["2xx", 304, 400, 403, 404, 409, 412]}
         }
     }
 )
@@ -42,6 +42,7 @@ OPERATIONS = [found.ok() for found in _FOUND]
 @given(data=st.data())
 def test_schemathesis_finds_nothing(operation: Any, data: st.DataObject, api: Api) -> None:
     case = data.draw(operation.as_strategy())
-    if case.path_parameters.get("token_id") == api.token_id:
+    own = case.path_parameters.get("token_id") == api.token_id
+    if own or operation.label == "POST /api/v2/tokens/me/rotate":
         return  # It would revoke the very token that it calls with.
     case.call_and_validate(headers={"Authorization": f"Bearer {api.token}"})

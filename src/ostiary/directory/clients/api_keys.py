@@ -31,7 +31,9 @@ class NewKeyInput(KeyInput):
 
 
 def find(by: Actor, client_id: int, key_id: int) -> AccessProfile:
-    key = access_profiles.profiles(by, client_id).filter(pk=key_id).first()
+    # By its own id first: the database refuses to compare a number that is too large for one.
+    client = clients.find(by, client_id)
+    key = access_profiles.profiles(by, client.pk).filter(pk=key_id).first()
     if key is None:
         raise NotFound("API key")
     return key
