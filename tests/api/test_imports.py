@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.api.conftest import Api
 
 from ostiary.api.application import LARGEST_IMPORT
@@ -38,9 +39,11 @@ def test_what_was_not_taken_stays_readable_until_it_is_dismissed(api: Api) -> No
     assert made["message"] == "1 of 3 endpoints were imported; the others could not be taken"
     results = made["import_results"]
     assert results["success"] is False
-    assert results["failed_actions"][0].startswith("GET /a/*: the path has '*'")
-    assert results["failed_actions"][1] == "TRACE /b: the gateway does not forward TRACE"
-    assert results["notes"] == ["GET /{all+}: {all+} is taken as {all...}, the rest of the path"]
+    assert results["failed_actions"][0].startswith("GET /a/* (line 1): the path has '*'")
+    assert results["failed_actions"][1] == "TRACE /b (line 1): the gateway does not forward TRACE"
+    assert results["notes"] == [
+        "GET /{all+} (line 1): {all+} is taken as {all...}, the rest of the path"
+    ]
     path = f"api_collections/{made['id']}/import_report"
     report = api.done("GET", path)
     assert report["failed_actions"] == results["failed_actions"]
@@ -87,11 +90,21 @@ def test_a_connection_of_ones_own_needs_no_server_in_the_document(api: Api) -> N
     ("paths", "said"),
     [({}, import_reports.NOTHING_THERE), ({"/*": {"get": {}}}, import_reports.NOTHING_TAKEN)],
 )
-def test_nothing_taken_is_no_success(api: Api, paths: object, said: str) -> None:
-    made = imported(api, paths)
-    assert made["message"] == "Nothing was imported"
-    assert made["import_results"]["success"] is False
-    assert made["warnings"] == [said]
+def test_a_document_of_which_nothing_can_be_taken_is_an_error(
+    api: Api, paths: object, said: str
+) -> None:
+    tree = {"openapi": "3.0.0", "paths": paths, "servers": SERVERS}
+    spec = {"content": json.dumps(tree, indent=1), "format": "json"}
+    status, told = api("POST", "api_collections", {"name": "None", "openapi_spec": spec})
+    assert status == 400
+    sentences = told["errors"]["openapi_spec"]
+    assert sentences[0] == said
+    assert [s.startswith("GET /* (line 5): the path has '*'") for s in sentences[1:]] == [
+        True
+        for _ in paths  # type: ignore[attr-defined]  # each of them is a reason
+    ]
+    assert api.done("GET", "api_collections") == []
+    assert api.done("GET", "connections") == []
 
 
 def test_a_swagger_document_makes_its_connection(api: Api) -> None:
@@ -169,3 +182,48 @@ def test_encoded_slashes_are_warned_of(api: Api) -> None:
     assert changed["encoded_slashes"] is True
     assert "%2F" in changed["warnings"][0]
     assert api.done("PUT", path, {"name": "Other"})["warnings"] == []
+
+
+def test_the_export_has_endpoints_as_they_are_now(api: Api) -> None:
+    query = [{"name": "q", "in": "query", "schema": {"type": "string"}}]
+    tree = {
+        "openapi": "3.0.0",
+        "info": {"title": "T", "version": "7", "description": "About it."},
+        "servers": SERVERS,
+        "paths": {
+            f"/{name}/{{id}}": {"get": {"operationId": name, "parameters": query}}
+            for name in "abcd"
+        },
+    }
+    spec = {"content": json.dumps(tree), "format": "json", "active": True}
+    made = api.done("POST", "api_collections", {"name": "Taken", "openapi_spec": spec})
+    assert (made["version"], made["description"]) == ("7", "About it.")
+    listed = api.done("GET", f"api_endpoints?api_collection_id={made['id']}")
+    _, b, c, d = (f"api_endpoints/{each['id']}" for each in listed)
+    api.done("PUT", f"{b}/disable")
+    api.done("DELETE", c)
+    api.done("PUT", d, {"name": "Mine", "path": "/moved/{number}"})
+    hand = {"name": "By hand", "method": "POST", "path": "/hand", "active": True}
+    api.done("POST", f"api_collections/{made['id']}/api_endpoints", hand)
+    where = f"api_collections/{made['id']}/openapi.json"
+    document = api.done("GET", where)
+    assert [*OpenAPIV31SpecValidator(document).iter_errors()] == []
+    assert document["info"] == {"title": "Taken", "version": "7", "description": "About it."}
+    assert list(document["paths"]) == ["/a/{id}", "/moved/{number}", "/hand"]
+    assert document["paths"]["/a/{id}"]["get"]["operationId"] == "a"
+    moved = document["paths"]["/moved/{number}"]["get"]
+    assert (moved["summary"], moved["operationId"]) == ("Mine", "d")
+    assert [p["name"] for p in moved["parameters"]] == ["number", "q"]
+    assert document["paths"]["/hand"]["post"]["summary"] == "By hand"
+    assert list(document["components"]["securitySchemes"]) == ["apiToken", "bearer"]
+    oauth = api.done("GET", f"{where}?auth_type=oauth2")
+    assert list(oauth["components"]["securitySchemes"]) == ["oauth2"]
+    assert api("GET", f"{where}?auth_type=basic")[0] == 400
+
+
+def test_a_version_and_a_description_of_ones_own_win(api: Api) -> None:
+    tree = {"openapi": "3.0.0", "info": {"version": "7", "description": "x"}, "servers": SERVERS}
+    spec = {"content": json.dumps(tree | {"paths": {"/a": {"get": {}}}}), "format": "json"}
+    own = {"name": "Own", "version": "2", "description": "", "openapi_spec": spec}
+    made = api.done("POST", "api_collections", own)
+    assert (made["version"], made["description"], made["handle"]) == ("2", "", "own-v2")

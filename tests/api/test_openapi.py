@@ -256,6 +256,8 @@ class World:
             "delete_connection": {"connection_id": spare},
             "delete_collection": {"collection_id": imported},
             "show_import_report": {"collection_id": imported},
+            "preview_import": {"collection_id": imported},
+            "import_document": {"collection_id": imported},
             "dismiss_import_report": {"collection_id": imported},
             "delete_policy": {"policy_id": unused},
         }

@@ -19,8 +19,8 @@ from ostiary.directory.catalog.openapi import (
     Operation,
     Skipped,
     read,
-    write,
 )
+from ostiary.directory.catalog.openapi_exports import write
 
 
 def a_document(paths: object = None, **more: object) -> str:

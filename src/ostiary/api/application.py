@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -44,12 +45,19 @@ log = logging.getLogger(__name__)
 
 #: Bytes of a call that imports a document: in JSON, the text of one grows.
 LARGEST_IMPORT = 2 * openapi.LARGEST
-IMPORT_PATH = "/api/api_collections"
+_IMPORT = re.compile(
+    r"POST /api/api_collections|(PUT|POST) /api/api_collections/[0-9]+/import(/preview)?"
+)
+
+
+def _imports(request: HttpRequest) -> bool:
+    """Whether a call may hold an OpenAPI document."""
+    return _IMPORT.fullmatch(f"{request.method} {request.path}") is not None
 
 
 def _take_import(request: HttpRequest) -> None:
     """Read the body of a call that may import a document: it may be larger than others."""
-    if request.method != "POST" or request.path != IMPORT_PATH:
+    if not _imports(request):
         return
     body = request.read(LARGEST_IMPORT + 1)
     if len(body) > LARGEST_IMPORT:
@@ -320,11 +328,7 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @_handles(RequestDataTooBig)
 def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    largest = (
-        LARGEST_IMPORT
-        if request.path == IMPORT_PATH
-        else django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    )
+    largest = LARGEST_IMPORT if _imports(request) else django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     megabytes = largest // 1024**2
     return _answer(
         request, ErrorCode.TOO_LARGE, f"The body of this call is larger than {megabytes} MB"

@@ -17,6 +17,10 @@ class Example:
 
 _NONE = Example()
 _UNTIL = "2099-01-31T12:00:00Z"
+_NEXT = {
+    "content": '{"openapi": "3.1.0", "paths": {"/orders/{id}": {"get": {"summary": "One order"}}}}',
+    "format": "json",
+}
 EXAMPLES: Mapping[str, Example] = {
     "show_quotas": _NONE,
     "change_quotas": Example(body={"clients": 500, "access_profiles": None}),
@@ -59,6 +63,10 @@ EXAMPLES: Mapping[str, Example] = {
     "delete_connection": _NONE,
     "list_collections": _NONE,
     "create_collection": Example(body={"name": "Orders", "version": "1", "proxy_connection_id": 1}),
+    "preview_import": Example(body={"openapi_spec": _NEXT}),
+    "import_document": Example(
+        body={"openapi_spec": _NEXT, "added": ["GET /orders/{id}"], "gone": []}
+    ),
     "show_import_report": _NONE,
     "dismiss_import_report": _NONE,
     "show_collection": _NONE,

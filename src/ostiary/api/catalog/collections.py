@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import PrivateAttr
 
+from ostiary.access.methods import AuthMethod
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
@@ -29,12 +30,13 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.directory.actor import Actor
-from ostiary.directory.catalog import collections, openapi
+from ostiary.directory.catalog import collections, openapi, reimports
 from ostiary.directory.changes import etags, unpublished_objects
 from ostiary.directory.changes.inputs import Flag, OneOf
 from ostiary.directory.models import Collection
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import places
+from ostiary.review import reimport_effects
 
 router = Router(tags=["API collections"])
 
@@ -92,6 +94,74 @@ class ImportReportOut(Schema):
     notes: list[str]
     warnings: list[str]
     created_at: Time
+
+
+class NextDocumentIn(Strict):
+    """`openapi_spec` as for a new collection; its `active` is for what is added."""
+
+    openapi_spec: DocumentIn
+
+
+class NextDocumentChoice(NextDocumentIn):
+    """Operations by the names of the preview, such as `GET /orders/{id}`.
+
+    Without `added` or `changed`, all of them are taken. Of `gone`, only those that are named are
+    deleted.
+    """
+
+    added: list[str] | None = None
+    changed: list[str] | None = None
+    gone: list[str] = []
+
+
+class CallerOut(Schema):
+    access_profile_id: int
+    name: str
+    client: str
+    calls: int
+
+
+class DifferenceOut(Schema):
+    """`calls`: admitted in the last seven days; `access_profiles` made them, `callers` most of them."""
+
+    name: str
+    api_endpoint_id: int | None
+    active: bool | None
+    changes: list[str]
+    added_by_hand: bool
+    calls: int
+    access_profiles: int
+    callers: list[CallerOut]
+
+
+class ImportPreviewOut(Schema):
+    """`version` is for If-Match of the import: it names this document and the collection as it is."""
+
+    version: str
+    #: Access profiles that include the collection.
+    access_profiles: int
+    added: list[DifferenceOut]
+    changed: list[DifferenceOut]
+    gone: list[DifferenceOut]
+    unchanged: int
+    failed_actions: list[str]
+    notes: list[str]
+
+
+class ImportPreviewData(Schema):
+    data: ImportPreviewOut
+
+
+class ImportOut(Schema):
+    added: int
+    changed: int
+    deleted: int
+    import_results: ImportResults
+    revocation: Revocation
+
+
+class ImportData(Schema):
+    data: ImportOut
 
 
 @showing(collections.CollectionInput)
@@ -176,17 +246,9 @@ def create_collection(request: HttpRequest, payload: CollectionIn, response: Htt
     versioned(response, imported.collection)
     answer = _shown(imported.collection, public_urls.gateway_url())
     answer["warnings"] += warnings
-    if document is None:
+    if imported.read is None:
         return answer
-    failed = [f"{skip.where}: {skip.reason}" for skip in imported.skipped]
-    results = {
-        "success": not failed and imported.taken > 0,
-        "total_endpoints": imported.taken + len(failed),
-        "failed_endpoints": len(failed),
-        "failed_actions": failed,
-        "notes": [f"{each.where}: {each.note}" for each in imported.notes],
-    }
-    return answer | {"message": imported.message, "import_results": results}
+    return answer | {"message": imported.message, "import_results": _results(imported.read)}
 
 
 @router.get(
@@ -253,10 +315,18 @@ def delete_collection(request: HttpRequest, collection_id: int) -> Any:
 @router.get(
     "/api_collections/{int:collection_id}/openapi.json", response={200: dict[str, Any], **ERRORS}
 )
-def show_document(request: HttpRequest, collection_id: int, response: HttpResponse) -> Any:
-    """The collection as an OpenAPI 3.1 document, with the gateway's URL; active endpoints only."""
+def show_document(
+    request: HttpRequest,
+    collection_id: int,
+    response: HttpResponse,
+    auth_type: AuthMethod = AuthMethod.TOKEN,
+) -> Any:
+    """The collection as an OpenAPI 3.1 document, with the gateway's URL; active endpoints only.
+
+    `auth_type`: how the reader's access profile authenticates, which the document says.
+    """
     versioned(response, collections.find(actor(request), collection_id))
-    return collections.document(actor(request), collection_id)
+    return collections.document(actor(request), collection_id, auth_type)
 
 
 @router.post("/api_collections/{int:collection_id}/purge_cache", response={200: Revoked, **ERRORS})
@@ -266,3 +336,93 @@ def purge_cache(request: HttpRequest, collection_id: int) -> Any:
             by=actor(request), collection_id=collection_id, if_match=if_match(request)
         )
     )
+
+
+def _results(read: openapi.Document) -> dict[str, Any]:
+    failed = [f"{skip.place}: {skip.reason}" for skip in read.skipped]
+    return {
+        "success": not failed,
+        "total_endpoints": len(read.operations) + len(failed),
+        "failed_endpoints": len(failed),
+        "failed_actions": failed,
+        "notes": [f"{each.place}: {each.note}" for each in read.notes],
+    }
+
+
+def _difference(
+    each: reimports.Difference, touched: Mapping[int, reimport_effects.Touched]
+) -> dict[str, Any]:
+    endpoint = each.endpoint
+    effect = touched.get(endpoint.pk) if endpoint else None
+    return {
+        "name": each.name,
+        "api_endpoint_id": endpoint.pk if endpoint else None,
+        "active": endpoint.active if endpoint else None,
+        "changes": list(each.parts),
+        "added_by_hand": each.by_hand,
+        "calls": effect.calls if effect else 0,
+        "access_profiles": effect.profiles if effect else 0,
+        "callers": [
+            {
+                "access_profile_id": caller.profile_id,
+                "name": caller.name,
+                "client": caller.client,
+                "calls": caller.calls,
+            }
+            for caller in (effect.callers if effect else ())
+        ],
+    }
+
+
+@router.post(
+    "/api_collections/{int:collection_id}/import/preview",
+    response={200: ImportPreviewData, **ERRORS},
+)
+def preview_import(request: HttpRequest, collection_id: int, payload: NextDocumentIn) -> Any:
+    """What a next document adds, changes and no longer has, and who calls that; nothing is saved."""
+    by = actor(request)
+    content, form = payload.openapi_spec.content_and_format
+    plan = reimports.plan(by=by, collection_id=collection_id, content=content, form=form)
+    touched = reimport_effects.touched(by, plan)
+    results = _results(plan.read)
+    return {
+        "data": {
+            "version": plan.version,
+            "access_profiles": plan.collection.profiles.count(),
+            "added": [_difference(each, touched) for each in plan.added],
+            "changed": [_difference(each, touched) for each in plan.changed],
+            "gone": [_difference(each, touched) for each in plan.gone],
+            "unchanged": plan.unchanged,
+            "failed_actions": results["failed_actions"],
+            "notes": results["notes"],
+        }
+    }
+
+
+@router.put("/api_collections/{int:collection_id}/import", response={200: ImportData, **ERRORS})
+def import_document(request: HttpRequest, collection_id: int, payload: NextDocumentChoice) -> Any:
+    """Take over a next document, in one transaction; with If-Match, what was previewed or nothing."""
+    content, form = payload.openapi_spec.content_and_format
+    saved = reimports.take(
+        by=actor(request),
+        collection_id=collection_id,
+        content=content,
+        form=form,
+        choice=reimports.Choice(
+            added=payload.added,
+            changed=payload.changed,
+            gone=payload.gone,
+            active=payload.openapi_spec.active,
+        ),
+        if_match=if_match(request),
+    )
+    taken, receipt = in_force(saved)
+    return {
+        "data": {
+            "added": taken.added,
+            "changed": taken.changed,
+            "deleted": taken.deleted,
+            "import_results": _results(taken.read),
+            "revocation": receipt,
+        }
+    }

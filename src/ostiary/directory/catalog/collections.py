@@ -11,7 +11,15 @@ from pydantic import AfterValidator, Field
 
 from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.catalog import connections, documents, endpoints, import_reports, openapi
+from ostiary.directory.catalog import (
+    connections,
+    documents,
+    endpoints,
+    import_reports,
+    openapi,
+    openapi_exports,
+    specifications,
+)
 from ostiary.directory.catalog.import_reports import Imported
 from ostiary.directory.changes import audit_log, etags, feed, finding, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
@@ -222,6 +230,8 @@ def create(
     problems = Problems(CollectionInput)
     collection.kind = _kind(problems, given, read)
     _fill(by, collection, given, problems)
+    if read is not None:
+        _describe(collection, given, read)
     problems.raise_if_any()
     with transaction.atomic():
         added = len(read.operations) if read is not None else 0
@@ -243,13 +253,15 @@ def _take(
     collection: Collection, read: openapi.Document, problem: str, *, active: bool
 ) -> Imported:
     """Make a document's endpoints, and keep the report of it."""
-    endpoints.add_imported(collection, read.operations, active=active)
+    made = endpoints.add_imported(collection, read.operations, active=active)
+    specifications.keep(collection, specifications.of(read, made))
     imported = Imported(
         collection=collection,
+        read=read,
         taken=len(read.operations),
         skipped=read.skipped,
         notes=read.notes,
-        warnings=import_reports.warnings(read, no_connection=problem),
+        warnings=import_reports.warnings(no_connection=problem),
     )
     import_reports.keep(imported)
     return imported
@@ -325,21 +337,15 @@ def document(
     """The collection as an OpenAPI document for a consumer with `method`: the active endpoints."""
     collection = find(by, collection_id)
     gateway = public_urls.gateway_url()
-    operations = [
-        openapi.Operation(
-            name=endpoint.name,
-            method=endpoint.method,
-            path=endpoint.path,
-            description=endpoint.description,
-        )
-        for endpoint in collection.endpoints.filter(active=True).order_by("pk")
-    ]
-    return openapi.write(
+    active = [*collection.endpoints.filter(active=True).order_by("pk")]
+    stored = specifications.stored(collection)
+    return openapi_exports.write(
         title=collection.name,
         version=collection.version,
         description=collection.description,
         url=f"{gateway}/{collection.handle}",
-        operations=operations,
+        operations=map(specifications.operation, active),
+        specification=stored.of_endpoints(active),
         method=method,
         token_url=f"{gateway}/oauth2/token",
         leave_authorization=collection.leave_authorization,
@@ -366,11 +372,22 @@ def _warnings(given: CollectionInput, collection: Collection) -> tuple[str, ...]
 
 
 def read_document(content: str, form: str) -> openapi.Document:
-    """Read an OpenAPI document, which may take long; raises Invalid."""
+    """Read an OpenAPI document, which may take long; raises Invalid if nothing can be taken."""
     try:
-        return documents.read(content, form)
+        read = documents.read(content, form)
     except openapi.BadDocument as error:
         raise Invalid({"openapi_spec": [str(error)]}) from None
+    if not read.operations:
+        raise Invalid({"openapi_spec": [*import_reports.nothing_taken(read)]})
+    return read
+
+
+def _describe(collection: Collection, given: CollectionInput, read: openapi.Document) -> None:
+    """Take version and description from a document, where nobody named others."""
+    if not given.has("version") and read.version:
+        collection.version = read.version
+    if not given.has("description") and read.description:
+        collection.description = read.description
 
 
 def _kind(problems: Problems, given: CollectionInput, read: openapi.Document | None) -> str:

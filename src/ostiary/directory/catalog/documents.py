@@ -15,6 +15,7 @@ from typing import Any
 
 from ostiary.directory.catalog import openapi
 from ostiary.directory.catalog.openapi import BadDocument, Document, Noted, Operation, Skipped
+from ostiary.directory.catalog.openapi_operations import Specification
 
 #: Bytes up to which a document is read here and now.
 SMALL = 1024 * 1024
@@ -71,7 +72,19 @@ def _document(answer: dict[str, Any]) -> Document:
         operations=tuple(Operation(**each) for each in answer["operations"]),
         skipped=tuple(Skipped(**each) for each in answer["skipped"]),
         notes=tuple(Noted(**each) for each in answer["notes"]),
+        specification=Specification(**kept) if (kept := answer["specification"]) else None,
     )
+
+
+def _answer(read: Document) -> dict[str, Any]:
+    """A document to be written as JSON. What is kept of it is large, so it isn't copied."""
+    kept = read.specification
+    answer = asdict(replace(read, specification=None))
+    if kept is not None:
+        answer["specification"] = {
+            "tags": kept.tags, "schemas": kept.schemas, "operations": kept.operations,
+        }  # fmt: skip
+    return answer
 
 
 def main() -> None:
@@ -81,7 +94,7 @@ def main() -> None:
     answer: dict[str, Any]
     try:
         content = sys.stdin.buffer.read().decode()
-        answer = asdict(openapi.read(content, sys.argv[1]))
+        answer = _answer(openapi.read(content, sys.argv[1]))
     except BadDocument as error:
         answer = {"bad": str(error)}
     except MemoryError:

@@ -214,9 +214,9 @@ def switch_all(
 
 def add_imported(
     collection: Collection, operations: Iterable[openapi.Operation], *, active: bool
-) -> None:
+) -> list[Endpoint]:
     """Add the operations of a document, in the caller's transaction."""
-    Endpoint.objects.bulk_create(
+    return Endpoint.objects.bulk_create(
         [_imported(collection, operation, active=active) for operation in operations],
         batch_size=500,
     )

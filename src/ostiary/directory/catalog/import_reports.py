@@ -1,6 +1,6 @@
 """What became of an import: what was taken from a document, what was not, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ostiary.directory.actor import Actor
@@ -11,8 +11,10 @@ from ostiary.directory.models import Collection, ImportReport
 
 #: Entries of a report that are kept; the answer of the API that imported has all of them.
 MOST_KEPT = 2000
-NOTHING_THERE = "No endpoint was made: the document has no operations."
-NOTHING_TAKEN = "No endpoint was made: none of the document's operations could be taken."
+#: Operations of which a refusal says why they can't be taken.
+MOST_TOLD = 20
+NOTHING_THERE = "No endpoint can be made: the document has no operations"
+NOTHING_TAKEN = "No endpoint can be made: none of the document's operations can be taken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Imported:
     """A new collection, and what of an OpenAPI document became its endpoints."""
 
     collection: Collection
+    read: openapi.Document | None = None
     taken: int = 0
     skipped: Sequence[openapi.Skipped] = ()
     notes: Sequence[openapi.Noted] = ()
@@ -29,8 +32,6 @@ class Imported:
     @property
     def message(self) -> str:
         """The outcome in one sentence; the usual one only if there is nothing more to say."""
-        if not self.taken:
-            return "Nothing was imported"
         if self.skipped:
             many = self.taken + len(self.skipped)
             return f"{self.taken} of {many} endpoints were imported; the others could not be taken"
@@ -39,26 +40,31 @@ class Imported:
         return "Import completed successfully"
 
 
-def warnings(read: openapi.Document, *, no_connection: str) -> tuple[str, ...]:
-    """What is to be said at once of a document; `no_connection`: why calls have nowhere to go."""
-    said = []
-    if not read.operations:
-        said.append(NOTHING_TAKEN if read.skipped else NOTHING_THERE)
-    if no_connection:
-        said.append(
-            f"{no_connection} Every call is answered 503 until the collection has a connection."
-        )
-    return tuple(said)
+def nothing_taken(read: openapi.Document) -> Iterator[str]:
+    """Sentences about a document of which nothing can be taken."""
+    yield NOTHING_TAKEN if read.skipped else NOTHING_THERE
+    for each in read.skipped[:MOST_TOLD]:
+        yield f"{each.place}: {each.reason}"
+    if len(read.skipped) > MOST_TOLD:
+        yield f"and {len(read.skipped) - MOST_TOLD:,} more"
+
+
+def warnings(*, no_connection: str) -> tuple[str, ...]:
+    """What is to be said at once of an import; `no_connection`: why calls have nowhere to go."""
+    if not no_connection:
+        return ()
+    return (f"{no_connection} Every call is answered 503 until the collection has a connection.",)
 
 
 def keep(imported: Imported) -> None:
-    """Keep a report with its collection, in the caller's transaction."""
+    """Keep a report with its collection, in place of an earlier one, in the caller's transaction."""
+    ImportReport.objects.filter(collection=imported.collection).delete()
     ImportReport.objects.create(
         collection=imported.collection,
         taken=imported.taken,
         left_out=len(imported.skipped),
-        skipped=[[each.where, each.reason] for each in imported.skipped[:MOST_KEPT]],
-        notes=[[each.where, each.note] for each in imported.notes[:MOST_KEPT]],
+        skipped=[[each.place, each.reason] for each in imported.skipped[:MOST_KEPT]],
+        notes=[[each.place, each.note] for each in imported.notes[:MOST_KEPT]],
         warnings=list(imported.warnings),
     )
 

@@ -2,7 +2,13 @@
 
 from ostiary.directory.models.address_lists import AddressList
 from ostiary.directory.models.clients import AccessProfile, Client, ClientDefaults, Credential
-from ostiary.directory.models.collections import Collection, Connection, Endpoint, ImportReport
+from ostiary.directory.models.collections import (
+    Collection,
+    Connection,
+    Endpoint,
+    ImportedSpecification,
+    ImportReport,
+)
 from ostiary.directory.models.history import AuditEvent, Change
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
@@ -33,6 +39,7 @@ __all__ = [
     "Endpoint",
     "Folder",
     "ImportReport",
+    "ImportedSpecification",
     "ManagementToken",
     "Member",
     "MemberSession",

@@ -212,6 +212,17 @@ class Endpoint(models.Model):
         ]
 
 
+class ImportedSpecification(models.Model):
+    """What a collection's OpenAPI documents say of its endpoints: parameters, bodies, responses."""
+
+    collection = models.OneToOneField(
+        Collection, on_delete=models.CASCADE, related_name="specification"
+    )
+    #: JSON in zlib's format, as `specifications` writes it.
+    content = models.BinaryField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+
 class ImportReport(models.Model):
     """What was taken from the document that a collection was made from, and what was not."""
 
