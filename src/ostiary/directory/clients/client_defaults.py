@@ -1,7 +1,7 @@
 """Defaults of clients: method, collections, policy and rules of signed tokens of the profiles that follow.
 
 A follower holds them in its own columns. Who changes the defaults writes them there in the same
-transaction, so whatever reads a profile needs to know nothing of defaults.
+transaction, so whatever reads a profile needs to know nothing of defaults (decision 37).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
