@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.conftest import Api
 
-from ostiary.api.document import Document
+from ostiary.api.document import ServedDocument
 
 pytestmark = [pytest.mark.slow]
 
@@ -22,7 +22,7 @@ config = schemathesis.Config.from_dict(
         }
     }
 )
-schema = schemathesis.openapi.from_dict(Document("http://localhost"), config=config)
+schema = schemathesis.openapi.from_dict(ServedDocument("http://localhost"), config=config)
 schema.app = get_wsgi_application()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.stage import Stage, Upstream
 
-from ostiary.api.document import Document
+from ostiary.api.document import ServedDocument
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -86,7 +86,7 @@ print("done")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the generated package and the journey."""
     folder = tmp_path_factory.mktemp("generated")
-    (folder / "document.json").write_text(json.dumps(Document("http://localhost")))
+    (folder / "document.json").write_text(json.dumps(ServedDocument("http://localhost")))
     done = subprocess.run(
         [
             Path(sys.executable).with_name("openapi-python-client"), "generate", "--meta", "none",

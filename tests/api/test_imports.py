@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.api.conftest import Api
 
-from ostiary.api.application import LARGEST_IMPORT
+from ostiary.api.body_bounds import LARGEST_IMPORT
 from ostiary.directory.catalog import documents, import_reports
 
 SERVERS = [{"url": "http://10.1.2.3"}]

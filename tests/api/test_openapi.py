@@ -19,14 +19,14 @@ from PIL import Image
 from tests.api.conftest import Api
 
 from ostiary.api import document, error_codes, meanings
-from ostiary.api.document import Document, NameClash
+from ostiary.api.document import NameClash, ServedDocument
 from ostiary.api.examples import EXAMPLES
 from ostiary.directory.models import Recipe
 
 
 @pytest.fixture(scope="module")
 def described() -> Any:
-    return json.loads(json.dumps(Document("http://localhost")))
+    return json.loads(json.dumps(ServedDocument("http://localhost")))
 
 
 def _operations(described: Any) -> Iterator[tuple[str, str, Any]]:
@@ -70,7 +70,7 @@ def test_no_table_names_an_operation_that_is_gone(described: Any) -> None:
 
 
 def test_two_schemas_of_one_name_are_an_error() -> None:
-    made = Document("http://localhost")
+    made = ServedDocument("http://localhost")
     one = {"Once": {"type": "object", "properties": {"a": {"type": "string"}}}}
     made.add_schema_definitions(copy.deepcopy(one))
     made.add_schema_definitions(copy.deepcopy(one))
@@ -244,8 +244,15 @@ class World:
         kid = done("POST", "v2/signing_keys/rotate")["data"]["kid"]
         recipe = Recipe.objects.create(name="hello").pk
         done("POST", f"properties?project_id={project}", {"properties": {"mail.host": "x"}})
+        small = {
+            "format": 1,
+            "set": "s",
+            "project": "World",
+            "clients": [{"key": "c", "name": "C"}],
+        }
+        plan = done("POST", "v2/plans", {"configuration": small})["data"]["id"]
         self.ids = {
-            "project_id": project, "folder_id": folder["id"], "connection_id": connection,
+            "plan_id": plan, "project_id": project, "folder_id": folder["id"], "connection_id": connection,
             "collection_id": collection, "endpoint_id": endpoint, "recipe_id": recipe,
             "client_id": client, "profile_id": profile, "credential_id": credential,
             "list_id": addresses["data"]["id"], "policy_id": policy, "member_id": member,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ostiary.cli.serving.bounded_bodies import LARGER, LARGEST, MOST_DRAINED, BoundedBodies
+from ostiary.cli.serving.bounded_bodies import LARGEST, MOST_DRAINED, BoundedBodies, bound
 
 IMPORT = "/api/api_collections"
 
@@ -52,8 +52,10 @@ def _asked(path: str, pieces: Sequence[int], *, said: int | None, method: str) -
         ("POST", "/api/connections", [LARGEST - 1, 1], None, 200),
         ("POST", IMPORT, [LARGEST, LARGEST], 2 * LARGEST, 200),
         ("POST", IMPORT, [LARGEST, LARGEST], None, 200),
-        ("POST", IMPORT, [0], LARGER[IMPORT] + 1, 413),
+        ("POST", IMPORT, [0], bound("POST", IMPORT) + 1, 413),
         ("PUT", IMPORT, [0], LARGEST + 1, 413),
+        ("PUT", f"{IMPORT}/7/import", [LARGEST, LARGEST], 2 * LARGEST, 200),
+        ("POST", "/api/v2/plans", [LARGEST, LARGEST], 2 * LARGEST, 200),
         ("POST", f"{IMPORT}/7", [0], LARGEST + 1, 413),
         ("GET", "/", [0], None, 200),
     ],

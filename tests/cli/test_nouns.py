@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from ostiary.api.document import Document
+from ostiary.api.document import ServedDocument
 from ostiary.cli.commands import completion
 from ostiary.cli.failure import Failure
 from ostiary.cli.main import parser
 from ostiary.cli.remote import output, values
-from ostiary.cli.remote.nouns import LOGS, NOUNS, USAGE, Form, Operation
+from ostiary.cli.remote.nouns import LOGS, NOUNS, USAGE, AnswerForm, RemoteOperation
 from ostiary.cli.remote.secret_files import SecretFile
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ WITHOUT_OPTION = {
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return Document("http://localhost:8000")
+    return ServedDocument("http://localhost:8000")
 
 
 def _schema(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -70,7 +70,7 @@ def _fields(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterat
     ("noun", "operation"), OPERATIONS, ids=[f"{noun} {each.verb}" for noun, each in OPERATIONS]
 )
 def test_every_operation_and_option_is_one_of_the_apis(
-    document: dict[str, Any], noun: str, operation: Operation
+    document: dict[str, Any], noun: str, operation: RemoteOperation
 ) -> None:
     shape = [part if not part.startswith("{") else "{}" for part in operation.path.split("/")]
     found = [
@@ -91,7 +91,7 @@ def test_every_operation_and_option_is_one_of_the_apis(
     missing -= WITHOUT_OPTION.get((noun, operation.verb), set())
     assert not missing, "add options for these to ostiary.cli.remote.nouns"
     columns = set(operation.columns)
-    if columns and operation.form is Form.LIST:
+    if columns and operation.form is AnswerForm.LIST:
         shown = json.dumps(found[0]["responses"]["200"])
         names = [
             name

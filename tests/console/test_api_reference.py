@@ -5,14 +5,14 @@ import re
 from tests.api.conftest import api
 from tests.console.test_forms import Owner, owner
 
-from ostiary.api.document import Document
+from ostiary.api.document import ServedDocument
 
 __all__ = ["api", "owner"]
 
 
 def test_the_page_has_every_call_and_asks_nothing_elsewhere(owner: Owner) -> None:
     page = owner.read("/management-api")
-    for path, methods in Document("/")["paths"].items():
+    for path, methods in ServedDocument("/")["paths"].items():
         assert f"<code>{path}</code>" in page
         for operation in methods.values():
             assert f'id="{operation["operationId"]}"' in page

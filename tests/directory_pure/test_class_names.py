@@ -13,11 +13,9 @@ EXCEPTIONS = {
     "Credential": "the facts of a decision, and the table that they are read from",
     # Names of the API's document, which clients generate their classes from.
     "Invalid": "a component of the API's document, and the error behind it",
-    "Logo": "a component of the API's document, and the images behind it",
     "ManagementToken": "a security scheme of the API's document, and the table of tokens",
     "Quota": "a component of the API's document, and a limit",
     "RateLimit": "a component of the API's document, and a limit",
-    "Switched": "components of the API's document, one for each noun",
     # What a use case takes.
     "Draft": "what may be saved of a noun, one for each noun",
 }

@@ -21,7 +21,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import ostiary
 from ostiary.access.reasons import Party, Reason, describe
-from ostiary.api.document import Document as OpenApi
+from ostiary.api.document import ServedDocument as OpenApi
 from ostiary.api.error_codes import ERRORS, FIELDS
 from ostiary.cli.main import parser
 from ostiary.directory.webhooks.events import MEANINGS, EventType
@@ -276,7 +276,7 @@ def _a_gateway() -> statistics.GatewayState:
 
 # --- the management API ---------------------------------------------------------------------------
 
-Document = Mapping[str, Any]
+ServedDocument = Mapping[str, Any]
 #: Errors that every operation can be answered with are said once.
 _USUAL = {
     "unauthorized", "invalid_input", "too_many_calls", "server_error", "not_in_force",
@@ -284,7 +284,7 @@ _USUAL = {
 }  # fmt: skip
 
 
-def _document() -> Document:
+def _document() -> ServedDocument:
     return OpenApi("http://localhost:8000")
 
 
@@ -348,7 +348,7 @@ still runs, and if Ostiary was killed in between.
 - Keys belong to the management token, and last 24 hours."""
 
 
-def _operation(method: str, path: str, operation: Document) -> str:
+def _operation(method: str, path: str, operation: ServedDocument) -> str:
     parts = [f"### {method} {path}", str(operation.get("description") or operation["summary"])]
     rows = [
         (f"`{each['name']}`", each["in"], _kind(each["schema"]), _field(each["schema"], each))
@@ -409,7 +409,7 @@ def api_objects() -> str:
     )
 
 
-def _object(name: str, schema: Document) -> str:
+def _object(name: str, schema: ServedDocument) -> str:
     parts = [f"## {name}"]
     if schema.get("description"):
         parts.append(schema["description"])
@@ -425,7 +425,7 @@ def _object(name: str, schema: Document) -> str:
     return "\n\n".join(parts)
 
 
-def _field(schema: Document, described: Document) -> str:
+def _field(schema: ServedDocument, described: ServedDocument) -> str:
     """Meaning, default and range of a field or a parameter."""
     said = [str(described.get("description") or "")]
     if schema.get("default") is not None:
@@ -436,7 +436,7 @@ def _field(schema: Document, described: Document) -> str:
     return " ".join(filter(None, said))
 
 
-def _kind(schema: Document) -> str:
+def _kind(schema: ServedDocument) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](api-objects.md#{name.lower()})"
@@ -457,7 +457,7 @@ def _kind(schema: Document) -> str:
     )
 
 
-def _either(schemas: Sequence[Document]) -> str:
+def _either(schemas: Sequence[ServedDocument]) -> str:
     kinds = list(dict.fromkeys(_kind(each) for each in schemas))
     patterns = {each.get("pattern") for each in schemas}
     if "^[0-9]{1,10}$" in patterns:

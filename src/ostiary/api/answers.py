@@ -132,7 +132,7 @@ class Revocation(Schema):
     streams: int = 0
 
 
-class Revoked(Success):
+class RevokedAnswer(Success):
     """Done; the receipt says that no call passes by what was taken away."""
 
     revocation: Revocation
@@ -330,7 +330,7 @@ _OBSERVED = frozenset(
 )
 
 
-class Change(Input):
+class ChangeBody(Input):
     """Base of the bodies of changes: what an answer shows can be sent back.
 
     A field that no change can set is accepted as it is shown, and refused by its name if it differs.
@@ -406,7 +406,7 @@ def _id(value: object) -> object:
     return value["id"] if isinstance(value, Mapping) and "id" in value else value
 
 
-C = TypeVar("C", bound=Change)
+C = TypeVar("C", bound=ChangeBody)
 
 
 def change(

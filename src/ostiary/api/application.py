@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -16,7 +15,15 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
 from ostiary import __version__
-from ostiary.api import call_limits, idempotency, parsing, projects, webhooks
+from ostiary.api import (
+    body_bounds,
+    call_limits,
+    configuration,
+    idempotency,
+    parsing,
+    projects,
+    webhooks,
+)
 from ostiary.api.answers import answered, in_words_of_the_api
 from ostiary.api.catalog import collections, connections, endpoints, recipes
 from ostiary.api.clients import (
@@ -35,7 +42,6 @@ from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
 from ostiary.api.workspace import audit_log, properties, signing_keys, workspace_settings
 from ostiary.directory import database
-from ostiary.directory.catalog import openapi
 from ostiary.directory.changes import errors
 from ostiary.directory.changes.inputs import sentences_of
 from ostiary.directory.people.management_tokens import authenticate
@@ -43,24 +49,13 @@ from ostiary.directory.people.management_tokens import authenticate
 log = logging.getLogger(__name__)
 
 
-#: Bytes of a call that imports a document: in JSON, the text of one grows.
-LARGEST_IMPORT = 2 * openapi.LARGEST
-_IMPORT = re.compile(
-    r"POST /api/api_collections|(PUT|POST) /api/api_collections/[0-9]+/import(/preview)?"
-)
-
-
-def _imports(request: HttpRequest) -> bool:
-    """Whether a call may hold an OpenAPI document."""
-    return _IMPORT.fullmatch(f"{request.method} {request.path}") is not None
-
-
-def _take_import(request: HttpRequest) -> None:
-    """Read the body of a call that may import a document: it may be larger than others."""
-    if not _imports(request):
+def _take_larger(request: HttpRequest) -> None:
+    """Read the body of a call that may be larger than others."""
+    largest = body_bounds.largest(str(request.method), request.path)
+    if largest is None:
         return
-    body = request.read(LARGEST_IMPORT + 1)
-    if len(body) > LARGEST_IMPORT:
+    body = request.read(largest + 1)
+    if len(body) > largest:
         raise RequestDataTooBig
     request._body = body  # noqa: SLF001 - Django has one bound for all
 
@@ -91,7 +86,7 @@ class ManagementToken(HttpBearer):
             return None
         counters.prove(token)
         call_limits.note(request, counters.count(limits.token, actor.id))
-        _take_import(request)
+        _take_larger(request)
         return actor
 
 
@@ -125,7 +120,7 @@ api = Api(
     docs_url=None,
     # Served by `document`.
     openapi_url=None,
-    parser=parsing.Parser(),
+    parser=parsing.BodyParser(),
     renderer=Renderer(),
     urls_namespace="api",
 )
@@ -159,6 +154,7 @@ for prefix, module in (
     ("", explanations),
     ("", previews),
     ("", advice),
+    ("", configuration),
 ):
     api.add_router(prefix, module.router)
 
@@ -328,7 +324,8 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 @_handles(RequestDataTooBig)
 def _too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    largest = LARGEST_IMPORT if _imports(request) else django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    larger = body_bounds.largest(str(request.method), request.path)
+    largest = larger or django_settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     megabytes = largest // 1024**2
     return _answer(
         request, ErrorCode.TOO_LARGE, f"The body of this call is larger than {megabytes} MB"

@@ -27,7 +27,7 @@ PROVEN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class CallLimit:
     """A limit by its name in the headers; `limit` 0 is none."""
 
     name: str
@@ -35,10 +35,10 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CallStanding:
     """What is left of a limit, and for how many seconds it counts."""
 
-    policy: Policy
+    policy: CallLimit
     left: int
     seconds: float
 
@@ -53,7 +53,7 @@ class Standing:
 class TooManyCalls(Exception):
     """A limit is used up."""
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, standing: CallStanding) -> None:
         super().__init__()
         self.standing = standing
 
@@ -62,9 +62,9 @@ class TooManyCalls(Exception):
 class Limits:
     """The limits of the workspace."""
 
-    token: Policy
-    address: Policy
-    failures: Policy
+    token: CallLimit
+    address: CallLimit
+    failures: CallLimit
 
 
 @dataclass(slots=True)
@@ -97,22 +97,22 @@ class CallLimits:
         if limits is None or now - self._read_at >= SETTINGS_SECONDS:
             settings = workspace_settings.read()
             limits = Limits(
-                token=Policy(name="token", limit=settings.token_calls_per_minute),
-                address=Policy(name="address", limit=settings.address_calls_per_minute),
-                failures=Policy(name="failures", limit=settings.address_failures_per_minute),
+                token=CallLimit(name="token", limit=settings.token_calls_per_minute),
+                address=CallLimit(name="address", limit=settings.address_calls_per_minute),
+                failures=CallLimit(name="failures", limit=settings.address_failures_per_minute),
             )
             self._limits, self._read_at = limits, now
         return limits
 
-    def count(self, policy: Policy, whose: object) -> Standing | None:
+    def count(self, policy: CallLimit, whose: object) -> CallStanding | None:
         """Count one call; raises TooManyCalls. Nothing if there is no limit."""
         return self._counted(policy, whose, 1) if policy.limit else None
 
-    def look(self, policy: Policy, whose: object) -> Standing | None:
+    def look(self, policy: CallLimit, whose: object) -> CallStanding | None:
         """The standing without a call; raises TooManyCalls if nothing is left."""
         return self._counted(policy, whose, 0) if policy.limit else None
 
-    def _counted(self, policy: Policy, whose: object, calls: int) -> Standing:
+    def _counted(self, policy: CallLimit, whose: object, calls: int) -> CallStanding:
         now, key = self.now(), (policy.name, whose)
         with self._lock:
             counter = self._counters.get(key)
@@ -125,7 +125,7 @@ class CallLimits:
                         self._counters.popitem(last=False)
             over = counter.count >= policy.limit
             counter.count += 0 if over else calls
-            standing = Standing(
+            standing = CallStanding(
                 policy=policy,
                 left=policy.limit - min(counter.count, policy.limit),
                 seconds=WINDOW - (now - counter.began),
@@ -158,7 +158,7 @@ def whose(request: HttpRequest) -> str:
     return addresses.group(str(request.META.get("REMOTE_ADDR", "")))
 
 
-def note(request: HttpRequest, standing: Standing | None) -> None:
+def note(request: HttpRequest, standing: CallStanding | None) -> None:
     """Remember a limit for the headers of the answer."""
     if standing is not None:
         request.META.setdefault("ostiary.limits", []).append(standing)
@@ -166,9 +166,9 @@ def note(request: HttpRequest, standing: Standing | None) -> None:
 
 def add_headers(request: HttpRequest, response: HttpResponse) -> None:
     """Tell the caller its limits (draft-ietf-httpapi-ratelimit-headers-10)."""
-    found: list[Standing] = request.META.get("ostiary.limits", [])
+    found: list[CallStanding] = request.META.get("ostiary.limits", [])
     if found:
         response.headers["RateLimit"] = ", ".join(map(str, found))
-        response.headers["RateLimit-Policy"] = ", ".join(
+        response.headers["RateLimit-CallLimit"] = ", ".join(
             f'"{each.policy.name}";q={each.policy.limit};w={WINDOW:.0f}' for each in found
         )

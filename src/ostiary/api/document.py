@@ -108,7 +108,7 @@ _KEY: Json = {
 }
 
 
-class Document(OpenAPISchema):
+class ServedDocument(OpenAPISchema):
     """The document. Raises NameClash."""
 
     def __init__(self, server: str) -> None:
@@ -372,7 +372,7 @@ _making = threading.Lock()
 
 @functools.lru_cache(maxsize=2)
 def _served(server: str) -> _Served:
-    plain = json.dumps(Document(server), ensure_ascii=False).encode()
+    plain = json.dumps(ServedDocument(server), ensure_ascii=False).encode()
     digest = hashlib.sha256(plain).hexdigest()[:20]
     return _Served(plain=plain, packed=gzip.compress(plain, mtime=0), digest=digest)
 

@@ -74,7 +74,7 @@ def sorts(*columns: str) -> OneOf:
 BY_NAME: Final = sorts("id", "name", "created_at", "updated_at")
 
 
-class ListQuery(Paging):
+class ListParameters(Paging):
     """Base of the queries of all lists: by page, or from a cursor on."""
 
     #: Columns that `search` looks into.
@@ -114,7 +114,7 @@ class ListQuery(Paging):
         return found.filter(**{self.columns.get(name, name): value})
 
 
-class DatedQuery(ListQuery):
+class DatedQuery(ListParameters):
     """Base of the queries of nouns that have times."""
 
     columns: ClassVar[Mapping[str, str]] = {
@@ -173,7 +173,7 @@ class Rows(Generic[M]):
     next_cursor: str | None
 
 
-def read(found: models.QuerySet[M], query: ListQuery) -> Rows[M]:
+def read(found: models.QuerySet[M], query: ListParameters) -> Rows[M]:
     """The rows that a query asks for; raises Invalid for a cursor of another list."""
     fitting = query.narrowed(found)
     column = _column(query)
@@ -193,7 +193,7 @@ def read(found: models.QuerySet[M], query: ListQuery) -> Rows[M]:
 
 
 def bare(
-    request: HttpRequest, response: HttpResponse, found: models.QuerySet[M], query: ListQuery
+    request: HttpRequest, response: HttpResponse, found: models.QuerySet[M], query: ListParameters
 ) -> list[M]:
     """The rows of a list that is answered as a bare array; headers say the rest."""
     answer = read(found, query)
@@ -205,7 +205,7 @@ def paged(
     request: HttpRequest,
     response: HttpResponse,
     found: models.QuerySet[M],
-    query: ListQuery,
+    query: ListParameters,
     shown: Callable[[M], dict[str, Any]],
 ) -> dict[str, Any]:
     """The rows of a list as `CursorPage` has them."""
@@ -218,7 +218,7 @@ def paged_together(
     request: HttpRequest,
     response: HttpResponse,
     found: models.QuerySet[M],
-    query: ListQuery,
+    query: ListParameters,
     shown: Callable[[list[M]], list[dict[str, Any]]],
 ) -> dict[str, Any]:
     """As `paged`, for rows that are shown by queries about all of them."""
@@ -233,12 +233,12 @@ def paged_together(
     }
 
 
-def _column(query: ListQuery) -> str:
+def _column(query: ListParameters) -> str:
     name = query.sort.removeprefix("-")
     return "pk" if name == "id" else query.columns.get(name, name)
 
 
-def _ordered(found: models.QuerySet[M], query: ListQuery, column: str) -> models.QuerySet[M]:
+def _ordered(found: models.QuerySet[M], query: ListParameters, column: str) -> models.QuerySet[M]:
     """In the order that is asked for, equal ones by id; from the cursor on if there is one."""
     sign = "-" if query.sort.startswith("-") else ""
     if query.cursor:
@@ -248,7 +248,7 @@ def _ordered(found: models.QuerySet[M], query: ListQuery, column: str) -> models
 
 
 def _after(
-    found: models.QuerySet[M], query: ListQuery, column: str, beyond: str
+    found: models.QuerySet[M], query: ListParameters, column: str, beyond: str
 ) -> models.QuerySet[M]:
     value, pk = _place(query, column)
     if column == "pk":
@@ -266,7 +266,7 @@ def _cursor(sort: str, last: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _place(query: ListQuery, column: str) -> tuple[object, int]:
+def _place(query: ListParameters, column: str) -> tuple[object, int]:
     """The value and the id of the row that a cursor stands for."""
     try:
         padded = query.cursor + "=" * (-len(query.cursor) % 4)
@@ -289,7 +289,9 @@ def _place(query: ListQuery, column: str) -> tuple[object, int]:
     return value, pk
 
 
-def _say(request: HttpRequest, response: HttpResponse, query: ListQuery, answer: Rows[M]) -> None:
+def _say(
+    request: HttpRequest, response: HttpResponse, query: ListParameters, answer: Rows[M]
+) -> None:
     """The total and the links, in headers."""
     response["X-Total-Count"] = str(answer.count)
     if answer.next_cursor is not None:
@@ -299,7 +301,7 @@ def _say(request: HttpRequest, response: HttpResponse, query: ListQuery, answer:
     )
 
 
-def _links(query: ListQuery, answer: Rows[M]) -> Iterable[tuple[str, dict[str, str]]]:
+def _links(query: ListParameters, answer: Rows[M]) -> Iterable[tuple[str, dict[str, str]]]:
     yield "first", {"page": "1"}
     if query.cursor or "page" not in query.model_fields_set:
         if answer.next_cursor is not None:

@@ -31,6 +31,7 @@ TAGS: Mapping[str, str] = {
     "Advice": "What could be narrower, by what was called.",
     "Webhooks": "Signed events that are sent to your own services.",
     "Settings": "Settings of the workspace, for admins.",
+    "Configuration as files": "Plan and apply a project's configuration, which is kept in files.",
 }
 
 OPERATIONS: Mapping[str, str] = {
@@ -99,6 +100,7 @@ OPERATIONS: Mapping[str, str] = {
 
 #: Operations that every token may call, whatever its role.
 OPEN = frozenset({
+    "show_plan", "export_configuration", "show_schema",
     "list_projects", "list_folders", "list_connections", "list_collections", "list_endpoints",
     "list_recipes", "list_clients", "list_profiles", "list_address_lists", "list_policies",
     "show_connection", "show_collection", "show_document", "show_import_report", "show_endpoint",

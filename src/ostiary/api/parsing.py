@@ -24,7 +24,7 @@ class _Object(dict[str, Any]):
     twice: tuple[str, ...] = ()
 
 
-class Parser(parser.Parser):
+class BodyParser(parser.Parser):
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """The body's JSON; raises Invalid for a name that stands twice, ValueError for no JSON."""
         try:

@@ -10,7 +10,7 @@ from pydantic import Field, StrictInt
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     QueryFlag,
     Revocation,
     Strict,
@@ -153,7 +153,7 @@ def _project(folder: Folder) -> dict[str, Any]:
 
 
 @change(ProjectOut, _project)
-class ProjectChange(Change, projects.FolderInput):
+class ProjectChange(ChangeBody, projects.FolderInput):
     """Omitted fields keep their values. A project cannot be moved into a folder."""
 
 
@@ -172,7 +172,7 @@ def _folder(folder: Folder) -> dict[str, Any]:
 
 
 @change(FolderOut, _folder)
-class FolderChange(Change, projects.FolderInput):
+class FolderChange(ChangeBody, projects.FolderInput):
     """Omitted fields keep their values; a project has no `parent_id`."""
 
 

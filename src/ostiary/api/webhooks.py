@@ -11,7 +11,7 @@ from pydantic import Field
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Success,
     Time,
     actor,
@@ -89,7 +89,7 @@ class DeliveryPage(lists.CursorPage[DeliveryOut]):
     """One page of the deliveries."""
 
 
-class DeliveryQuery(lists.ListQuery):
+class DeliveryQuery(lists.ListParameters):
     searched: ClassVar[tuple[str, ...]] = ("event__type", "event__uid", "error")
     columns: ClassVar[Mapping[str, str]] = {
         "event_type": "event__type",
@@ -113,7 +113,7 @@ def _shown(webhook: Webhook, secret: Secret | None = None) -> dict[str, Any]:
 
 
 @change(WebhookOut, _shown)
-class WebhookChange(Change, webhooks.WebhookInput):
+class WebhookChange(ChangeBody, webhooks.WebhookInput):
     """Omitted fields keep their values; `project_id` cannot be changed."""
 
 

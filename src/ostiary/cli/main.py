@@ -119,6 +119,12 @@ def health(arguments: argparse.Namespace, settings: Settings) -> None:
     sys.stdout.write(f"{command.check(settings)} answers\n")
 
 
+def configure(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import configuration
+
+    getattr(configuration, arguments.action)(arguments, settings)
+
+
 def print_secret(text: str) -> None:
     """Print only the requested value on standard output."""
     sys.stdout.write(f"{text}\n")
@@ -169,6 +175,7 @@ def parser() -> Parser:
     examining.add_argument("--json", action="store_true", help="print a list of objects")
     _command(commands, "health", health, "exit with 0 if what runs answers")
     _managing_commands(commands)
+    _configuration_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
     seeding.add_argument("--profiles", type=count, required=True, metavar="N", help="how many")
     seeding.add_argument(
@@ -216,6 +223,89 @@ def _managing_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
     link.add_argument(
         "--reset-second-factor", action="store_true", help="remove a second factor that was lost"
     )
+
+
+class ConfigParser(Parser):
+    """A parser whose wrong use is a failure: 2 means that there are changes."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(FAILED, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _configuration_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
+    text = "configuration as files, planned and applied on the server"
+    group = commands.add_parser("config", help=text, description=_sentence(text))
+    actions = group.add_subparsers(
+        dest="action", required=True, metavar="ACTION", parser_class=ConfigParser
+    )
+    exporting = _remote(actions, "export", "write a project to a folder of files")
+    exporting.add_argument("folder", metavar="DIR")
+    exporting.add_argument("--project-id", type=count, metavar="N", help="default: Home")
+    exporting.add_argument(
+        "--set", default="main", metavar="NAME", help="whose files they are (main)"
+    )
+    exporting.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    text = "show what a folder changes; exit with 2 if anything"
+    planning = _remote(actions, "plan", text, ("text", "json", "markdown"))
+    planning.add_argument("folder", metavar="DIR")
+    _plan_options(planning)
+    planning.add_argument("--out", metavar="FILE", help="store the plan, to apply exactly this one")
+    applying = _remote(actions, "apply", "apply a folder, or a stored plan")
+    applying.add_argument("source", metavar="DIR|PLAN")
+    _plan_options(applying)
+    applying.add_argument(
+        "--folder", metavar="DIR", help="with a stored plan: where secrets are named"
+    )
+    applying.add_argument("--yes", action="store_true", help="do not ask")
+    applying.add_argument("--commit", default="", metavar="ID", help="where the files come from")
+    applying.add_argument(
+        "--secrets-file", metavar="FILE", help="write new credentials there, not to the terminal"
+    )
+    text = "show changes beside the files; exit with 2 if any"
+    drifting = _remote(actions, "drift", text, ("text", "json"))
+    drifting.add_argument("folder", metavar="DIR")
+    _remote(actions, "schema", "print the JSON Schema of the files")
+    text = "write another gateway's configuration as files"
+    converting = actions.add_parser("convert", help=text, description=_sentence(text))
+    converting.set_defaults(do=configure, data=None)
+    converting.add_argument("form", choices=("deck",), help="deck: Kong's declarative file")
+    converting.add_argument("file", metavar="FILE")
+    converting.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    converting.add_argument(
+        "--set", default="main", metavar="NAME", help="whose files they are (main)"
+    )
+    converting.add_argument(
+        "--project", default="Home", metavar="NAME", help="key or name of the project (Home)"
+    )
+    converting.add_argument("--overwrite", action="store_true", help="replace what was converted")
+
+
+def _plan_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--delete", action="store_true", help="delete what the set has and the files do not"
+    )
+    command.add_argument(
+        "--most-deleted", type=int, metavar="N", help="how many objects may be deleted (5)"
+    )
+    command.add_argument(
+        "--adopt", action="store_true", help="take over objects that belong to no set"
+    )
+
+
+def _remote(
+    actions: "argparse._SubParsersAction[ConfigParser]",
+    name: str,
+    text: str,
+    forms: Sequence[str] = (),
+) -> ConfigParser:
+    command = actions.add_parser(name, help=text, description=_sentence(text))
+    command.set_defaults(do=configure)
+    command.add_argument("--data", metavar="DIR", help="data folder (default: ./ostiary-data)")
+    grammar.add_connection(command)
+    if forms:
+        form = f"form ({forms[0]})"
+        command.add_argument("--output", choices=forms, default=forms[0], help=form)
+    return command
 
 
 def _command(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ostiary.directory.actor import Actor
-from ostiary.directory.catalog.reimports import Plan
+from ostiary.directory.catalog.reimports import ReimportPlan
 from ostiary.directory.clients import access_profiles
 from ostiary.usage import queries
 
@@ -18,7 +18,7 @@ MOST_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class AffectedCaller:
     profile_id: int
     name: str
     client: str
@@ -31,10 +31,10 @@ class Touched:
 
     calls: int = 0
     profiles: int = 0
-    callers: Sequence[Caller] = ()
+    callers: Sequence[AffectedCaller] = ()
 
 
-def touched(by: Actor, plan: Plan, *, now: int | None = None) -> Mapping[int, Touched]:
+def touched(by: Actor, plan: ReimportPlan, *, now: int | None = None) -> Mapping[int, Touched]:
     """The callers of what a plan changes or would delete, by endpoint."""
     end = int(time.time()) if now is None else now
     wanted = {each.endpoint.pk for each in (*plan.changed, *plan.gone) if each.endpoint}
@@ -64,7 +64,7 @@ def touched(by: Actor, plan: Plan, *, now: int | None = None) -> Mapping[int, To
             calls=sum(count for _, count in several),
             profiles=len(several),
             callers=[
-                Caller(
+                AffectedCaller(
                     profile_id=pk, name=named[pk].name, client=named[pk].client.name, calls=count
                 )
                 for pk, count in several[:MOST_NAMED]

@@ -11,9 +11,9 @@ from ostiary.access.methods import AuthMethod
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Revocation,
-    Revoked,
+    RevokedAnswer,
     Strict,
     Success,
     Time,
@@ -187,7 +187,7 @@ class CollectionOut(Schema):
 
 
 @change(CollectionOut, lambda collection: _shown(collection, public_urls.gateway_url()))
-class CollectionChange(Change, collections.CollectionInput):
+class CollectionChange(ChangeBody, collections.CollectionInput):
     """Omitted fields keep their values; `kind` and `project_id` cannot be changed."""
 
 
@@ -303,7 +303,7 @@ def change_collection(
     return answer | {"revocation": receipt}
 
 
-@router.delete("/api_collections/{int:collection_id}", response={200: Revoked, **ERRORS})
+@router.delete("/api_collections/{int:collection_id}", response={200: RevokedAnswer, **ERRORS})
 def delete_collection(request: HttpRequest, collection_id: int) -> Any:
     return revoked(
         collections.delete(
@@ -329,7 +329,9 @@ def show_document(
     return collections.document(actor(request), collection_id, auth_type)
 
 
-@router.post("/api_collections/{int:collection_id}/purge_cache", response={200: Revoked, **ERRORS})
+@router.post(
+    "/api_collections/{int:collection_id}/purge_cache", response={200: RevokedAnswer, **ERRORS}
+)
 def purge_cache(request: HttpRequest, collection_id: int) -> Any:
     return revoked(
         collections.purge_cache(
@@ -350,7 +352,7 @@ def _results(read: openapi.Document) -> dict[str, Any]:
 
 
 def _difference(
-    each: reimports.Difference, touched: Mapping[int, reimport_effects.Touched]
+    each: reimports.OperationDifference, touched: Mapping[int, reimport_effects.Touched]
 ) -> dict[str, Any]:
     endpoint = each.endpoint
     effect = touched.get(endpoint.pk) if endpoint else None

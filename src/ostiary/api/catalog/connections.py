@@ -9,9 +9,9 @@ from ninja import Query, Router, Schema
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Revocation,
-    Revoked,
+    RevokedAnswer,
     Strict,
     Time,
     actor,
@@ -107,7 +107,7 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
 
 
 @change(ConnectionChanged, _shown)
-class ConnectionChange(Change, KeyedInput):
+class ConnectionChange(ChangeBody, KeyedInput):
     """Omitted fields keep their values, within `input` as well; `project_id` cannot be changed."""
 
     name: Name = ""
@@ -174,7 +174,7 @@ def change_connection(
     return _shown(connection, saved.warnings) | {"revocation": receipt}
 
 
-@router.delete("/connections/{int:connection_id}", response={200: Revoked, **ERRORS})
+@router.delete("/connections/{int:connection_id}", response={200: RevokedAnswer, **ERRORS})
 def delete_connection(request: HttpRequest, connection_id: int) -> Any:
     return revoked(
         connections.delete(

@@ -12,10 +12,10 @@ from ostiary.access.paths import ENDPOINT_METHODS
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Id,
     Revocation,
-    Revoked,
+    RevokedAnswer,
     Strict,
     Time,
     actor,
@@ -79,7 +79,7 @@ class EndpointChanged(EndpointOut):
 
 
 @change(EndpointChanged, lambda endpoint: _shown(endpoint, public_urls.gateway_url()))
-class EndpointChange(Change, endpoints.EndpointInput):
+class EndpointChange(ChangeBody, endpoints.EndpointInput):
     """Omitted fields keep their values."""
 
 
@@ -175,7 +175,7 @@ def change_endpoint(
     return _shown(endpoint, public_urls.gateway_url()) | told
 
 
-@router.delete("/api_endpoints/{int:endpoint_id}", response={200: Revoked, **ERRORS})
+@router.delete("/api_endpoints/{int:endpoint_id}", response={200: RevokedAnswer, **ERRORS})
 def delete_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
     return revoked(
         endpoints.delete(by=actor(request), endpoint_id=endpoint_id, if_match=if_match(request))
@@ -190,12 +190,12 @@ def _switch(request: HttpRequest, endpoint_id: int, *, active: bool) -> Any:
     )
 
 
-@router.put("/api_endpoints/{int:endpoint_id}/enable", response={200: Revoked, **ERRORS})
+@router.put("/api_endpoints/{int:endpoint_id}/enable", response={200: RevokedAnswer, **ERRORS})
 def enable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
     return _switch(request, endpoint_id, active=True)
 
 
-@router.put("/api_endpoints/{int:endpoint_id}/disable", response={200: Revoked, **ERRORS})
+@router.put("/api_endpoints/{int:endpoint_id}/disable", response={200: RevokedAnswer, **ERRORS})
 def disable_endpoint(request: HttpRequest, endpoint_id: int) -> Any:
     """Disable an endpoint: when this answers, its path is unknown."""
     return _switch(request, endpoint_id, active=False)
@@ -207,7 +207,7 @@ class Chosen(Strict):
     endpoint_ids: list[Id] | None = Field(None, max_length=MOST_CHOSEN)
 
 
-class SwitchedEndpoints(Revoked):
+class SwitchedEndpoints(RevokedAnswer):
     """How many endpoints changed."""
 
     switched: int

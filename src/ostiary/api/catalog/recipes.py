@@ -10,8 +10,8 @@ from ostiary import settings
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
-    Revoked,
+    ChangeBody,
+    RevokedAnswer,
     Time,
     actor,
     change,
@@ -62,7 +62,7 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
 
 
 @change(RecipeOut, _shown)
-class RecipeChange(Change, recipes.RecipeInput):
+class RecipeChange(ChangeBody, recipes.RecipeInput):
     """A recipe's owner: a project, or `shared` by all projects, or with neither only admins.
 
     Omitted fields keep their values, but that one of the two takes the other away.
@@ -126,12 +126,12 @@ def _switch(request: HttpRequest, recipe_id: int, *, started: bool) -> Any:
     )
 
 
-@router.put("/recipes/{int:recipe_id}/start", response={200: Revoked, **ERRORS})
+@router.put("/recipes/{int:recipe_id}/start", response={200: RevokedAnswer, **ERRORS})
 def start_recipe(request: HttpRequest, recipe_id: int) -> Any:
     return _switch(request, recipe_id, started=True)
 
 
-@router.put("/recipes/{int:recipe_id}/stop", response={200: Revoked, **ERRORS})
+@router.put("/recipes/{int:recipe_id}/stop", response={200: RevokedAnswer, **ERRORS})
 def stop_recipe(request: HttpRequest, recipe_id: int) -> Any:
     """Stop a recipe: when this answers, its endpoints answer 404."""
     return _switch(request, recipe_id, started=False)

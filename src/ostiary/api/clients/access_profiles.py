@@ -12,7 +12,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Message,
     Revocation,
     Strict,
@@ -114,7 +114,7 @@ class CredentialOut(Schema):
     last_used_at: Time | None
 
 
-class CredentialQuery(lists.ListQuery):
+class CredentialQuery(lists.ListParameters):
     searched: ClassVar[tuple[str, ...]] = ("prefix", "last_four")
     columns: ClassVar[Mapping[str, str]] = {"created_after": "created_at__gt"}
 
@@ -195,7 +195,7 @@ def described(profile: AccessProfile) -> dict[str, Any]:
 
 
 @change(ProfileChanged, described)
-class ProfileChange(Change, NotOfferedOfProfiles, access_profiles.ProfileInput):
+class ProfileChange(ChangeBody, NotOfferedOfProfiles, access_profiles.ProfileInput):
     """Omitted fields keep their values. `api_policy_id` and `expires_at` may be null: none.
 
     A profile that follows its client keeps what the client's defaults say. `follows_client` as false

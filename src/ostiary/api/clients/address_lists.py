@@ -8,9 +8,9 @@ from ninja import Query, Router, Schema
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Revocation,
-    Revoked,
+    RevokedAnswer,
     Time,
     actor,
     added,
@@ -57,7 +57,7 @@ class AddressListWhole(AddressListOut):
 
 
 @change(AddressListWhole, lambda found: _whole(SYSTEM, found))
-class AddressListChange(Change, address_lists.AddressListInput):
+class AddressListChange(ChangeBody, address_lists.AddressListInput):
     """Omitted fields keep their values; `project_id` cannot be changed."""
 
 
@@ -126,7 +126,7 @@ def change_address_list(
     return {"data": _whole(actor(request), found) | told}
 
 
-@router.delete("/v2/address_lists/{int:list_id}", response={200: Revoked, **ERRORS})
+@router.delete("/v2/address_lists/{int:list_id}", response={200: RevokedAnswer, **ERRORS})
 def delete_address_list(request: HttpRequest, list_id: int) -> Any:
     """Delete a list that no profile uses."""
     return revoked(

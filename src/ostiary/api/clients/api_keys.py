@@ -9,7 +9,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Message,
     Revocation,
     Success,
@@ -88,7 +88,7 @@ def described(key: AccessProfile, secret: Secret | None = None) -> dict[str, Any
 
 
 @change(ApiKeyChanged, described)
-class KeyChange(Change, api_keys.KeyInput):
+class KeyChange(ChangeBody, api_keys.KeyInput):
     """Omitted fields keep their values; `expires_at` may be null: never.
 
     `follows_client` as false lets the key keep what it has as its own; true takes the client's

@@ -9,7 +9,7 @@ from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     MOST_PER_PAGE,
-    Change,
+    ChangeBody,
     Revocation,
     actor,
     added,
@@ -129,7 +129,7 @@ def _whole(by: Actor, client: Client) -> dict[str, Any]:
 
 
 @change(ClientWithDefaultsChanged, lambda client: _whole(SYSTEM, client))
-class ClientWithDefaultsChange(Change, NotOfferedOfClients, client_defaults.WithDefaultsInput):
+class ClientWithDefaultsChange(ChangeBody, NotOfferedOfClients, client_defaults.WithDefaultsInput):
     """Omitted fields keep their values. `auth_type` cannot be changed once there are defaults."""
 
     apart: ClassVar[tuple[str, ...]] = (

@@ -8,7 +8,7 @@ from ninja import File, Query, Router, Schema, UploadedFile
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Revocation,
     Success,
     Time,
@@ -47,7 +47,7 @@ class ClientOut(Schema):
 
 
 @change(ClientOut, lambda client: described(client, public_urls.console_url()))
-class ClientChange(Change, clients.ClientInput):
+class ClientChange(ChangeBody, clients.ClientInput):
     """Omitted fields keep their values."""
 
 

@@ -10,9 +10,9 @@ from pydantic import Field
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Revocation,
-    Revoked,
+    RevokedAnswer,
     Time,
     actor,
     added,
@@ -97,7 +97,7 @@ def _shown(policy: Policy) -> dict[str, Any]:
 
 
 @change(PolicyChanged, _shown)
-class PolicyChange(Change, policies.PolicyInput):
+class PolicyChange(ChangeBody, policies.PolicyInput):
     """Omitted fields keep their values; without `rate_limits`, `rate_limit` sets the limit of the
     shortest interval and leaves the others. Null takes a limit or the quota away.
     """
@@ -135,7 +135,7 @@ def change_policy(
     return {"data": _shown(policy) | {"warnings": list(saved.warnings), "revocation": receipt}}
 
 
-@router.delete("/v2/api_policies/{int:policy_id}", response={200: Revoked, **ERRORS})
+@router.delete("/v2/api_policies/{int:policy_id}", response={200: RevokedAnswer, **ERRORS})
 def delete_policy(request: HttpRequest, policy_id: int) -> Any:
     """Delete a policy that no profile has."""
     return revoked(

@@ -12,7 +12,7 @@ from pydantic import Field, StrictInt
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Id,
     Strict,
     Success,
@@ -144,7 +144,7 @@ def _shown(token: ManagementToken) -> dict[str, Any]:
 
 
 @change(TokenOut, _shown)
-class TokenChange(Change, management_tokens.TokenInput):
+class TokenChange(ChangeBody, management_tokens.TokenInput):
     """Omitted fields keep their values. `expires_at` null: never. A token that ended stays so."""
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
-    Change,
+    ChangeBody,
     Strict,
     Success,
     Time,
@@ -91,7 +91,7 @@ class ProjectMemberOut(Schema):
     role: RoleName
 
 
-class ProjectMemberQuery(lists.ListQuery):
+class ProjectMemberQuery(lists.ListParameters):
     searched: ClassVar[tuple[str, ...]] = ("member__email", "member__name")
     columns: ClassVar[Mapping[str, str]] = {
         "email": "member__email",
@@ -143,7 +143,7 @@ def _shown(member: Member) -> dict[str, Any]:
 
 
 @change(MemberOut, _shown)
-class MemberChange(Change, members.MemberInput):
+class MemberChange(ChangeBody, members.MemberInput):
     """Omitted fields keep their values."""
 
 

@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Model)
 _ACTORS = {"member_id": "member", "token_id": "token"}
 
 
-class EventQuery(lists.ListQuery):
+class EventQuery(lists.ListParameters):
     searched: ClassVar[tuple[str, ...]] = ("actor_name", "action", "target_name")
     columns: ClassVar[Mapping[str, str]] = {"from_": "at__gte", "to": "at__lt"}
 

@@ -16,8 +16,8 @@ from typing import Any
 from ostiary.cli.commands import objects
 from ostiary.cli.failure import Failure
 from ostiary.cli.remote import output, values
-from ostiary.cli.remote.management_api import ManagementApi, Refused
-from ostiary.cli.remote.nouns import Kind, Option
+from ostiary.cli.remote.management_api import ApiRefusal, ManagementApi
+from ostiary.cli.remote.nouns import Option, OptionKind
 from ostiary.identity import tokens
 from ostiary.settings import Settings
 
@@ -28,7 +28,7 @@ MOST_SHOWN = 50
 
 NEEDED = ("client", "collections")
 COLUMNS = (*NEEDED, "profile", "token", "token_sha256", "policy_id", "expires_at")
-_EXPIRY = Option(name="expires_at", kind=Kind.TIME, help="")
+_EXPIRY = Option(name="expires_at", kind=OptionKind.TIME, help="")
 _PLACE = re.compile(r"rows\.([0-9]+)\.?(.*)")
 
 
@@ -148,7 +148,7 @@ def _checked(
         rows = read.rows[start : start + PER_CALL]
         try:
             answer = api.call("POST", "v2/credential_imports", body={**body, "rows": rows})
-        except Refused as refused:
+        except ApiRefusal as refused:
             if not refused.errors:
                 raise
             problems += _by_line(refused, read.lines[start:])
@@ -157,7 +157,7 @@ def _checked(
     return made, problems
 
 
-def _by_line(refused: Refused, lines: list[int]) -> Iterator[str]:
+def _by_line(refused: ApiRefusal, lines: list[int]) -> Iterator[str]:
     for place, sentences in refused.errors.items():
         found = _PLACE.fullmatch(place)
         where = f"line {lines[int(found[1])]}" if found else place

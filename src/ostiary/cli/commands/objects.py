@@ -10,8 +10,8 @@ from typing import Any
 
 from ostiary.cli.failure import Failure
 from ostiary.cli.remote import management_api, output, values
-from ostiary.cli.remote.management_api import ManagementApi, Refused
-from ostiary.cli.remote.nouns import TOKEN, Form, Operation
+from ostiary.cli.remote.management_api import ApiRefusal, ManagementApi
+from ostiary.cli.remote.nouns import TOKEN, AnswerForm, RemoteOperation
 from ostiary.cli.remote.secret_files import SecretFile
 from ostiary.cli.startup import addresses
 from ostiary.settings import Settings
@@ -46,7 +46,7 @@ def _is_here(url: str) -> bool:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """Carry out the operation that was parsed; raises Failure."""
-    operation: Operation = arguments.operation
+    operation: RemoteOperation = arguments.operation
     now = datetime.now(UTC)
     path, query = values.path(operation, arguments), values.query(operation, arguments, now)
     body = values.body(operation, arguments, now)
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         if arguments.never_expires:
             body["expires_at"] = None
     with connected(arguments, settings) as api:
-        if operation.form is Form.LIST:
+        if operation.form is AnswerForm.LIST:
             _list(api, arguments, path, query)
             return
         with contextlib.ExitStack() as stack:
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
             file = stack.enter_context(SecretFile(name)) if name else None
             try:
                 answer = api.call(operation.method, path, body=body, query=query)
-            except Refused as refused:
+            except ApiRefusal as refused:
                 # Saved, though not in force yet: the secret is shown this once.
                 if _secret_of(refused.content):
                     _show(arguments, refused.content, file)
@@ -86,19 +86,19 @@ def show_made(arguments: argparse.Namespace, make: Callable[[], str]) -> None:
 
 
 def _show(arguments: argparse.Namespace, answer: Any, file: SecretFile | None) -> None:
-    operation: Operation = arguments.operation
+    operation: RemoteOperation = arguments.operation
     secret, shown = _secret_of(answer), output.unwrapped(answer)
     if secret and file is not None:
         file.write(secret)
         shown = _without(shown)
     _remark(answer, shown)
-    if arguments.output == "json" or operation.form is Form.DOCUMENT:
+    if arguments.output == "json" or operation.form is AnswerForm.DOCUMENT:
         link = answer.get("sign_in_link") if isinstance(answer, Mapping) else None
         more = {"sign_in_link": link} if link and file is None else {}
         sys.stdout.write(output.json_text({**shown, **more} if more else shown))
-    elif operation.form is Form.SECRET and file is None:
+    elif operation.form is AnswerForm.SECRET and file is None:
         sys.stdout.write(f"{secret}\n")
-    elif operation.form is Form.DONE:
+    elif operation.form is AnswerForm.DONE:
         sys.stdout.write("Done.\n")
     elif isinstance(shown, Mapping):
         sys.stdout.write(output.object_text(shown))
@@ -143,7 +143,7 @@ def _without(shown: Any) -> Any:
 def _list(
     api: ManagementApi, arguments: argparse.Namespace, path: str, query: dict[str, str]
 ) -> None:
-    operation: Operation = arguments.operation
+    operation: RemoteOperation = arguments.operation
     if getattr(arguments, "follow", False):
         _follow(api, arguments, path, query)
         return

@@ -4,7 +4,16 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ostiary.cli.remote.nouns import LOGS, NOUNS, USAGE, Form, Kind, Noun, Operation, Option
+from ostiary.cli.remote.nouns import (
+    LOGS,
+    NOUNS,
+    USAGE,
+    AnswerForm,
+    Option,
+    OptionKind,
+    RemoteNoun,
+    RemoteOperation,
+)
 
 #: `argparse._SubParsersAction[Parser]`, which is generic for mypy alone.
 Commands = Any
@@ -12,18 +21,18 @@ Commands = Any
 Making = Callable[[Commands, str, str], argparse.ArgumentParser]
 
 _METAVARS = {
-    Kind.TEXT: "TEXT",
-    Kind.TEXT_OR_NONE: "TEXT",
-    Kind.TEXTS: "TEXT",
-    Kind.NUMBER: "N",
-    Kind.NUMBERS: "N",
-    Kind.TIME: "TIME",
-    Kind.RATE: "LIMIT/INTERVAL",
-    Kind.RATES: "LIMIT/INTERVAL",
-    Kind.PAIRS: "NAME=VALUE",
-    Kind.FILE: "FILE",
+    OptionKind.TEXT: "TEXT",
+    OptionKind.TEXT_OR_NONE: "TEXT",
+    OptionKind.TEXTS: "TEXT",
+    OptionKind.NUMBER: "N",
+    OptionKind.NUMBERS: "N",
+    OptionKind.TIME: "TIME",
+    OptionKind.RATE: "LIMIT/INTERVAL",
+    OptionKind.RATES: "LIMIT/INTERVAL",
+    OptionKind.PAIRS: "NAME=VALUE",
+    OptionKind.FILE: "FILE",
 }
-_SEVERAL = frozenset({Kind.TEXTS, Kind.NUMBERS, Kind.RATES, Kind.PAIRS})
+_SEVERAL = frozenset({OptionKind.TEXTS, OptionKind.NUMBERS, OptionKind.RATES, OptionKind.PAIRS})
 
 
 def add(commands: Commands, make: Making) -> dict[str, Commands]:
@@ -46,18 +55,18 @@ def add(commands: Commands, make: Making) -> dict[str, Commands]:
     return groups
 
 
-def _group(commands: Commands, noun: Noun) -> Commands:
+def _group(commands: Commands, noun: RemoteNoun) -> Commands:
     text = f"{noun.help[:1].upper()}{noun.help[1:]}."
     group = commands.add_parser(noun.name, aliases=[noun.plural], help=noun.help, description=text)
     return group.add_subparsers(dest="action", required=True, metavar="ACTION")
 
 
-def _arguments(command: argparse.ArgumentParser, operation: Operation) -> None:
+def _arguments(command: argparse.ArgumentParser, operation: RemoteOperation) -> None:
     for name in operation.arguments:
         command.add_argument(
             f"path_{name}", metavar=name.upper(), type=identifier, help=_named(name)
         )
-    has_body = bool(operation.body) and operation.form is not Form.SECRET
+    has_body = bool(operation.body) and operation.form is not AnswerForm.SECRET
     # What `--body` may have as well cannot be required of the options.
     _options(command, operation.body, required=not has_body)
     _options(command, operation.query, required=True)
@@ -67,12 +76,12 @@ def _arguments(command: argparse.ArgumentParser, operation: Operation) -> None:
             metavar="FILE",
             help="JSON with fields; options go before it (- for standard input)",
         )
-    if operation.form is Form.LIST:
+    if operation.form is AnswerForm.LIST:
         command.add_argument(
             "--limit", type=limit, default=1000, metavar="N", help="how many, 0 for all (1000)"
         )
     add_target(command)
-    if operation.secret or operation.form is Form.SECRET:
+    if operation.secret or operation.form is AnswerForm.SECRET:
         command.add_argument(
             "--secret-file",
             metavar="FILE",
@@ -91,11 +100,11 @@ def _options(
         more: dict[str, Any] = {"dest": option.dest, "help": option.help}
         if option.required and not required:
             more["help"] = f"{option.help} (required)"
-        if option.kind is Kind.FLAG:
+        if option.kind is OptionKind.FLAG:
             action = argparse.BooleanOptionalAction
             command.add_argument(option.long, action=action, **more)
             continue
-        if option.kind is Kind.CHOICE:
+        if option.kind is OptionKind.CHOICE:
             more |= {"choices": option.choices, "metavar": "|".join(option.choices)}
         else:
             more["metavar"] = _METAVARS[option.kind]
@@ -106,6 +115,18 @@ def _options(
 
 def add_target(command: argparse.ArgumentParser) -> None:
     """Add the options that say which Ostiary is meant, with which right, and how to print."""
+    add_connection(command)
+    command.add_argument(
+        "--output",
+        choices=("table", "json"),
+        default="table",
+        metavar="table|json",
+        help="form (table)",
+    )
+
+
+def add_connection(command: argparse.ArgumentParser) -> None:
+    """Add the options that say which Ostiary is meant, and with which right."""
     command.add_argument(
         "--url",
         metavar="URL",
@@ -118,13 +139,6 @@ def add_target(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--ca", metavar="FILE", help="PEM certificates to trust instead (default: OSTIARY_CA)"
-    )
-    command.add_argument(
-        "--output",
-        choices=("table", "json"),
-        default="table",
-        metavar="table|json",
-        help="form (table)",
     )
 
 

@@ -20,7 +20,7 @@ _LONGEST_TOKEN = 4096
 _MOST_SHOWN = 50
 
 
-class Refused(Failure):
+class ApiRefusal(Failure):
     """The API refused a call: its status, and the sentences by the field's place."""
 
     def __init__(
@@ -83,7 +83,7 @@ class ManagementApi:
         body: object = None,
         query: Mapping[str, str | int] | None = None,
     ) -> Any:
-        """What the API answers to a call, read from JSON; raises Refused, Failure."""
+        """What the API answers to a call, read from JSON; raises ApiRefusal, Failure."""
         try:
             answer = self._http.request(method, path, json=body, params=query)
         except httpx.TimeoutException:
@@ -108,7 +108,7 @@ class ManagementApi:
         errors = fields.get("errors")
         message = str(fields.get("message") or f"The API answered {answer.status_code}")
         named = errors if isinstance(errors, dict) else None
-        raise Refused(answer.status_code, message, named, content)
+        raise ApiRefusal(answer.status_code, message, named, content)
 
 
 def connected(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ostiary.cli.failure import Failure
-from ostiary.cli.remote.nouns import Kind, Operation, Option
+from ostiary.cli.remote.nouns import Option, OptionKind, RemoteOperation
 
 NONE = frozenset({"none", "never", "null"})
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -20,7 +20,7 @@ _RATE = re.compile(r"([0-9]{1,12})/([a-z_]+)")
 
 
 def body(
-    operation: Operation, arguments: argparse.Namespace, now: datetime
+    operation: RemoteOperation, arguments: argparse.Namespace, now: datetime
 ) -> dict[str, Any] | None:
     """The body of a call; nothing if it has none. Raises Failure."""
     if not operation.body:
@@ -35,7 +35,9 @@ def body(
     return made
 
 
-def query(operation: Operation, arguments: argparse.Namespace, now: datetime) -> dict[str, str]:
+def query(
+    operation: RemoteOperation, arguments: argparse.Namespace, now: datetime
+) -> dict[str, str]:
     """The parameters of a call; spans of time are ago."""
     found = {}
     for option in operation.query:
@@ -50,25 +52,25 @@ def value(option: Option, given: Any, now: datetime, *, ahead: bool = True) -> A
     """The value of one option; raises Failure with its name."""
     try:
         match option.kind:
-            case Kind.NUMBER:
+            case OptionKind.NUMBER:
                 return None if given in NONE else _number(given)
-            case Kind.NUMBERS:
+            case OptionKind.NUMBERS:
                 return [_number(each) for each in given if each != "none"]
-            case Kind.TEXTS:
+            case OptionKind.TEXTS:
                 return [each for each in given if each != "none"]
-            case Kind.TIME:
+            case OptionKind.TIME:
                 return None if given in NONE else _time(given, now, ahead=ahead)
-            case Kind.RATE:
+            case OptionKind.RATE:
                 return None if given in NONE else _rate(given)
-            case Kind.RATES:
+            case OptionKind.RATES:
                 return [_rate(each) for each in given if each != "none"]
-            case Kind.PAIRS:
+            case OptionKind.PAIRS:
                 return dict(_pair(each) for each in given if each != "none")
-            case Kind.FILE:
+            case OptionKind.FILE:
                 return read_file(given).strip()
-            case Kind.CHOICE | Kind.TEXT_OR_NONE:
+            case OptionKind.CHOICE | OptionKind.TEXT_OR_NONE:
                 return None if given == "none" else given
-            case Kind.TEXT | Kind.FLAG:
+            case OptionKind.TEXT | OptionKind.FLAG:
                 return given
     except ValueError as error:
         raise Failure(f"{option.long} {error}.") from None
@@ -144,7 +146,7 @@ def _put(body: dict[str, Any], name: str, read: Any) -> None:
         body[first] = read
 
 
-def path(operation: Operation, arguments: argparse.Namespace) -> str:
+def path(operation: RemoteOperation, arguments: argparse.Namespace) -> str:
     """The path of a call with its ids."""
     return operation.path.format(
         **{name: getattr(arguments, f"path_{name}") for name in operation.arguments}

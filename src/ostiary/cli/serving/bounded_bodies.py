@@ -4,20 +4,27 @@ Django writes a whole body to the disk before it looks who sends it.
 """
 
 import json
+import re
 from typing import Any, Final
 
+from ostiary.api import body_bounds
 from ostiary.directory.catalog import openapi
 
 MEGABYTE: Final = 1024 * 1024
 #: Bytes of a body; the API and forms take less.
 LARGEST: Final = 8 * MEGABYTE
-#: Where documents are imported: by the API, where the text of one grows in JSON, and by a form.
-LARGER: Final = {
-    "/api/api_collections": 2 * openapi.LARGEST,
-    "/collections/new": openapi.LARGEST + LARGEST,
-}
+#: Bytes of a form with a document that is imported.
+LARGEST_FORM: Final = openapi.LARGEST + LARGEST
+_DOCUMENT: Final = re.compile(r"POST /collections/(new|[0-9]+/import)")
 #: Bytes that are read of a body that is refused; the connection of a caller with more is just closed.
 MOST_DRAINED: Final = 256 * MEGABYTE
+
+
+def bound(method: str, path: str) -> int:
+    """How many bytes the body of a request may have."""
+    if _DOCUMENT.fullmatch(f"{method} {path}"):
+        return LARGEST_FORM
+    return body_bounds.largest(method, path) or LARGEST
 
 
 class _TooLarge(Exception):
@@ -38,7 +45,7 @@ class BoundedBodies:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        largest = LARGER.get(scope["path"], LARGEST) if scope["method"] == "POST" else LARGEST
+        largest = bound(scope["method"], scope["path"])
         said = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if int(said) > largest:
             await _drain(receive, int(said))

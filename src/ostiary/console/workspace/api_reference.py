@@ -54,7 +54,7 @@ def show(request: HttpRequest, by: Actor) -> HttpResponse:
 @functools.lru_cache(maxsize=1)
 def _calls() -> tuple[Call, ...]:
     # What the page shows is the same wherever the API is.
-    described = json.loads(json.dumps(document.Document("/")))
+    described = json.loads(json.dumps(document.ServedDocument("/")))
     schemas = described["components"]["schemas"]
     found = [
         _call(method.upper(), path, operation, schemas)

@@ -22,7 +22,7 @@ from ostiary.directory.catalog import (
     specifications,
 )
 from ostiary.directory.catalog.openapi_operations import Specification, key
-from ostiary.directory.catalog.specifications import Stored, key_of
+from ostiary.directory.catalog.specifications import StoredSpecification, key_of
 from ostiary.directory.changes import audit_log, etags
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid
@@ -44,7 +44,7 @@ _PARTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class OperationDifference:
     """One operation of the document, or endpoint of the collection, that the other side lacks or has
     otherwise.
     """
@@ -60,14 +60,14 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ReimportPlan:
     collection: Collection
     read: openapi.Document
     #: Names this document and the collection as it is; a later version of either has another.
     version: str
-    added: tuple[Difference, ...]
-    changed: tuple[Difference, ...]
-    gone: tuple[Difference, ...]
+    added: tuple[OperationDifference, ...]
+    changed: tuple[OperationDifference, ...]
+    gone: tuple[OperationDifference, ...]
     unchanged: int
 
 
@@ -84,7 +84,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class TakenOperations:
     collection: Collection
     read: openapi.Document
     added: int
@@ -92,7 +92,7 @@ class Taken:
     deleted: int
 
 
-def plan(*, by: Actor, collection_id: int, content: str, form: str) -> Plan:
+def plan(*, by: Actor, collection_id: int, content: str, form: str) -> ReimportPlan:
     """What a document would change; nothing is saved. Raises Invalid, NotFound, Forbidden."""
     _check_allowed(by, collections.find(by, collection_id))
     read = collections.read_document(content, form)
@@ -107,7 +107,7 @@ def take(
     form: str,
     choice: Choice,
     if_match: str | None = None,
-) -> Saved[Taken]:
+) -> Saved[TakenOperations]:
     """Take over what is chosen of a document, at the version that was planned; raises Stale."""
     _check_allowed(by, collections.find(by, collection_id))
     read = collections.read_document(content, form)
@@ -141,7 +141,7 @@ def take(
         )
         _record(by, chosen)
         sequence = collections.announce(collection)
-    taken = Taken(
+    taken = TakenOperations(
         collection=collection,
         read=read,
         added=len(made),
@@ -161,7 +161,7 @@ def _digest(content: str) -> str:
     return hashlib.sha256(content.encode(errors="replace")).hexdigest()
 
 
-def _planned(collection: Collection, read: openapi.Document, digest: str) -> Plan:
+def _planned(collection: Collection, read: openapi.Document, digest: str) -> ReimportPlan:
     stored = specifications.stored(collection)
     known = {key_of(each): each for each in collection.endpoints.order_by("pk")}
     differs = _comparison(stored, read.specification or Specification())
@@ -173,13 +173,13 @@ def _planned(collection: Collection, read: openapi.Document, digest: str) -> Pla
         name = f"{operation.method} {operation.path}"
         endpoint = known.get(own)
         if endpoint is None:
-            added.append(Difference(name=name, operation=operation))
+            added.append(OperationDifference(name=name, operation=operation))
         elif parts := tuple(differs(operation, endpoint)):
             changed.append(
-                Difference(name=name, operation=operation, endpoint=endpoint, parts=parts)
+                OperationDifference(name=name, operation=operation, endpoint=endpoint, parts=parts)
             )
     gone = tuple(
-        Difference(
+        OperationDifference(
             name=f"{endpoint.method} {endpoint.path}",
             endpoint=endpoint,
             by_hand=bool(stored.operations) and endpoint.pk not in stored.operations,
@@ -187,7 +187,7 @@ def _planned(collection: Collection, read: openapi.Document, digest: str) -> Pla
         for own, endpoint in known.items()
         if own not in seen
     )
-    return Plan(
+    return ReimportPlan(
         collection=collection,
         read=read,
         version=etags.of_value((etags.etag(collection), digest)),
@@ -199,7 +199,7 @@ def _planned(collection: Collection, read: openapi.Document, digest: str) -> Pla
 
 
 def _comparison(
-    stored: Stored, new: Specification
+    stored: StoredSpecification, new: Specification
 ) -> Callable[[openapi.Operation, Endpoint], Iterator[str]]:
     """What tells how an operation of the new document differs from an endpoint of the collection."""
     schemas = _changed_schemas(stored.schemas, new.schemas)
@@ -248,20 +248,20 @@ def _changed_schemas(old: Mapping[str, object], new: Mapping[str, object]) -> se
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    plan: Plan
-    added: tuple[Difference, ...]
-    changed: tuple[Difference, ...]
-    gone: tuple[Difference, ...]
+class _ChosenOperations:
+    plan: ReimportPlan
+    added: tuple[OperationDifference, ...]
+    changed: tuple[OperationDifference, ...]
+    gone: tuple[OperationDifference, ...]
 
 
-def _chosen(planned: Plan, choice: Choice) -> _Chosen:
+def _chosen(planned: ReimportPlan, choice: Choice) -> _ChosenOperations:
     """What is chosen of a plan; raises Invalid for a name that is not in it."""
     problems: dict[str, list[str]] = {}
 
     def of(
-        field: str, there: tuple[Difference, ...], names: Several[str] | None
-    ) -> tuple[Difference, ...]:
+        field: str, there: tuple[OperationDifference, ...], names: Several[str] | None
+    ) -> tuple[OperationDifference, ...]:
         if names is None:
             return there
         wanted = {" /".join(name.split(" ", 1)) if " /" not in name else name for name in names}
@@ -270,7 +270,7 @@ def _chosen(planned: Plan, choice: Choice) -> _Chosen:
             problems[field] = [f"{name[:200]!r} is not among them" for name in unknown[:20]]
         return tuple(each for each in there if each.name in wanted)
 
-    chosen = _Chosen(
+    chosen = _ChosenOperations(
         plan=planned,
         added=of("added", planned.added, choice.added),
         changed=of("changed", planned.changed, choice.changed),
@@ -281,7 +281,7 @@ def _chosen(planned: Plan, choice: Choice) -> _Chosen:
     return chosen
 
 
-def _change(difference: Difference, stored: Stored) -> Endpoint:
+def _change(difference: OperationDifference, stored: StoredSpecification) -> Endpoint:
     """Take over name, description and parameters' names, where the owner has not changed them."""
     endpoint, operation = difference.endpoint, difference.operation
     assert endpoint is not None  # noqa: S101 - what is changed has both
@@ -300,7 +300,7 @@ def _change(difference: Difference, stored: Stored) -> Endpoint:
     return endpoint
 
 
-def _describe(collection: Collection, stored: Stored, read: openapi.Document) -> None:
+def _describe(collection: Collection, stored: StoredSpecification, read: openapi.Document) -> None:
     """Take over version and description, where the collection has those of its last document."""
     if read.version and collection.version == stored.version:
         collection.version = read.version
@@ -309,7 +309,7 @@ def _describe(collection: Collection, stored: Stored, read: openapi.Document) ->
     collection.save()
 
 
-def _record(by: Actor, chosen: _Chosen) -> None:
+def _record(by: Actor, chosen: _ChosenOperations) -> None:
     collection = chosen.plan.collection
     audit_log.record(
         by,

@@ -17,7 +17,7 @@ from ostiary.directory.models import Collection, Endpoint, ImportedSpecification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredSpecification:
     """The specification of a collection as its documents left it; empty: there was none."""
 
     #: Of the newest document.
@@ -55,10 +55,10 @@ def operation(endpoint: Endpoint) -> openapi.Operation:
     )
 
 
-def of(read: openapi.Document, made: Iterable[Endpoint]) -> Stored:
+def of(read: openapi.Document, made: Iterable[Endpoint]) -> StoredSpecification:
     """What is stored of a document whose operations became these endpoints."""
     kept = read.specification or Specification()
-    return Stored(
+    return StoredSpecification(
         version=read.version,
         description=read.description,
         tags=kept.tags,
@@ -67,7 +67,7 @@ def of(read: openapi.Document, made: Iterable[Endpoint]) -> Stored:
     )
 
 
-def keep(collection: Collection, kept: Stored) -> None:
+def keep(collection: Collection, kept: StoredSpecification) -> None:
     """Store in place of what there was, in the caller's transaction."""
     written = json.dumps(_written(kept), separators=(",", ":")).encode()
     ImportedSpecification.objects.update_or_create(
@@ -75,25 +75,27 @@ def keep(collection: Collection, kept: Stored) -> None:
     )
 
 
-def stored(collection: Collection) -> Stored:
+def stored(collection: Collection) -> StoredSpecification:
     found = ImportedSpecification.objects.filter(collection=collection).first()
     if found is None:
-        return Stored()
+        return StoredSpecification()
     read: dict[str, Any] = json.loads(zlib.decompress(found.content))
-    return Stored(**read | {"operations": {int(k): v for k, v in read["operations"].items()}})
+    return StoredSpecification(
+        **read | {"operations": {int(k): v for k, v in read["operations"].items()}}
+    )
 
 
-def _written(kept: Stored) -> Mapping[str, object]:
-    return {name: getattr(kept, name) for name in Stored.__dataclass_fields__}
+def _written(kept: StoredSpecification) -> Mapping[str, object]:
+    return {name: getattr(kept, name) for name in StoredSpecification.__dataclass_fields__}
 
 
 def merged(
-    stored: Stored,
+    stored: StoredSpecification,
     read: openapi.Document,
     *,
     taken: Iterable[Endpoint],
     alive: Iterable[Endpoint],
-) -> Stored:
+) -> StoredSpecification:
     """What is stored once these endpoints have what a new document says of them.
 
     The others keep what they had, and the schemas that they need: where the new document has another
@@ -115,7 +117,7 @@ def merged(
     }
     used = reached([*operations.values()], schemas)
     described = {str(tag["name"]): tag for tag in (*stored.tags, *new.tags)}
-    return Stored(
+    return StoredSpecification(
         version=new.version,
         description=new.description,
         tags=[*described.values()],

@@ -47,7 +47,7 @@ class RowInput(Input):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class ImportedCredentials:
     """What became of one row."""
 
     profile_id: int
@@ -64,14 +64,14 @@ def run(
     rows: list[RowInput],
     create_clients: bool,
     apply: bool,
-) -> Saved[list[Imported]]:
+) -> Saved[list[ImportedCredentials]]:
     """Make an access profile of each row, or without `apply` find out whether that would work.
 
     What it finds out is exact, as everything is done and undone. Raises Invalid with the problems of all
     rows, under `rows.N.`; then nothing is saved.
     """
     project = project_of(by, project_id)
-    made: list[Imported] = []
+    made: list[ImportedCredentials] = []
     problems: list[Problem] = []
     sequence = 0
     with transaction.atomic():
@@ -103,7 +103,7 @@ def _of_row(place: int, refused: Refused) -> Iterator[Problem]:
 
 def _make(
     by: Actor, project: Project, row: RowInput, *, create_clients: bool
-) -> tuple[Imported, int]:
+) -> tuple[ImportedCredentials, int]:
     row.check_complete()
     problems = Problems(RowInput)
     if (row.token is None) == (row.token_sha256 is None):
@@ -124,7 +124,7 @@ def _make(
         policy_id=row.api_policy_id, expires_at=row.expires_at,
     )  # fmt: skip
     saved, _ = access_profiles.create(by=by, given=given)
-    imported = Imported(
+    imported = ImportedCredentials(
         profile_id=saved.value.pk, profile=saved.value.name, client_id=client.pk,
         client=client.name, new_client=new,
     )  # fmt: skip

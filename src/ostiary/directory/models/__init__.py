@@ -9,6 +9,11 @@ from ostiary.directory.models.collections import (
     ImportedSpecification,
     ImportReport,
 )
+from ostiary.directory.models.configuration import (
+    ConfigurationPlan,
+    ConfigurationSet,
+    ManagedObject,
+)
 from ostiary.directory.models.history import AuditEvent, Change
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
@@ -34,12 +39,15 @@ __all__ = [
     "Client",
     "ClientDefaults",
     "Collection",
+    "ConfigurationPlan",
+    "ConfigurationSet",
     "Connection",
     "Credential",
     "Endpoint",
     "Folder",
     "ImportReport",
     "ImportedSpecification",
+    "ManagedObject",
     "ManagementToken",
     "Member",
     "MemberSession",

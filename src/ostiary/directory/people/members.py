@@ -127,14 +127,14 @@ def _locked(member_id: int) -> tuple[Member, bool]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
+class DeletedMember:
     """What ended with a member."""
 
     sessions: int
     tokens: Sequence[int]
 
 
-def delete(*, by: Actor, member_id: int, if_match: str | None = None) -> Deleted:
+def delete(*, by: Actor, member_id: int, if_match: str | None = None) -> DeletedMember:
     """Delete a member with all that is theirs alone: sessions, links, second factors and roles.
 
     Management tokens that they made, or that were made with those, are revoked. What they did stays
@@ -150,7 +150,9 @@ def delete(*, by: Actor, member_id: int, if_match: str | None = None) -> Deleted
             member, by, f"{member.email}, who made it, was deleted"
         )
         sessions = MemberSession.objects.filter(member=member, expires_at__gt=timezone.now())
-        deleted = Deleted(sessions=sessions.count(), tokens=sorted(token.pk for token in revoked))
+        deleted = DeletedMember(
+            sessions=sessions.count(), tokens=sorted(token.pk for token in revoked)
+        )
         _record(by, "delete", member)
         member.delete()
     return deleted

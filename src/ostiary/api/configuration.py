@@ -1,0 +1,252 @@
+"""`/api/v2/plans` and `/api/v2/configuration`: configuration that is kept in files."""
+
+from typing import Annotated, Any, Literal
+
+from django.http import HttpRequest
+from ninja import Query, Router, Schema
+from pydantic import Field, SecretStr
+
+from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, in_force
+from ostiary.configuration import schema, use_cases
+from ostiary.configuration.plans import MOST_DELETED, Options
+from ostiary.directory.changes.confirmation import UNCONFIRMED, Saved
+from ostiary.directory.changes.errors import NotInForce
+from ostiary.directory.models import ConfigurationPlan
+from ostiary.identity.secret import Secret
+
+router = Router(tags=["Configuration as files"])
+
+Secrets = Annotated[
+    dict[str, SecretStr],
+    Field(
+        default_factory=dict,
+        description="Values of secrets that the configuration refers to, by section, key and field:"
+        " `connections.orders.auth_secret`. They are compared or used, and never stored as they are.",
+    ),
+]
+
+
+class PlanIn(Strict):
+    """A configuration, and what a plan of it may do."""
+
+    configuration: dict[str, Any] = Field(
+        description="As `GET /api/v2/configuration/schema` describes it."
+    )
+    secrets: Secrets
+    delete: bool = Field(False, description="Delete what the set has and its files do not.")
+    most_deleted: int = Field(
+        MOST_DELETED, ge=0, le=100_000, description="How many objects may be deleted."
+    )
+    adopt: bool = Field(False, description="Take over objects that belong to no set.")
+
+
+class FieldChangeOut(Schema):
+    """One field: what it is, and what it will be."""
+
+    name: str = Field(description="The field's name in files.")
+    old: Any = Field(description="What it is; a secret is not shown.")
+    new: Any = Field(description="What it will be.")
+    drifted: bool = Field(description="Whether it was changed since the set was applied.")
+    applied: Any = Field(description="If it was: what the files said then.")
+
+
+class DriftedByOut(Schema):
+    """Who changed an object since the set was applied."""
+
+    actor: str = Field(description="Who changed it last, by name.")
+    at: Time = Field(description="When that was.")
+    action: str = Field(description="What was done, as the audit log names it.")
+
+
+class ReplayedOut(Schema):
+    """What the change would have done to the calls of the last seven days."""
+
+    calls: int = Field(description="Recorded calls that were replayed.")
+    newly_refused: int = Field(description="Calls that were admitted and would have been refused.")
+    newly_allowed: int = Field(description="Calls that were refused and would have been admitted.")
+    endpoints_lost: int = Field(description="Active endpoints that it can no longer call.")
+    endpoints_gained: int = Field(description="Active endpoints that it can call from then on.")
+
+
+class PlannedChangeOut(Schema):
+    """One change, in the order in which they are made."""
+
+    action: Literal["create", "update", "adopt", "delete"] = Field(
+        description="What is done: `adopt` takes over an object that belongs to no set."
+    )
+    kind: str = Field(description="The kind of object, such as `client` or `profile`.")
+    key: str = Field(description="Its key; of an endpoint, handle, method and path.")
+    id: int | None = Field(description="Its id, if it is there already.")
+    name: str = Field(description="Its name.")
+    parent: str | None = Field(description="The key of what it is a part of.")
+    place: str = Field(description="Its place in the configuration that was sent.")
+    moved_from: str | None = Field(description="The key that it had before.")
+    fields: list[FieldChangeOut] = Field(description="The fields that change.")
+    revokes: bool = Field(description="Whether calls that pass now may be refused by it.")
+    rotates: bool = Field(description="Whether a new credential is issued.")
+    drift: DriftedByOut | None = Field(description="Who changed it beside the files, if anybody.")
+    effect: ReplayedOut | None = Field(description="What it would have done to recorded calls.")
+    sentence: str = Field(description="The change in words.")
+
+
+class BlockedOut(Schema):
+    """Why the plan can't be applied."""
+
+    place: str = Field(description="The place in the configuration; empty: it has none.")
+    kind: str = Field(description="The kind of object.")
+    key: str = Field(description="Its key.")
+    sentence: str = Field(description="The reason.")
+
+
+class LeftOverOut(Schema):
+    """An object of the set that the files do not name."""
+
+    kind: str = Field(description="The kind of object.")
+    key: str = Field(description="Its key.")
+
+
+class PlanOut(Schema):
+    """A plan. It can be applied once, within seven days, as long as nothing that it names moves."""
+
+    id: int = Field(description="The plan's id.")
+    digest: str = Field(description="What the plan does, as one value.")
+    set: str = Field(description="The set that owns what the files make.")
+    project_id: int = Field(description="The id of the project.")
+    project: str = Field(description="The project's name.")
+    counts: dict[str, int] = Field(description="How many objects, by action.")
+    changes: list[PlannedChangeOut] = Field(description="The changes, at most 1,000 of them.")
+    more_changes: int = Field(description="Further changes, which are not described.")
+    blocked: list[BlockedOut] = Field(description="Why it can't be applied; empty: it can.")
+    left_over: list[LeftOverOut] = Field(
+        description="Objects of the set that the files do not name, and that stay."
+    )
+    warnings: list[str] = Field(description="What the plan does not know.")
+    newly_refused: int = Field(description="Recorded calls that would have been refused.")
+    newly_allowed: int = Field(description="Recorded calls that would have been admitted.")
+    made_by: str = Field(description="Who planned it, by name.")
+    created_at: Time = Field(description="When it was planned.")
+    applied_at: Time | None = Field(description="When it was applied; null: it was not.")
+
+
+class PlanData(Schema):
+    data: PlanOut
+
+
+class ApplyIn(Strict):
+    """`commit` names where the files come from; it stands in the audit log."""
+
+    secrets: Secrets
+    commit: str = Field("", max_length=100, description="Where the files come from.")
+
+
+class IssuedCredentialOut(Schema):
+    """A credential that was issued; it is shown this once."""
+
+    client: str = Field(description="The client's key.")
+    access_profile: str = Field(description="The access profile's key.")
+    access_profile_id: int = Field(description="The access profile's id.")
+    secret: str = Field(description="The token, or the client secret of OAuth 2.0.")
+    oauth_client_id: str | None = Field(description="The client id of OAuth 2.0.")
+
+
+class AppliedOut(Schema):
+    """What was done."""
+
+    plan_id: int = Field(description="The plan that was applied.")
+    counts: dict[str, int] = Field(description="How many objects, by action.")
+    issued: list[IssuedCredentialOut] = Field(description="Credentials that were issued.")
+    warnings: list[str] = Field(description="What to look at.")
+    revocation: Revocation | None = Field(
+        description="The receipt of the gateways; null: they have not confirmed yet."
+    )
+
+
+class AppliedData(Schema):
+    data: AppliedOut
+
+
+class ConfigurationData(Schema):
+    data: dict[str, Any]
+
+
+class Exported(Strict):
+    project_id: Id | None = Field(None, description="The project; without: Home.")
+    set: str = Field(
+        "main",
+        pattern="^[a-z0-9][a-z0-9-]{0,63}$",
+        description="The set whose objects are exported, beside those of no set.",
+    )
+
+
+def _secrets(given: dict[str, SecretStr]) -> dict[str, Secret]:
+    return {name: Secret(value.get_secret_value()) for name, value in given.items()}
+
+
+def _shown(plan: ConfigurationPlan) -> dict[str, Any]:
+    return {
+        "id": plan.pk,
+        "digest": plan.digest,
+        **plan.described,
+        "made_by": plan.made_by,
+        "created_at": plan.created_at,
+        "applied_at": plan.applied_at,
+    }
+
+
+@router.post("/v2/plans", response={200: PlanData, **ERRORS})
+def create_plan(request: HttpRequest, payload: PlanIn) -> Any:
+    """Plan what a configuration changes. Nothing is changed."""
+    options = Options(delete=payload.delete, most_deleted=payload.most_deleted, adopt=payload.adopt)
+    plan = use_cases.plan(actor(request), payload.configuration, options, _secrets(payload.secrets))
+    return {"data": _shown(plan)}
+
+
+@router.get("/v2/plans/{int:plan_id}", response={200: PlanData, **ERRORS})
+def show_plan(request: HttpRequest, plan_id: int) -> Any:
+    """One plan as it was made."""
+    return {"data": _shown(use_cases.find(actor(request), plan_id))}
+
+
+@router.post("/v2/plans/{int:plan_id}/apply", response={200: AppliedData, **ERRORS})
+def apply_plan(request: HttpRequest, plan_id: int, payload: ApplyIn) -> Any:
+    """Apply a plan in one transaction; 412 if anything that it speaks of has moved."""
+    plan, applied = use_cases.apply(
+        actor(request), plan_id, _secrets(payload.secrets), commit=payload.commit
+    )
+    warnings = list(applied.warnings)
+    receipt: Revocation | None = None
+    try:
+        _, receipt = in_force(Saved(value=None, sequence=applied.sequence))
+    except NotInForce:
+        # What was issued is shown this once, so an error must not take its place.
+        warnings.append(UNCONFIRMED)
+    return {
+        "data": {
+            "plan_id": plan.pk,
+            "counts": plan.described["counts"],
+            "issued": [
+                {
+                    "client": each.client,
+                    "access_profile": each.profile,
+                    "access_profile_id": each.profile_id,
+                    "secret": each.secret.reveal(),
+                    "oauth_client_id": each.public_id or None,
+                }
+                for each in applied.issued
+            ],
+            "warnings": warnings,
+            "revocation": receipt,
+        }
+    }
+
+
+@router.get("/v2/configuration", response={200: ConfigurationData, **ERRORS})
+def export_configuration(request: HttpRequest, asked: Query[Exported]) -> Any:
+    """A project as a configuration: what belongs to the set, and what belongs to none."""
+    return {"data": use_cases.export(actor(request), asked.project_id, set_name=asked.set)}
+
+
+@router.get("/v2/configuration/schema", response={200: ConfigurationData, **ERRORS})
+def show_schema(request: HttpRequest) -> Any:
+    """The JSON Schema of configuration files."""
+    return {"data": schema.json_schema()}

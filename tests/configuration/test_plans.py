@@ -1,0 +1,359 @@
+"""Configuration as files, planned and applied through the API."""
+
+import copy
+from typing import Any
+
+import pytest
+from tests.api.conftest import Api
+
+from ostiary.directory.models import AuditEvent, Change
+
+FILES: dict[str, Any] = {
+    "format": 1,
+    "set": "payments",
+    "project": "Home",
+    "policies": [{"key": "standard", "name": "Standard", "rate_limits": [{"limit": 100, "interval": "minute"}]}],
+    "address_lists": [{"key": "office", "name": "Office", "entries": ["192.0.2.0/24  # the office"]}],
+    "connections": [{"key": "orders", "name": "Orders", "base_url": "http://192.0.2.10:8000"}],
+    "collections": [
+        {
+            "key": "orders-v1", "name": "Orders", "connection": "orders", "kind": "proxy",
+            "endpoints": [
+                {"method": "GET", "path": "/orders", "name": "List", "active": True},
+                {"method": "GET", "path": "/orders/{id}", "name": "One"},
+            ],
+        }
+    ],
+    "clients": [
+        {
+            "key": "acme", "name": "ACME",
+            "profiles": [
+                {
+                    "key": "nightly", "name": "Nightly", "auth_type": "token",
+                    "collections": ["orders-v1"], "policy": "standard",
+                    "ip_allow_list": ["198.51.100.7"], "ip_allow_lists": ["office"],
+                }
+            ],
+        }
+    ],
+}  # fmt: skip
+
+
+def files(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(FILES) | changes
+
+
+def plan(api: Api, content: Any, **options: Any) -> Any:
+    return api.done("POST", "v2/plans", {"configuration": content, **options})["data"]
+
+
+def applied(api: Api, content: Any, *, secrets: Any = None, **options: Any) -> Any:
+    made = plan(api, content, secrets=secrets or {}, **options)
+    return api.done("POST", f"v2/plans/{made['id']}/apply", {"secrets": secrets or {}})["data"]
+
+
+def actions(made: Any) -> list[tuple[str, str, str]]:
+    return [(each["action"], each["kind"], each["key"]) for each in made["changes"]]
+
+
+def refused(api: Api, content: Any, **options: Any) -> Any:
+    status, answer = api("POST", "v2/plans", {"configuration": content, **options})
+    assert status == 400, answer
+    return answer["errors"]
+
+
+def test_what_files_say_is_made_and_a_second_plan_changes_nothing(api: Api) -> None:
+    made = plan(api, files())
+    assert actions(made) == [
+        ("create", "policy", "standard"),
+        ("create", "address_list", "office"),
+        ("create", "connection", "orders"),
+        ("create", "collection", "orders-v1"),
+        ("create", "endpoint", "orders-v1 GET /orders"),
+        ("create", "endpoint", "orders-v1 GET /orders/{id}"),
+        ("create", "client", "acme"),
+        ("create", "profile", "nightly"),
+    ]
+    assert api.done("GET", "api_clients") == []
+    done = api.done("POST", f"v2/plans/{made['id']}/apply", {"commit": "abc123"})["data"]
+    (issued,) = done["issued"]
+    assert (issued["client"], issued["access_profile"]) == ("acme", "nightly")
+    assert issued["secret"]
+    (profile,) = api.done("GET", "api_access_profiles")
+    assert profile["ip_allow_list"] == ["198.51.100.7"]
+    again = plan(api, files())
+    assert (actions(again), again["counts"]["unchanged"]) == ([], 8)
+    event = AuditEvent.objects.get(action="configuration.apply")
+    assert event.after == {"commit": "abc123", "changes": 8}
+
+
+def test_a_plan_is_applied_once(api: Api) -> None:
+    made = plan(api, files())
+    api.done("POST", f"v2/plans/{made['id']}/apply", {})
+    status, answer = api("POST", f"v2/plans/{made['id']}/apply", {})
+    assert (status, answer["message"]) == (409, "The plan was applied already")
+
+
+def test_a_plan_whose_objects_moved_is_refused_and_changes_nothing(api: Api) -> None:
+    applied(api, files())
+    content = files()
+    content["policies"][0]["rate_limits"] = [{"limit": 5, "interval": "minute"}]
+    made = plan(api, content)
+    (policy,) = api.done("GET", "v2/api_policies")["data"]
+    other = {"name": "Standard", "rate_limits": [{"limit": 7, "interval": "minute"}]}
+    api.done("PUT", f"v2/api_policies/{policy['id']}", other)
+    before = Change.objects.count()
+    status, _ = api("POST", f"v2/plans/{made['id']}/apply", {})
+    assert status == 412
+    assert Change.objects.count() == before
+
+
+def test_a_plan_holds_while_what_it_does_not_speak_of_changes(api: Api) -> None:
+    applied(api, files())
+    content = files()
+    content["clients"][0]["name"] = "ACME Ltd"
+    made = plan(api, content)
+    api.done("POST", "api_clients", {"name": "Somebody else"})
+    api.done("POST", f"v2/plans/{made['id']}/apply", {})
+    names = {each["name"] for each in api.done("GET", "api_clients")}
+    assert names == {"ACME Ltd", "Somebody else"}
+
+
+def test_absent_fields_are_left_alone_and_empty_ones_are_emptied(api: Api) -> None:
+    applied(api, files())
+    content = files()
+    profile = content["clients"][0]["profiles"][0]
+    del profile["ip_allow_list"]
+    profile["ip_allow_lists"] = []
+    profile["policy"] = None
+    made = plan(api, content)
+    (change,) = made["changes"]
+    assert {each["name"]: each["new"] for each in change["fields"]} == {
+        "ip_allow_lists": [],
+        "policy": None,
+    }
+    applied(api, content)
+    (shown,) = api.done("GET", "api_access_profiles")
+    assert shown["ip_allow_list"] == ["198.51.100.7"]
+    assert (shown["ip_allow_list_ids"], shown["api_policy_id"]) == ([], None)
+
+
+def test_drift_is_shown_with_who_changed_it(api: Api) -> None:
+    applied(api, files())
+    (policy,) = api.done("GET", "v2/api_policies")["data"]
+    other = {"name": "Standard", "rate_limits": [{"limit": 500, "interval": "minute"}]}
+    api.done("PUT", f"v2/api_policies/{policy['id']}", other)
+    (change,) = plan(api, files())["changes"]
+    (field,) = change["fields"]
+    assert field["drifted"]
+    assert field["applied"] == [{"limit": 100, "interval": "minute"}]
+    assert field["old"] == [{"limit": 500, "interval": "minute"}]
+    assert change["drift"]["actor"] == "tests"
+
+
+def test_nothing_is_deleted_unless_asked_and_protected_objects_never(api: Api) -> None:
+    content = files()
+    content["clients"][0]["protect"] = True
+    content["connections"].append({"key": "old", "name": "Old", "base_url": "http://192.0.2.11"})
+    applied(api, content)
+    del content["clients"]
+    content["connections"].pop()
+    kept = plan(api, content)
+    assert kept["changes"] == []
+    left = {(each["kind"], each["key"]) for each in kept["left_over"]}
+    assert left == {("client", "acme"), ("profile", "nightly"), ("connection", "old")}
+    made = plan(api, content, delete=True)
+    assert actions(made) == [("delete", "profile", "nightly"), ("delete", "connection", "old")]
+    assert [(each["key"], each["sentence"]) for each in made["blocked"]] == [
+        ("acme", "is protected from deletion")
+    ]
+    assert api("POST", f"v2/plans/{made['id']}/apply", {})[0] == 409
+
+
+def test_deletions_are_made_in_an_order_that_works_and_are_counted(api: Api) -> None:
+    applied(api, files())
+    rest = {"format": 1, "set": "payments", "project": "Home", "policies": FILES["policies"]}
+    too_many = plan(api, rest, delete=True)
+    assert too_many["blocked"][0]["sentence"] == "7 objects would be deleted, and at most 5 may be"
+    applied(api, rest, delete=True, most_deleted=7)
+    assert api.done("GET", "api_collections") == []
+    assert [each["name"] for each in api.done("GET", "v2/api_policies")["data"]] == ["Standard"]
+    assert "" in refused(api, rest | {"policies": []}, delete=True)
+
+
+def test_objects_of_others_are_taken_over_only_when_asked(api: Api) -> None:
+    api.done("POST", "api_clients", {"name": "ACME", "description": "by hand"})
+    content = files(clients=[{"key": "acme", "name": "ACME", "description": ""}])
+    made = plan(api, content)
+    (blocked,) = made["blocked"]
+    assert blocked["place"] == "clients.0"
+    assert "belongs to no set" in blocked["sentence"]
+    made = plan(api, content, adopt=True)
+    assert ("adopt", "client", "acme") in actions(made)
+    applied(api, content, adopt=True)
+    assert len(api.done("GET", "api_clients")) == 1
+    other = content | {"set": "billing"}
+    blocked = plan(api, other)["blocked"]
+    assert {"belongs to the set payments"} == {each["sentence"] for each in blocked}
+
+
+def test_a_key_is_renamed_by_saying_so(api: Api) -> None:
+    applied(api, files())
+    content = files(moved=[{"kind": "client", "from": "acme", "to": "acme-ltd"}])
+    content["clients"][0]["key"] = "acme-ltd"
+    made = plan(api, content)
+    assert [(c["action"], c["key"], c["moved_from"]) for c in made["changes"]] == [
+        ("update", "acme-ltd", "acme")
+    ]
+    applied(api, content)
+    assert plan(api, content)["changes"] == []
+    assert len(api.done("GET", "api_clients")) == 1
+
+
+def test_a_secret_is_compared_and_stands_nowhere(api: Api) -> None:
+    content = files()
+    content["connections"][0] |= {
+        "auth_type": "header", "auth_name": "X-Key", "auth_secret": {"env": "ORDERS_KEY"},
+    }  # fmt: skip
+    name = "connections.orders.auth_secret"
+    first = applied(api, content, secrets={name: "opensesame"})
+    assert "opensesame" not in str(first)
+    assert plan(api, content, secrets={name: "opensesame"})["changes"] == []
+    changed = plan(api, content, secrets={name: "another"})
+    assert [each["name"] for each in changed["changes"][0]["fields"]] == ["auth_secret"]
+    assert "another" not in str(changed)
+    assert "opensesame" not in str(changed)
+    absent = plan(api, content)
+    assert absent["changes"] == []
+    assert absent["warnings"] == [f"{name}: not compared, env ORDERS_KEY is not set"]
+    content["connections"][0]["auth_secret"] = "opensesame"
+    assert refused(api, content)["connections.0.auth_secret"]
+
+
+def test_a_higher_rotation_issues_one_new_credential(api: Api) -> None:
+    first = applied(api, files())["issued"][0]["secret"]
+    content = files()
+    content["clients"][0]["profiles"][0]["rotate"] = 1
+    (change,) = plan(api, content)["changes"]
+    assert change["rotates"]
+    (issued,) = applied(api, content)["issued"]
+    assert issued["secret"] != first
+    assert plan(api, content)["changes"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        pytest.param({"format": 2}, "format", id="format"),
+        pytest.param({"set": "No!"}, "set", id="set"),
+        pytest.param({"project": "Nowhere"}, "project", id="project"),
+        pytest.param({"polices": []}, "polices", id="section"),
+        pytest.param({"policies": {}}, "policies", id="no-list"),
+        pytest.param({"policies": [[]]}, "policies.0", id="no-object"),
+        pytest.param({"policies": [{"name": "x"}]}, "policies.0.key", id="no-key"),
+        pytest.param({"policies": [{"key": "A B"}]}, "policies.0.key", id="wrong-key"),
+        pytest.param({"clients": [{"key": "a"}]}, "clients.0.name", id="nothing-said"),
+        pytest.param({"clients": [{"key": "a", "name": "a", "protect": 1}]}, "clients.0.protect", id="flag"),
+        pytest.param(
+            {"clients": [{"key": "a", "name": "a"}, {"key": "a", "name": "b"}]}, "clients.1", id="twice"
+        ),
+        pytest.param({"clients": [{"key": "a", "name": "a", "colour": 1}]}, "clients.0.colour", id="field"),
+        pytest.param(
+            {"clients": [{"key": "a", "name": "a", "profiles": [{
+                "key": "b", "name": "b", "auth_type": "token", "collections": ["none-v1"]}]}]},
+            "clients.0.profiles.0.collections", id="reference",
+        ),
+        pytest.param(
+            {"collections": [{"key": "c", "name": "c", "endpoints": [
+                {"method": "GET", "path": "/*", "name": "e"}]}]},
+            "collections.0.endpoints.0.path", id="path",
+        ),
+        pytest.param(
+            {"clients": [{"key": "a", "name": "a", "profiles": [{
+                "key": "b", "name": "b", "auth_type": "token", "collections": ["orders-v1"],
+                "ip_allow_list": ["300.1.1.1"]}]}]},
+            "clients.0.profiles.0.ip_allow_list", id="address",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_of_its_place(api: Api, change: Any, place: str) -> None:
+    assert place in refused(api, files() | change)
+
+
+def test_of_a_plan_that_fails_half_way_nothing_is_done(api: Api) -> None:
+    content = files()
+    # Its secret is missing, which is seen when the connection is made.
+    content["connections"][0] |= {
+        "auth_type": "header", "auth_name": "X-Key", "auth_secret": {"env": "ORDERS_KEY"},
+    }  # fmt: skip
+    made = plan(api, content)
+    status, answer = api("POST", f"v2/plans/{made['id']}/apply", {})
+    assert (status, list(answer["errors"])) == (400, ["connections.0.auth_secret"])
+    assert api.done("GET", "v2/api_policies")["data"] == []
+
+
+def test_an_editor_of_the_project_may_plan_and_others_may_not(api: Api) -> None:
+    folder = api.done("POST", "folders", {"name": "Other"})
+    other = [folder["project_id"]]
+    editor = api.as_(admin=False, role="editor", project_ids=other)
+    made = plan(editor, files(project="Other"))
+    assert made["counts"]["create"] == 8
+    viewer = api.as_(admin=False, role="viewer", project_ids=other)
+    assert viewer("POST", "v2/plans", {"configuration": files(project="Other")})[0] == 403
+    assert refused(editor, files())["project"]
+    assert (
+        api.as_(admin=False, role="viewer", project_ids=[api.home])(
+            "GET", f"v2/plans/{made['id']}"
+        )[0]
+        == 404
+    )
+    granted = files(project="Other")
+    applied(api, files())
+    granted["clients"][0]["profiles"][0]["collections"] = ["orders-v1"]
+    del granted["collections"]
+    place = "clients.0.profiles.0.collections"
+    assert place in refused(editor, granted)
+
+
+def test_the_effect_of_a_narrower_profile_is_said(api: Api) -> None:
+    applied(api, files())
+    content = files()
+    content["collections"].append({"key": "empty-v1", "name": "Empty", "kind": "recipe"})
+    content["clients"][0]["profiles"][0]["collections"] = ["empty-v1"]
+    made = plan(api, content)
+    change = next(each for each in made["changes"] if each["kind"] == "profile")
+    assert change["effect"]["endpoints_lost"] == 1
+    assert change["revokes"]
+    assert change["sentence"] == "Change the access profile nightly: it loses 1 endpoint"
+
+
+def test_what_is_fixed_cannot_be_changed(api: Api) -> None:
+    applied(api, files())
+    content = files()
+    content["clients"][0]["profiles"][0]["auth_type"] = "oauth2"
+    (blocked,) = plan(api, content)["blocked"]
+    assert blocked["sentence"].startswith("auth_type can't be changed from token to oauth2")
+
+
+def test_an_export_plans_to_no_change_and_makes_the_same_elsewhere(api: Api) -> None:
+    content = files()
+    content["connections"][0] |= {
+        "auth_type": "header", "auth_name": "X-Key", "auth_secret": {"env": "ORDERS_KEY"},
+    }  # fmt: skip
+    content["clients"][0]["profiles"].append(
+        {"key": "sso", "name": "SSO", "auth_type": "oidc", "collections": ["orders-v1"],
+         "oidc_issuer": "https://issuer.example", "audience": "orders", "active": False,
+         "expires_at": "2999-01-01T00:00:00Z"}
+    )  # fmt: skip
+    applied(api, content, secrets={"connections.orders.auth_secret": "opensesame"})
+    exported = api.done("GET", "v2/configuration?set=payments")["data"]
+    assert plan(api, exported)["changes"] == []
+    assert "opensesame" not in str(exported)
+
+
+def test_the_schema_describes_what_is_taken(api: Api) -> None:
+    schema = api.done("GET", "v2/configuration/schema")["data"]
+    for section in ("policies", "address_lists", "connections", "collections", "clients"):
+        kind = schema["properties"][section]["items"]["$ref"].rpartition("/")[2]
+        for entry in FILES[section]:
+            assert set(entry) <= set(schema["$defs"][kind]["properties"])
