@@ -95,7 +95,7 @@ EXAMPLES: Mapping[str, CallExample] = {
     "list_signing_keys": _NONE,
     "rotate_signing_keys": _NONE,
     "list_clients": CallExample(parameters={"project_id": 1}),
-    "create_client": CallExample(body={"name": "Acme", "description": "Sends us orders"}),
+    "create_client": CallExample(body={"name": "Northwind", "description": "Sends us orders"}),
     "show_client": _NONE,
     "change_client": CallExample(body={"description": "Sends and reads orders"}),
     "delete_client": _NONE,
