@@ -18,7 +18,6 @@ CONTROL_BIND ?= 127.0.0.1:8000
 PYTEST := $(VENV)/pytest --dist loadfile --no-loadscope-reorder
 # The quick tests compute. The others wait most of their time: for processes, browsers and clocks.
 QUICK := $(PYTEST) -n $(shell nproc) -m "not slow"
-WHOLE := $(PYTEST) -n $(shell expr 3 '*' $$(nproc))
 # Tests start some hundred processes of ours; each would compile every module anew.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -41,7 +40,7 @@ check: lint
 test: lint
 	@scripts/dialect-tools
 	@scripts/coverage-floors
-	$(WHOLE) --unmeasured
+	@scripts/all-tests --dist loadfile --no-loadscope-reorder -n $(shell expr 3 '*' $$(nproc))
 
 test-debian13:
 	@scripts/debian13
