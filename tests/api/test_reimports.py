@@ -1,14 +1,11 @@
 """The next document of a collection: previewed, chosen one by one, and taken over at once."""
 
 import json
-import time
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.api.conftest import Api
-
-from ostiary.usage.models import MinuteCount
 
 
 def a_spec(paths: object, **more: Any) -> dict[str, Any]:
@@ -88,32 +85,6 @@ def test_a_preview_says_what_is_added_changed_and_gone_and_saves_nothing(
     assert endpoints(api, made) == before
     same = previewed(api, made, FIRST)
     assert (same["added"], same["changed"], same["unchanged"]) == ([], [], 4)
-
-
-def test_a_preview_says_who_called_what_it_touches(api: Api, made: Any) -> None:
-    client = api.done("POST", "api_clients", {"name": "Acme"})["result"]
-    profile = api.done(
-        "POST", "api_access_profiles",
-        {"name": "P", "api_client_id": client["id"], "api_collection_ids": [made["id"]], "auth_type": "token"},
-    )["result"]  # fmt: skip
-    gone = endpoints(api, made)["GET /d"]
-    for reason, calls in ((0, 312), (7, 9)):
-        MinuteCount.objects.create(
-            time=_minute(), profile_id=profile["id"], client_id=client["id"], reason=reason,
-            collection_id=made["id"], endpoint_id=gone["id"], status=2, calls=calls,
-        )  # fmt: skip
-    plan = previewed(api, made)
-    assert plan["access_profiles"] == 1
-    (found, _) = plan["gone"]
-    assert (found["calls"], found["access_profiles"]) == (312, 1)
-    assert found["callers"] == [
-        {"access_profile_id": profile["id"], "name": "P", "client": "Acme", "calls": 312}
-    ]
-    assert plan["changed"][0]["calls"] == 0
-
-
-def _minute() -> int:
-    return int(time.time()) // 60 * 60 - 120
 
 
 def test_nothing_that_is_gone_is_deleted_unless_it_is_named(api: Api, made: Any) -> None:

@@ -150,3 +150,21 @@ def test_what_could_not_be_saved_cannot_be_previewed(world: World) -> None:
     ):  # fmt: skip
         status, answer = world.api("POST", "v2/preview", {**asked, name: moment})
         assert (status, list(answer["errors"])) == (400, [name])
+
+
+def test_other_defaults_show_what_followers_of_a_client_would_have_been_refused(
+    world: World, log: Log
+) -> None:
+    api, collection = world.api, world.collection["id"]
+    given = {"name": "Stock", "kind": "recipe"}
+    stock = api.done("POST", "api_collections", given)["id"]
+    defaults = {"name": "Keyed", "api_collection_ids": [collection], "auth_type": "token"}
+    client = api.done("POST", "v2/api_clients", defaults)["data"]
+    key = api.done(
+        "POST", f"v2/api_clients/{client['id']}/api_keys", {"name": "K", "active": True}
+    )["data"]
+    some_calls(world, log, key, "192.0.2.7", "192.0.2.8")
+    found = previewed(world, api_client_id=client["id"], change={"api_collection_ids": [stock]})
+    assert (found["calls"], found["newly_refused"]) == (2, 2)
+    assert [each["access_profile_id"] for each in found["effects"]] == [key["id"]]
+    assert previewed(world, api_client_id=client["id"], change={"name": "N"})["changes_nothing"]
