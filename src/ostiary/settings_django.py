@@ -129,5 +129,7 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 6 * 1024 * 1024
+# The preview of an import has a box for each operation: 5,000 of a document, and those that are gone.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 # `ostiary.telemetry.logs` does it, for what is not Django's too.
 LOGGING_CONFIG = None

@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from ostiary.api import document
 from ostiary.api.application import api
 from ostiary.console import projects, webhooks
-from ostiary.console.catalog import collections, connections, recipes, test_calls
+from ostiary.console.catalog import collections, connections, recipes, reimports, test_calls
 from ostiary.console.clients import (
     access_profiles,
     address_lists,
@@ -101,6 +101,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         collections.switch_endpoints,
         name="switch-endpoints",
     ),
+    path("collections/<int:collection_id>/import", reimports.reimport, name="reimport"),
     path(
         "collections/<int:collection_id>/report/delete",
         collections.dismiss_report,

@@ -21,6 +21,7 @@ from ostiary.access.paths import (
     stored_template,
     taken_by,
 )
+from ostiary.console.catalog.openapi_documents import sent_document
 from ostiary.console.clients.access_profiles import METHODS as AUTH_METHODS
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
@@ -114,7 +115,7 @@ def _create(request: HttpRequest, by: Actor) -> HttpResponse:
     kind = request.POST.get("kind", "")
     connection_id = number_of(request.POST.get("connection"))
     url = request.POST.get("base_url", "").strip()
-    document = _document(request)
+    document = sent_document(request)
     name = request.POST.get("name", "")
     if kind == Collection.Kind.PROXY and url and connection_id is None:
         wanted = connections.ConnectionInput.of(name=name, project_id=project_id, base_urls=[url])
@@ -142,34 +143,6 @@ def _create(request: HttpRequest, by: Actor) -> HttpResponse:
     for warning in saved.warnings:
         messages.warning(request, warning)
     return redirect("collection", made_of.collection.pk)
-
-
-def _document(request: HttpRequest) -> tuple[str, str] | None:
-    """An OpenAPI document, as a file or pasted; JSON if it begins like it. Raises Invalid."""
-    try:
-        return _content(request)
-    except openapi.BadDocument as error:
-        raise Invalid({"openapi_spec": [str(error)]}) from None
-
-
-def _content(request: HttpRequest) -> tuple[str, str] | None:
-    upload = request.FILES.get("openapi_file")
-    if upload is not None:
-        try:
-            if (upload.size or 0) > openapi.LARGEST:
-                raise openapi.BadDocument(openapi.TOO_LARGE)
-            content = upload.read().decode("utf-8")
-            if not content.strip():
-                raise openapi.BadDocument("The file is empty.")
-            if request.POST.get("openapi_spec", "").strip():
-                raise openapi.BadDocument("Give a file or a text, not both.")
-        except UnicodeDecodeError:
-            raise openapi.BadDocument("The document is not UTF-8 text.") from None
-    else:
-        content = request.POST.get("openapi_spec", "").strip()
-    if not content:
-        return None
-    return content, "json" if content[:1000].lstrip("\ufeff \t\r\n").startswith("{") else "yaml"
 
 
 @page

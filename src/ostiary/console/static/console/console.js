@@ -37,8 +37,8 @@ document.addEventListener("submit", (event) => {
 });
 
 // What was typed outlives a session that ended: it waits in this tab while its owner signs in again,
-// and is gone with the next page otherwise. Secrets do not wait.
-const SECRET = /secret|password|token|code|passkey|^once$|^step$|^read$/;
+// and is gone with the next page otherwise. Secrets do not wait, nor a document that would fill the store.
+const SECRET = /secret|password|token|code|passkey|^once$|^step$|^read$|^document$/;
 const kept = (field) =>
   field.name && !["password", "file", "submit", "button"].includes(field.type) && !SECRET.test(field.name);
 const ticks = (field) => field.type === "checkbox" || field.type === "radio";
