@@ -47,7 +47,7 @@ def test_a_token_gets_its_calls_of_a_minute_and_is_told_what_is_left(
     assert [each["RateLimit"] for each in answers] == [
         '"token";r=2;t=60', '"token";r=1;t=60', '"token";r=0;t=40', '"token";r=0;t=40',
     ]  # fmt: skip
-    assert {each["RateLimit-CallLimit"] for each in answers} == {'"token";q=3;w=60'}
+    assert {each["RateLimit-Policy"] for each in answers} == {'"token";q=3;w=60'}
     assert answers[3]["Retry-After"] == "40"
     assert answers[3].json()["message"] == (
         "This token makes more calls than it may, 3 a minute; try again in 40 seconds."
@@ -63,7 +63,7 @@ def test_an_address_gets_its_calls_whatever_tokens_they_have(api: Api, clock: li
     answers = [_me(each) for each in (*others, api)]
     assert [each.status_code for each in answers] == [200, 200, 200, 429]
     assert answers[0]["RateLimit"] == '"address";r=2;t=60, "token";r=1;t=60'
-    assert answers[0]["RateLimit-CallLimit"] == '"address";q=3;w=60, "token";q=2;w=60'
+    assert answers[0]["RateLimit-Policy"] == '"address";q=3;w=60, "token";q=2;w=60'
     assert answers[3]["RateLimit"] == '"address";r=0;t=60'
 
 
@@ -80,7 +80,7 @@ def test_by_default_an_address_may_fail_120_times_a_minute(api: Api, clock: list
     with CaptureQueriesContext(connection) as queries:
         refused = _me(api, **wrong)
     assert (refused.status_code, len(queries)) == (429, 0)
-    assert refused["RateLimit-CallLimit"] == '"failures";q=120;w=60'
+    assert refused["RateLimit-Policy"] == '"failures";q=120;w=60'
     clock[0] += 60
     assert _me(late).status_code == 200
     failed = _me(api, **wrong)

@@ -169,6 +169,6 @@ def add_headers(request: HttpRequest, response: HttpResponse) -> None:
     found: list[CallStanding] = request.META.get("ostiary.limits", [])
     if found:
         response.headers["RateLimit"] = ", ".join(map(str, found))
-        response.headers["RateLimit-CallLimit"] = ", ".join(
+        response.headers["RateLimit-Policy"] = ", ".join(
             f'"{each.policy.name}";q={each.policy.limit};w={WINDOW:.0f}' for each in found
         )
