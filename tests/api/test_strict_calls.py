@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 from django.test import Client as Browser
+from django.test import RequestFactory
 from tests.api.conftest import Api
 from tests.api.test_changes import NOUNS
 
+from ostiary.api import parsing
+from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.models import Client, Recipe
 
 
@@ -197,3 +200,26 @@ def test_a_project_that_holds_something_goes_only_by_force(api: Api) -> None:
     assert api.done("DELETE", f"projects/{project}?force=true")["success"] is True
     recipe.refresh_from_db()
     assert (recipe.project_id, recipe.shared) == (None, False)
+
+
+def test_many_names_are_counted_once(api: Api) -> None:
+    names = [f"name{number}" for number in range(100_000)]
+    body = "{" + ",".join(f'"{name}":1' for name in [*names, "name7"]) + "}"
+    with pytest.raises(Invalid) as refused:
+        parsing.BodyParser().parse_body(RequestFactory().generic("POST", "/", body))
+    assert [each.field for each in refused.value.problems] == ["name7"]
+
+
+def test_a_lone_surrogate_is_refused_where_it_stands_and_a_pair_is_a_character(api: Api) -> None:
+    status, answer = api("POST", "api_clients", {"name": "A", "labels": {"\ud800": ["\udfff"]}})
+    assert (status, list(answer["errors"])) == (400, ["labels.?", "labels.?.0"])
+    api.done("POST", "api_clients", {"name": "\U0001f600"})
+    assert [each["name"] for each in api.done("GET", "api_clients")] == ["\U0001f600"]
+
+
+def test_a_call_without_a_body_takes_any_with_a_key(api: Api) -> None:
+    answer = Browser().generic(
+        "POST", "/api/v2/signing_keys/rotate", b"[" * 20_000, content_type="application/json",
+        headers={"Authorization": f"Bearer {api.token}", "Idempotency-Key": "deep"},
+    )  # fmt: skip
+    assert answer.status_code == 200

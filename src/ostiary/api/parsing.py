@@ -6,6 +6,8 @@ no parameters but those of the operation, each once unless it is a list.
 
 import functools
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Never, cast
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from ninja.operation import Operation
 
 
+#: An escape of a surrogate, alone or in a pair.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
 class _Object(dict[str, Any]):
     """An object of a body, with the names that stand in it more than once."""
 
@@ -27,16 +33,21 @@ class _Object(dict[str, Any]):
 class BodyParser(parser.Parser):
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """The body's JSON; raises Invalid for a name that stands twice, ValueError for no JSON."""
+        text = request.body.decode()
         try:
-            content = json.loads(
-                request.body.decode(), object_pairs_hook=_object, parse_constant=_refuse
-            )
+            content = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
         except RecursionError:
             raise ValueError("is nested too deeply") from None
         problems = [
             Problem(field=field, code="twice", sentence="is given twice")
             for field in _twice(content, "")
         ]
+        if _SURROGATE.search(text):
+            sentence = "holds a lone surrogate, which is no character"
+            problems += [
+                Problem(field=_shown(field), code="characters", sentence=sentence)
+                for field in _surrogates(content, "")
+            ]
         if problems:
             raise Invalid(problems)
         return cast("dict[str, Any]", content)
@@ -46,9 +57,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) == len(pairs):
         return made
-    names = [name for name, _ in pairs]
+    counts = Counter(name for name, _ in pairs)
     found = _Object(made)
-    found.twice = tuple(name for name in made if names.count(name) > 1)
+    found.twice = tuple(name for name, count in counts.items() if count > 1)
     return found
 
 
@@ -65,6 +76,24 @@ def _twice(value: object, place: str) -> Iterator[str]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _twice(inner, f"{place}{index}.")
+
+
+def _surrogates(value: object, place: str) -> Iterator[str]:
+    """Places of texts and names with half of a pair: neither the database nor an answer can have it."""
+    if isinstance(value, str) and _shown(value) != value:
+        yield place
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if _shown(name) != name:
+                yield f"{place}.{name}".lstrip(".")
+            yield from _surrogates(inner, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _surrogates(inner, f"{place}.{index}".lstrip("."))
+
+
+def _shown(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def strict_query(view: Callable[..., Any]) -> Callable[..., Any]:
