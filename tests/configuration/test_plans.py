@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.api.conftest import Api
 
-from ostiary.directory.models import AuditEvent, Change
+from ostiary.directory.models import AuditEvent, Change, Policy
 
 FILES: dict[str, Any] = {
     "format": 1,
@@ -357,3 +357,74 @@ def test_the_schema_describes_what_is_taken(api: Api) -> None:
         kind = schema["properties"][section]["items"]["$ref"].rpartition("/")[2]
         for entry in FILES[section]:
             assert set(entry) <= set(schema["$defs"][kind]["properties"])
+
+
+def test_files_never_go_to_the_project_that_has_the_name_of_anothers_key(api: Api) -> None:
+    first = api.done("POST", "folders", {"name": "First", "key": "first"})
+    api.done("POST", "folders", {"name": "Second", "key": "second"})
+    api.done("PUT", f"projects/{first['project_id']}", {"name": "second"})
+    assert refused(api, files(project="second")) == {
+        "project": ["'second' is the key of one project and the name of another one"]
+    }
+    assert plan(api, files(project="first"))["project_id"] == first["project_id"]
+
+
+def test_an_export_names_policies_of_the_workspace_that_have_no_key(api: Api) -> None:
+    content = files()
+    applied(api, content)
+    policy = Policy.objects.create(name="Of all", project=None)
+    (profile,) = api.done("GET", "api_access_profiles")
+    api.done("PUT", f"api_access_profiles/{profile['id']}", {"api_policy_id": policy.pk})
+    exported = api.done("GET", "v2/configuration?set=payments")["data"]
+    assert exported["clients"][0]["profiles"][0]["policy"] == "of-all"
+    assert plan(api, exported)["changes"] == []
+    content["clients"][0]["profiles"].append(
+        {"key": "daily", "name": "Daily", "auth_type": "token", "collections": ["orders-v1"],
+         "policy": "of-all"}
+    )  # fmt: skip
+    content["clients"][0]["profiles"][0]["policy"] = "of-all"
+    applied(api, content)
+    made = api.done("GET", "api_access_profiles")
+    assert [each["api_policy_id"] for each in made] == [policy.pk, policy.pk]
+
+
+def test_a_profile_that_follows_its_client_has_nothing_of_it_in_files(api: Api) -> None:
+    applied(api, files())
+    (collection,) = api.done("GET", "api_collections")
+    client = api.done(
+        "POST", "v2/api_clients",
+        {"name": "Follow", "auth_type": "token", "api_collection_ids": [collection["id"]]},
+    )["data"]  # fmt: skip
+    api.done("POST", f"v2/api_clients/{client['id']}/api_keys", {"name": "One", "active": True})
+    exported = api.done("GET", "v2/configuration?set=payments")["data"]
+    (follower,) = exported["clients"][1]["profiles"]
+    assert follower == {
+        "key": "one", "name": "One", "auth_type": "token", "follows_client": True,
+    }  # fmt: skip
+    assert plan(api, exported)["changes"] == []
+    (policy,) = api.done("GET", "v2/api_policies")["data"]
+    api.done("PUT", f"v2/api_clients/{client['id']}", {"api_policy_id": policy["id"]})
+    assert plan(api, exported)["changes"] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"project": "a\0"},
+        {"project": "\ud800"},
+        {"set": {"\0": 1}},
+        {"\ud800": 1},
+        {"clients": [{"key": "a", "name": "A", "profiles": [{"key": "b", "collections": ["\ud800"]}]}]},
+        {"clients": [{"key": "a", "name": "A", "profiles": [{"key": "b", "jwt_method": {}, "jwt_secret": "x"}]}]},
+        {"address_lists": [{"key": "a", "name": "A", "entries": ["\ud800"]}]},
+        {"connections": [{"key": "a", "name": "A", "auth_secret": {"file": "\0"}}]},
+    ],
+)  # fmt: skip
+def test_what_no_database_can_hold_is_refused(api: Api, change: Any) -> None:
+    assert refused(api, files(**change))
+
+
+def test_a_commit_is_one_line(api: Api) -> None:
+    made = plan(api, files())
+    status, answer = api("POST", f"v2/plans/{made['id']}/apply", {"commit": "a\0"})
+    assert (status, list(answer["errors"])) == (400, ["commit"])

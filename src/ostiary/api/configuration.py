@@ -136,7 +136,12 @@ class ApplyIn(Strict):
     """`commit` names where the files come from; it stands in the audit log."""
 
     secrets: Secrets
-    commit: str = Field("", max_length=100, description="Where the files come from.")
+    commit: str = Field(
+        "",
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Where the files come from.",
+    )
 
 
 class IssuedCredentialOut(Schema):

@@ -13,7 +13,7 @@ from ostiary.configuration.plans import Options, PlannedChange, PlannedConfigura
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
 from ostiary.directory.changes.errors import InUse, Invalid, Problem, Stale
-from ostiary.directory.models import Collection, ConfigurationSet, ManagedObject, Policy, Recipe
+from ostiary.directory.models import Collection, ConfigurationSet, ManagedObject, Recipe
 from ostiary.identity.secret import Secret
 
 
@@ -257,8 +257,7 @@ def _looked_up(plan: PlannedConfiguration, kind: str, key: str) -> int:
     if kind == "collection":
         found = Collection.objects.filter(handle=key).values_list("pk", flat=True).first()
     elif kind == "policy":
-        own = Policy.objects.filter(project=None, key=key)
-        found = own.values_list("pk", flat=True).first()
+        found = plans.workspace_policies().get(key)
     elif kind == "recipe":
         usable = Recipe.objects.usable_in(plan.project.pk)
         found = usable.filter(name=key).values_list("pk", flat=True).first()

@@ -231,7 +231,7 @@ class _EntryReader:
         for name in noun.secrets:
             value = found.get(name)
             if name not in found or (isinstance(value, str) and name in noun.names):
-                if isinstance(value, str) and found.get("jwt_method") in {"hmac", None}:
+                if isinstance(value, str) and found.get("jwt_method") in ("hmac", None):
                     self.add(f"{place}.{name}", _SECRET, "secret")
                     found.pop(name)
                 continue
@@ -266,6 +266,10 @@ _HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 def read(configuration: object) -> Configuration:
     """Read a configuration; raises Invalid with everything that does not fit, and where."""
     reader = _EntryReader()
+    for place in _with_nul(configuration, ""):
+        reader.add(place, "holds the character NUL", "characters")
+    if reader.problems:
+        raise Invalid(reader.problems)
     found = reader.mapping("", configuration, _TOP)
     if found is None:
         raise Invalid(reader.problems)
@@ -286,6 +290,21 @@ def read(configuration: object) -> Configuration:
     if reader.problems:
         raise Invalid(reader.problems)
     return Configuration(set=name, project=str(project), entries=tuple(entries), moved=moved)
+
+
+def _with_nul(value: object, place: str) -> Iterator[str]:
+    """Places of texts and names with NUL, which the database has not in JSON."""
+    if isinstance(value, str) and "\0" in value:
+        yield place
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            where = f"{place}.{name}".lstrip(".")
+            if "\0" in name:
+                yield where
+            yield from _with_nul(inner, where)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _with_nul(inner, f"{place}.{number}".lstrip("."))
 
 
 def _refuse_doubles(reader: _EntryReader, entries: Iterable[FileEntry]) -> None:

@@ -435,19 +435,25 @@ class _Profiles(FileNoun):
         )
 
     def has_secret(self, row: models.Model, name: str) -> bool:
-        return bool(getattr(row, "sealed_secret", ""))
+        return not getattr(row, "follows_client", False) and bool(getattr(row, "sealed_secret", ""))
 
     def shown(self, row: models.Model) -> Fields:
         assert isinstance(row, AccessProfile)  # noqa: S101 - a programming error, not input
         shown = {
             **self.columns(row),
+            "follows_client": row.follows_client,
             "auth_type": row.auth_type,
             "active": row.active,
             "expires_at": row.expires_at,
-            "collections": sorted(each.handle for each in row.collections.all()),
-            "policy": row.policy and _POLICIES.key(row.policy),
             "ip_allow_lists": sorted(_LISTS.key(each) for each in row.allowed_lists.all()),
             "ip_deny_lists": sorted(_LISTS.key(each) for each in row.denied_lists.all()),
+        }
+        if row.follows_client:
+            # The rest is the client's, and changes with it.
+            return shown
+        shown |= {
+            "collections": sorted(each.handle for each in row.collections.all()),
+            "policy": row.policy and _POLICIES.key(row.policy),
         }
         return shown | _proof(token_rules.shown(row))
 

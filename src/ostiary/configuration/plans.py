@@ -159,11 +159,30 @@ def make(
 
 
 def project_named(by: Actor, name: str) -> Project:
-    """A project by its key or its name."""
-    found = visible_projects(by).filter(Q(key=name) | Q(name=name)).order_by("key", "pk").first()
-    if found is None:
+    """A project by its key or its name; raises Invalid if one has it as key, and another as name.
+
+    Whoever owns a project chooses both: neither may lead files of another project there.
+    """
+    found = list(visible_projects(by).filter(Q(key=name) | Q(name=name))[:2])
+    if not found:
         raise Invalid({"project": [f"there is no project {name[:80]!r}"]})
-    return found
+    if len(found) > 1:
+        sentence = f"{name[:80]!r} is the key of one project and the name of another one"
+        raise Invalid({"project": [sentence]})
+    return found[0]
+
+
+def workspace_policies() -> Mapping[str, int]:
+    """The ids of policies of the whole workspace, by the keys that files have for them."""
+    noun = BY_KIND["policy"]
+    found: dict[str, list[int]] = {}
+    keyed: dict[str, int] = {}
+    for policy in Policy.objects.filter(project=None).order_by("pk"):
+        found.setdefault(noun.key(policy), []).append(policy.pk)
+        if noun.is_keyed(policy):
+            keyed[noun.key(policy)] = policy.pk
+    # One without a key is known by its name, as long as that names nothing else.
+    return {key: pks[0] for key, pks in found.items() if key and len(pks) == 1} | keyed
 
 
 def secret_name(entry: FileEntry, name: str) -> str:
@@ -258,9 +277,7 @@ class _Planner:
         for handle, project_id in _in_parts(seen, wanted):
             if self._by.may(Role.EDITOR, project_id):
                 known["collection"].add(handle)
-        known["policy"] |= {
-            key for key in Policy.objects.filter(project=None).values_list("key", flat=True) if key
-        }
+        known["policy"] |= workspace_policies().keys()
         usable = Recipe.objects.usable_in(self._project.pk)
         known["recipe"] = set(usable.values_list("name", flat=True))
         return {kind: frozenset(keys) for kind, keys in known.items()}
