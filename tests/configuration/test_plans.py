@@ -428,3 +428,20 @@ def test_a_commit_is_one_line(api: Api) -> None:
     made = plan(api, files())
     status, answer = api("POST", f"v2/plans/{made['id']}/apply", {"commit": "a\0"})
     assert (status, list(answer["errors"])) == (400, ["commit"])
+
+
+def test_collections_of_others_stay_and_are_not_added(api: Api) -> None:
+    applied(api, files())
+    folder = api.done("POST", "folders", {"name": "Other"})
+    content = files(project="Other", set="other", connections=[], collections=[])
+    applied(api, content)
+    editor = api.as_(admin=False, role="editor", project_ids=[folder["project_id"]])
+    exported = editor.done("GET", f"v2/configuration?project_id={folder['project_id']}&set=other")
+    assert plan(editor, exported["data"])["changes"] == []
+    (profile,) = exported["data"]["clients"][0]["profiles"]
+    profile["name"] = "Daily"
+    applied(editor, exported["data"])
+    exported["data"]["clients"][0]["profiles"].append(profile | {"key": "another"})
+    assert refused(editor, exported["data"]) == {
+        "clients.0.profiles.1.collections": ["there is no collection 'orders-v1'"]
+    }

@@ -286,9 +286,15 @@ class _Planner:
         for name, keys in entry.references.items():
             kind = entry.noun.references[name].kind
             for key in keys:
-                if key not in known[kind]:
+                # What an object has already may stay, also where its editor could not add it.
+                if key not in known[kind] and key not in self._held(entry, name):
                     what = kind.replace("_", " ")
                     self._say(f"{entry.place}.{name}", f"there is no {what} {key!r}", "unknown")
+
+    def _held(self, entry: FileEntry, name: str) -> list[object]:
+        found = self._live.get(entry.name)
+        held = entry.noun.shown(found.row).get(name) if found is not None else None
+        return held if isinstance(held, list) else []
 
     def _entry(self, entry: FileEntry) -> None:
         found = self._live.get(entry.name)
