@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.api.conftest import Api
 
+from ostiary.directory.changes.confirmation import UNCONFIRMED
 from ostiary.directory.models import AuditEvent, Change, Policy
 
 FILES: dict[str, Any] = {
@@ -445,3 +446,25 @@ def test_collections_of_others_stay_and_are_not_added(api: Api) -> None:
     assert refused(editor, exported["data"]) == {
         "clients.0.profiles.1.collections": ["there is no collection 'orders-v1'"]
     }
+
+
+def test_an_unconfirmed_plan_shows_what_it_issued_with_and_without_a_key(api: Api) -> None:
+    api.confirmer.answers = False
+    for name, headers in (("one", {}), ("two", {"Idempotency-Key": "apply"})):
+        content = files(set=name, policies=[], connections=[], collections=[], address_lists=[])
+        if name == "one":
+            content = files(set=name)
+        else:
+            content["clients"][0]["key"] = name
+            del content["clients"][0]["profiles"][0]["policy"]
+            content["clients"][0]["profiles"][0] |= {"key": name, "ip_allow_lists": []}
+        number = plan(api, content)["id"]
+        status, answer = api("POST", f"v2/plans/{number}/apply", {}, **headers)
+        assert (status, answer["data"]["revocation"]) == (200, None)
+        assert answer["data"]["issued"][0]["secret"].startswith("ost_")
+        assert UNCONFIRMED in answer["data"]["warnings"]
+    api.confirmer.answers = True
+    _, again = api("POST", f"v2/plans/{number}/apply", {}, **headers)
+    assert again["data"]["issued"][0]["secret"] == "********"
+    assert again["data"]["revocation"]["confirmed"] == 1
+    assert UNCONFIRMED not in again["data"]["warnings"]

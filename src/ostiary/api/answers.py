@@ -37,7 +37,7 @@ from ostiary.directory.changes.confirmation import (
     warnings_when_added,
 )
 from ostiary.directory.changes.errors import Invalid as InvalidInput
-from ostiary.directory.changes.errors import Problem
+from ostiary.directory.changes.errors import NotInForce, Problem
 from ostiary.directory.changes.inputs import FIXED, Input
 
 T = TypeVar("T")
@@ -268,6 +268,19 @@ def added(saved: Saved[T]) -> tuple[T, list[str]]:
         waiting.note(saved)
         return saved.value, [*saved.warnings, UNCONFIRMED]
     return saved.value, list(warnings_when_added(saved))
+
+
+def done(sequence: int) -> tuple[Revocation | None, list[str]]:
+    """Wait for a change whose answer shows secrets this once; unconfirmed: no receipt, and a warning.
+
+    An error must not take the place of the answer, also where something is taken away.
+    """
+    saved = Saved(value=None, sequence=sequence, adds=True)
+    try:
+        receipt = in_force(saved)[1]
+    except NotInForce:
+        return None, [UNCONFIRMED]
+    return receipt, [UNCONFIRMED] if sequence and _deferred.get() is not None else []
 
 
 def shown_receipt(receipt: Receipt) -> Revocation:

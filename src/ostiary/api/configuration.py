@@ -6,11 +6,9 @@ from django.http import HttpRequest
 from ninja import Query, Router, Schema
 from pydantic import Field, SecretStr
 
-from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, in_force
+from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, done
 from ostiary.configuration import schema, use_cases
 from ostiary.configuration.plans import MOST_DELETED, Options
-from ostiary.directory.changes.confirmation import UNCONFIRMED, Saved
-from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.models import ConfigurationPlan
 from ostiary.identity.secret import Secret
 
@@ -218,13 +216,7 @@ def apply_plan(request: HttpRequest, plan_id: int, payload: ApplyIn) -> Any:
     plan, applied = use_cases.apply(
         actor(request), plan_id, _secrets(payload.secrets), commit=payload.commit
     )
-    warnings = list(applied.warnings)
-    receipt: Revocation | None = None
-    try:
-        _, receipt = in_force(Saved(value=None, sequence=applied.sequence))
-    except NotInForce:
-        # What was issued is shown this once, so an error must not take its place.
-        warnings.append(UNCONFIRMED)
+    receipt, unconfirmed = done(applied.sequence)
     return {
         "data": {
             "plan_id": plan.pk,
@@ -239,7 +231,7 @@ def apply_plan(request: HttpRequest, plan_id: int, payload: ApplyIn) -> Any:
                 }
                 for each in applied.issued
             ],
-            "warnings": warnings,
+            "warnings": [*applied.warnings, *unconfirmed],
             "revocation": receipt,
         }
     }

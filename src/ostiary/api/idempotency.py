@@ -137,8 +137,7 @@ class _Call:
             except NotInForce:
                 if row.revokes:
                     raise
-            else:
-                _settle(content, receipt)
+            _settle(content, receipt)
         answer = self._operation.api.create_response(self._request, content, status=row.status)
         if row.etag:
             answer["ETag"] = row.etag
@@ -181,12 +180,12 @@ def _masked(content: Any, secrets: set[str]) -> Any:
     return content
 
 
-def _settle(content: Any, receipt: Revocation) -> None:
-    """Say in an answer that the gateway follows."""
+def _settle(content: Any, receipt: Revocation | None) -> None:
+    """Say in an answer that the gateway follows, or that it is not known to: then without a receipt."""
     for part in (content, content.get("result"), content.get("data")):
         if not isinstance(part, dict):
             continue
-        if isinstance(part.get("warnings"), list):
+        if receipt is not None and isinstance(part.get("warnings"), list):
             part["warnings"] = [each for each in part["warnings"] if each != UNCONFIRMED]
         if part.get("revocation") is not None:
-            part["revocation"] = receipt.dict()
+            part["revocation"] = receipt.dict() if receipt is not None else None
