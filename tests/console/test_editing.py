@@ -136,7 +136,7 @@ def test_an_import_keeps_its_report_and_all_endpoints_are_activated_at_once(
     owner.get_by_role("button", name="Add collection").click()
     expect(owner.get_by_role("status").first).to_contain_text("2 endpoints were taken")
     report = owner.get_by_role("region", name="Report of the import")
-    expect(report).to_contain_text("GET /old/:id the path has ':id': write {id}")
+    expect(report).to_contain_text("GET /old/:id (line 1) the path has ':id': write {id}")
     owner.get_by_role("button", name="Activate all", exact=True).click()
     expect(owner.get_by_text("2 endpoints are now active")).to_be_visible()
     expect(report).to_be_visible()

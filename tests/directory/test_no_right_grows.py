@@ -541,6 +541,8 @@ def test_a_projects_deletion_counts_everything_that_goes_with_it() -> None:
     }  # fmt: skip
     #: Who has a role, and the tokens: these are in the audit log by themselves. Recipes stay.
     apart = {"memberships", "management_tokens", "recipes"}
+    # What files have said of all this, and plans of it.
+    apart |= {"configuration_sets", "configuration_plans"}
     related = {
         relation.get_accessor_name()
         for relation in [*Folder._meta.related_objects, *Project._meta.related_objects]

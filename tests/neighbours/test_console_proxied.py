@@ -166,5 +166,5 @@ def test_the_address_in_the_audit_log_is_the_callers(
         context: ssl.SSLContext = authority.context()
         with urllib.request.urlopen(request, context=context) as answer:
             assert answer.status == 200
-    event = stage.done("GET", "v2/audit_events?limit=1")["data"][0]
+    event = stage.done("GET", "v2/audit_events?per_page=1")["data"][0]
     assert event["address"] == "203.0.113.7"
