@@ -55,6 +55,8 @@ def _asked(path: str, pieces: Sequence[int], *, said: int | None, method: str) -
         ("POST", IMPORT, [0], bound("POST", IMPORT) + 1, 413),
         ("PUT", IMPORT, [0], LARGEST + 1, 413),
         ("PUT", f"{IMPORT}/7/import", [LARGEST, LARGEST], 2 * LARGEST, 200),
+        ("POST", "/collections/7/import", [LARGEST, LARGEST], 2 * LARGEST, 200),
+        ("POST", "/collections/7/import/x", [0], LARGEST + 1, 413),
         ("POST", "/api/v2/plans", [LARGEST, LARGEST], 2 * LARGEST, 200),
         ("POST", f"{IMPORT}/7", [0], LARGEST + 1, 413),
         ("GET", "/", [0], None, 200),
