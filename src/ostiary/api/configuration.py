@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, done
 from ostiary.configuration import schema, use_cases
 from ostiary.configuration.plans import MOST_DELETED, Options
+from ostiary.directory.changes.inputs import Flag
 from ostiary.directory.models import ConfigurationPlan
 from ostiary.identity.secret import Secret
 
@@ -31,11 +32,11 @@ class PlanIn(Strict):
         description="As `GET /api/v2/configuration/schema` describes it."
     )
     secrets: Secrets
-    delete: bool = Field(False, description="Delete what the set has and its files do not.")
+    delete: Flag = Field(False, description="Delete what the set has and its files do not.")
     most_deleted: int = Field(
         MOST_DELETED, ge=0, le=100_000, description="How many objects may be deleted."
     )
-    adopt: bool = Field(False, description="Take over objects that belong to no set.")
+    adopt: Flag = Field(False, description="Take over objects that belong to no set.")
 
 
 class FieldChangeOut(Schema):
