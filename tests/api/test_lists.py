@@ -1,10 +1,13 @@
 """Every list of the API: found, sorted, paged and counted in one way."""
 
+import base64
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.utils import timezone
@@ -443,3 +446,21 @@ def test_what_a_token_did_last_night_is_one_question(api: Api) -> None:
     narrower = api.done("GET", f"v2/audit_events?{query}&action=client.&target_id={made['id']}")
     assert narrower["count"] == 2
     assert api.done("GET", f"v2/audit_events?{query}&action=client.delete")["count"] == 0
+
+
+@pytest.mark.parametrize("far", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_utc_has_not_is_refused(api: Api, far: str) -> None:
+    query = urlencode({"created_after": far})
+    assert api("GET", f"v2/api_clients?{query}")[0] == 400
+    assert _cursor_status(api, "created_at", far) == 400
+
+
+def test_a_cursor_that_no_database_can_hold_is_refused(api: Api) -> None:
+    assert _cursor_status(api, "name", "\ud800") == 400
+    assert _cursor_status(api, "name", "a") == 200
+
+
+def _cursor_status(api: Api, sort: str, value: str) -> int:
+    content = json.dumps([sort, value, 1]).encode()
+    cursor = base64.urlsafe_b64encode(content).decode().rstrip("=")
+    return api("GET", f"v2/api_clients?sort={sort}&cursor={cursor}")[0]

@@ -9,12 +9,12 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ostiary.api.answers import LARGEST_ID, Page, Paging, S
 from ostiary.directory.changes import finding
@@ -33,6 +33,18 @@ def _true_or_false(value: object) -> object:
     if value not in {"true", "false", "1", "0", True, False, None}:
         raise ValueError("must be true or false")
     return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    """The same time in UTC, as the database needs it; raises ValueError beyond the years 1 to 9999."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is too far away") from None
+
+
+def _in_utc_if_any(value: datetime | None) -> datetime | None:
+    return None if value is None else _in_utc(value)
 
 
 class _Label(Checked):
@@ -61,7 +73,7 @@ class _Word(Checked):
 IdFilter = Annotated[int | None, Field(ge=1, le=LARGEST_ID)]
 FlagFilter = Annotated[bool | None, BeforeValidator(_true_or_false)]
 TextFilter = Annotated[str | None, _Word()]
-TimeFilter = Annotated[datetime | None, AnyTime()]
+TimeFilter = Annotated[datetime | None, AnyTime(), AfterValidator(_in_utc_if_any)]
 SearchText = Annotated[str, _Word(), Field(max_length=100)]
 
 
@@ -275,7 +287,8 @@ def _place(query: ListParameters, column: str) -> tuple[object, int]:
         sort = value = pk = None
     timed = column.endswith("_at") or column == "at"
     try:
-        value = datetime.fromisoformat(value) if timed else value
+        value = _in_utc(datetime.fromisoformat(value)) if timed else value
+        str(value).encode()
     except (ValueError, TypeError):
         value = None
     wrong = type(pk) is not int or not 0 < pk < 2**63
