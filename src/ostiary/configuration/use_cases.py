@@ -72,8 +72,9 @@ def apply(
             digest=stored.digest,
             commit=commit,
         )
-        stored.applied_at = timezone.now()
-        stored.save(update_fields=["applied_at"])
+        # It is not applied a second time, and may be large.
+        stored.applied_at, stored.content = timezone.now(), {}
+        stored.save(update_fields=["applied_at", "content"])
     return stored, applied
 
 

@@ -1,5 +1,6 @@
 """Writing an exported configuration as a folder of files."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ostiary.cli.failure import Failure
 MAIN = "ostiary.yaml"
 #: Sections of which each entry has a file of its own, in a folder of that name.
 _APART = ("collections", "clients")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SCHEMA = "ostiary.schema.json"
 _HEAD = f"# yaml-language-server: $schema=./{_SCHEMA}\n"
 
@@ -32,7 +34,7 @@ def write(folder: Path, content: Mapping[str, Any], schema: str | None, *, overw
             files[f"{section}.yaml"] = {section: entries}
             continue
         for entry in entries:
-            files[f"{section}/{entry['key']}.yaml"] = {section: [entry]}
+            files[f"{section}/{_file_name(entry['key'])}.yaml"] = {section: [entry]}
     for name, each in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +44,13 @@ def write(folder: Path, content: Mapping[str, Any], schema: str | None, *, overw
     if schema is not None:
         (folder / _SCHEMA).write_text(schema, encoding="utf-8")
     return len(files)
+
+
+def _file_name(key: object) -> str:
+    """A key as the name of a file; raises Failure for one that would lead elsewhere."""
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise Failure(f"{str(key)[:80]!r} is no key: is this an Ostiary?")
+    return key
 
 
 def _clear(folder: Path, *, overwrite: bool) -> None:
