@@ -40,7 +40,7 @@ check: lint
 test: lint
 	@scripts/dialect-tools
 	@scripts/coverage-floors
-	@scripts/all-tests --dist loadfile --no-loadscope-reorder -n $(shell expr 3 '*' $$(nproc))
+	@scripts/all-tests --dist loadfile --no-loadscope-reorder -n $(shell expr 2 '*' $$(nproc) + 1)
 
 test-debian13:
 	@scripts/debian13
