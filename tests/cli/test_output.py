@@ -28,7 +28,8 @@ class Terminal:
         self._keys, shown = os.openpty()
         try:
             self.process = subprocess.Popen(
-                ["setsid", "--ctty", "--wait", *OSTIARY, "up", *options],
+                # Who runs the tests in the background may ignore the key; a terminal's shell does not.
+                ["setsid", "--ctty", "--wait", "env", "--default-signal=INT", *OSTIARY, "up", *options],
                 env=ENV, stdin=shown, stdout=shown, stderr=shown, start_new_session=True,
             )  # fmt: skip
         finally:
