@@ -101,7 +101,7 @@ def test_addresses_that_no_upstream_may_have_are_not_used(
     running = start()
     one, other = a_connection("http://api.example").pk, a_connection("http://bad.example").pk
     assert running.client.confirm(feed.latest(), 20)
-    assert servers(gateway, one) == ["10.0.0.9"]
+    wait_for(lambda: servers(gateway, one) == ["10.0.0.9"])
     wait_for(lambda: [p.id for p in running.client.state().set_aside] == [other])
     wait_for(lambda: f"u{other}" not in gateway.objects)
     assert "no upstream may have" in running.client.state().set_aside[0].reason
