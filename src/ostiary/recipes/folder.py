@@ -34,6 +34,8 @@ class RecipeFolder:
     def __init__(self, path: Path, kept: Path, pool: Pool) -> None:
         self._path, self._kept, self._pool = path, kept, pool
         self._files: dict[str, _File] = {}
+        #: Names, sizes and times of the files that were read last.
+        self._read: frozenset[tuple[str, int, int]] | None = None
 
     async def watch(self) -> None:
         """Follow edits until cancelled, also in a folder that takes the place of a removed one."""
@@ -52,7 +54,9 @@ class RecipeFolder:
             self._path, recursive=False, debounce=200, step=50,
             rust_timeout=int(LOOK_SECONDS * 1000), yield_on_timeout=True,
         ):  # fmt: skip
-            if changes:
+            # What was edited before this began to listen, or in a folder that has taken the place and the
+            # number of the old one, is not heard of.
+            if changes or self._stamps() != self._read:
                 await self.read()
             if self._identity() != folder:
                 return
@@ -72,6 +76,7 @@ class RecipeFolder:
         if self._identity() is None:
             log.error("the folder of recipes is gone; what was read of it goes on")
             return
+        self._read = self._stamps()
         sources = await asyncio.to_thread(self._sources)
         changed = False
         for name in [name for name in self._files if name not in sources]:
@@ -98,6 +103,14 @@ class RecipeFolder:
     def errors(self) -> Mapping[str, str]:
         """File → its error."""
         return {name: file.error for name, file in self._files.items() if file.error}
+
+    def _stamps(self) -> frozenset[tuple[str, int, int]] | None:
+        """What tells whether files have changed; nothing while they can't be looked at."""
+        try:
+            states = [(path.name, path.stat()) for path in self._path.glob("*.py")]
+        except OSError:
+            return None
+        return frozenset((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
     def _sources(self) -> dict[str, str]:
         sources = {}
