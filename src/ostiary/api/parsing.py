@@ -43,7 +43,7 @@ class BodyParser(parser.Parser):
             for field in _twice(content, "")
         ]
         if _SURROGATE.search(text):
-            sentence = "holds a lone surrogate, which is no character"
+            sentence = "holds half of a character (a lone surrogate)"
             problems += [
                 Problem(field=_shown(field), code="characters", sentence=sentence)
                 for field in _surrogates(content, "")

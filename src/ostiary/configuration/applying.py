@@ -250,7 +250,7 @@ class _Applier:
 
 
 def _looked_up(plan: PlannedConfiguration, kind: str, key: str) -> int:
-    """The id of an object that is no entry, or was not changed."""
+    """The id of an object outside of the plan's changes."""
     if (kind, key) in plan.live_ids:
         return plan.live_ids[kind, key]
     found: int | None = None

@@ -110,7 +110,7 @@ def _apply_stored(arguments: Namespace, settings: Settings, source: Path) -> Non
 
 
 def convert(arguments: Namespace, settings: Settings) -> None:
-    """Write another gateway's configuration as files of ours, and what it has no counterpart for."""
+    """Convert another gateway's configuration to files, and print what has no counterpart."""
     made = deck.convert(
         deck.read(Path(arguments.file)), set_name=arguments.set, project=arguments.project
     )

@@ -31,12 +31,15 @@ def connected(arguments: argparse.Namespace, settings: Settings) -> ManagementAp
         url = here.public_console or here.console
     if url.startswith("http://") and not _is_here(url):
         sys.stderr.write(f"ostiary: the token goes to {url} without encryption; use https.\n")
-    if not (arguments.token_file or settings.client.token_file or settings.client.token):
+    token, file = settings.client.token, arguments.token_file or settings.client.token_file
+    if not (file or token):
         raise Failure(
             f"{url} wants a management token: name its file by --token-file or OSTIARY_TOKEN_FILE, or set"
             " OSTIARY_TOKEN. On its machine, `ostiary token create` makes one."
         )
-    return management_api.connected(url, arguments.token_file, arguments.ca or settings.client.ca)
+    return management_api.connected(
+        url, token=token, token_file=file, certificates=arguments.ca or settings.client.ca
+    )
 
 
 def _is_here(url: str) -> bool:

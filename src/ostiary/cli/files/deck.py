@@ -1,4 +1,4 @@
-"""Kong's declarative configuration (deck, formats 1.1 to 3.0) as a configuration of ours.
+"""Kong's declarative configuration (deck, formats 1.1 to 3.0) converted to configuration files.
 
 What has no counterpart here is reported, and nothing is guessed: a service that anybody may call is
 left out, a plugin that is not known is named. Keys of consumers become digests, so that no secret

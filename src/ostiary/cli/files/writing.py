@@ -49,7 +49,9 @@ def write(folder: Path, content: Mapping[str, Any], schema: str | None, *, overw
 def _file_name(key: object) -> str:
     """A key as the name of a file; raises Failure for one that would lead elsewhere."""
     if not isinstance(key, str) or not _KEY.fullmatch(key):
-        raise Failure(f"{str(key)[:80]!r} is no key: is this an Ostiary?")
+        raise Failure(
+            f"{str(key)[:80]!r} can't name a file: the answer is not an export of Ostiary"
+        )
     return key
 
 

@@ -1,6 +1,5 @@
 """The management API as the command calls it, here or on another machine."""
 
-import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,6 @@ import httpx
 from ostiary import __version__
 from ostiary.cli.failure import Failure
 
-URL, TOKEN, TOKEN_FILE = "OSTIARY_URL", "OSTIARY_TOKEN", "OSTIARY_TOKEN_FILE"
 #: Seconds that an answer may take: a large plan takes long.
 SECONDS = 300
 #: Bytes of a token file that are read.
@@ -111,32 +109,22 @@ class ManagementApi:
         raise ApiRefusal(answer.status_code, message, named, content)
 
 
-def connected(
-    url: str | None, token_file: str | None, certificates: str | None = None
-) -> ManagementApi:
-    """The API that options name, or else variables of the environment; raises Failure."""
-    url = url or os.environ.get(URL)  # noqa: TID251 - of the command as a client, which has no settings
-    if not url:
-        raise Failure(f"Which Ostiary? Give --url, or set {URL}.")
+def connected(url: str, *, token: str, token_file: str, certificates: str = "") -> ManagementApi:
+    """The API at an address, with a token or that of a file, which counts more; raises Failure."""
     if not url.startswith(("https://", "http://")):
         raise Failure(f"{url[:200]} is not a URL: it begins with https:// or http://.")
     return ManagementApi(
         url.rstrip("/"),
-        _token(token_file),
+        _token(token, token_file),
         certificates=Path(certificates) if certificates else None,
     )
 
 
-def _token(file: str | None) -> str:
+def _token(token: str, file: str) -> str:
     """The management token: never an argument, since every user of a machine can read those."""
-    file = file or os.environ.get(TOKEN_FILE)  # noqa: TID251 - as above
-    text = os.environ.get(TOKEN, "") if not file else _read(Path(file))  # noqa: TID251 - as above
-    token = text.strip()
+    token = (_read(Path(file)) if file else token).strip()
     if not token:
-        raise Failure(
-            f"A management token is needed: name its file by --token-file or {TOKEN_FILE}, or set"
-            f" {TOKEN}."
-        )
+        raise Failure("The management token is empty.")
     if not token.isascii() or not token.isprintable() or " " in token:
         raise Failure("The management token holds characters that no token has.")
     return token
