@@ -207,6 +207,22 @@ def test_a_rotated_token_works_with_both_secrets_for_the_overlap_alone(api: Api)
     assert last("GET", "projects")[0] == 200
 
 
+def test_an_old_secret_issues_nothing_that_outlives_its_overlap(api: Api) -> None:
+    made = api.done("POST", "v2/tokens", {"name": "t", "admin": True})["data"]
+    old = Api(made["secret"], api.confirmer)
+    rotated = old.done("POST", "v2/tokens/me/rotate", {"overlap_seconds": 60})["data"]
+    for path, body in (
+        ("v2/tokens/me/rotate", {}),
+        (f"v2/tokens/{made['id']}/rotate", {}),
+        ("v2/tokens", {"name": "more", "admin": True}),
+    ):
+        status, answer = old("POST", path, body)
+        assert (status, "was replaced" in answer["message"]) == (403, True), path
+    new = Api(rotated["secret"], api.confirmer)
+    assert new("POST", "v2/tokens", {"name": "more", "admin": True})[0] == 200
+    assert new("POST", "v2/tokens/me/rotate", {})[0] == 200
+
+
 def test_revoking_ends_the_secret_before_the_rotation_too(api: Api) -> None:
     made = api.done("POST", "v2/tokens", {"name": "t", "admin": True})["data"]
     api.done("POST", f"v2/tokens/{made['id']}/rotate", {"overlap_seconds": 60})

@@ -32,6 +32,8 @@ class Actor:
     #: A role in every project, for a management token without a project scope.
     everywhere: Role | None = None
     address: str = ""
+    #: Whether it came with a token's old secret, which works until its overlap ends.
+    superseded: bool = False
 
     @property
     def sees_all(self) -> bool:

@@ -5,7 +5,7 @@ own. An empty list of projects means none; a role in every project is a flag of 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar
 
@@ -70,6 +70,12 @@ def _is(by: Actor, token_id: int) -> bool:
     return by.kind == "token" and by.id == token_id
 
 
+def _require_current(by: Actor) -> None:
+    """Raise Forbidden for an old secret: what it issues would outlive its overlap."""
+    if by.superseded:
+        raise Forbidden("The secret of this call was replaced; use the newer one for this")
+
+
 def create(
     *,
     by: Actor,
@@ -87,6 +93,7 @@ def create(
     token makes ends with that token. Raises Invalid, Forbidden.
     """
     require_admin(by)
+    _require_current(by)
     problems = fields.Problems()
     token = ManagementToken(
         name=fields.text(problems, "name", name), admin=admin, everywhere=everywhere
@@ -265,6 +272,7 @@ def rotate(
         raise Invalid({"overlap_seconds": [f"must be from 0 to {LONGEST_OVERLAP}"]})
     if not _is(by, token_id):
         require_admin(by)
+    _require_current(by)
     with transaction.atomic():
         token = _locked(token_id)
         etags.check(token, if_match)
@@ -357,7 +365,8 @@ def authenticate(text: str, address: str) -> Actor | None:
     used = token.last_used_at
     if used is None or now - used > timedelta(seconds=USE_RESOLUTION):
         ManagementToken.objects.filter(pk=token.pk).update(last_used_at=now)
-    return _actor(token, address)
+    superseded = bytes(token.fingerprint) != tokens.fingerprint(text)
+    return replace(_actor(token, address), superseded=superseded)
 
 
 def _has(fingerprint: bytes, now: datetime) -> Q:
