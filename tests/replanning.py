@@ -119,7 +119,7 @@ class Replanning:
 
 
 class Caller:
-    """Calls with one token, as fast as it goes; when each was begun, and its status."""
+    """Calls with one token, one after another; when each was begun, and its status."""
 
     def __init__(self, stage: Stage, target: str, token: str) -> None:
         self._stage, self._target, self._token = stage, target, token
@@ -131,6 +131,8 @@ class Caller:
         while not self._stop.is_set():
             began = time.monotonic()
             self.calls.append((began, self._stage.call(self._target, self._token).status))
+            # Each has a connection of its own, and their ports are taken for a minute.
+            self._stop.wait(0.005)
 
     def passed_after(self, moment: float) -> int:
         """Calls that were begun after a moment (monotonic) and admitted."""

@@ -156,6 +156,28 @@ def told(line: str) -> str:
     return _TOLD[event["event"]].format(**event)
 
 
+#: Linux, not in every `socket` module: the port is chosen at `connect`, see ip(7).
+IP_BIND_ADDRESS_NO_PORT = 24
+
+
+def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
+    """A connection from a loopback address.
+
+    A port chosen by `bind` is shared with nobody for a minute after the end: thousands of calls within that
+    minute would leave no port for the servers of other tests.
+    """
+    sock = socket.socket()
+    sock.settimeout(60)
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((source, 0))
+        sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def ask(
     port: int,
     method: str,
@@ -166,9 +188,8 @@ def ask(
     source: str = "127.0.0.1",
 ) -> Answer:
     """One HTTP call from a loopback address, on a connection of its own."""
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", port, timeout=60, source_address=(source, 0)
-    )
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.sock = connected(port, source)
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in (headers or {}).items():

@@ -111,9 +111,25 @@ def test_events_arrive_one_by_one(front: Front) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
 def test_a_body_passes_with_any_method(front: Front, method: str) -> None:
-    with front.called(method, "/echo", b"x" * 100_000) as answer:
-        assert answer.status == 200, answer.read()
-        assert json.loads(answer.read()) == {"length": 100_000}
+    assert _echoed(front, method, b"x" * 100_000) == {"length": 100_000}
+
+
+def _echoed(front: Front, method: str, body: bytes) -> Any:
+    """What the upstream says of a body.
+
+    Caddy 2.6.2 breaks off about one in a thousand answers to large bodies ("aborting with incomplete
+    response"), also when it stands right before the upstream; those are asked for again.
+    """
+    tries = 3 if front.kind == "caddy" else 1
+    for number in range(tries):
+        with front.called(method, "/echo", body) as answer:
+            assert answer.status == 200, answer.read()
+            try:
+                return json.loads(answer.read())
+            except http.client.IncompleteRead:
+                if number + 1 == tries:
+                    raise
+    return None
 
 
 def test_a_body_in_chunks_passes(front: Front) -> None:
