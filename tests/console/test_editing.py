@@ -248,7 +248,7 @@ def test_who_saves_second_is_told_on_every_form_and_loses_nothing(
     owner.get_by_role("button", name="Save", exact=True).click()
     expect(owner.get_by_role("alert")).to_contain_text("Somebody else changed it")
     expect(owner.get_by_label(label, exact=True)).to_have_value("Mine")
-    assert 'value="Theirs"' in owner.request.get(owner.url).text()
+    assert 'value="Theirs"' in owner.request.get(owner.url.partition("?")[0]).text()
     owner.get_by_role("button", name="Save", exact=True).click()
     expect(owner.get_by_role("status")).to_be_visible()
     at(owner, stage, form.format(**ids))
@@ -266,7 +266,7 @@ def test_who_saves_second_is_told_also_after_the_preview(
     owner.get_by_role("button", name="Save this change").click()
     expect(owner.get_by_role("alert")).to_contain_text("Somebody else changed it")
     expect(owner.get_by_label("Allowed IPs", exact=True)).to_have_value("192.0.2.0/24")
-    assert 'value="Theirs too"' in owner.request.get(owner.url).text()
+    assert 'value="Theirs too"' in owner.request.get(owner.url.partition("?")[0]).text()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from ostiary.directory.changes import feed, stored_answers
-from ostiary.directory.models import AuditEvent, MemberSession, RevokedToken, SignInLink
+from ostiary.directory.models import AuditEvent, FormPage, MemberSession, RevokedToken, SignInLink
 from ostiary.directory.webhooks import deliveries
 from ostiary.directory.workspace import workspace_settings
 
@@ -27,4 +27,5 @@ def tidy() -> int:
     deleted += stored_answers.delete_old()
     deleted += RevokedToken.objects.filter(expires_at__lt=now).delete()[0]
     deleted += MemberSession.objects.filter(expires_at__lt=now).delete()[0]
+    deleted += FormPage.objects.filter(expires_at__lt=now).delete()[0]
     return deleted + SignInLink.objects.filter(expires_at__lt=now - kept).delete()[0]

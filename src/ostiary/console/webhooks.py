@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import filled, initial, project_named, sent
 from ostiary.console.frame.listing import PER_PAGE, Pager, number_of
 from ostiary.console.frame.saving import first_time
@@ -200,7 +201,8 @@ def _shown_once(request: HttpRequest, webhook: Webhook, secret: Secret) -> HttpR
         + (" For 24 hours the old one signs as well." if rotated else ""),
         "back": "webhooks",
     }
-    return render(request, "console/shown_once.html", context)
+    replace = reverse("webhook", args=[webhook.pk])
+    return once_page(request, "console/shown_once.html", context, replace=replace)
 
 
 def _form(

@@ -30,6 +30,11 @@ _MASKED = re.compile(r"([A-Za-z0-9_-]{4,16})…([A-Za-z0-9_-]{4})")
 _KEY = re.compile(r"[A-Za-z0-9_.:/@-]{4,}")
 _WHOLE = re.compile(r"ost[a-z]?_[A-Za-z0-9_-]{40,}")
 
+#: What a secret may look like: a token of ours, a JWT, or a long text without blanks or slashes.
+_OURS = re.compile(r"ost[a-z]?_[A-Za-z0-9_-]{17,}|eyJ\S{10,}")
+_LONG = re.compile(r"(?=\S*[0-9])(?=\S*[A-Za-z])[^\s/]{24,}")
+_ID = re.compile(r"[0-9a-f-]{24,36}")
+
 M = TypeVar("M", bound=Model)
 
 
@@ -47,6 +52,13 @@ class Group:
     kind: str
     hits: tuple[Hit, ...]
     more: bool = False
+
+
+def may_be_secret(text: str) -> bool:
+    """Whether a text may be a credential, so that it must stand in no address."""
+    if _OURS.search(text):
+        return True
+    return any(_LONG.fullmatch(word) and not _ID.fullmatch(word) for word in text.split())
 
 
 def search(by: Actor, text: str) -> list[Group]:

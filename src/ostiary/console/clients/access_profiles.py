@@ -1,7 +1,7 @@
 """Access profiles: made in three steps, changed, refreshed, switched and deleted.
 
-A secret is rendered into the answer to the very POST that made it, and is nowhere else: not in the
-session, not in an address. A form that is sent again, as by reloading, makes nothing.
+A secret waits sealed for the one page that shows it, and is nowhere else: not in the session, not in
+an address. A form that is sent again, as by reloading, makes nothing.
 """
 
 import re
@@ -20,7 +20,8 @@ from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console.clients import previews, profile_limits
 from ostiary.console.frame.deleting import by_name
-from ostiary.console.frame.forms import done, filled, initial, sent, shown
+from ostiary.console.frame.form_pages import TYPED, keep_typed, new_typed, once_page
+from ostiary.console.frame.forms import Errors, done, filled, initial, sent, shown
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.saving import first_time, in_force
 from ostiary.console.sign_in.viewer import page
@@ -112,7 +113,7 @@ class Form:
         carried = [
             (name, value)
             for name, values in self.data.lists()
-            if name not in {"csrfmiddlewaretoken", "step", "once"}
+            if name not in {"csrfmiddlewaretoken", "step", "once", TYPED}
             for value in values
         ]
         return [(str(name), str(value)) for name, value in carried]
@@ -173,13 +174,23 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         if step == "create":
             return _create(request, by, client, given)
         warnings = access_profiles.check(by=by, given=given)
+        keep_typed(request, filled_in({}))
         context = _words(by, client, form, given, warnings)
         return render(request, "console/profile_confirm.html", context)
 
+    def filled_in(errors: Errors) -> HttpResponse:
+        context = {
+            "client": client,
+            "form": form,
+            "errors": errors,
+            "typed": new_typed(),
+            **choices(by, client),
+        }
+        status = 400 if errors else 200
+        return render(request, "console/profile_form.html", context, status=status)
+
     answer, errors = sent(request, next_step, saving=step in {"next", "create"})
-    context = {"client": client, "form": form, "errors": errors, **choices(by, client)}
-    status = 400 if errors else 200
-    return answer or render(request, "console/profile_form.html", context, status=status)
+    return answer or filled_in(errors)
 
 
 def choices(
@@ -257,7 +268,7 @@ def _sent_before(request: HttpRequest, client: Client) -> HttpResponse:
 def _credential(
     request: HttpRequest, profile: AccessProfile, secret: Secret, *, made: bool
 ) -> HttpResponse:
-    """The one page that shows a secret."""
+    """The page that shows a secret, once."""
     newest = credentials.alive(profile).first()
     public = newest.public_id if newest else ""
     context = {
@@ -267,7 +278,10 @@ def _credential(
         "public": public,
         "curl": _curl(profile, public, secret),
     }
-    return render(request, "console/credential.html", context)
+    if not secret:
+        return render(request, "console/credential.html", context)
+    replace = reverse("refresh-profile", args=[profile.pk])
+    return once_page(request, "console/credential.html", context, replace=replace)
 
 
 def _curl(profile: AccessProfile, public: str, secret: Secret) -> str:

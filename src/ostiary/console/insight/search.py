@@ -1,11 +1,14 @@
 """The search box of every page, and its results page.
 
-It uses POST although it changes nothing: the text may be a token, which must not appear in URLs,
-histories or logs.
+The box uses POST although it changes nothing: the text may be a token, which must not appear in URLs,
+histories or logs. Every other text leads on to an address with it, which can be gone back to, linked and
+reloaded.
 """
 
+from urllib.parse import urlencode
+
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -36,7 +39,13 @@ _LISTS = {"policy": "policies", "recipe": "recipes", "member": "members", "token
 @page
 @require_http_methods(["GET", "POST"])
 def everything(request: HttpRequest, by: Actor) -> HttpResponse:
-    text = request.POST.get("find", "").strip()
+    text = request.POST.get("find", request.GET.get("find", "")).strip()[: search.LONGEST]
+    found_in_box = request.htmx  # type: ignore[attr-defined]  # set by a middleware
+    secret = search.may_be_secret(text)
+    if request.method == "POST" and not secret and not found_in_box:
+        return redirect(f"{reverse('search')}?{urlencode({'find': text})}")
+    if request.method == "GET" and secret:
+        text = ""
     found = search.search(by, text)
     groups = [
         {
@@ -53,8 +62,9 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         "count": count,
         "more": any(group.more for group in found),
         "short": len(text) < search.SHORTEST,
+        "secret": secret and request.method == "GET",
+        "searched": "" if secret else text,
     }
-    found_in_box = request.htmx  # type: ignore[attr-defined]  # set by a middleware
     return render(request, f"console/{'found' if found_in_box else 'search'}.html", context)
 
 

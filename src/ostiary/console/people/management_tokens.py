@@ -7,9 +7,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import sent
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.saving import first_time
@@ -86,7 +88,8 @@ def _shown_once(
         "text": "It is for the management API, with the role that was chosen.",
         "back": "tokens",
     }
-    return render(request, "console/shown_once.html", shown)
+    replace = f"{reverse('edit-token', args=[issued.token.pk])}#rotate"
+    return once_page(request, "console/shown_once.html", shown, replace=replace)
 
 
 def _end(text: str) -> datetime | None:

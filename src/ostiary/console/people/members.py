@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console.frame.deleting import by_name
+from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import sent
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.saving import first_time
@@ -107,7 +108,7 @@ def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
         "text": "It works once, for 24 hours. Send it to that person alone, by a way that you trust.",
         "back": "members",
     }
-    return render(request, "console/shown_once.html", context)
+    return once_page(request, "console/shown_once.html", context, replace=reverse("members"))
 
 
 @page

@@ -9,12 +9,14 @@ from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from qrcode.image.svg import SvgPathFillImage
 from qrcode.main import QRCode
 
 from ostiary import settings
+from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.saving import first_time
 from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sign_in import lockout, passkeys, steps
@@ -280,7 +282,8 @@ def _added(request: HttpRequest, member: Member, added: Added) -> HttpResponse:
 
 def _codes(request: HttpRequest, codes: tuple[Secret, ...]) -> HttpResponse:
     context = {"codes": "\n".join(code.reveal() for code in codes), "count": len(codes)}
-    return render(request, "console/recovery_codes.html", context)
+    replace = reverse("recovery-codes")
+    return once_page(request, "console/recovery_codes.html", context, replace=replace)
 
 
 @signed_in

@@ -1,8 +1,11 @@
 """Template filters that describe values in words."""
 
+import secrets
 from typing import assert_never
 
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from ostiary import __version__
 from ostiary.access.addresses import Entry
@@ -29,6 +32,12 @@ register = template.Library()
 def release() -> str:
     """The release that runs."""
     return __version__
+
+
+@register.simple_tag
+def once() -> SafeString:
+    """A number for a form that makes something: sent again as it is, it makes nothing more."""
+    return format_html('<input type="hidden" name="once" value="{}">', secrets.token_urlsafe(16))
 
 
 @register.filter

@@ -14,6 +14,7 @@ from ostiary.directory.models.configuration import (
     ConfigurationSet,
     ManagedObject,
 )
+from ostiary.directory.models.form_pages import FormPage
 from ostiary.directory.models.history import AuditEvent, Change
 from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
@@ -45,6 +46,7 @@ __all__ = [
     "Credential",
     "Endpoint",
     "Folder",
+    "FormPage",
     "ImportReport",
     "ImportedSpecification",
     "ManagedObject",

@@ -79,6 +79,12 @@ document.addEventListener("htmx:beforeOnLoad", ({ detail }) => {
   if (detail.xhr.getResponseHeader("HX-Redirect")) keepDraft(detail.elt.closest("form"));
 });
 
+// The form as it was typed, secrets too, waits on the server under a number that the form came with: Back leads to it.
+document.addEventListener("submit", ({ defaultPrevented, target: form }) => {
+  const typed = form.elements.typed;
+  if (!defaultPrevented && typed) history.replaceState(history.state, "", `${location.pathname}?draft=${typed.value}`);
+});
+
 // One press copies; the page says that it did.
 document.addEventListener("click", async (event) => {
   const from = event.target.dataset && event.target.dataset.copy;
