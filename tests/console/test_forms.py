@@ -350,3 +350,15 @@ def test_a_wrong_key_or_label_is_said_at_its_field(owner: Owner) -> None:
     said = owner.send("/policies/new", {"name": "Silver", "key": "no key", "labels": "a: 1\na: 2"})
     assert 'role="alert">Key must be small letters' in said
     assert 'role="alert">Labels: must be a map of names to values, each name once' in said
+
+
+def test_a_webhook_s_page_and_list_show_its_key_and_labels(owner: Owner, api: Api) -> None:
+    given = {
+        "name": "Ops", "url": "https://hooks.example.com/x", "events": ["credential.issued"],
+        "key": "ops-hook", "labels": {"team": "payments"},
+    }  # fmt: skip
+    made = api.done("POST", "v2/webhooks", given)["data"]
+    for path in (f"/webhooks/{made['id']}", "/webhooks"):
+        page = owner.read(path)
+        assert "<code>ops-hook</code>" in page
+        assert "team: payments" in page

@@ -1,16 +1,19 @@
 """Template filters that describe values in words."""
 
 import secrets
+import time
+from datetime import UTC, datetime
 from typing import assert_never
 
 from django import template
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from ostiary import __version__
 from ostiary.access.addresses import Entry
 from ostiary.console.catalog.collections import KINDS
 from ostiary.console.clients.access_profiles import METHODS, policy_words
+from ostiary.console.frame import moments
 from ostiary.console.frame.forms import shown
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import token_rules
@@ -22,6 +25,7 @@ from ostiary.directory.models import (
     Credential,
     Endpoint,
     Policy,
+    Webhook,
 )
 from ostiary.identity.tokens import masked
 
@@ -38,6 +42,52 @@ def release() -> str:
 def once() -> SafeString:
     """A number for a form that makes something: sent again as it is, it makes nothing more."""
     return format_html('<input type="hidden" name="once" value="{}">', secrets.token_urlsafe(16))
+
+
+@register.simple_tag
+def moment(at: datetime | None, never: str = "never", *, stop: bool = True) -> SafeString | str:
+    """A time as how long ago it is; hover or focus shows it in UTC.
+
+    `stop` false: inside a link, which takes the focus. `never`: what is said where there is none.
+    """
+    if at is None:
+        return never
+    return format_html(
+        '<time class="moment" datetime="{}" title="{}"{}>{}</time>',
+        at.astimezone(UTC).isoformat(timespec="seconds"),
+        moments.absolute(at),
+        mark_safe(' tabindex="0"') if stop else "",
+        moments.relative(at, datetime.now(UTC)),
+    )
+
+
+@register.simple_tag
+def until(at: datetime) -> SafeString:
+    """A time that counts to the minute, such as an end; hover shows how far away it is."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.astimezone(UTC).isoformat(timespec="seconds"),
+        moments.relative(at, datetime.now(UTC)),
+        at.astimezone(UTC).strftime("%-d %B %Y, %H:%M UTC"),
+    )
+
+
+@register.simple_tag
+def server_time() -> int:
+    """Unix milliseconds: pages keep `moment` true by it, whatever the browser's clock says."""
+    return int(time.time() * 1000)
+
+
+@register.inclusion_tag("console/copy.html")
+def copy(text: object, what: str) -> dict[str, object]:
+    """A button that copies `text`; `what` names it to those who listen, such as "request id"."""
+    return {"text": text, "what": what}
+
+
+@register.inclusion_tag("console/copy.html")
+def copy_field(field: str, what: str) -> dict[str, object]:
+    """A button that copies what the field with this id holds."""
+    return {"field": field, "what": what}
 
 
 @register.filter
@@ -105,6 +155,6 @@ def meaning(entry: Entry) -> str:
 
 
 @register.filter
-def labels(row: Client | AccessProfile | Collection) -> str:
+def labels(row: Client | AccessProfile | Collection | Webhook) -> str:
     """The labels of a row, as forms write them."""
     return ", ".join(shown(row.labels).splitlines())

@@ -85,21 +85,59 @@ document.addEventListener("submit", ({ defaultPrevented, target: form }) => {
   if (!defaultPrevented && typed) history.replaceState(history.state, "", `${location.pathname}?draft=${typed.value}`);
 });
 
-// One press copies; the page says that it did.
+// One press copies, and the button says so where it was pressed. The one who listens hears it: `#said`
+// is there before it is filled.
+const said = document.getElementById("said");
+let silent;
+
+function sayAt(button, text) {
+  const { left, top } = button.getBoundingClientRect();
+  said.textContent = text;
+  const widest = document.documentElement.clientWidth - said.offsetWidth - 8;
+  said.style.left = `${Math.max(8, Math.min(left, widest)) + window.scrollX}px`;
+  said.style.top = `${Math.max(8, top - said.offsetHeight - 6) + window.scrollY}px`;
+  clearTimeout(silent);
+  silent = setTimeout(() => said.replaceChildren(), 4000);
+}
+
 document.addEventListener("click", async (event) => {
-  const from = event.target.dataset && event.target.dataset.copy;
-  if (!from) return;
-  const field = document.getElementById(from);
-  const said = document.getElementById("copied");
+  const button = event.target.closest && event.target.closest("[data-copy], [data-copy-text]");
+  if (!button) return;
+  const field = button.dataset.copy && document.getElementById(button.dataset.copy);
   try {
-    await navigator.clipboard.writeText(field.value);
-    said.textContent = "Copied.";
+    await navigator.clipboard.writeText(field ? field.value : button.dataset.copyText);
+    sayAt(button, "Copied.");
   } catch {
-    field.focus();
-    field.select();
-    said.textContent = "It is selected: press Ctrl+C to copy it.";
+    if (field) {
+      field.focus();
+      field.select();
+    }
+    const shown = field ? "It is selected: press Ctrl+C to copy it." : `Copy it from here: ${button.dataset.copyText}`;
+    sayAt(button, shown);
   }
 });
+
+// How long ago something was stays true while the page is open. `frame/moments.py` has the same words.
+const skew = Date.now() - Number(document.body.dataset.now);
+const UNITS = [[172800, 86400, "days"], [3600, 3600, "h"], [60, 60, "min"], [0, 1, "s"]];
+
+function relative(seconds) {
+  const distance = Math.abs(seconds);
+  if (distance < 10) return "now";
+  const [, size, unit] = UNITS.find(([least]) => distance >= least);
+  const told = `${Math.floor(distance / size)} ${unit}`;
+  return seconds > 0 ? `${told} ago` : `in ${told}`;
+}
+
+function refreshMoments() {
+  for (const moment of document.querySelectorAll("time.moment")) {
+    const seconds = Math.round((Date.now() - skew - Date.parse(moment.dateTime)) / 1000);
+    // What is a month away is a date, and stays one.
+    if (Math.abs(seconds) < 2592000 && moment.textContent !== relative(seconds)) moment.textContent = relative(seconds);
+  }
+}
+
+setInterval(() => document.hidden || refreshMoments(), 15000);
 
 // A page that showed a secret is not brought back from the browser's memory.
 window.addEventListener("pageshow", (event) => {
