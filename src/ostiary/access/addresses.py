@@ -262,7 +262,11 @@ class NamedList:
         return sum(map(len, self._lengths.values()))
 
     def __contains__(self, address: Address) -> bool:
-        return any(address in network for network in self._beside(address)[:1])
+        return self.holding(address) is not None
+
+    def holding(self, address: Address) -> Network | None:
+        """The network of the list that holds an address."""
+        return next((each for each in self._beside(address)[:1] if address in each), None)
 
     def nearest(self, address: Address) -> Near | None:
         """As `nearest` has it: the networks beside an address share most bits with it."""

@@ -14,6 +14,7 @@ from ostiary.console.clients import (
     policies,
     profile_bulk,
     profile_limits,
+    profile_table,
 )
 from ostiary.console.frame import pages
 from ostiary.console.insight import advice, explanations, request_log, search, usage
@@ -48,6 +49,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/sessions/<slug:digest>/end", account.end_session, name="end-session"),
     path("password", account.set_password, name="set-password"),
     path("clients", clients.listing, name="clients"),
+    path("access-profiles", profile_table.listing, name="access-profiles"),
+    path("access-profiles/change", profile_table.change, name="change-access-profiles"),
+    path("receipts/<str:number>", profile_table.receipt, name="receipt"),
     path("clients/new", clients.new, name="new-client"),
     path("clients/<int:client_id>", clients.show, name="client"),
     path("clients/<int:client_id>/active", clients.switch, name="switch-client"),

@@ -14,7 +14,7 @@ from django.db.models import Case, Model, Q, QuerySet, Value, When
 
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, connections, endpoints, recipes
-from ostiary.directory.clients import address_lists, clients, policies
+from ostiary.directory.clients import address_lists, clients, listed_networks, policies
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.people import management_tokens, members
 from ostiary.directory.projects import projects
@@ -75,11 +75,11 @@ def search(by: Actor, text: str) -> list[Group]:
 
 
 def _by_secret(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
-    prints = [tokens.fingerprint(text), tokens.client_fingerprint(text)]
-    owned = Credential.objects.visible_to(by).filter(trial=False)
-    fitting = owned.filter(Q(fingerprint__in=prints) | Q(public_id=text))
-    yield "profile", _profiles(by, Q(pk__in=list(fitting.values_list("profile_id", flat=True))))
+    fitting = credentials_like(by, text)
+    ids = [] if fitting is None else list(fitting.values_list("profile_id", flat=True))
+    yield "profile", _profiles(by, Q(pk__in=ids))
     if by.admin:
+        prints = [tokens.fingerprint(text)]
         held = management_tokens.management_tokens(by).filter(fingerprint__in=prints)
         yield "token", [Hit(page=token.pk, name=token.name) for token in held]
 
@@ -141,17 +141,32 @@ def _profiles(by: Actor, *wheres: Q, text: str = "") -> list[Hit]:
     return list(rows.values())
 
 
-def _keys(by: Actor, text: str) -> Iterator[Q]:
-    """Profiles whose token, client id or profile key begins like this."""
-    visible = Credential.objects.visible_to(by)
+def credentials_like(by: Actor, text: str) -> QuerySet[Credential] | None:
+    """Credentials that are the text, or whose token, client id or profile key begins like it.
+
+    None: no credential can look like this.
+    """
+    visible = Credential.objects.visible_to(by).filter(trial=False)
+    if _WHOLE.fullmatch(text):
+        prints = [tokens.fingerprint(text), tokens.client_fingerprint(text)]
+        return visible.filter(Q(fingerprint__in=prints) | Q(public_id=text))
     masked = _MASKED.fullmatch(text)
     if masked:
-        shown = visible.filter(last_four=masked[2]).filter(_begins("prefix", masked[1]))
-    elif _KEY.fullmatch(text):
-        shown = visible.filter(_begins("prefix", text) | _begins("public_id", text))
-    else:
+        return visible.filter(last_four=masked[2]).filter(_begins("prefix", masked[1]))
+    if _KEY.fullmatch(text):
+        return visible.filter(_begins("prefix", text) | _begins("public_id", text))
+    return None
+
+
+def _keys(by: Actor, text: str) -> Iterator[Q]:
+    """Profiles whose token, client id or profile key begins like this, or whose lists hold an address."""
+    network = listed_networks.asked(text)
+    if network is not None:
+        yield listed_networks.listing(by, network)
+    shown = credentials_like(by, text)
+    if shown is None:
         return
-    ids = shown.filter(trial=False).order_by().values_list("profile_id", flat=True)
+    ids = shown.order_by().values_list("profile_id", flat=True)
     # A few, before anything is sorted: very many tokens may begin alike.
     yield Q(pk__in=list(ids[: MOST + 1]))
 

@@ -1,5 +1,6 @@
 """What a profile has used of each of its limits now, as the gateway counts it."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ostiary import settings
@@ -39,32 +40,44 @@ class Used:
 
 def read(profile: AccessProfile, now: int) -> tuple[Used, ...]:
     """The profile's limits with what is used of them; rate limits, the shortest first, then the quota."""
-    names = profile_limits.names(profile)
-    since = {name: profile_limits.counted_since(profile, name, now) for name in names}
-    keys = {name: _key(profile.pk, name, since[name]) for name in names}
+    return read_many([profile], now)[profile.pk]
+
+
+def read_many(profiles: Sequence[AccessProfile], now: int) -> Mapping[int, tuple[Used, ...]]:
+    """The same of several profiles with their policies, asked for together."""
+    wanted = [
+        (profile, name, profile_limits.counted_since(profile, name, now))
+        for profile in profiles
+        for name in profile_limits.names(profile)
+    ]
+    keys = [_key(profile.pk, name, since) for profile, name, since in wanted]
     try:
         path = control_socket(settings.current().run)
-        counted = control.used(path, keys.values(), seconds=SECONDS) if names else {}
+        counted = control.used(path, keys, seconds=SECONDS) if keys else {}
         answered = True
     except control.ControlError:
         counted, answered = {}, False
-    policy, now_limits = profile_limits.of_policy(profile), profile_limits.effective(profile)
-    found = []
-    for name in names:
+    missing = [each for each, key in zip(wanted, keys, strict=True) if key not in counted]
+    stored = _stored(missing)
+    found: dict[int, tuple[Used, ...]] = {profile.pk: () for profile in profiles}
+    for (profile, name, since), key in zip(wanted, keys, strict=True):
         span = profile_limits.span(profile, name, now)
         if span is None:
             continue
-        used = counted.get(keys[name])
+        used = counted.get(key)
         if used is None:
-            used = _stored(profile, name, since[name], answered=answered)
-        found.append(
+            kept = _kept_as(profile, name)
+            # Of a window that is stored nowhere, the gateway says that it has no counter.
+            unknown = None if not kept and not answered else 0
+            used = stored.get((profile.pk, kept, since), unknown)
+        found[profile.pk] += (
             Used(
-                window=name, per=_per(profile, name), limit=now_limits[name],
-                policy_limit=policy[name], used=used, since=since[name], ends=span.end,
-                is_reset=since[name] != span.start,
-            )
+                window=name, per=_per(profile, name), limit=profile_limits.effective(profile)[name],
+                policy_limit=profile_limits.of_policy(profile)[name], used=used, since=since,
+                ends=span.end, is_reset=since != span.start,
+            ),
         )  # fmt: skip
-    return tuple(found)
+    return found
 
 
 def _key(profile: int, name: str, since: int) -> str:
@@ -84,14 +97,13 @@ def _kept_as(profile: AccessProfile, name: str) -> str:
     return limits.kept_as(limits.Interval(name))
 
 
-def _stored(profile: AccessProfile, name: str, since: int, *, answered: bool) -> int | None:
-    """What was last stored of a counter that the gateway has not; windows that are stored nowhere: 0,
-    if the gateway says that it has none.
-    """
-    interval = _kept_as(profile, name)
-    if not interval:
-        return 0 if answered else None
-    row = QuotaCount.objects.filter(
-        profile_id=profile.pk, interval=interval, period_start=since
-    ).first()
-    return row.calls if row else 0
+def _stored(
+    counters: Iterable[tuple[AccessProfile, str, int]],
+) -> Mapping[tuple[int, str, int], int]:
+    """What was last stored of counters that the gateway has not, by profile, interval and start."""
+    keys = {(profile.pk, _kept_as(profile, name), since) for profile, name, since in counters}
+    rows = QuotaCount.objects.filter(
+        profile_id__in={profile for profile, kept, _ in keys if kept},
+        period_start__in={since for _, kept, since in keys if kept},
+    ).values_list("profile_id", "interval", "period_start", "calls")
+    return {(profile, kept, start): calls for profile, kept, start, calls in rows}

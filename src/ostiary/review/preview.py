@@ -18,7 +18,7 @@ from ostiary.access.reasons import Reason, by_code
 from ostiary.directory import models
 from ostiary.directory.actor import SYSTEM, Actor
 from ostiary.directory.changes.errors import Invalid
-from ostiary.directory.clients import access_profiles, client_defaults, policies
+from ostiary.directory.clients import access_profiles, client_defaults, policies, profile_bulk
 from ostiary.review import facts
 from ostiary.review.replay import Difference, Recorded, Terms, differences
 from ostiary.usage import queries
@@ -228,6 +228,40 @@ def of_defaults(
 
     found = _replay(by, Q(profile_id__in=followers.values("pk")), start, end, terms)
     return replace(found, warnings=drafted.warnings, idle=drafted.idle)
+
+
+def of_many(
+    *,
+    by: Actor,
+    given: profile_bulk.BulkInput,
+    within: ReplayRange | None = None,
+) -> tuple[Preview, list[profile_bulk.BulkDraft]]:
+    """What one change of many profiles would have done, and what it would save of each.
+
+    Those that cannot be changed like this are not replayed.
+    """
+    start, end = (within or ReplayRange()).settled()
+    drafts = profile_bulk.draft(by=by, given=given)
+    changed = {each.profile.pk: each for each in drafts if each.is_changed and not each.problems}
+
+    def terms(ids: Iterable[int]) -> "Both":
+        found: Both = {}
+        chosen = models.AccessProfile.objects.filter(pk__in=list(ids))
+        chosen = chosen.select_related("client", "policy")
+        for row in chosen.prefetch_related("allowed_lists", "denied_lists"):
+            each, lists = changed[row.pk], facts.list_ids(row)
+            before = Terms(profile=facts.profile(row, lists=lists), collections=each.held)
+            after = Terms(
+                profile=facts.profile(each.profile, lists=lists),
+                collections=each.collections,
+                credentials_revoked=bool(each.revoked),
+            )
+            found[row.pk] = (row, before, after)
+        return found
+
+    if not changed:
+        return Preview(start=start, end=end, idle=True), drafts
+    return _replay(by, Q(profile_id__in=list(changed)), start, end, terms), drafts
 
 
 #: What of a policy decides.

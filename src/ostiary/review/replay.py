@@ -49,6 +49,8 @@ class Terms:
     collections: frozenset[int]
     #: Calls that a quota's period had seen before the first recorded one, by the period's start.
     used: Mapping[int, int] = field(default_factory=dict)
+    #: Whoever called has no credential any more.
+    credentials_revoked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,9 @@ def facts(call: Recorded, terms: Terms) -> Facts:
         presented=True,
         method=terms.profile.method,
         known=Known(
-            credential=Credential(id=CredentialId(0)),
+            credential=Credential(
+                id=CredentialId(0), revoked_at=call.at if terms.credentials_revoked else None
+            ),
             profile=terms.profile,
             client=Client(id=ClientId(0)),
         ),

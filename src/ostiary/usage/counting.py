@@ -71,9 +71,17 @@ def _store_windows(batch: list[tuple[tuple[int, str], tuple[int, int]]]) -> None
 
 def store_uses(uses: Mapping[int, int]) -> None:
     """Write credential → Unix seconds of its last use."""
-    statement = f'UPDATE "{Credential._meta.db_table}" SET "last_used_at" = %s WHERE "id" = %s'  # noqa: S608 - names of ours
+    credentials, profiles = Credential._meta.db_table, AccessProfile._meta.db_table
+    statement = f'UPDATE "{credentials}" SET "last_used_at" = %s WHERE "id" = %s'  # noqa: S608 - names of ours
+    # A profile holds the latest of them: lists of very many profiles are read in its order.
+    latest = (
+        f'UPDATE "{profiles}" SET "last_used_at" = %s WHERE "id" IN'  # noqa: S608 - names of ours
+        f' (SELECT "profile_id" FROM "{credentials}" WHERE "id" = %s AND NOT "trial")'
+        ' AND ("last_used_at" IS NULL OR "last_used_at" < %s)'
+    )
     adapt = connection.ops.adapt_datetimefield_value
     for batch in parts(sorted(uses.items())):
         rows = [(adapt(datetime.fromtimestamp(at, UTC)), pk) for pk, at in batch]
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.executemany(statement, rows)
+            cursor.executemany(latest, [(at, pk, at) for at, pk in rows])

@@ -26,7 +26,8 @@ router = Router(tags=["Access profiles"])
 class BulkIn(profile_bulk.BulkInput):
     """At most a thousand ids. `active` switches them; `api_client_id` moves them to a client of their project.
 
-    `labels` are added to those that they have, and `without_labels` names those that they lose.
+    `labels` are added to those that they have, and `without_labels` names those that they lose. So are
+    `add_api_collection_ids` and `remove_api_collection_ids`. `revoke_credentials` leaves them without any.
     """
 
 
@@ -76,7 +77,7 @@ class CredentialsImportedData(Schema):
 
 @router.post("/v2/access_profiles/bulk", response={200: BulkData, **ERRORS})
 def change_profiles(request: HttpRequest, payload: BulkIn) -> Any:
-    """Switch, move or label many access profiles, all or none. When this answers, it is in force for all."""
+    """Change many access profiles together, all or none. When this answers, it is in force for all."""
     changed, receipt = in_force(profile_bulk.change(by=actor(request), given=payload))
     return {"data": {"changed_ids": changed, "revocation": receipt}}
 

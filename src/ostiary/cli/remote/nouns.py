@@ -251,7 +251,7 @@ PROFILE = RemoteNoun(
         ),
         RemoteOperation(
             verb="bulk", method="POST", path="v2/access_profiles/bulk",
-            help="switch, move or label many, all or none", form=AnswerForm.OBJECT,
+            help="change many together, all or none", form=AnswerForm.OBJECT,
             body=(
                 Option(
                     name="access_profile_ids", kind=OptionKind.NUMBERS, flag="--id", required=True,
@@ -261,6 +261,17 @@ PROFILE = RemoteNoun(
                 Option(name="api_client_id", kind=OptionKind.NUMBER, help="move them to this client of their project"),
                 Option(name="labels", kind=OptionKind.PAIRS, flag="--label", help="label to add; repeat it"),
                 Option(name="without_labels", kind=OptionKind.TEXTS, flag="--without-label", help="name of a label to take; repeat it"),
+                Option(name="api_policy_id", kind=OptionKind.NUMBER, help="id of the policy that they get; 0: none"),
+                Option(
+                    name="add_api_collection_ids", kind=OptionKind.NUMBERS, flag="--add-collection",
+                    help="id of a collection that they get; repeat it",
+                ),
+                Option(
+                    name="remove_api_collection_ids", kind=OptionKind.NUMBERS, flag="--remove-collection",
+                    help="id of a collection that they lose; repeat it",
+                ),
+                EXPIRES,
+                Option(name="revoke_credentials", kind=OptionKind.FLAG, help="revoke every credential that they have"),
             ),
         ),
         RemoteOperation(

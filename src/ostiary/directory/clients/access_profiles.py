@@ -36,6 +36,7 @@ from ostiary.directory.clients import (
     clients,
     credentials,
     grants,
+    listed_networks,
     token_rules,
 )
 from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Credential
@@ -182,6 +183,7 @@ def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], 
         problems.raise_if_any()
         profile.save()
         chosen.set_on(profile)
+        listed_networks.put(profile)
         if hmac_secret:
             token_rules.seal(profile, hmac_secret)
         secret = credentials.add_first(
@@ -241,6 +243,8 @@ def change(
         if hmac_secret:
             token_rules.seal(profile, hmac_secret)
         chosen.set_on(profile)
+        if given.has("allow_list") or given.has("deny_list"):
+            listed_networks.put(profile)
         tell_switched(by, profile, active)
         sequence = _announced(by, "change", profile, before=before)
     return Saved(value=profile, sequence=sequence, warnings=_warnings(profile))

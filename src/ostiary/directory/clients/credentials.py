@@ -27,12 +27,15 @@ LONGEST_OVERLAP = 30 * 86_400
 
 def alive(profile: AccessProfile) -> QuerySet[Credential]:
     """The credentials that may still be used, the newest first."""
-    now = timezone.now()
+    return working(timezone.now()).filter(profile=profile).order_by("-pk")
+
+
+def working(now: datetime) -> QuerySet[Credential]:
+    """Every credential that may be used at `now`."""
     return (
-        Credential.objects.filter(profile=profile, trial=False, revoked_at=None)
+        Credential.objects.filter(trial=False, revoked_at=None)
         .filter(Q(overlap_until=None) | Q(overlap_until__gt=now))
         .filter(Q(expires_at=None) | Q(expires_at__gt=now))
-        .order_by("-pk")
     )
 
 

@@ -1,7 +1,13 @@
 """What the owner manages, as tables. Rules live in the use cases beside this package."""
 
 from ostiary.directory.models.address_lists import AddressList
-from ostiary.directory.models.clients import AccessProfile, Client, ClientDefaults, Credential
+from ostiary.directory.models.clients import (
+    AccessProfile,
+    Client,
+    ClientDefaults,
+    Credential,
+    ListedNetwork,
+)
 from ostiary.directory.models.collections import (
     Collection,
     Connection,
@@ -16,7 +22,13 @@ from ostiary.directory.models.configuration import (
 )
 from ostiary.directory.models.form_pages import FormPage
 from ostiary.directory.models.history import AuditEvent, Change
-from ostiary.directory.models.members import ManagementToken, Member, Membership, SignInLink
+from ostiary.directory.models.members import (
+    ManagementToken,
+    Member,
+    Membership,
+    SavedFilter,
+    SignInLink,
+)
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
 from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Folder, Project, Property
@@ -49,6 +61,7 @@ __all__ = [
     "FormPage",
     "ImportReport",
     "ImportedSpecification",
+    "ListedNetwork",
     "ManagedObject",
     "ManagementToken",
     "Member",
@@ -62,6 +75,7 @@ __all__ = [
     "Recipe",
     "RecoveryCode",
     "RevokedToken",
+    "SavedFilter",
     "SecondFactor",
     "Setting",
     "SignInLink",

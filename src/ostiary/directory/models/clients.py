@@ -90,7 +90,9 @@ class AccessProfile(models.Model):
     sealed_secret = models.TextField(blank=True, default="")
     #: Claim that holds the profile key; empty: where tokens say their subject.
     custom_claim = models.CharField(max_length=255, blank=True, default="", db_index=True)
-    expires_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True, db_index=True)
+    #: The latest use of its credentials, to within minutes.
+    last_used_at = models.DateTimeField(null=True, db_index=True)
     epoch = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -100,7 +102,18 @@ class AccessProfile(models.Model):
     ].as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["client", "name"])]
+        # Lists are read in the order of names, of a client and of all.
+        indexes = [models.Index(fields=["client", "name"]), models.Index(fields=["name"])]
+
+
+class ListedNetwork(models.Model):
+    """A network of a profile's own address lists, to find the profiles that list an address."""
+
+    profile = models.ForeignKey(
+        AccessProfile, on_delete=models.CASCADE, related_name="listed_networks"
+    )
+    #: In its normal form, such as 203.0.113.0/24.
+    network = models.CharField(max_length=43, db_index=True)
 
 
 class Credential(models.Model):

@@ -53,6 +53,21 @@ class Membership(models.Model):
         ]
 
 
+class SavedFilter(models.Model):
+    """A list with filters and order, as a member named it: the part of an address after the `?`."""
+
+    member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="saved_filters")
+    #: The list that it filters.
+    table = models.CharField(max_length=32)
+    name = models.CharField(max_length=64)
+    query = models.CharField(max_length=1000)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["member", "table", "name"], name="one_filter_per_name")
+        ]
+
+
 class SignInLink(models.Model):
     member = models.ForeignKey(Member, on_delete=models.CASCADE, related_name="sign_in_links")
     fingerprint = models.BinaryField(max_length=32, unique=True)

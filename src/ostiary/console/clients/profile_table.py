@@ -1,0 +1,415 @@
+"""**API platform > Access profiles**: every profile that its reader may see, and many of them changed at once."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from ostiary.access.limits import QUOTA
+from ostiary.access.methods import AuthMethod
+from ostiary.console.clients.access_profiles import METHODS
+from ostiary.console.clients.previews import sentences
+from ostiary.console.frame import table_changes
+from ostiary.console.frame.bulk import Action, BulkPlan
+from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.tables import (
+    Cell,
+    ChoiceFilter,
+    NamedFilter,
+    Rows,
+    Table,
+    TableColumn,
+    show,
+)
+from ostiary.console.sign_in.viewer import page
+from ostiary.directory import search
+from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
+from ostiary.directory.changes import finding
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.clients import clients, listed_networks, policies, profile_bulk
+from ostiary.directory.models import AccessProfile, Collection
+from ostiary.review import limits_used, preview
+from ostiary.review.limits_used import Used
+from ostiary.usage import queries
+from ostiary.usage.buckets import BucketSize, start_of
+
+#: Days of the small bars.
+DAYS = 7
+HEIGHT = 20
+#: Collections of a profile that are named in its row; it says how many more there are.
+MOST_COLLECTIONS = 3
+SOON = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What the table shows of its rows that is not in the directory."""
+
+    calls: Mapping[int, Sequence[int]]
+    used: Mapping[int, tuple[Used, ...]]
+    seen: frozenset[int]
+    now: datetime
+
+
+def rows(by: Actor) -> QuerySet[AccessProfile]:
+    return AccessProfile.objects.visible_to(by)
+
+
+def _detailed(found: Rows) -> Rows:
+    named = Collection.objects.only("pk", "name").order_by("name")
+    found = found.select_related("client", "policy")
+    found = found.defer("client__logo_small", "client__logo_medium", "client__description")
+    return found.prefetch_related(Prefetch("collections", queryset=named))
+
+
+def _searched(by: Actor, found: Rows, text: str) -> Rows:
+    """By address where the text is one, else by what credentials show, or by name, key and label."""
+    network = listed_networks.asked(text)
+    if network is not None:
+        return found.filter(listed_networks.listing(by, network))
+    shown = search.credentials_like(by, text)
+    if shown is not None:
+        held = found.filter(pk__in=shown.order_by().values("profile_id"))
+        if held.exists():
+            return held
+    return finding.with_words(found, text, ("name", "key"), labelled=True)
+
+
+def _beside(by: Actor, found: Sequence[AccessProfile]) -> Beside:
+    now = int(time.time())
+    seen = collections.seen(by, found)
+    return Beside(
+        calls=_calls(by, found, now),
+        used=limits_used.read_many(found, now),
+        seen=frozenset(seen),
+        now=timezone.now(),
+    )
+
+
+def _calls(by: Actor, found: Sequence[AccessProfile], now: int) -> Mapping[int, Sequence[int]]:
+    """Calls of profiles on each of the last days, today's last."""
+    if not found:
+        return {}
+    start = start_of(BucketSize.DAY, now) - (DAYS - 1) * queries.DAY
+    question = queries.UsageQuestion(
+        start=start, end=now + 1, bucket=BucketSize.DAY, by=(queries.By.PROFILE,)
+    )
+    only = {
+        queries.By.PROFILE: {each.pk for each in found},
+        queries.By.CLIENT: {each.client_id for each in found},
+    }
+    days: dict[int, list[int]] = {each.pk: [0] * DAYS for each in found}
+    for row in queries.rows(queries.Asker(by, now), question, only=only):
+        if row.time is not None and row.key[0] in days:
+            days[row.key[0]][(row.time - start) // queries.DAY] += row.calls
+    return days
+
+
+def _state(profile: AccessProfile, beside: Beside) -> Cell:
+    if not profile.client.active:
+        return Cell(text="Client inactive", state="off")
+    if not profile.active:
+        return Cell(text="Inactive", state="off")
+    if profile.expires_at is not None and profile.expires_at <= beside.now:
+        return Cell(text="Expired", state="bad")
+    if profile.addresses_watched or (profile.policy is not None and profile.policy.watched):
+        return Cell(text="Report-only", state="watched")
+    return Cell(text="Active", state="on")
+
+
+def _collections(profile: AccessProfile, beside: Beside) -> Cell:
+    held = list(profile.collections.all())
+    shown = [
+        Cell(text=each.name, href=reverse("collection", args=[each.pk]))
+        for each in held
+        if each.pk in beside.seen
+    ]
+    more = len(held) - len(shown[:MOST_COLLECTIONS])
+    rest = (Cell(text=f"and {more} more"),) if more else ()
+    return Cell(more=(*shown[:MOST_COLLECTIONS], *rest))
+
+
+def _limit(profile: AccessProfile, beside: Beside) -> Cell:
+    if profile.policy is None:
+        return Cell(text="Unlimited")
+    used = beside.used.get(profile.pk, ())
+    # The quota, or else the longest window.
+    chosen = next((each for each in used if each.window == QUOTA), used[-1] if used else None)
+    if chosen is None:
+        return Cell(text=profile.policy.name, note="no limit")
+    known = "?" if chosen.used is None else f"{chosen.used:,}"
+    note = f"{known} of {chosen.limit:,} per {chosen.per}"
+    meter = None if chosen.used is None else (chosen.used, chosen.limit)
+    return Cell(text=profile.policy.name, note=note, meter=meter)
+
+
+def _days(profile: AccessProfile, beside: Beside) -> Cell:
+    days = beside.calls.get(profile.pk, [0] * DAYS)
+    top = max(days)
+    bars = tuple(-(-each * HEIGHT // top) for each in days) if top else ()
+    return Cell(text=f"{sum(days):,}", bars=bars)
+
+
+def moment(at: datetime | None, nothing: str) -> Cell:
+    return Cell(moment=at) if at else Cell(text=nothing)
+
+
+COLUMNS = (
+    TableColumn(
+        name="name", label="Access profile", order=("name", "pk"),
+        cell=lambda each, _: Cell(text=each.name, href=reverse("profile", args=[each.pk])),
+    ),
+    TableColumn(name="state", label="State", cell=_state),
+    TableColumn(
+        name="client", label="Client", order=("client__name", "client_id", "name", "pk"),
+        cell=lambda each, _: Cell(
+            text=each.client.name, href=reverse("client", args=[each.client_id])
+        ),
+    ),
+    TableColumn(
+        name="method", label="Method",
+        cell=lambda each, _: Cell(text=METHODS[AuthMethod(each.auth_type)]),
+    ),
+    TableColumn(name="collections", label="API collections", cell=_collections),
+    TableColumn(name="limit", label="Limit", cell=_limit),
+    TableColumn(name="calls", label="Requests, 7 days", cell=_days, is_number=True),
+    TableColumn(
+        name="used", label="Last used", order=("last_used_at", "pk"),
+        cell=lambda each, _: moment(each.last_used_at, "Never"),
+    ),
+    TableColumn(
+        name="expires", label="Expires", order=("expires_at", "pk"),
+        cell=lambda each, _: moment(each.expires_at, "Never"),
+    ),
+    TableColumn(
+        name="created", label="Created", order=("pk",),
+        cell=lambda each, _: moment(each.created_at, ""),
+    ),
+)  # fmt: skip
+
+
+def _states() -> Mapping[str, tuple[str, Q]]:
+    now = timezone.now()
+    lasting = Q(expires_at=None) | Q(expires_at__gt=now)
+    on = Q(active=True, client__active=True)
+    return {
+        "active": ("Active", on & lasting),
+        "inactive": ("Inactive", Q(active=False)),
+        "client-inactive": ("Client inactive", Q(client__active=False)),
+        "expired": ("Expired", Q(expires_at__lte=now)),
+        "report-only": ("Report-only", Q(addresses_watched=True) | Q(policy__watched=True)),
+    }
+
+
+def _methods() -> Mapping[str, tuple[str, Q]]:
+    return {str(each): (label, Q(auth_type=each.value)) for each, label in METHODS.items()}
+
+
+def _uses() -> Mapping[str, tuple[str, Q]]:
+    return last_used("last_used_at")
+
+
+def last_used(column: str) -> Mapping[str, tuple[str, Q]]:
+    now = timezone.now()
+    since = {days: now - timedelta(days=days) for days in (1, 7, 30, 90)}
+    unused = Q(**{column: None})
+    return {
+        "day": ("In the last 24 hours", Q(**{f"{column}__gte": since[1]})),
+        "week": ("In the last 7 days", Q(**{f"{column}__gte": since[7]})),
+        "not-30": ("Not for 30 days", unused | Q(**{f"{column}__lt": since[30]})),
+        "not-90": ("Not for 90 days", unused | Q(**{f"{column}__lt": since[90]})),
+        "never": ("Never", unused),
+    }
+
+
+def expiry(column: str) -> Mapping[str, tuple[str, Q]]:
+    now = timezone.now()
+    later = Q(**{f"{column}__gt": now})
+    return {
+        "none": ("Never", Q(**{column: None})),
+        "7": ("Within 7 days", later & Q(**{f"{column}__lte": now + SOON})),
+        "30": ("Within 30 days", later & Q(**{f"{column}__lte": now + timedelta(days=30)})),
+        "set": ("Has an expiry", Q(**{f"{column}__isnull": False})),
+        "over": ("Expired", Q(**{f"{column}__lte": now})),
+    }
+
+
+def _with_collections(found: Rows, ids: QuerySet[Any] | Sequence[int]) -> Rows:
+    through = AccessProfile.collections.through.objects
+    having = through.filter(accessprofile_id=OuterRef("pk"), collection_id__in=ids)
+    return found.filter(Exists(having))
+
+
+def _visible_policies(by: Actor) -> Rows:
+    return policies.policies(by)
+
+
+FILTERS = (
+    ChoiceFilter(name="state", label="State", values=_states),
+    NamedFilter(
+        name="client", label="Client", objects=clients.clients,
+        having=lambda found, ids: found.filter(client__in=ids),
+    ),
+    ChoiceFilter(name="method", label="Method", values=_methods),
+    NamedFilter(
+        name="collection", label="API collection", objects=collections.collections,
+        having=_with_collections,
+    ),
+    NamedFilter(
+        name="policy", label="Policy", objects=_visible_policies,
+        having=lambda found, ids: found.filter(policy__in=ids),
+        none=("No policy", Q(policy=None)),
+    ),
+    ChoiceFilter(name="used", label="Last used", values=_uses),
+    ChoiceFilter(name="expires", label="Expires", values=lambda: expiry("expires_at")),
+)  # fmt: skip
+
+
+def _policy_choices(by: Actor) -> list[tuple[str, str]]:
+    found = policies.policies(by).order_by("name").values_list("pk", "name")
+    return [("none", "No policy (unlimited)"), *((str(pk), name) for pk, name in found)]
+
+
+def _collection_choices(by: Actor) -> list[tuple[str, str]]:
+    found = collections.grantable(by).order_by("name").values_list("pk", "name")
+    return [(str(pk), name) for pk, name in found]
+
+
+class ProfileBulk:
+    """What can be done to many access profiles: as the management API does it."""
+
+    most = 10 * profile_bulk.MOST
+    actions: Mapping[str, Action] = {
+        each.name: each
+        for each in (
+            Action(name="activate", label="Activate", done="activated"),
+            Action(
+                name="deactivate", label="Deactivate", done="deactivated", is_dangerous=True,
+                meaning="Their requests are refused until they are activated again.",
+            ),
+            Action(
+                name="policy", label="Set policy", done="given another policy", value="Policy",
+                choices=_policy_choices,
+            ),
+            Action(
+                name="add", label="Add collection", done="given the API collection",
+                value="API collection", choices=_collection_choices,
+            ),
+            Action(
+                name="remove", label="Remove collection", done="changed: the API collection was removed",
+                value="API collection", choices=_collection_choices, is_dangerous=True,
+            ),
+            Action(
+                name="expire", label="Set expiry", done="given an expiry", value="Last day (UTC)",
+                meaning="After that day their requests are refused. “never” removes the expiry.",
+            ),
+            Action(
+                name="revoke", label="Revoke credentials", done="left without credentials",
+                meaning="All their credentials stop working at once, and can't be brought back.",
+                is_dangerous=True,
+            ),
+        )
+    }  # fmt: skip
+
+    def plan(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> BulkPlan:
+        given = profile_bulk.BulkInput.of(**_change(action, value), profile_ids=ids[:1])
+        given = given.model_copy(update={"profile_ids": list(ids)})
+        found, drafts = preview.of_many(by=by, given=given)
+        fitting = [each for each in drafts if not each.problems]
+        return BulkPlan(
+            changed=[(each.profile.pk, each.profile.name) for each in fitting if each.is_changed],
+            same=sum(1 for each in fitting if not each.is_changed),
+            refused=[
+                (each.profile.name, "; ".join(sentence for _, sentence in each.problems))
+                for each in drafts
+                if each.problems
+            ],
+            preview=found,
+            sentences=() if found.idle else sentences(found),
+        )
+
+    def apply(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> Saved[Any]:
+        given = profile_bulk.BulkInput.of(**_change(action, value), profile_ids=ids[:1])
+        return profile_bulk.change_all(by=by, given=given, ids=ids)
+
+
+def _change(action: Action, value: str) -> dict[str, object]:
+    """What the input of a change has for an action; raises Invalid."""
+    match action.name:
+        case "activate" | "deactivate":
+            return {"active": action.name == "activate"}
+        case "policy":
+            return {"policy_id": None if value == "none" else _number(value)}
+        case "add":
+            return {"added": [_number(value)]}
+        case "remove":
+            return {"removed": [_number(value)]}
+        case "expire":
+            return {"expires_at": _last_day(value)}
+        case _:
+            return {"revoke_credentials": True}
+
+
+def _number(value: str) -> int:
+    number = number_of(value)
+    if number is None:
+        raise Invalid({"value": ["must be one of the choices"]})
+    return number
+
+
+def _last_day(value: str) -> datetime | None:
+    """The end of a day in UTC; `never`: none."""
+    if value == "never":
+        return None
+    try:
+        day = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 - a day, with a zone below
+        return datetime.combine(day + timedelta(days=1), clock(0), UTC)
+    except (ValueError, OverflowError):
+        raise Invalid({"value": ["must be a day, such as 2030-01-31"]}) from None
+
+
+TABLE = Table(
+    name="access-profiles",
+    title="Access profiles",
+    nouns=("access profile", "access profiles"),
+    placeholder="Name, key, label:value, token or address",
+    rows=rows,
+    searched=_searched,
+    columns=COLUMNS,
+    filters=FILTERS,
+    order="name",
+    detailed=_detailed,
+    beside=_beside,
+    label=lambda each: str(each.name),
+    project=lambda each: int(each.client.project_id),
+    bulk=ProfileBulk(),
+    empty="An access profile lets a consumer of a client call API collections. Create one on the client's page.",
+)
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    return show(request, by, TABLE)
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def change(request: HttpRequest, by: Actor) -> HttpResponse:
+    return table_changes.change(request, by, TABLE)
+
+
+@page
+@require_safe
+def receipt(request: HttpRequest, by: Actor, number: str) -> HttpResponse:
+    return table_changes.receipt(request, number)
