@@ -46,7 +46,7 @@ def _networks(entries: object) -> set[str]:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("directory", "0030_configuration_sets"),
+        ("directory", "0031_form_pages"),
     ]
 
     operations = [
