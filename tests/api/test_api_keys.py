@@ -127,7 +127,7 @@ def test_a_refresh_that_is_not_confirmed_still_shows_the_token(api: Api, orders:
     api.confirmer.answers = False
     path = f"v2/api_clients/{client['id']}/api_keys/{key['id']}/refresh_secret"
     status, answer = api("PUT", path)
-    assert status == 503
+    assert (status, answer["code"]) == (503, "not_in_force")
     assert len(answer["data"]["auth_token"]) > 40
 
 

@@ -124,6 +124,8 @@ _PAGING = {
     "per_page": "How many entries a page has, at most 100.",
 }
 FIELDS: Mapping[str, str] = {
+    "Unconfirmed.code": "What kind of error it is, for programs.",
+    "UnconfirmedKey.code": "What kind of error it is, for programs.",
     "NextDocumentChoice.added": "Names of `added` to take; null: all of them.",
     "NextDocumentChoice.changed": "Names of `changed` to take; null: all of them.",
     "NextDocumentChoice.gone": "Names of `gone` whose endpoints are deleted; the others stay.",

@@ -28,6 +28,7 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.api.clients.not_offered import NotOfferedOfProfiles
+from ostiary.api.error_codes import ErrorCode
 from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.changes.inputs import OneOf
 from ostiary.directory.clients import access_profiles, credentials, token_rules
@@ -92,6 +93,7 @@ class ProfileResult(Schema):
 class Unconfirmed(Message):
     """Saved, not yet in force; `result` still shows the secret, this once."""
 
+    code: Literal[ErrorCode.NOT_IN_FORCE]
     result: ProfileChanged
 
 
@@ -326,7 +328,8 @@ def refresh_secret(
     answer = described(profile)
     result = answer | shown_once(saved.value, secret) | {"revocation": receipt}
     if problem:
-        return Status(503, {"message": problem, "result": result})
+        code = ErrorCode.NOT_IN_FORCE
+        return Status(503, {"message": problem, "code": code, "result": result})
     return {"result": result}
 
 

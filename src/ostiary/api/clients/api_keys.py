@@ -1,6 +1,6 @@
 """`/api/v2/api_clients/{id}/api_keys`: access profiles as keys of their client, in the newer dialect."""
 
-from typing import Any
+from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema, Status
@@ -28,6 +28,7 @@ from ostiary.api.clients.access_profiles import (
     RefreshIn,
     newest_credential,
 )
+from ostiary.api.error_codes import ErrorCode
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.clients import access_profiles, api_keys, clients, credentials, token_rules
@@ -66,6 +67,7 @@ class ApiKeyData(Schema):
 class UnconfirmedKey(Message):
     """Saved, not yet in force; `data` still shows the secret, this once."""
 
+    code: Literal[ErrorCode.NOT_IN_FORCE]
     data: ApiKeyChanged
 
 
@@ -215,4 +217,6 @@ def refresh_key_secret(
     except NotInForce as error:
         problem = str(error)
     data = _changed(by, client_id, key_id, response, secret) | {"revocation": receipt}
-    return Status(503, {"message": problem, "data": data}) if problem else {"data": data}
+    if problem:
+        return Status(503, {"message": problem, "code": ErrorCode.NOT_IN_FORCE, "data": data})
+    return {"data": data}
