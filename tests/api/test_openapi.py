@@ -233,6 +233,7 @@ class World:
             "data"
         ]
         credential = done("GET", f"v2/access_profiles/{profile}/credentials")["data"][0]["id"]
+        handover = done("POST", f"v2/access_profiles/{profile}/handovers")["data"]["id"]
         addresses = done("POST", "v2/address_lists", {"name": "L", "entries": ["192.0.2.1"]})
         member = done("POST", "v2/members", {"email": "bob@example.com"})["data"]["id"]
         token = done("POST", "v2/tokens", {"name": "T", "admin": True})["data"]["id"]
@@ -257,6 +258,7 @@ class World:
             "client_id": client, "profile_id": profile, "credential_id": credential,
             "list_id": addresses["data"]["id"], "policy_id": policy, "member_id": member,
             "kid": kid, "token_id": token, "webhook_id": hook, "delivery_id": delivery,
+            "handover_id": handover,
         }  # fmt: skip
         self.others = {
             "delete_project": {"project_id": empty},

@@ -156,6 +156,10 @@ EXAMPLES: Mapping[str, CallExample] = {
     "raise_limits": CallExample(body={"limits": {"minute": 600}, "until": "2030-01-31T12:00:00Z"}),
     "end_raise": _NONE,
     "list_address_lists": _NONE,
+    "list_handovers": _NONE,
+    "create_handover": CallExample(body={"valid_seconds": 86400, "overlap_seconds": 86400}),
+    "show_handover": _NONE,
+    "withdraw_handover": _NONE,
     "create_address_list": CallExample(
         body={"name": "Offices", "entries": ["192.0.2.0/24", "2001:db8::/48"]}
     ),

@@ -18,6 +18,7 @@ from ostiary.identity.secret import Secret
 TOKEN_PREFIX = "ost_"  # noqa: S105 - a prefix
 MANAGEMENT_PREFIX = "ostm_"
 SIGN_IN_PREFIX = "osts_"
+HANDOVER_PREFIX = "osth_"
 CLIENT_ID_PREFIX = "ostc_"
 CLIENT_SECRET_PREFIX = "ostk_"  # noqa: S105 - a prefix
 TOKEN_LENGTH = 65
@@ -28,7 +29,9 @@ OTHER_LENGTH = 54
 #: Imported values: shorter ones can be guessed, longer ones do not fit a header with others.
 IMPORTED_LENGTHS = range(16, 513)
 
-_OTHER_PREFIXES = (MANAGEMENT_PREFIX, SIGN_IN_PREFIX, CLIENT_ID_PREFIX, CLIENT_SECRET_PREFIX)
+_OTHER_PREFIXES = (
+    MANAGEMENT_PREFIX, SIGN_IN_PREFIX, HANDOVER_PREFIX, CLIENT_ID_PREFIX, CLIENT_SECRET_PREFIX,
+)  # fmt: skip
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -68,6 +71,11 @@ def issue_management_token() -> Secret:
 def issue_sign_in() -> Secret:
     """A new secret for a one-time sign-in link."""
     return _closed(SIGN_IN_PREFIX + secrets.token_urlsafe(32))
+
+
+def issue_handover_key() -> Secret:
+    """A new key of a link that hands a credential over."""
+    return _closed(HANDOVER_PREFIX + secrets.token_urlsafe(32))
 
 
 def issue_client_id() -> str:

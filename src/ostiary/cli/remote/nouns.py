@@ -296,6 +296,39 @@ CREDENTIAL = RemoteNoun(
     ),
 )  # fmt: skip
 
+HANDOVER = RemoteNoun(
+    name="handover", plural="handovers", help="links that show a consumer its credential once",
+    operations=(
+        RemoteOperation(
+            verb="list", method="GET", path="v2/access_profiles/{profile_id}/handovers",
+            help="list the links of an access profile", form=AnswerForm.LIST,
+            columns=("id", "masked", "handover_state", "made_by", "expires_at", "opened_at", "opened_from"),
+        ),
+        RemoteOperation(
+            verb="show", method="GET", path="v2/handovers/{id}", help="show what has become of one link",
+            form=AnswerForm.OBJECT,
+        ),
+        RemoteOperation(
+            verb="create", method="POST", path="v2/access_profiles/{profile_id}/handovers",
+            help="issue a new secret and print the link that shows it once", form=AnswerForm.SECRET,
+            body=(
+                Option(
+                    name="secret", kind=OptionKind.FILE, flag="--held-secret-file",
+                    help="file with a secret of the profile, to hand over that one",
+                ),
+                Option(name="valid_seconds", kind=OptionKind.NUMBER, help="for how long the link can be opened (3 days)"),
+                Option(
+                    name="overlap_seconds", kind=OptionKind.NUMBER,
+                    help="for how long the old secret works too (a day)",
+                ),
+            ),
+        ),
+        RemoteOperation(
+            verb="withdraw", method="DELETE", path="v2/handovers/{id}", help="withdraw one link that nobody opened",
+        ),
+    ),
+)  # fmt: skip
+
 COLLECTION = RemoteNoun(
     name="collection", plural="collections", help="API collections",
     operations=(
@@ -630,7 +663,7 @@ AUDIT = RemoteNoun(
 )  # fmt: skip
 
 NOUNS = (
-    CLIENT, PROFILE, CREDENTIAL, COLLECTION, ENDPOINT, CONNECTION, POLICY, ADDRESS_LIST, WEBHOOK,
+    CLIENT, PROFILE, CREDENTIAL, HANDOVER, COLLECTION, ENDPOINT, CONNECTION, POLICY, ADDRESS_LIST, WEBHOOK,
     PROJECT_NOUN, PROPERTY, TOKEN, MEMBER, SETTING, AUDIT,
 )  # fmt: skip
 

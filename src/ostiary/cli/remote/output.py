@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Fields of answers that are shown this once.
-SECRETS = ("secret", "oauth_client_secret")
+SECRETS = ("secret", "oauth_client_secret", "handover_url")
 
 
 def unwrapped(answer: Any) -> Any:

@@ -4,7 +4,6 @@ A secret waits sealed for the one page that shows it, and is nowhere else: not i
 an address. A form that is sent again, as by reloading, makes nothing.
 """
 
-import re
 import secrets
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,7 +17,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
+from ostiary.console.clients import handovers as handover_pages
 from ostiary.console.clients import previews, profile_limits
+from ostiary.console.clients.connection_sheets import sheet
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import TYPED, keep_typed, new_typed, once_page
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent, shown
@@ -35,6 +36,7 @@ from ostiary.directory.clients import (
     client_defaults,
     clients,
     credentials,
+    handovers,
     policies,
     token_rules,
 )
@@ -43,10 +45,8 @@ from ostiary.directory.models import (
     AddressList,
     Client,
     ClientDefaults,
-    Collection,
     Policy,
 )
-from ostiary.directory.workspace import public_urls
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
 from ostiary.review import preview
@@ -71,6 +71,8 @@ OVERLAPS = {
     30 * 86_400: "30 days",
 }
 MOST_ENDPOINTS = 60
+#: Hand-over links that the page of a profile shows, the newest.
+MOST_HANDOVERS = 10
 
 P = TypeVar("P", bound=access_profiles.ProfileInput)
 
@@ -171,7 +173,7 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 
     def next_step() -> HttpResponse:
         given = form.of_new(client)
-        if step == "create":
+        if step in {"create", "hand-over"}:
             return _create(request, by, client, given)
         warnings = access_profiles.check(by=by, given=given)
         keep_typed(request, filled_in({}))
@@ -189,7 +191,7 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         status = 400 if errors else 200
         return render(request, "console/profile_form.html", context, status=status)
 
-    answer, errors = sent(request, next_step, saving=step in {"next", "create"})
+    answer, errors = sent(request, next_step, saving=step in {"next", "create", "hand-over"})
     return answer or filled_in(errors)
 
 
@@ -230,6 +232,7 @@ def _words(
         "client": client,
         "form": form,
         "once": secrets.token_urlsafe(16),
+        "can_hand_over": _can_hand_over(form, given),
         "chosen": chosen,
         "endpoints": endpoints[:MOST_ENDPOINTS],
         "more": max(0, len(endpoints) - MOST_ENDPOINTS),
@@ -244,6 +247,13 @@ def _words(
     }
 
 
+def _can_hand_over(form: Form, given: access_profiles.ProfileInput) -> bool:
+    """Whether its consumer will hold a secret that is known here: one that is issued, or of HMAC."""
+    if form.auth_type in {AuthMethod.TOKEN, AuthMethod.OAUTH2}:
+        return True
+    return form.auth_type == AuthMethod.JWT and given.jwt_method == "hmac" and not form.follows
+
+
 def _named(by: Actor, client: Client, ids: list[int]) -> list[AddressList]:
     lists = address_lists.address_lists(by).filter(project_id=client.project_id, pk__in=ids)
     return list(lists)
@@ -256,6 +266,9 @@ def _create(
         return _sent_before(request, client)
     saved, secret = access_profiles.create(by=by, given=given)
     in_force(request, saved)
+    if request.POST.get("step") == "hand-over" and (held := secret.reveal() or given.jwt_secret):
+        made = handovers.create(by=by, profile_id=saved.value.pk, secret=held)
+        return handover_pages.link_page(request, made.value)
     return _credential(request, saved.value, secret, made=True)
 
 
@@ -276,34 +289,13 @@ def _credential(
         "made": made,
         "secret": secret.reveal(),
         "public": public,
-        "curl": _curl(profile, public, secret),
+        "curl": sheet(profile, public=public, secret=secret.reveal()).call,
+        "can_hand_over": handovers.has_secret(profile),
     }
     if not secret:
         return render(request, "console/credential.html", context)
     replace = reverse("refresh-profile", args=[profile.pk])
     return once_page(request, "console/credential.html", context, replace=replace)
-
-
-def _curl(profile: AccessProfile, public: str, secret: Secret) -> str:
-    """A command that calls the first endpoint that the profile may call."""
-    gateway = public_urls.gateway_url()
-    target = _first_target(list(profile.collections.order_by("pk")))
-    match AuthMethod(profile.auth_type):
-        case AuthMethod.TOKEN:
-            return f"curl -H 'API-TOKEN: {secret.reveal()}' {gateway}{target}"
-        case AuthMethod.OAUTH2:
-            client = f"{public}:{secret.reveal()}"
-            return f"curl -u '{client}' -d grant_type=client_credentials {gateway}/oauth2/token"
-        case _:
-            return f'curl -H "Authorization: Bearer $TOKEN" {gateway}{target}'
-
-
-def _first_target(chosen: list[Collection]) -> str:
-    for collection in chosen:
-        active = collection.endpoints.filter(active=True, method="GET").order_by("path").first()
-        if active is not None:
-            return f"/{collection.handle}{re.sub(r'{[^}]*}', '1', active.path)}"
-    return f"/{chosen[0].handle}/" if chosen else "/"
 
 
 @page
@@ -316,6 +308,8 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "defaults": client_defaults.of(profile.client_id),
         "seen": collections.seen(by, [profile]),
         "usage_query": f"profile={profile_id}",
+        "handovers": handovers.handovers(by, profile_id)[:MOST_HANDOVERS],
+        "can_hand_over": handovers.has_secret(profile),
         **profile_limits.shown(profile),
     }
     return render(request, "console/profile.html", context)

@@ -36,6 +36,10 @@ SENT, MOST_SENT = "sent", 50
 SENT_BEFORE = "That form was sent already. This is what it led to."
 
 
+class UnkeptPage(HttpResponse):
+    """A page that no draft may hold, since nobody but its reader may ever read it."""
+
+
 class OncePage(HttpResponse):
     """A page with a secret, which is shown once; `replace`: where the secret can be replaced."""
 
@@ -103,6 +107,8 @@ def _redirected(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     kind = response.headers.get("Content-Type", "")
     # A failure of the database, for one, can keep nothing.
     if response.streaming or response.status_code >= 500 or not kind.startswith("text/html"):
+        return response
+    if isinstance(response, UnkeptPage):
         return response
     if request.user.is_authenticated:
         return _kept(request, response)

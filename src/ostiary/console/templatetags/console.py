@@ -16,7 +16,7 @@ from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.console.frame import moments
 from ostiary.console.frame.forms import shown
 from ostiary.directory.changes import unpublished_objects
-from ostiary.directory.clients import token_rules
+from ostiary.directory.clients import handovers, token_rules
 from ostiary.directory.models import (
     AccessProfile,
     Client,
@@ -24,6 +24,7 @@ from ostiary.directory.models import (
     Connection,
     Credential,
     Endpoint,
+    Handover,
     Policy,
     Webhook,
 )
@@ -132,6 +133,12 @@ def gateway_problem(thing: Connection | Collection | Endpoint) -> str:
 def mask(credential: Credential) -> str:
     """A token as it may be shown: its prefix and last four characters."""
     return masked(credential.prefix, credential.last_four)
+
+
+@register.filter
+def handover_state(handover: Handover) -> str:
+    """What has become of a hand-over link."""
+    return handovers.state(handover).value
 
 
 @register.filter

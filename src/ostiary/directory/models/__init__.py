@@ -21,6 +21,7 @@ from ostiary.directory.models.configuration import (
     ManagedObject,
 )
 from ostiary.directory.models.form_pages import FormPage
+from ostiary.directory.models.handovers import Handover
 from ostiary.directory.models.history import AuditEvent, Change
 from ostiary.directory.models.members import (
     ManagementToken,
@@ -59,6 +60,7 @@ __all__ = [
     "Endpoint",
     "Folder",
     "FormPage",
+    "Handover",
     "ImportReport",
     "ImportedSpecification",
     "ListedNetwork",

@@ -39,6 +39,11 @@ def sign_in_link(secret: Secret) -> str:
     return f"{console_url()}/sign-in/link#{secret.reveal()}"
 
 
+def handover_link(key: Secret) -> str:
+    """Where a consumer gets its credential. After the `#`, the key is in no request for the page."""
+    return f"{console_url()}/handover#{key.reveal()}"
+
+
 def _listener(scheme: str, bind: Bind, *, local: str = "localhost") -> str:
     host, port = bind
     if host in {"127.0.0.1", "0.0.0.0", "::", "::1"}:  # noqa: S104 - compared, not bound
