@@ -207,3 +207,64 @@ def test_no_more_is_imported_than_the_token_may(api: Api) -> None:
     viewer = api.as_(admin=False, role="viewer", project_ids=[mine, other])
     assert viewer("POST", "v2/credential_imports", sent | {"project_id": other})[0] == 400
     assert not access_profiles.profiles(SYSTEM).exists()
+
+
+def test_credentials_of_hidden_projects_are_not_revoked_and_none_with_them(api: Api) -> None:
+    here, there = _a_profile(api, api.home), _a_profile(api, _another_project(api))
+    ids = sorted(Credential.objects.values_list("pk", flat=True))
+    editor = api.as_(admin=False, role="editor", project_ids=[api.home])
+    status, answer = editor("POST", "v2/credentials/revoke", {"credential_ids": ids})
+    assert status == 400
+    hidden = Credential.objects.get(profile=there).pk
+    assert answer["errors"] == {"credential_ids": [f"there is no credential {hidden}"]}
+    assert not Credential.objects.exclude(revoked_at=None).exists()
+    own = Credential.objects.get(profile=here).pk
+    changed = editor.done("POST", "v2/credentials/revoke", {"credential_ids": [own]})["data"]
+    assert changed["changed_ids"] == [own]
+    again = editor.done("POST", "v2/credentials/revoke", {"credential_ids": [own]})["data"]
+    assert again["changed_ids"] == []
+
+
+def test_clients_are_switched_all_or_none(api: Api) -> None:
+    profile = AccessProfile.objects.get(pk=_a_profile(api, api.home))
+    body = {"api_client_ids": [profile.client_id, 9999], "active": False}
+    status, answer = api("POST", "v2/api_clients/bulk", body)
+    assert (status, answer["errors"]) == (400, {"api_client_ids": ["there is no client 9999"]})
+    assert Client.objects.get(pk=profile.client_id).active
+    done = api.done("POST", "v2/api_clients/bulk", {**body, "api_client_ids": [profile.client_id]})
+    assert done["data"]["changed_ids"] == [profile.client_id]
+    assert not Client.objects.get(pk=profile.client_id).active
+
+
+def test_a_bulk_grant_needs_the_right_to_grant_and_leaves_followers_alone(api: Api) -> None:
+    profile = _a_profile(api, api.home)
+    other = _another_project(api)
+    _a_profile(api, other)
+    hidden = AccessProfile.objects.exclude(pk=profile).get().collections.get().pk
+    editor = api.as_(admin=False, role="editor", project_ids=[api.home])
+    body = {"access_profile_ids": [profile], "add_api_collection_ids": [hidden]}
+    status, answer = editor("POST", "v2/access_profiles/bulk", body)
+    assert status == 400
+    assert answer["errors"] == {"add_api_collection_ids": [f"there is no API collection {hidden}"]}
+    AccessProfile.objects.filter(pk=profile).update(follows_client=True)
+    status, answer = api("POST", "v2/access_profiles/bulk", body)
+    assert status == 400
+    assert "follows its client" in str(answer["errors"])
+
+
+def _another_project(api: Api) -> int:
+    return int(api.done("POST", "folders", {"name": "Other"})["project_id"])
+
+
+def _a_profile(api: Api, project: int) -> int:
+    name = f"In {project}"
+    given = {"name": name, "project_id": project, "input": {"base_url": "http://10.0.0.1"}}
+    connection = api.done("POST", "connections", given)["id"]
+    given = {"name": name, "project_id": project, "proxy_connection_id": connection}
+    collection = api.done("POST", "api_collections", given)["id"]
+    client = api.done("POST", "api_clients", {"name": name, "project_id": project})["result"]
+    given = {
+        "name": name, "api_client_id": client["id"], "api_collection_ids": [collection],
+        "auth_type": "token",
+    }  # fmt: skip
+    return int(api.done("POST", "api_access_profiles", given)["result"]["id"])

@@ -3,11 +3,13 @@
 import csv
 import re
 import time
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from tests.api.conftest import api
 from tests.review.conftest import Log, World, log, world
 
@@ -68,15 +70,14 @@ def test_a_row_shows_what_a_profile_is_and_has(world: World, reader: Reader) -> 
     assert found["Access profile"] == "Nightly"
     assert found["State"] == "Active"
     assert found["Client"] == "Acme"
-    assert found["Method"] == "Auth token"
-    assert found["API collections"] == "Orders"
-    assert found["Limit"] == "Gold"
-    assert [found[name] for name in ("Requests, 7 days", "Last used", "Expires")] == [
+    assert found["Method"] == "Token"
+    assert found["Collections"] == "Orders"
+    assert found["Limit"].endswith(" of 10 a day (Policy Gold)")
+    assert [found[name] for name in ("7 days", "Last used", "Expires")] == [
         "0",
         "Never",
         "Never",
     ]
-    assert "of 10 per day" in reader.read(LIST)
 
 
 def test_each_filter_finds_its_rows_and_no_others(world: World, reader: Reader) -> None:
@@ -313,3 +314,48 @@ def test_numbers_of_rows_survive_a_form() -> None:
     assert bulk.written(ids) == "3,7-9,12"
     assert bulk.read("3,7-9,12", most=5) == ids
     assert bulk.read("1-9", most=5) == bulk.read("9-1;", most=5) == bulk.read("", most=5) == []
+
+
+def test_credentials_are_found_by_age_use_and_end_and_revoked_together(
+    world: World, reader: Reader
+) -> None:
+    for name in ("Old", "Young"):
+        world.a_profile(name=name)
+    old = Credential.objects.get(profile__name="Old")
+    at = timezone.now()
+    Credential.objects.filter(pk=old.pk).update(
+        created_at=at - timedelta(days=400),
+        last_used_at=at - timedelta(days=40),
+        expires_at=at + timedelta(days=3),
+    )
+    shown = f"{old.prefix}…{old.last_four}"
+    for asked in (
+        {"age": "365"}, {"used": "not-30", "expires": "7"}, {"search": "old"}, {"search": shown},
+    ):  # fmt: skip
+        assert reader.names("/credentials", **asked) == [shown], asked
+    assert len(reader.names("/credentials", used="never")) == 1
+    preview = reader.read("/credentials/change", what="revoke", all="1", filter="age=365")
+    assert "Used before: 1 of 1." in preview
+    said = reader.apply(preview, "/credentials/change")
+    assert "<h1>1 credential revoked</h1>" in said
+    assert list(Credential.objects.filter(revoked_at=None)) != [old]
+    assert reader.names("/credentials", state="revoked") == [shown]
+
+
+def test_endpoints_of_all_collections_are_switched_together(world: World, reader: Reader) -> None:
+    assert reader.names("/endpoints", state="inactive") == ["POST /orders-v1/orders"]
+    assert len(reader.names("/endpoints", search="/orders-v1/orders")) == 3
+    preview = reader.read("/endpoints/change", what="activate", all="1", filter="state=inactive")
+    assert "<h1>1 endpoint activated</h1>" in reader.apply(preview, "/endpoints/change")
+    assert reader.names("/endpoints", state="inactive") == []
+
+
+def test_clients_are_switched_together(world: World, reader: Reader) -> None:
+    world.a_profile()
+    preview = reader.read("/clients/change", what="deactivate", id=world.client["id"])
+    assert "Access profiles of these clients: 1." in preview
+    asked = len(world.api.confirmer.asked)
+    assert "<h1>1 client deactivated</h1>" in reader.apply(preview, "/clients/change")
+    assert len(world.api.confirmer.asked) == asked + 1
+    assert reader.names("/clients", state="inactive") == ["Acme"]
+    assert reader.names(LIST, state="client-inactive") == ["Script"]

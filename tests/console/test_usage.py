@@ -83,7 +83,7 @@ def test_filters_stand_in_the_address_and_narrow_the_figures(page: Page, stage: 
 
 def test_each_page_has_the_usage_of_its_own(page: Page, stage: Stage) -> None:
     at(page, stage, "/clients")
-    expect(page.get_by_role("columnheader", name="Calls, 30 days")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Requests, 7 days")).to_be_visible()
     page.get_by_role("link", name="Client 000000").click()
     expect(page.get_by_role("img", name="Calls over time")).to_be_visible()
     looks_good(page, "client-usage")

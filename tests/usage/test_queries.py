@@ -20,7 +20,6 @@ from ostiary.usage.queries import (
     Asker,
     By,
     UsageQuestion,
-    calls_of_clients,
     rows,
     some_rows,
     with_latencies,
@@ -249,15 +248,6 @@ def test_buckets_that_are_no_longer_kept_are_refused(
     with pytest.raises(Invalid) as refused:
         _ask(SYSTEM, start=NOW - days * DAY, bucket=bucket)
     assert "from" in refused.value.errors
-
-
-def test_calls_of_clients_on_a_page(sides: Sides) -> None:
-    count(NOW, sides.ours, 3)
-    count(NOW - 29 * DAY, sides.ours, 5)
-    count(NOW - 31 * DAY, sides.ours, 7)
-    upkeep.run(NOW)
-    found = calls_of_clients([sides.ours.client, sides.theirs.client], 30, NOW)
-    assert found == {sides.ours.client: 8, sides.theirs.client: 0}
 
 
 @pytest.mark.parametrize("asker", ["admin", "member", "both"])

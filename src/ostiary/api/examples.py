@@ -119,6 +119,8 @@ EXAMPLES: Mapping[str, CallExample] = {
     "disable_key": _NONE,
     "refresh_key_secret": _NONE,
     "change_profiles": CallExample(body={"access_profile_ids": [1], "active": False}),
+    "revoke_credentials": CallExample(body={"credential_ids": [1]}),
+    "switch_clients": CallExample(body={"api_client_ids": [1], "active": False}),
     "import_credentials": CallExample(
         body={
             "rows": [

@@ -5,12 +5,21 @@ from django.urls import URLPattern, URLResolver, path
 from ostiary.api import document
 from ostiary.api.application import api
 from ostiary.console import projects, webhooks
-from ostiary.console.catalog import collections, connections, recipes, reimports, test_calls
+from ostiary.console.catalog import (
+    collections,
+    connections,
+    endpoint_table,
+    recipes,
+    reimports,
+    test_calls,
+)
 from ostiary.console.clients import (
     access_profiles,
     address_lists,
     client_defaults,
+    client_table,
     clients,
+    credential_table,
     handovers,
     policies,
     profile_bulk,
@@ -49,7 +58,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/single-sign-on/<int:link_id>", account.unlink, name="unlink"),
     path("account/sessions/<slug:digest>/end", account.end_session, name="end-session"),
     path("password", account.set_password, name="set-password"),
-    path("clients", clients.listing, name="clients"),
+    path("clients", client_table.listing, name="clients"),
+    path("clients/change", client_table.change, name="change-clients"),
+    path("credentials", credential_table.listing, name="credentials"),
+    path("credentials/change", credential_table.change, name="change-credentials"),
+    path("endpoints", endpoint_table.listing, name="endpoints"),
+    path("endpoints/change", endpoint_table.change, name="change-endpoints"),
     path("access-profiles", profile_table.listing, name="access-profiles"),
     path("access-profiles/change", profile_table.change, name="change-access-profiles"),
     path("receipts/<str:number>", profile_table.receipt, name="receipt"),

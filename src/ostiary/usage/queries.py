@@ -12,7 +12,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q, Sum
 
-from ostiary.directory.actor import SYSTEM, Actor
+from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, clients
@@ -385,27 +385,6 @@ def with_latencies(asker: Asker, question: UsageQuestion, chosen: Sequence[Usage
             into = wanted.get((_bucket(asked, time), asker.shown(told, key)[: len(asked.by)]))
             if into is not None:
                 into[bucket] = into.get(bucket, 0) + calls
-
-
-def calls_of_clients(client_ids: Iterable[int], days: int, now: int) -> dict[int, int]:
-    """Calls of some clients in the last days, today's included; for those that are on a page."""
-    ids = frozenset(client_ids)
-    start = start_of(BucketSize.DAY, now) - (days - 1) * DAY
-    asker = Asker(SYSTEM, now)
-    question = asker.kept(UsageQuestion(start=start, end=now + 1, filters={By.CLIENT: ids}))
-    covered, found = asker.covered(question), dict.fromkeys(ids, 0)
-    slots = covered.slots(Level.CONSUMER)
-    sources: list[models.QuerySet[Any]] = [
-        Total.objects.filter(slot__in=slots, client_id__in=ids),
-        *(
-            MinuteCount.objects.filter(time__gte=first, time__lt=end, client_id__in=ids)
-            for first, end in covered.minutes
-        ),
-    ]
-    for source in sources:
-        for client, calls in source.order_by().values_list("client_id").annotate(Sum("calls")):
-            found[client] += calls
-    return found
 
 
 def _rows_of(model: type[Total | Outcome]) -> models.QuerySet[Any]:

@@ -1,4 +1,4 @@
-"""`/api/v2/access_profiles/bulk` and `/api/v2/credential_imports`: many access profiles in one call."""
+"""Many access profiles, credentials or clients in one call; and `/api/v2/credential_imports`."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from ostiary.api.answers import (
     in_force,
 )
 from ostiary.directory.changes.inputs import Flag
-from ostiary.directory.clients import credential_imports, profile_bulk
+from ostiary.directory.clients import client_bulk, credential_bulk, credential_imports, profile_bulk
 
 router = Router(tags=["Access profiles"])
 
@@ -39,6 +39,16 @@ class BulkOut(Schema):
 
 class BulkData(Schema):
     data: BulkOut
+
+
+@body("credential_ids")
+class CredentialsRevokedIn(credential_bulk.RevokeInput):
+    """At most a thousand ids, of credentials of however many access profiles."""
+
+
+@body("client_ids", "active")
+class ClientsSwitchedIn(client_bulk.SwitchInput):
+    """At most a thousand ids."""
 
 
 @body("client", "collections")
@@ -79,6 +89,20 @@ class CredentialsImportedData(Schema):
 def change_profiles(request: HttpRequest, payload: BulkIn) -> Any:
     """Change many access profiles together, all or none. When this answers, it is in force for all."""
     changed, receipt = in_force(profile_bulk.change(by=actor(request), given=payload))
+    return {"data": {"changed_ids": changed, "revocation": receipt}}
+
+
+@router.post("/v2/credentials/revoke", response={200: BulkData, **ERRORS})
+def revoke_credentials(request: HttpRequest, payload: CredentialsRevokedIn) -> Any:
+    """Revoke many credentials, all or none. When this answers, none of them works any more."""
+    changed, receipt = in_force(credential_bulk.revoke(by=actor(request), given=payload))
+    return {"data": {"changed_ids": changed, "revocation": receipt}}
+
+
+@router.post("/v2/api_clients/bulk", response={200: BulkData, **ERRORS})
+def switch_clients(request: HttpRequest, payload: ClientsSwitchedIn) -> Any:
+    """Switch many clients on or off, all or none. When this answers, it is in force for all."""
+    changed, receipt = in_force(client_bulk.switch(by=actor(request), given=payload))
     return {"data": {"changed_ids": changed, "revocation": receipt}}
 
 

@@ -193,11 +193,24 @@ EXPIRES = Option(
 
 CLIENT = RemoteNoun(
     name="client", plural="clients", help="clients, who call your APIs",
-    operations=tuple(Usual(
-        path="api_clients", one="client", columns=("id", "name", "project_id", "active"),
-        body=(NAME, DESCRIPTION, PROJECT, KEY, LABELS), required=("name",), filters=(OF_PROJECT,),
-        switch="v2/api_clients/{id}",
-    ).operations()),
+    operations=(
+        *Usual(
+            path="api_clients", one="client", columns=("id", "name", "project_id", "active"),
+            body=(NAME, DESCRIPTION, PROJECT, KEY, LABELS), required=("name",), filters=(OF_PROJECT,),
+            switch="v2/api_clients/{id}",
+        ).operations(),
+        RemoteOperation(
+            verb="bulk", method="POST", path="v2/api_clients/bulk",
+            help="switch many, all or none", form=AnswerForm.OBJECT,
+            body=(
+                Option(
+                    name="api_client_ids", kind=OptionKind.NUMBERS, flag="--id", required=True,
+                    help="id of a client; repeat it",
+                ),
+                Option(name="active", kind=OptionKind.FLAG, help="switch them on or off", required=True),
+            ),
+        ),
+    ),
 )  # fmt: skip
 
 PROFILE = RemoteNoun(
@@ -292,6 +305,16 @@ CREDENTIAL = RemoteNoun(
         RemoteOperation(
             verb="delete", method="DELETE", path="v2/access_profiles/{profile_id}/credentials/{id}",
             help="revoke one credential now",
+        ),
+        RemoteOperation(
+            verb="revoke", method="POST", path="v2/credentials/revoke",
+            help="revoke many, all or none", form=AnswerForm.OBJECT,
+            body=(
+                Option(
+                    name="credential_ids", kind=OptionKind.NUMBERS, flag="--id", required=True,
+                    help="id of a credential; repeat it",
+                ),
+            ),
         ),
     ),
 )  # fmt: skip

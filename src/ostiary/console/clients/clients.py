@@ -1,7 +1,5 @@
 """**API platform > Clients**: the list, a new one, and the client's page."""
 
-import time
-
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, project_named, sent
-from ostiary.console.frame.listing import PER_PAGE, asked, listed
+from ostiary.console.frame.listing import PER_PAGE, asked
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -21,26 +19,6 @@ from ostiary.directory.changes import etags
 from ostiary.directory.clients import access_profiles, client_defaults, clients, logo
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
-from ostiary.usage.queries import calls_of_clients
-
-
-@page
-@require_safe
-def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    shown, context = listed(
-        request,
-        by,
-        lambda wanted: clients.clients(by, project_id=wanted.project_id, search=wanted.search),
-        nouns="client,clients",
-        detailed=clients.with_counts,
-    )
-    context["clients"] = shown
-    # Not counted for a page that is still true.
-    context["calls"] = SimpleLazyObject(
-        lambda: calls_of_clients([client.pk for client in shown], 30, int(time.time()))
-    )
-    template = "console/clients_table.html" if request.htmx else "console/clients.html"  # type: ignore[attr-defined]  # set by a middleware
-    return live.render(request, template, context)
 
 
 @page

@@ -20,6 +20,13 @@ from ostiary.console.clients.previews import sentences
 from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
 from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.table_values import (
+    daily_requests,
+    expiry,
+    last_used,
+    moment,
+    requests_cell,
+)
 from ostiary.console.frame.tables import (
     Cell,
     ChoiceFilter,
@@ -41,14 +48,16 @@ from ostiary.directory.models import AccessProfile, Collection
 from ostiary.review import limits_used, preview
 from ostiary.review.limits_used import Used
 from ostiary.usage import queries
-from ostiary.usage.buckets import BucketSize, start_of
 
-#: Days of the small bars.
-DAYS = 7
-HEIGHT = 20
+#: Methods in the narrow column of a list.
+SHORT_METHODS = {
+    AuthMethod.TOKEN: "Token",
+    AuthMethod.OAUTH2: "OAuth 2.0",
+    AuthMethod.JWT: "JWT",
+    AuthMethod.OIDC: "OpenID",
+}
 #: Collections of a profile that are named in its row; it says how many more there are.
 MOST_COLLECTIONS = 3
-SOON = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,30 +98,17 @@ def _beside(by: Actor, found: Sequence[AccessProfile]) -> Beside:
     now = int(time.time())
     seen = collections.seen(by, found)
     return Beside(
-        calls=_calls(by, found, now),
+        calls=daily_requests(
+            by,
+            queries.By.PROFILE,
+            [each.pk for each in found],
+            now,
+            clients={each.client_id for each in found},
+        ),
         used=limits_used.read_many(found, now),
         seen=frozenset(seen),
         now=timezone.now(),
     )
-
-
-def _calls(by: Actor, found: Sequence[AccessProfile], now: int) -> Mapping[int, Sequence[int]]:
-    """Calls of profiles on each of the last days, today's last."""
-    if not found:
-        return {}
-    start = start_of(BucketSize.DAY, now) - (DAYS - 1) * queries.DAY
-    question = queries.UsageQuestion(
-        start=start, end=now + 1, bucket=BucketSize.DAY, by=(queries.By.PROFILE,)
-    )
-    only = {
-        queries.By.PROFILE: {each.pk for each in found},
-        queries.By.CLIENT: {each.client_id for each in found},
-    }
-    days: dict[int, list[int]] = {each.pk: [0] * DAYS for each in found}
-    for row in queries.rows(queries.Asker(by, now), question, only=only):
-        if row.time is not None and row.key[0] in days:
-            days[row.key[0]][(row.time - start) // queries.DAY] += row.calls
-    return days
 
 
 def _state(profile: AccessProfile, beside: Beside) -> Cell:
@@ -146,22 +142,11 @@ def _limit(profile: AccessProfile, beside: Beside) -> Cell:
     # The quota, or else the longest window.
     chosen = next((each for each in used if each.window == QUOTA), used[-1] if used else None)
     if chosen is None:
-        return Cell(text=profile.policy.name, note="no limit")
+        return Cell(text="No limit", title=f"Policy {profile.policy.name}")
     known = "?" if chosen.used is None else f"{chosen.used:,}"
-    note = f"{known} of {chosen.limit:,} per {chosen.per}"
+    text = f"{known} of {chosen.limit:,} a {chosen.per}"
     meter = None if chosen.used is None else (chosen.used, chosen.limit)
-    return Cell(text=profile.policy.name, note=note, meter=meter)
-
-
-def _days(profile: AccessProfile, beside: Beside) -> Cell:
-    days = beside.calls.get(profile.pk, [0] * DAYS)
-    top = max(days)
-    bars = tuple(-(-each * HEIGHT // top) for each in days) if top else ()
-    return Cell(text=f"{sum(days):,}", bars=bars)
-
-
-def moment(at: datetime | None, nothing: str) -> Cell:
-    return Cell(moment=at) if at else Cell(text=nothing)
+    return Cell(text=text, title=f"Policy {profile.policy.name}", meter=meter)
 
 
 COLUMNS = (
@@ -178,11 +163,11 @@ COLUMNS = (
     ),
     TableColumn(
         name="method", label="Method",
-        cell=lambda each, _: Cell(text=METHODS[AuthMethod(each.auth_type)]),
+        cell=lambda each, _: Cell(text=SHORT_METHODS[AuthMethod(each.auth_type)]),
     ),
-    TableColumn(name="collections", label="API collections", cell=_collections),
+    TableColumn(name="collections", label="Collections", cell=_collections),
     TableColumn(name="limit", label="Limit", cell=_limit),
-    TableColumn(name="calls", label="Requests, 7 days", cell=_days, is_number=True),
+    TableColumn(name="calls", label="7 days", cell=lambda each, beside: requests_cell(beside.calls, each.pk), is_number=True),
     TableColumn(
         name="used", label="Last used", order=("last_used_at", "pk"),
         cell=lambda each, _: moment(each.last_used_at, "Never"),
@@ -190,10 +175,6 @@ COLUMNS = (
     TableColumn(
         name="expires", label="Expires", order=("expires_at", "pk"),
         cell=lambda each, _: moment(each.expires_at, "Never"),
-    ),
-    TableColumn(
-        name="created", label="Created", order=("pk",),
-        cell=lambda each, _: moment(each.created_at, ""),
     ),
 )  # fmt: skip
 
@@ -217,31 +198,6 @@ def _methods() -> Mapping[str, tuple[str, Q]]:
 
 def _uses() -> Mapping[str, tuple[str, Q]]:
     return last_used("last_used_at")
-
-
-def last_used(column: str) -> Mapping[str, tuple[str, Q]]:
-    now = timezone.now()
-    since = {days: now - timedelta(days=days) for days in (1, 7, 30, 90)}
-    unused = Q(**{column: None})
-    return {
-        "day": ("In the last 24 hours", Q(**{f"{column}__gte": since[1]})),
-        "week": ("In the last 7 days", Q(**{f"{column}__gte": since[7]})),
-        "not-30": ("Not for 30 days", unused | Q(**{f"{column}__lt": since[30]})),
-        "not-90": ("Not for 90 days", unused | Q(**{f"{column}__lt": since[90]})),
-        "never": ("Never", unused),
-    }
-
-
-def expiry(column: str) -> Mapping[str, tuple[str, Q]]:
-    now = timezone.now()
-    later = Q(**{f"{column}__gt": now})
-    return {
-        "none": ("Never", Q(**{column: None})),
-        "7": ("Within 7 days", later & Q(**{f"{column}__lte": now + SOON})),
-        "30": ("Within 30 days", later & Q(**{f"{column}__lte": now + timedelta(days=30)})),
-        "set": ("Has an expiry", Q(**{f"{column}__isnull": False})),
-        "over": ("Expired", Q(**{f"{column}__lte": now})),
-    }
 
 
 def _with_collections(found: Rows, ids: QuerySet[Any] | Sequence[int]) -> Rows:

@@ -143,6 +143,6 @@ def _many(number: int, table: Table) -> str:
     return f"{number:,} {table.nouns[0] if number == 1 else table.nouns[1]}"
 
 
-def address(table: Table, **parameters: str) -> str:
-    """The address of a table with a filter."""
-    return f"{reverse(table.name)}?{urlencode(parameters)}"
+def address(page: str, **parameters: str) -> str:
+    """The address of a page with a filter, by the page's name."""
+    return f"{reverse(page)}?{urlencode(parameters)}"

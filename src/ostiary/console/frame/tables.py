@@ -47,8 +47,8 @@ class Cell:
 
     text: str = ""
     href: str = ""
-    #: A second, quiet line.
-    note: str = ""
+    #: Said where one points at it.
+    title: str = ""
     #: Kind of badge (`on`, `off`, `bad`, `watched`); empty: none.
     state: str = ""
     moment: datetime | None = None
@@ -58,12 +58,15 @@ class Cell:
     #: Heights of small bars, from 0 to 20.
     bars: tuple[int, ...] = ()
     more: tuple["Cell", ...] = ()
+    #: Whose logo stands before the text.
+    logo: Any = None
 
     @property
     def plain(self) -> str:
         """As one text, for CSV."""
         first = self.moment.isoformat() if self.moment else self.text
-        return ", ".join(filter(None, (first, *(each.plain for each in self.more))))
+        beside = f"{first} ({self.title})" if self.title else first
+        return ", ".join(filter(None, (beside, *(each.plain for each in self.more))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,6 +212,23 @@ def switch_all(
     return Saved(value=len(ids), sequence=sequence)
 
 
+def switch_many(*, by: Actor, endpoint_ids: Sequence[int], active: bool) -> Saved[int]:
+    """Enable or disable endpoints of however many collections, all or none; returns how many changed."""
+    changed = sequence = 0
+    with transaction.atomic():
+        found = Endpoint.objects.visible_to(by).filter(pk__in=endpoint_ids)
+        of: dict[int, list[int]] = {}
+        for pk, collection in found.order_by("collection", "pk").values_list("pk", "collection"):
+            of.setdefault(collection, []).append(pk)
+        if len(endpoint_ids) > sum(map(len, of.values())):
+            raise Invalid({"endpoint_ids": ["has an endpoint that isn't there any more"]})
+        for collection, ids in of.items():
+            saved = switch_all(by=by, collection_id=collection, active=active, endpoint_ids=ids)
+            changed += saved.value
+            sequence = max(sequence, saved.sequence)
+    return Saved(value=changed, sequence=sequence)
+
+
 def add_imported(
     collection: Collection, operations: Iterable[openapi.Operation], *, active: bool
 ) -> list[Endpoint]:

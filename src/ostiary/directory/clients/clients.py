@@ -141,17 +141,23 @@ def switch(
     with transaction.atomic():
         client = locked(by, client_id)
         etags.check(client, if_match)
-        before = _shown(client)
         if client.active == active:
             return unchanged(client, client.epoch)
-        kinds = events.EventType
-        kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
-        events.of_client(kind, client, by)
-        client.active = active
-        _record(by, "activate" if active else "deactivate", client, before=before)
-        client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
-        client.save(update_fields=["active", "epoch", "updated_at"])
-    return Saved(value=client, sequence=client.epoch)
+        sequence = set_active(by, client, active=active)
+    return Saved(value=client, sequence=sequence)
+
+
+def set_active(by: Actor, client: Client, *, active: bool) -> int:
+    """Switch a locked client in the caller's transaction; returns the sequence of the change."""
+    before = _shown(client)
+    kinds = events.EventType
+    kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
+    events.of_client(kind, client, by)
+    client.active = active
+    _record(by, "activate" if active else "deactivate", client, before=before)
+    client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
+    client.save(update_fields=["active", "epoch", "updated_at"])
+    return client.epoch
 
 
 def set_logo(

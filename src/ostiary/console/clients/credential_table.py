@@ -1,0 +1,226 @@
+"""**API platform > Credentials**: every credential of the profiles that its reader may see, with age and use."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from ostiary.console.clients.previews import sentences
+from ostiary.console.clients.profile_table import SHORT_METHODS
+from ostiary.console.frame import table_changes
+from ostiary.console.frame.bulk import Action, BulkPlan
+from ostiary.console.frame.table_values import expiry, last_used, moment
+from ostiary.console.frame.tables import (
+    Cell,
+    ChoiceFilter,
+    NamedFilter,
+    Rows,
+    Table,
+    TableColumn,
+    show,
+)
+from ostiary.console.sign_in.viewer import page
+from ostiary.directory import search
+from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
+from ostiary.directory.changes import finding
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.clients import clients, credential_bulk, credentials, profile_bulk
+from ostiary.directory.models import AccessProfile, Credential
+from ostiary.identity.tokens import masked
+from ostiary.review import preview
+
+#: Ages of a filter, in days.
+AGES = {30: "Over 30 days", 90: "Over 90 days", 365: "Over a year"}
+
+
+def rows(by: Actor) -> QuerySet[Credential]:
+    return Credential.objects.visible_to(by).filter(trial=False)
+
+
+def _detailed(found: Rows) -> Rows:
+    return found.select_related("profile__client").defer(
+        "profile__client__logo_small", "profile__client__logo_medium"
+    )
+
+
+def _searched(by: Actor, found: Rows, text: str) -> Rows:
+    """By mask or beginning, or by the name of the profile or its client."""
+    shown = search.credentials_like(by, text)
+    if shown is not None and shown.exists():
+        return found.filter(pk__in=shown.order_by().values("pk"))
+    return finding.with_words(found, text, ("profile__name", "profile__client__name"))
+
+
+def _name(each: Credential) -> str:
+    if each.public_id:
+        return each.public_id
+    return masked(each.prefix, each.last_four) if each.prefix else f"Imported #{each.pk}"
+
+
+def _state(each: Credential, _beside: object) -> Cell:
+    now = timezone.now()
+    if each.revoked_at is not None:
+        return Cell(text="Revoked", state="off")
+    if each.expires_at is not None and each.expires_at <= now:
+        return Cell(text="Expired", state="bad")
+    if each.overlap_until is not None:
+        if each.overlap_until <= now:
+            return Cell(text="Replaced", state="off")
+        return Cell(text="Overlap", state="watched")
+    return Cell(text="Active", state="on")
+
+
+def _states() -> Mapping[str, tuple[str, Q]]:
+    now = timezone.now()
+    lasting = Q(expires_at=None) | Q(expires_at__gt=now)
+    kept = Q(revoked_at=None)
+    return {
+        "active": ("Active", kept & lasting & Q(overlap_until=None)),
+        "overlap": ("Overlap", kept & lasting & Q(overlap_until__gt=now)),
+        "working": ("Active or overlap", Q(pk__in=credentials.working(now).values("pk"))),
+        "expired": ("Expired", kept & Q(expires_at__lte=now)),
+        "replaced": ("Replaced", kept & Q(overlap_until__lte=now)),
+        "revoked": ("Revoked", Q(revoked_at__isnull=False)),
+    }
+
+
+def _ages() -> Mapping[str, tuple[str, Q]]:
+    now = timezone.now()
+    return {
+        str(days): (label, Q(created_at__lt=now - timedelta(days=days)))
+        for days, label in AGES.items()
+    }
+
+
+def _with_collections(found: Rows, ids: QuerySet[Any] | Sequence[int]) -> Rows:
+    through = AccessProfile.collections.through.objects
+    having = through.filter(accessprofile_id=OuterRef("profile_id"), collection_id__in=ids)
+    return found.filter(Exists(having))
+
+
+class CredentialBulk:
+    """Many credentials can be revoked, as the management API does it."""
+
+    most = credential_bulk.MOST
+    actions: Mapping[str, Action] = {
+        "revoke": Action(
+            name="revoke", label="Revoke", done="revoked", is_dangerous=True,
+            meaning="They stop working at once, and can't be brought back.",
+        )
+    }  # fmt: skip
+
+    def plan(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> BulkPlan:
+        chosen = list(_detailed(rows(by).filter(pk__in=ids)).order_by("pk"))
+        changed = [each for each in chosen if each.revoked_at is None]
+        left = credentials.working(timezone.now()).exclude(pk__in=ids)
+        owners = {each.profile_id for each in changed}
+        emptied = sorted(
+            owners - set(left.filter(profile__in=owners).values_list("profile_id", flat=True))
+        )
+        said, found = [], None
+        if emptied:
+            given = profile_bulk.BulkInput(profile_ids=emptied, revoke_credentials=True)
+            found, _ = preview.of_many(by=by, given=given)
+            said = [
+                f"Access profiles left without a working credential: {len(emptied):,}.",
+                *sentences(found),
+            ]
+            if found.idle:
+                said, found = [], None
+        if used := sum(1 for each in changed if each.last_used_at is not None):
+            said.append(f"Used before: {used:,} of {len(changed):,}.")
+        return BulkPlan(
+            changed=[(each.pk, f"{_name(each)} of {each.profile.name}") for each in changed],
+            same=len(chosen) - len(changed),
+            preview=found,
+            sentences=said,
+        )
+
+    def apply(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> Saved[Any]:
+        given = credential_bulk.RevokeInput.of(credential_ids=list(ids))
+        return credential_bulk.revoke(by=by, given=given)
+
+
+TABLE = Table(
+    name="credentials",
+    title="Credentials",
+    nouns=("credential", "credentials"),
+    placeholder="Masked token, client ID, profile or client",
+    rows=rows,
+    searched=_searched,
+    columns=(
+        TableColumn(
+            name="credential", label="Credential",
+            cell=lambda each, _: Cell(
+                text=_name(each), href=reverse("profile", args=[each.profile_id]), is_code=True
+            ),
+        ),
+        TableColumn(name="state", label="State", cell=_state),
+        TableColumn(
+            name="profile", label="Access profile", order=("profile__name", "profile_id", "pk"),
+            cell=lambda each, _: Cell(
+                text=each.profile.name, href=reverse("profile", args=[each.profile_id])
+            ),
+        ),
+        TableColumn(
+            name="client", label="Client",
+            cell=lambda each, _: Cell(
+                text=each.profile.client.name, href=reverse("client", args=[each.profile.client_id])
+            ),
+        ),
+        TableColumn(
+            name="method", label="Method",
+            cell=lambda each, _: Cell(text=SHORT_METHODS[each.profile.auth_type]),
+        ),
+        TableColumn(
+            name="created", label="Created", order=("pk",),
+            cell=lambda each, _: moment(each.created_at, ""),
+        ),
+        TableColumn(
+            name="used", label="Last used", order=("last_used_at", "pk"),
+            cell=lambda each, _: moment(each.last_used_at, "Never"),
+        ),
+        TableColumn(
+            name="expires", label="Expires", order=("expires_at", "pk"),
+            cell=lambda each, _: moment(each.overlap_until or each.expires_at, "Never"),
+        ),
+    ),
+    filters=(
+        ChoiceFilter(name="state", label="State", values=_states),
+        ChoiceFilter(name="age", label="Age", values=_ages),
+        ChoiceFilter(name="used", label="Last used", values=lambda: last_used("last_used_at")),
+        ChoiceFilter(name="expires", label="Expires", values=lambda: expiry("expires_at")),
+        NamedFilter(
+            name="client", label="Client", objects=clients.clients,
+            having=lambda found, ids: found.filter(profile__client__in=ids),
+        ),
+        NamedFilter(
+            name="collection", label="API collection", objects=collections.collections,
+            having=_with_collections,
+        ),
+    ),
+    order="-created",
+    detailed=_detailed,
+    label=_name,
+    project=lambda each: int(each.profile.client.project_id),
+    bulk=CredentialBulk(),
+    empty="A credential is made with its access profile, and when it is refreshed.",
+)  # fmt: skip
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def listing(request: HttpRequest, by: Actor) -> HttpResponse:
+    return show(request, by, TABLE)
+
+
+@page
+@require_http_methods(["GET", "HEAD", "POST"])
+def change(request: HttpRequest, by: Actor) -> HttpResponse:
+    return table_changes.change(request, by, TABLE)
