@@ -53,7 +53,7 @@ def test_a_profile_that_is_switched_off_elsewhere_shows_without_a_reload(
 
 def test_lists_and_collections_and_recipes_follow(owner: Page, stage: Stage, made: Any) -> None:
     at(owner, stage, "/clients?search=follow")
-    expect(owner.get_by_text("No client fits")).to_be_visible()
+    expect(owner.get_by_text("No client matches")).to_be_visible()
     stage.a_client("Follower")
     expect(owner.get_by_role("link", name="Follower")).to_be_visible(timeout=SOON)
     owner.get_by_label("Search", exact=True).fill("follower")

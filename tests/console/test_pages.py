@@ -102,7 +102,7 @@ def test_search_and_filter(page: Page) -> None:
     expect(page.get_by_role("row", name=re.compile("Acme"))).to_have_count(0)
     expect(page.get_by_role("row", name=re.compile("Wayne"))).to_be_visible()
     page.get_by_label("Search", exact=True).fill("nobody")
-    expect(page.get_by_text("No client fits")).to_be_visible()
+    expect(page.get_by_text("No client matches")).to_be_visible()
     page.get_by_label("Search", exact=True).fill("")
     expect(page.get_by_role("row", name=re.compile("Acme"))).to_be_visible()
 

@@ -123,7 +123,7 @@ TABLE = Table(
             cell=lambda each, beside: requests_cell(beside.calls, each.pk),
         ),
         TableColumn(
-            name="created", label="Added", order=("pk",),
+            name="created", label="Date added", order=("pk",),
             cell=lambda each, _: moment(each.created_at, ""),
         ),
     ),
