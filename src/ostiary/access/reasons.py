@@ -51,6 +51,11 @@ class Reason(enum.StrEnum):
     HEAD_TOO_LARGE = "head_too_large"
     TOO_MANY_CALLS = "too_many_calls"
 
+    @property
+    def label(self) -> str:
+        """As pages call it; the name itself is for scripts."""
+        return self.value.replace("_", " ").capitalize()
+
 
 class Rule(enum.Enum):
     """The rule of a profile, or of a path, that refuses."""

@@ -27,6 +27,16 @@ def reason_name(code: int) -> str | None:
         return "unknown"
 
 
+def reason_label(code: int) -> str:
+    """A stored code as pages say it; empty for an admitted call."""
+    if not code:
+        return ""
+    try:
+        return by_code(code).label
+    except KeyError:
+        return "Unknown reason"
+
+
 def reason_code(name: str) -> int:
     """The stored code of a reason's name, 0 for "none"; raises ValueError for any other."""
     return 0 if name == NO_ANSWER else describe(Reason(name)).code

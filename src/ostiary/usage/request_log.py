@@ -1,9 +1,11 @@
-"""The request log, read: filters, pages by cursor, one call by its id."""
+"""The request log, read: filters, pages by cursor, what is new, one call by its id."""
 
+import enum
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from django.db.models import Q, QuerySet
 
@@ -13,11 +15,13 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles, clients
-from ostiary.directory.models import Client, Collection
+from ostiary.directory.models import Client, Collection, Credential
 from ostiary.usage import outcomes
 from ostiary.usage.models import LoggedCall
 
 CHUNK = 500
+#: Among so many of the newest lines a part of a request id is looked for, and the slowest are ranked.
+NEWEST = 100_000
 NOT_GRANTED = describe(Reason.COLLECTION_NOT_GRANTED).code
 NOT_FOUND = describe(Reason.COLLECTION_NOT_FOUND).code
 
@@ -30,6 +34,29 @@ class Statuses:
     last: int
 
 
+class LogOutcome(enum.StrEnum):
+    """What became of calls."""
+
+    REFUSED = "refused"
+    #: Admitted, and answered with an error or not at all.
+    ERRORS = "errors"
+    SLOW = "slow"
+
+
+class LogOrder(enum.StrEnum):
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    #: Of the newest lines.
+    SLOWEST = "slowest"
+
+
+_ORDERS = {
+    LogOrder.NEWEST: ("-at_ms", "-pk"),
+    LogOrder.OLDEST: ("at_ms", "pk"),
+    LogOrder.SLOWEST: ("-latency_ms", "-pk"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilter:
     """Filters of calls; an empty one filters nothing. Times are Unix milliseconds."""
@@ -38,17 +65,22 @@ class LogFilter:
     end_ms: int | None = None
     client_id: int | None = None
     profile_id: int | None = None
+    credential_id: int | None = None
     collection_id: int | None = None
     endpoint_id: int | None = None
+    outcome: LogOutcome | None = None
     statuses: Statuses | None = None
     #: Codes of `access.reasons`; 0: admitted.
     reasons: frozenset[int] = field(default_factory=frozenset)
     method: str = ""
     request_id: str = ""
+    #: The beginning of an id; of the newest lines, any part of it.
+    part_of_id: str = ""
     #: The one that a trusted proxy sent.
     caller_request_id: str = ""
     address: str = ""
     least_latency_ms: int | None = None
+    order: LogOrder = LogOrder.NEWEST
 
 
 def statuses(text: str) -> Statuses:
@@ -74,7 +106,7 @@ def address(text: str) -> str:
 
 
 def calls(by: Actor, wanted: LogFilter, *, before: str = "", most: int) -> list[LoggedCall]:
-    """Calls that the actor may see, the newest first; `before` is the cursor of a page's last.
+    """Calls that the actor may see, in order; `before` is the cursor of the last that was shown.
 
     Raises NotFound where a filter names what the actor does not see, Invalid for a bad cursor.
     """
@@ -82,6 +114,19 @@ def calls(by: Actor, wanted: LogFilter, *, before: str = "", most: int) -> list[
     found = list(_matching(by, wanted, before)[:most])
     _hide_collections(by, found)
     return found
+
+
+def arrived(by: Actor, wanted: LogFilter, *, since: int, most: int) -> list[LoggedCall]:
+    """Calls that were stored after the line with this number, the youngest first."""
+    check(by, wanted)
+    found = list(_chosen(by, wanted).filter(pk__gt=since).order_by("-pk")[:most])
+    _hide_collections(by, found)
+    return found
+
+
+def latest() -> int:
+    """The number of the line that was stored last."""
+    return LoggedCall.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def check(by: Actor, wanted: LogFilter) -> None:
@@ -137,7 +182,21 @@ def for_reasons(by: Actor, codes: Iterable[int]) -> Q:
 
 
 def _matching(by: Actor, wanted: LogFilter, before: str) -> QuerySet[LoggedCall]:
-    found = LoggedCall.objects.filter(_scope(by)).order_by("-at_ms", "-pk")
+    found = _chosen(by, wanted)
+    if wanted.order is LogOrder.SLOWEST:
+        found = found.filter(at_ms__gte=_newest(found))
+    found = found.order_by(*_ORDERS[wanted.order])
+    return found.filter(_after(before, wanted.order)) if before else found
+
+
+def _newest(found: QuerySet[LoggedCall]) -> int:
+    """When the oldest of the newest lines ended."""
+    times = found.order_by("-at_ms").values_list("at_ms", flat=True)
+    return times[NEWEST : NEWEST + 1].first() or 0
+
+
+def _chosen(by: Actor, wanted: LogFilter) -> QuerySet[LoggedCall]:
+    found = LoggedCall.objects.filter(_scope(by))
     if wanted.start_ms:
         found = found.filter(at_ms__gte=wanted.start_ms)
     if wanted.end_ms is not None:
@@ -163,12 +222,58 @@ def _matching(by: Actor, wanted: LogFilter, before: str) -> QuerySet[LoggedCall]
         found = found.filter(**span)
     if wanted.reasons:
         found = found.filter(for_reasons(by, wanted.reasons))
-    return found.filter(_after(before)) if before else found
+    if wanted.outcome is not None:
+        found = found.filter(_of_outcome(wanted.outcome))
+    if wanted.credential_id is not None:
+        found = found.filter(_of_credential(wanted.credential_id))
+    if wanted.part_of_id:
+        found = found.filter(_with_part(wanted.part_of_id))
+    return found
 
 
-def cursor(call: LoggedCall) -> str:
+def _of_outcome(outcome: LogOutcome) -> Q:
+    """By an index: of lines that failed, or that were slow."""
+    match outcome:
+        case LogOutcome.REFUSED:
+            return Q(status__failing=True) & ~Q(reason__in=outcomes.ADMITTED_CODES)
+        case LogOutcome.ERRORS:
+            return Q(status__failing=True) & Q(reason__in=outcomes.ADMITTED_CODES)
+        case LogOutcome.SLOW:
+            return Q(latency_ms__slow=True)
+        case _:
+            assert_never(outcome)
+
+
+def _of_credential(credential_id: int) -> Q:
+    """Its profile leads to its lines by an index, as long as that is known."""
+    known = Credential.objects.filter(pk=credential_id).values_list("profile_id", flat=True)
+    of_profile = Q(profile_id=known[0]) if known else Q()
+    return of_profile & Q(credential_id=credential_id)
+
+
+#: The tail of an id, as rows show it: number of the connection, and of the request on it.
+_TAIL = re.compile(r"\d+-\d+")
+
+
+def _with_part(part: str) -> Q:
+    """Ids that begin like this, by an index; else those of the newest lines that hold it."""
+    begins = Q(request_id__gte=part, request_id__lt=part + "\U0010ffff")
+    if LoggedCall.objects.filter(begins).exists():
+        return begins
+    newest = Q(at_ms__gte=_newest(LoggedCall.objects.all()))
+    if _TAIL.fullmatch(part):
+        return newest & Q(request_id__endswith=f"-{part}")
+    return newest & Q(request_id__contains=part)
+
+
+def named_like(by: Actor, part: str, *, most: int) -> list[LoggedCall]:
+    """Calls whose request id is or holds `part`, the newest first: for the search of everything."""
+    return calls(by, LogFilter(part_of_id=part), most=most)
+
+
+def cursor(call: LoggedCall, order: LogOrder = LogOrder.NEWEST) -> str:
     """The cursor of a page that ends with this call."""
-    return f"{call.at_ms}-{call.pk}"
+    return f"{call.latency_ms if order is LogOrder.SLOWEST else call.at_ms}-{call.pk}"
 
 
 def every(by: Actor, wanted: LogFilter, *, most: int) -> Iterator[LoggedCall]:
@@ -179,7 +284,7 @@ def every(by: Actor, wanted: LogFilter, *, most: int) -> Iterator[LoggedCall]:
         yield from page
         if len(page) < CHUNK:
             return
-        before, left = cursor(page[-1]), left - len(page)
+        before, left = cursor(page[-1], wanted.order), left - len(page)
 
 
 def find(by: Actor, request_id: str) -> LoggedCall:
@@ -190,14 +295,22 @@ def find(by: Actor, request_id: str) -> LoggedCall:
     return found[0]
 
 
-def _after(before: str) -> Q:
-    at, _, pk = before.partition("-")
-    numbers = [int(t) for t in (at, pk) if t.isascii() and t.isdigit() and len(t) < 19]
+def _after(before: str, order: LogOrder) -> Q:
+    first, _, pk = before.partition("-")
+    numbers = [int(t) for t in (first, pk) if t.isascii() and t.isdigit() and len(t) < 19]
     if len(numbers) != 2:
         raise Invalid({"cursor": ["isn't a cursor that this API returned"]})
-    at_ms, last = numbers
+    value, last = numbers
     # The first term alone finds the place in an index; the second leaves out what was shown.
-    return Q(at_ms__lte=at_ms) & (Q(at_ms__lt=at_ms) | Q(pk__lt=last))
+    match order:
+        case LogOrder.NEWEST:
+            return Q(at_ms__lte=value) & (Q(at_ms__lt=value) | Q(pk__lt=last))
+        case LogOrder.OLDEST:
+            return Q(at_ms__gte=value) & (Q(at_ms__gt=value) | Q(pk__gt=last))
+        case LogOrder.SLOWEST:
+            return Q(latency_ms__lte=value) & (Q(latency_ms__lt=value) | Q(pk__lt=last))
+        case _:
+            assert_never(order)
 
 
 def _scope(by: Actor) -> Q:

@@ -19,7 +19,7 @@ from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles
 from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
-from ostiary.usage import names
+from ostiary.usage import request_log
 
 #: Profiles that the form offers; of more, the one that a link names is there all the same.
 MOST_OFFERED = 200
@@ -87,21 +87,31 @@ def _offered(by: Actor, chosen: int | None) -> list[Any]:
 @page
 @require_safe
 def call(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
-    """One logged call."""
+    """A call's explanation is its page; one that is not in the log is said here."""
     try:
-        explanation = logged_calls.explained(by=by, request_id=request_id)
+        request_log.find(by, request_id)
     except NotFound:
+        return explained_or_missing(request, by, request_id, None)
+    return redirect("log", request_id)
+
+
+def explained_or_missing(
+    request: HttpRequest, by: Actor, request_id: str, named: Mapping[str, Any] | None
+) -> HttpResponse:
+    """The page of a call; `named` is its line of the log with names, if `by` may see that."""
+    if named is None:
         context = {
             "request_id": request_id,
             "problem": "isn't in the request log, or you may not see the call. The log is "
             "kept for a while, and a call appears in it a few seconds after it ends.",
         }
         return _missing(request, by, context)
-    endpoint_id = explanation.call.endpoint_id if explanation.call else None
-    told = names.names(by, endpoints=[endpoint_id or 0]).endpoints.get(endpoint_id or 0, "")
-    # Without the method, which stands before it.
-    context = _shown(explanation) | {"path": told.partition(" ")[2]}
-    return render(request, "console/explain_call.html", context)
+    try:
+        shown = _shown(logged_calls.explained(by=by, request_id=request_id))
+    except NotFound:
+        # The log shows calls also by their client's and collection's project.
+        shown = {}
+    return render(request, "console/log.html", {"call": named, **shown})
 
 
 def _missing(request: HttpRequest, by: Actor, context: dict[str, Any]) -> HttpResponse:
@@ -111,9 +121,14 @@ def _missing(request: HttpRequest, by: Actor, context: dict[str, Any]) -> HttpRe
 
 
 def _shown(explanation: Explanation) -> dict[str, Any]:
+    decisive = {StepOutcome.FAILED, StepOutcome.WATCHED}
+    passed, unreached = StepOutcome.PASSED, StepOutcome.NOT_REACHED
+    steps = explanation.stages
     return {
         "explanation": explanation,
-        "stages": [_stage(step) for step in explanation.stages],
+        "passed": [_stage(step) for step in steps if step.outcome is passed],
+        "decisive": [_stage(step) for step in steps if step.outcome in decisive],
+        "unreached": [_stage(step) for step in steps if step.outcome is unreached],
         "again": _link(explanation),
     }
 
@@ -128,16 +143,19 @@ def _stage(step: Step) -> dict[str, Any]:
     }
 
 
-def _link(explanation: Explanation) -> str:
-    """The page where the owner can change the refusing rule."""
+def _link(explanation: Explanation) -> dict[str, str]:
+    """The page where the owner can change the refusing rule, and what the link says."""
     if explanation.profile is None or explanation.reason is None:
-        return ""
+        return {}
     match describe(explanation.reason).stage:
         case Stage.ADDRESS | Stage.COLLECTION | Stage.PROOF:
-            return reverse("edit-profile", args=[explanation.profile.pk])
+            address = reverse("edit-profile", args=[explanation.profile.pk])
+            return {"address": address, "label": "Edit access profile"}
         case Stage.QUOTA | Stage.RATE if explanation.profile.policy_id:
-            return reverse("edit-policy", args=[explanation.profile.policy_id])
+            address = reverse("edit-policy", args=[explanation.profile.policy_id])
+            return {"address": address, "label": "Edit policy"}
         case _ if explanation.reason is Reason.UNKNOWN_CREDENTIAL:
-            return ""
+            return {}
         case _:
-            return reverse("client", args=[explanation.profile.client_id])
+            address = reverse("client", args=[explanation.profile.client_id])
+            return {"address": address, "label": "Open client"}

@@ -1,5 +1,7 @@
-"""**API platform > Logs**: calls one by one, with a filter for each column, and as CSV."""
+"""**API platform > Logs**: calls one by one, with a filter for each column, live, and as CSV."""
 
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,18 +14,23 @@ from django.views.decorators.http import require_safe
 
 from ostiary.access.reasons import Reason
 from ostiary.console.frame.listing import number_of
+from ostiary.console.insight.explanations import explained_or_missing
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
-from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles, clients
-from ostiary.directory.models import Endpoint
+from ostiary.directory.models import Credential, Endpoint
 from ostiary.directory.workspace import workspace_settings
+from ostiary.identity.tokens import masked
 from ostiary.usage import csv_export, names, outcomes, request_log
 from ostiary.usage.models import LoggedCall
+from ostiary.usage.request_log import LogFilter, LogOrder, LogOutcome
 
 T = TypeVar("T")
 PER_PAGE = 50
+#: Lines that one look at what arrived shows: the youngest.
+MOST_ARRIVED = 100
 MOST_LINES = 1_000_000
 MOST_CHOICES = 300
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -34,23 +41,34 @@ STATUSES = {
     "5xx": "5xx: the API's error",
     "none": "No answer was sent",
 }
-#: Filters whose text is the value that is looked for.
-_FIELDS = (
-    "from", "to", "status", "reason", "method", "client", "client_name", "profile", "profile_name", "collection",
-    "endpoint", "ip", "request_id", "caller_request_id", "latency",
-)  # fmt: skip
+#: Chips: value in the address → label.
+OUTCOMES = {"": "All", "refused": "Refused", "errors": "Errors", "slow": "Slow"}
+RANGES = {"15m": "15 min", "1h": "1 h", "24h": "24 h", "7d": "7 days", "": "All time"}
+_SECONDS = {"15m": 900, "1h": 3_600, "24h": 86_400, "7d": 604_800}
+#: Filters whose text is the value that is looked for, with what the page calls them.
+_FIELDS = {
+    "range": "", "outcome": "", "order": "",
+    "from": "From", "to": "To", "status": "Status", "reason": "Reason", "method": "Method",
+    "client": "", "client_name": "Client", "profile": "", "profile_name": "Access profile",
+    "credential": "Credential", "collection": "API collection", "endpoint": "Endpoint",
+    "ip": "Address", "request_id": "Request id", "caller_request_id": "Request id of a proxy",
+    "latency": "Latency, at least",
+}  # fmt: skip
+#: Chosen by chips and links, and not by a field of the form.
+_CHIPS = ("range", "outcome", "order")
 
 
 @dataclass(slots=True, kw_only=True)
 class LogPageQuery:
     """What the address of the page asks for, and what of it could not be read."""
 
-    wanted: request_log.LogFilter
+    wanted: LogFilter
     given: dict[str, str]
     errors: dict[str, list[str]] = field(default_factory=dict)
 
     def address(self, **others: str) -> str:
-        return "?" + urlencode({k: v for k, v in {**self.given, **others}.items() if v})
+        chosen = {k: v for k, v in {**self.given, **others}.items() if v}
+        return "?" + urlencode(chosen)
 
 
 @page
@@ -65,6 +83,10 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         )
         response["Content-Disposition"] = 'attachment; filename="request-log.csv"'
         return response  # type: ignore[return-value]  # streamed; the stubs have one kind
+    if "arrived" in request.GET:
+        return _arrived(request, by, asked)
+    # Before the lines are read: one that is stored in between is shown when it is asked for.
+    latest = request_log.latest()
     cursor = request.GET.get("cursor", "")[:40]
     found: list[LoggedCall] = []
     if not asked.errors:
@@ -74,39 +96,148 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
             cursor = ""
             found = request_log.calls(by, asked.wanted, most=PER_PAGE + 1)
     shown = found[:PER_PAGE]
-    client_id, profile_id = asked.wanted.client_id, asked.wanted.profile_id
-    known = names.names(by, clients=[client_id or 0], profiles=[profile_id or 0])
+    filtered = any(name not in _CHIPS for name in asked.given)
+    tails = asked.wanted.order is LogOrder.NEWEST and not cursor and not asked.wanted.end_ms
     context = {
-        "calls": list(_named(by, shown)),
+        **_choices(by, asked),
+        "calls": _with_short_ids(_named(by, shown)),
+        "asked": asked,
         "given": asked.given,
-        "client_name": asked.given.get("client_name") or known.clients.get(client_id or 0, ""),
-        "profile_name": asked.given.get("profile_name")
-        # Of two of one name, and of a deleted one, the number.
-        or known.profiles.get(profile_id or 0, asked.given.get("profile", "")),
         "errors": asked.errors,
-        "filtered": bool(asked.given),
-        "older": asked.address(cursor=request_log.cursor(shown[-1]))
+        "filtered": filtered or asked.wanted.outcome is not None or "range" in asked.given,
+        "open": filtered,
+        "older": asked.address(cursor=request_log.cursor(shown[-1], asked.wanted.order))
         if len(found) > PER_PAGE
         else "",
-        "newest": asked.address() if cursor else "",
+        "first": asked.address() if cursor else "",
         "csv": asked.address(format="csv"),
-        "statuses": STATUSES,
-        "reasons": [(reason.value, reason.value.replace("_", " ")) for reason in sorted(Reason)],
-        "methods": METHODS,
-        "collections": collections.collections(by).order_by("name")[:MOST_CHOICES],
-        "endpoints": _endpoints(by, asked.wanted.collection_id),
+        "tail": asked.address() if tails and not asked.errors else "",
+        "latest": latest,
         "days": workspace_settings.read().request_log_days,
     }
     return render(request, "console/logs.html", context, status=400 if asked.errors else 200)
 
 
+def _choices(by: Actor, asked: LogPageQuery) -> dict[str, Any]:
+    """What can be chosen, and what is."""
+    given, wanted = asked.given, asked.wanted
+    client_id, profile_id = wanted.client_id, wanted.profile_id
+    known = names.names(by, clients=[client_id or 0], profiles=[profile_id or 0])
+    # Of two of one name, and of a deleted one, the number.
+    profile_name = known.profiles.get(profile_id or 0, given.get("profile", ""))
+    client_name = given.get("client_name") or known.clients.get(client_id or 0, "")
+    profile_name = given.get("profile_name") or profile_name
+    endpoints = _endpoints(by, wanted.collection_id)
+    shown_collections = collections.collections(by).order_by("name")[:MOST_CHOICES]
+    words = {
+        "client": client_name or given.get("client", ""),
+        "profile": profile_name,
+        "reason": _reason_words(given.get("reason", "")),
+        "collection": next(
+            (c.name for c in shown_collections if c.pk == wanted.collection_id),
+            given.get("collection", ""),
+        ),
+        "endpoint": next(
+            (words for pk, words in endpoints if pk == wanted.endpoint_id),
+            given.get("endpoint", ""),
+        ),
+        "credential": _credential_words(by, wanted.credential_id),
+        "latency": f"{given.get('latency', '')} ms",
+    }
+    return {
+        "client_name": client_name,
+        "profile_name": profile_name,
+        "outcomes": [
+            (label, asked.address(outcome=value), value == given.get("outcome", ""))
+            for value, label in OUTCOMES.items()
+        ],
+        "ranges": [
+            (
+                label,
+                asked.address(**{"range": value, "from": "", "to": ""}),
+                value == given.get("range", "") and not {"from", "to"} & given.keys(),
+            )
+            for value, label in RANGES.items()
+        ],
+        "active": [
+            (_label(name), words.get(name, value), _without(asked, name))
+            for name, value in given.items()
+            if _label(name) and not _is_twin(name, given)
+        ],
+        "orders": {
+            "time": asked.address(order="oldest" if wanted.order is LogOrder.NEWEST else ""),
+            "latency": asked.address(order="" if wanted.order is LogOrder.SLOWEST else "slowest"),
+        },
+        "statuses": STATUSES,
+        "reasons": sorted(((reason.value, reason.label) for reason in Reason), key=lambda r: r[1]),
+        "methods": METHODS,
+        "collections": shown_collections,
+        "endpoints": endpoints,
+        "more_collections": len(shown_collections) == MOST_CHOICES,
+        "more_endpoints": len(endpoints) == MOST_CHOICES,
+        "credential": words["credential"],
+        "newest": request_log.NEWEST,
+    }
+
+
+def _label(name: str) -> str:
+    return {"client": "Client", "profile": "Access profile"}.get(name, _FIELDS[name])
+
+
+def _is_twin(name: str, given: Mapping[str, str]) -> bool:
+    """A name that a form filled in beside the number that it was linked by."""
+    return name in {"client", "profile"} and f"{name}_name" in given
+
+
+def _without(asked: LogPageQuery, name: str) -> str:
+    plain = name.removesuffix("_name")
+    return asked.address(**{name: "", **({plain: ""} if plain in {"client", "profile"} else {})})
+
+
+def _reason_words(name: str) -> str:
+    if name == outcomes.NO_ANSWER:
+        return "Not refused"
+    try:
+        return Reason(name).label
+    except ValueError:
+        return name
+
+
+def _credential_words(by: Actor, credential_id: int | None) -> str:
+    """A credential as its profile's page shows it; the number of one that is gone."""
+    if credential_id is None:
+        return ""
+    found = Credential.objects.visible_to(by).filter(pk=credential_id).first()
+    if found is None:
+        return str(credential_id)
+    return found.public_id or (
+        masked(found.prefix, found.last_four) if found.prefix else "imported"
+    )
+
+
+def _arrived(request: HttpRequest, by: Actor, asked: LogPageQuery) -> HttpResponse:
+    """Rows of the lines that were stored since the page was read, for a page that is live."""
+    latest = request_log.latest()
+    since = int(text) if (text := request.GET["arrived"][:18]).isdecimal() else latest
+    found: list[LoggedCall] = []
+    if not asked.errors and latest > since:
+        found = request_log.arrived(by, asked.wanted, since=since, most=MOST_ARRIVED)
+    context = {"calls": _with_short_ids(_named(by, found)), "asked": asked}
+    response = render(request, "console/log_rows.html", context)
+    response["X-Ostiary-Latest"] = str(latest)
+    return response
+
+
 @page
 @require_safe
 def show(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
-    """The page of one call."""
-    call = request_log.find(by, request_id)
+    """The page of one call is its explanation."""
+    try:
+        call = request_log.find(by, request_id)
+    except NotFound:
+        return explained_or_missing(request, by, request_id, None)
     [named] = _named(by, [call])
-    return render(request, "console/log.html", {"call": named})
+    return explained_or_missing(request, by, request_id, named)
 
 
 def _endpoints(by: Actor, collection_id: int | None) -> list[tuple[int, str]]:
@@ -138,17 +269,24 @@ def _asked(by: Actor, query: Mapping[str, str]) -> LogPageQuery:
         profile_id = read("profile_name", lambda text: _profile(by, text, client_id, linked))
     reason = read("reason", outcomes.reason_code)
     start, end = read("from", _moment), read("to", _moment)
-    wanted = request_log.LogFilter(
+    if start is None and end is None and given.get("range") in _SECONDS:
+        start = int(time.time()) - _SECONDS[given["range"]]
+    wanted = LogFilter(
         start_ms=(start or 0) * 1000,
-        # The last minute that is named is in it.
-        end_ms=None if end is None else (end + 60) * 1000,
+        # The last minute that is named is in it, or the last day.
+        end_ms=None if end is None else (end + (60 if ":" in given["to"] else 86_400)) * 1000,
         client_id=client_id, profile_id=profile_id,
+        credential_id=number_of(given.get("credential")),
         collection_id=number_of(given.get("collection")),
-        endpoint_id=number_of(given.get("endpoint")), statuses=read("status", request_log.statuses),
+        endpoint_id=number_of(given.get("endpoint")),
+        outcome=LogOutcome(given["outcome"]) if given.get("outcome") in set(LogOutcome) else None,
+        statuses=read("status", request_log.statuses),
         reasons=frozenset() if reason is None else frozenset({reason}),
-        method=given.get("method", "").upper()[:16], request_id=given.get("request_id", "")[:40].replace("\0", ""),
+        method=given.get("method", "").upper()[:16],
+        part_of_id=given.get("request_id", "")[:40].replace("\0", "").lstrip("…"),
         caller_request_id=given.get("caller_request_id", "").replace("\0", ""),
         address=read("ip", request_log.address) or "", least_latency_ms=read("latency", _whole),
+        order=LogOrder(given["order"]) if given.get("order") in set(LogOrder) else LogOrder.NEWEST,
     )  # fmt: skip
     return LogPageQuery(wanted=wanted, given=given, errors=errors)
 
@@ -214,7 +352,9 @@ def _named(by: Actor, found: Iterable[LoggedCall]) -> Iterator[dict[str, Any]]:
             "at": datetime.fromtimestamp(call.at_ms / 1000, UTC),
             "status": call.status if call.status >= 0 else None,
             "reason": outcomes.reason_name(call.reason),
-            "would": outcomes.reason_name(call.would),
+            "reason_label": outcomes.reason_label(call.reason),
+            "would_label": outcomes.reason_label(call.would),
+            "refused": outcomes.refused(call.reason),
             "client": known.clients.get(call.client_id),
             "profile": known.profiles.get(call.profile_id),
             "collection": known.collections.get(call.collection_id),
@@ -225,6 +365,24 @@ def _named(by: Actor, found: Iterable[LoggedCall]) -> Iterator[dict[str, Any]]:
             "caller_request_id": call.details.get("caller_request_id"),
             "forwarded": call.details.get("forwarded"),
         }
+
+
+#: Mark of a start of the gateway, number of the connection, number of the request on it.
+_ID = re.compile(r"(.+)-(\d+-\d+)")
+
+
+def _with_short_ids(named: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The part of each request id that tells it from the others of the page."""
+    rows = list(named)
+    found = [_ID.fullmatch(row["call"].request_id) for row in rows]
+    marks = {match[1] for match in found if match}
+    for row, match in zip(rows, found, strict=True):
+        whole = row["call"].request_id
+        if match is None:
+            row["short"] = f"…{whole[-8:]}" if len(whole) > 10 else whole
+        else:
+            row["short"] = f"…{match[2]}" if len(marks) == 1 else f"…{match[1][-4:]}-{match[2]}"
+    return rows
 
 
 def _lines(by: Actor, found: Iterator[LoggedCall]) -> Iterator[str]:

@@ -5,6 +5,8 @@ histories or logs. Every other text leads on to an address with it, which can be
 reloaded.
 """
 
+import re
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
@@ -13,12 +15,16 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from ostiary.console.frame import moments
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory import search
 from ostiary.directory.actor import Actor
+from ostiary.usage import outcomes, request_log
+from ostiary.usage.models import LoggedCall
 
 #: Kinds in the order in which they are shown: heading, and the page of a hit.
 KINDS = {
+    "call": ("Requests", "log"),
     "client": ("Clients", "client"),
     "profile": ("Access profiles", "client"),
     "collection": ("API collections", "collection"),
@@ -46,7 +52,7 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         return redirect(f"{reverse('search')}?{urlencode({'find': text})}")
     if request.method == "GET" and secret:
         text = ""
-    found = search.search(by, text)
+    found = [*_calls(by, text), *search.search(by, text)]
     groups = [
         {
             "kind": group.kind,
@@ -68,6 +74,29 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
     return render(request, f"console/{'found' if found_in_box else 'search'}.html", context)
 
 
+#: What a request id may look like, whole or in part: it has a digit in it, and no spaces.
+_REQUEST_ID = re.compile(r"…?((?=.*\d)[0-9A-Za-z-]{4,40})")
+
+
+def _calls(by: Actor, text: str) -> list[search.Group]:
+    """Calls by their request id, whole or in part."""
+    asked = _REQUEST_ID.fullmatch(text)
+    if asked is None:
+        return []
+    found = request_log.named_like(by, asked[1], most=search.MOST + 1)
+    hits = [search.Hit(page=call.pk, name=call.request_id, detail=_outcome(call)) for call in found]
+    more = len(hits) > search.MOST
+    return [search.Group(kind="call", hits=tuple(hits[: search.MOST]), more=more)] if hits else []
+
+
+def _outcome(call: LoggedCall) -> str:
+    status = str(call.status) if call.status >= 0 else "no answer"
+    at = moments.absolute(datetime.fromtimestamp(call.at_ms / 1000, UTC))
+    return " · ".join(filter(None, (status, outcomes.reason_label(call.reason), at)))
+
+
 def _page(kind: str, hit: search.Hit) -> str:
+    if kind == "call":
+        return reverse("log", args=[hit.name])
     name = KINDS[kind][1]
     return reverse(name, args=[hit.page]) if name else reverse(_LISTS[kind])

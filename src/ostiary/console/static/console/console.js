@@ -94,11 +94,13 @@ function sayAt(button, text) {
   const { left, top } = button.getBoundingClientRect();
   said.textContent = text;
   const widest = document.documentElement.clientWidth - said.offsetWidth - 8;
-  said.style.left = `${Math.max(8, Math.min(left, widest)) + window.scrollX}px`;
-  said.style.top = `${Math.max(8, top - said.offsetHeight - 6) + window.scrollY}px`;
+  said.style.left = `${Math.max(8, Math.min(left, widest))}px`;
+  said.style.top = `${Math.max(8, top - said.offsetHeight - 6)}px`;
   clearTimeout(silent);
   silent = setTimeout(() => said.replaceChildren(), 4000);
 }
+
+document.addEventListener("scroll", () => said.replaceChildren(), { passive: true });
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest && event.target.closest("[data-copy], [data-copy-text]");
