@@ -233,6 +233,22 @@ def test_a_refusal_is_held_for_seconds_from_now_where_it_may_be_held(decide: Any
     assert refusal.expires == LATE + decisions.REFUSAL_SECONDS
 
 
+@pytest.mark.parametrize("who", ["profile", "client"])
+def test_what_is_off_until_a_moment_is_refused_before_and_admitted_from_then_on(
+    decide: Any, who: str
+) -> None:
+    def at(until: int) -> Lease | Refusal:
+        return decide(**{f"{who}_active": False, f"{who}_inactive_until": until})  # type: ignore[no-any-return]
+
+    assert isinstance(at(LATE), Lease)
+    soon, later = at(LATE + 3), at(LATE + 3600)
+    assert isinstance(soon, Refusal)
+    assert isinstance(later, Refusal)
+    # No gateway repeats the refusal when it does not hold any more.
+    assert soon.expires == LATE + 3
+    assert later.expires == LATE + decisions.REFUSAL_SECONDS
+
+
 @pytest.mark.parametrize(
     ("passing", "seconds"),
     [(True, decisions.PASSING_SECONDS), (False, decisions.REFUSAL_SECONDS)],

@@ -89,13 +89,20 @@ def _credential_refused(facts: Facts) -> Reason | None:
     return Reason.EXPIRED_CREDENTIAL if _over(credential.expires_at, facts.now) else None
 
 
+def is_active(active: bool, inactive_until: int | None, now: int) -> bool:
+    """Whether a client or profile is active at `now`: what is off until a moment is on again after it."""
+    return active or _over(inactive_until, now)
+
+
 def _client_refused(facts: Facts) -> Reason | None:
-    return None if _known(facts).client.active else Reason.CLIENT_INACTIVE
+    client = _known(facts).client
+    active = is_active(client.active, client.inactive_until, facts.now)
+    return None if active else Reason.CLIENT_INACTIVE
 
 
 def _profile_refused(facts: Facts) -> Reason | None:
     profile = _known(facts).profile
-    if not profile.active:
+    if not is_active(profile.active, profile.inactive_until, facts.now):
         return Reason.PROFILE_INACTIVE
     return Reason.PROFILE_EXPIRED if _over(profile.expires_at, facts.now) else None
 
@@ -193,7 +200,11 @@ CHECKS: tuple[Check, ...] = (
     Check(
         stage=Stage.CLIENT,
         refuses=_client_refused,
-        inputs=lambda f: {"client": _known(f).client.id, "active": _known(f).client.active},
+        inputs=lambda f: {
+            "client": _known(f).client.id,
+            "active": _known(f).client.active,
+            **_pause(_known(f).client.inactive_until, f.now),
+        },
     ),
     Check(
         stage=Stage.PROFILE,
@@ -201,6 +212,7 @@ CHECKS: tuple[Check, ...] = (
         inputs=lambda f: {
             "profile": _known(f).profile.id,
             "active": _known(f).profile.active,
+            **_pause(_known(f).profile.inactive_until, f.now),
             "now": f.now,
             "expires at": _known(f).profile.expires_at,
         },
@@ -329,6 +341,11 @@ def nearest_allowed(profile: Profile, address: Address | None) -> Near | None:
 def _nearest(facts: Facts) -> str | None:
     found = nearest_allowed(_known(facts).profile, facts.address)
     return str(found) if found else None
+
+
+def _pause(inactive_until: int | None, now: int) -> Mapping[str, object]:
+    """Until when it is off, where that is said."""
+    return {} if inactive_until is None else {"inactive until": inactive_until, "now": now}
 
 
 def _shared_lists(profile: Profile) -> Mapping[str, object]:

@@ -30,6 +30,8 @@ class Credential:
 class Profile:
     id: ProfileId
     active: bool = True
+    #: An inactive one is active again from then on, Unix seconds; empty: when somebody says so.
+    inactive_until: int | None = None
     method: AuthMethod = AuthMethod.TOKEN
     expires_at: int | None = None
     allowed: tuple[Network, ...] = ()  # empty: any address
@@ -61,6 +63,8 @@ class Profile:
 class Client:
     id: ClientId
     active: bool = True
+    #: As of a profile.
+    inactive_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

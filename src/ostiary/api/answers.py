@@ -38,7 +38,7 @@ from ostiary.directory.changes.confirmation import (
 )
 from ostiary.directory.changes.errors import Invalid as InvalidInput
 from ostiary.directory.changes.errors import NotInForce, Problem
-from ostiary.directory.changes.inputs import FIXED, Input
+from ostiary.directory.changes.inputs import FIXED, AnyTime, Input
 
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
@@ -149,6 +149,12 @@ ERRORS: dict[Any, Any] = {
     500: ServerError,
     503: Message,
 }
+
+
+class DisableIn(Strict):
+    """Without `until`, it stays off until somebody switches it on."""
+
+    until: Annotated[datetime | None, AnyTime()] = None
 
 
 class Paging(Strict):

@@ -295,6 +295,7 @@ FIELDS: Mapping[str, str] = {
     "id": "The id.",
     "import_results": "What was imported from the document.",
     "imported": "Whether it was taken over from elsewhere.",
+    "inactive_until": "When it comes back by itself; null: it does not, or it is on.",
     "include_data": "Accepted for scripts of other platforms, and without effect.",
     "include_test_cases": "Accepted for scripts of other platforms, and without effect.",
     "input": "The upstream and how to reach it.",

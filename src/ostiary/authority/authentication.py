@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ostiary.access.decision import is_active
 from ostiary.access.methods import AuthMethod
 from ostiary.authority.lookup import Lookup, Row
 from ostiary.authority.provider_keys import KeySource, ProviderKeys
@@ -180,7 +181,9 @@ def _alive(row: Row, now: int) -> bool:
     """Whether a profile can call at all: it, its client and its key are active."""
     ends = (row.expires_at, row.overlap_until, row.profile_expires_at)
     in_time = all(end is None or end > now for end in ends)
-    return bool(row.profile_active and row.client_active and in_time and row.revoked_at is None)
+    profile = is_active(bool(row.profile_active), row.profile_inactive_until, now)
+    client = is_active(bool(row.client_active), row.client_inactive_until, now)
+    return profile and client and in_time and row.revoked_at is None
 
 
 def _proved(

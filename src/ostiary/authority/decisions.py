@@ -108,6 +108,7 @@ def known(row: Row, now: int, lists: Lists = ((), ())) -> Known:
         profile=Profile(
             id=ProfileId(row.profile),
             active=bool(row.profile_active),
+            inactive_until=row.profile_inactive_until,
             method=AuthMethod(row.auth_type),
             expires_at=row.profile_expires_at,
             allowed=networks(row.allow_list),
@@ -122,7 +123,11 @@ def known(row: Row, now: int, lists: Lists = ((), ())) -> Known:
             resets=_by_name(row.limit_resets),
             raised_until=row.raised_until if _is_raised(row, now) else None,
         ),
-        client=Client(id=ClientId(row.client), active=bool(row.client_active)),
+        client=Client(
+            id=ClientId(row.client),
+            active=bool(row.client_active),
+            inactive_until=row.client_inactive_until,
+        ),
     )
 
 
@@ -300,16 +305,23 @@ def _ends(known: Known, proved: Proved) -> int:
     return min((end for end in ends if end is not None), default=0)
 
 
+def _back_at(known: Known | None, now: int) -> int | None:
+    """When what is off until a moment comes back: no refusal is repeated after it."""
+    both = (known.profile.inactive_until, known.client.inactive_until) if known else ()
+    return min((each for each in both if each is not None and each > now), default=None)
+
+
 def _refused(verdict: Deny, proved: Proved, trace: int, now: int) -> Refusal:
     known = verdict.known
     lists = known is not None and known.profile.has_lists
     held = describe(verdict.reason).is_held
     passing = proved.problem is not None and proved.problem.passing
+    until = now + (PASSING_SECONDS if passing else REFUSAL_SECONDS)
     return Refusal(
         profile=known.profile.id if known else 0,
         bound=int(bool(lists)),
         sequence=proved.row.sequence,
-        expires=now + (PASSING_SECONDS if passing else REFUSAL_SECONDS) if held else 0,
+        expires=min(until, _back_at(known, now) or until) if held else 0,
         code=code(verdict.reason),
         trace=trace,
     )

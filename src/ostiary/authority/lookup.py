@@ -34,7 +34,8 @@ SELECT s.seq, c.id, {t[c.revoked_at]}, {t[c.expires_at]}, {t[c.overlap_until]},
         WHERE n.accessprofile_id = p.id),
        (SELECT {g[n.addresslist_id]} FROM directory_accessprofile_denied_lists n
         WHERE n.accessprofile_id = p.id),
-       (SELECT {j[f.quotas]} FROM directory_folder f WHERE f.id = k.project_id)
+       (SELECT {j[f.quotas]} FROM directory_folder f WHERE f.id = k.project_id),
+       {t[p.inactive_until]}, {t[k.inactive_until]}
 FROM (SELECT COALESCE(MAX(id), 0) AS seq FROM directory_change) s
 """
 
@@ -166,6 +167,9 @@ class Row:
     denied_lists: str | None = None
     #: JSON text: the project's quotas, with the names of `directory.workspace.project_quotas`.
     project_quotas: str | None = None
+    #: Until when they are off, Unix seconds.
+    profile_inactive_until: int | None = None
+    client_inactive_until: int | None = None
 
 
 class Lookup(Protocol):

@@ -90,6 +90,7 @@ def profile(
     return Profile(
         id=ProfileId(row.pk),
         active=row.active,
+        inactive_until=seconds(row.inactive_until),
         method=AuthMethod(row.auth_type),
         expires_at=seconds(row.expires_at),
         allowed=networks(tuple(row.allow_list)),
@@ -128,7 +129,11 @@ def known(credential: models.Credential, row: models.AccessProfile) -> Known:
             overlap_until=seconds(credential.overlap_until),
         ),
         profile=profile(row),
-        client=Client(id=ClientId(row.client_id), active=row.client.active),
+        client=Client(
+            id=ClientId(row.client_id),
+            active=row.client.active,
+            inactive_until=seconds(row.client.inactive_until),
+        ),
     )
 
 

@@ -1,5 +1,7 @@
 """Sending what webhooks wait for, in a thread of the control part.
 
+The same thread switches on what was off until a moment, which webhooks are told of.
+
 The database is the queue: whoever sends it claims an attempt there first, so a process that dies
 loses none, and several that run do not send the same one at once. A receiver may still get an
 event twice, and knows it by its `webhook-id`.
@@ -16,6 +18,7 @@ from collections.abc import Collection, Iterator
 from django.db import close_old_connections
 from django.utils import timezone
 
+from ostiary.directory.clients import returning
 from ostiary.directory.webhooks import deliveries, events
 from ostiary.directory.webhooks.deliveries import DeliveryAttempt
 from ostiary.directory.workspace import workspace_settings
@@ -70,6 +73,7 @@ class _Sender:
                 if time.monotonic() > looked + EXPIRY_SECONDS:
                     await asyncio.to_thread(_tell_expiring)
                     looked = time.monotonic()
+                await asyncio.to_thread(_bring_back)
                 await self._send_due()
             except Exception:
                 # Whatever broke (a database that went away breaks in many ways), what is due is
@@ -127,6 +131,11 @@ class _Sender:
             return status, ""
         redirected = " Redirects are not followed." if 300 <= status < 400 else ""
         return status, f"It answered {status}.{redirected}"
+
+
+def _bring_back() -> None:
+    close_old_connections()
+    returning.bring_back(timezone.now())
 
 
 def _claim(busy: dict[int, int], most: int) -> tuple[list[DeliveryAttempt], Collection[str]]:

@@ -1,6 +1,7 @@
 """`/api/api_access_profiles` (v1), and their credentials."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from django.db.models import Model, QuerySet
@@ -13,6 +14,7 @@ from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     ChangeBody,
+    DisableIn,
     Message,
     Revocation,
     Strict,
@@ -64,6 +66,7 @@ class ProfileOut(Schema):
     #: Whether collections, policy and rules of signed tokens are those of the client's defaults.
     follows_client: bool
     active: bool
+    inactive_until: Time | None
     active_since: Time
     auth_type: str
     api_policy_id: int | None
@@ -182,6 +185,7 @@ def described(profile: AccessProfile) -> dict[str, Any]:
         "api_collection_ids": sorted(c.pk for c in profile.collections.all()),
         "follows_client": profile.follows_client,
         "active": profile.active,
+        "inactive_until": profile.inactive_until,
         "active_since": profile.active_since,
         "auth_type": profile.auth_type,
         "api_policy_id": profile.policy_id,
@@ -273,9 +277,15 @@ def delete_profile(request: HttpRequest, profile_id: int) -> Any:
     return {"result": "success", "revocation": receipt}
 
 
-def _switched(request: HttpRequest, profile_id: int, *, active: bool) -> Any:
+def _switched(
+    request: HttpRequest, profile_id: int, *, active: bool, until: datetime | None = None
+) -> Any:
     saved = access_profiles.switch(
-        by=actor(request), profile_id=profile_id, active=active, if_match=if_match(request)
+        by=actor(request),
+        profile_id=profile_id,
+        active=active,
+        until=until,
+        if_match=if_match(request),
     )
     _, receipt = in_force(saved)
     return {"result": "success", "revocation": receipt}
@@ -291,9 +301,10 @@ def enable_profile(request: HttpRequest, profile_id: int) -> Any:
 @router.put(
     "/api_access_profiles/{int:profile_id}/disable", response={200: SwitchedProfile, **ERRORS}
 )
-def disable_profile(request: HttpRequest, profile_id: int) -> Any:
-    """Switch the profile off: when this answers, it cannot call."""
-    return _switched(request, profile_id, active=False)
+def disable_profile(request: HttpRequest, profile_id: int, payload: DisableIn | None = None) -> Any:
+    """Switch the profile off: when this answers, it cannot call. With `until`, it comes back by itself."""
+    until = payload.until if payload else None
+    return _switched(request, profile_id, active=False, until=until)
 
 
 @router.put(

@@ -1,5 +1,6 @@
 """`/api/api_clients` (v1), and what of v2 is about the client alone."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 from django.http import HttpRequest, HttpResponse
@@ -9,6 +10,7 @@ from ostiary.api import lists
 from ostiary.api.answers import (
     ERRORS,
     ChangeBody,
+    DisableIn,
     Revocation,
     Success,
     Time,
@@ -39,6 +41,7 @@ class ClientOut(Schema):
     id: int
     project_id: int
     active: bool
+    inactive_until: Time | None
     logo: str | None
     logo_2x: str | None
     epoch: int
@@ -88,6 +91,7 @@ def described(client: Client, console: str) -> dict[str, Any]:
     return shown(clients.ClientInput, client) | {
         "project_id": client.project_id,
         "active": client.active,
+        "inactive_until": client.inactive_until,
         "logo": f"{base}-{logo.SMALL}.png" if version else None,
         "logo_2x": f"{base}-{logo.MEDIUM}.png" if version else None,
         "epoch": client.epoch,
@@ -144,9 +148,15 @@ def delete_client(request: HttpRequest, client_id: int) -> Any:
     return {"success": True, "revocation": receipt}
 
 
-def _switched(request: HttpRequest, client_id: int, *, active: bool) -> Saved[Client]:
+def _switched(
+    request: HttpRequest, client_id: int, *, active: bool, until: datetime | None = None
+) -> Saved[Client]:
     return clients.switch(
-        by=actor(request), client_id=client_id, active=active, if_match=if_match(request)
+        by=actor(request),
+        client_id=client_id,
+        active=active,
+        until=until,
+        if_match=if_match(request),
     )
 
 
@@ -157,9 +167,13 @@ def enable_client(request: HttpRequest, client_id: int) -> Any:
 
 
 @router.put("/v2/api_clients/{int:client_id}/disable", response={200: SwitchedClient, **ERRORS})
-def disable_client(request: HttpRequest, client_id: int) -> Any:
-    """Switch the client off: when this answers, none of its profiles can call."""
-    _, receipt = in_force(_switched(request, client_id, active=False))
+def disable_client(request: HttpRequest, client_id: int, payload: DisableIn | None = None) -> Any:
+    """Switch the client off: when this answers, none of its profiles can call.
+
+    With `until`, it comes back by itself.
+    """
+    until = payload.until if payload else None
+    _, receipt = in_force(_switched(request, client_id, active=False, until=until))
     return {"success": True, "revocation": receipt}
 
 

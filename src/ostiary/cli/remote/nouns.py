@@ -122,6 +122,8 @@ class Usual:
     create: str = ""
     without: frozenset[str] = field(default_factory=frozenset)
     delete_query: tuple[Option, ...] = ()
+    #: Options of the switch that turns it off.
+    disable: tuple[Option, ...] = ()
     #: Whether what is made comes with a secret.
     secret: bool = False
 
@@ -148,7 +150,10 @@ class Usual:
                 query=self.delete_query,
             ),
             RemoteOperation(verb="enable", method="PUT", path=f"{switch}enable", help=f"switch one {self.one} on"),
-            RemoteOperation(verb="disable", method="PUT", path=f"{switch}disable", help=f"switch one {self.one} off"),
+            RemoteOperation(
+                verb="disable", method="PUT", path=f"{switch}disable", help=f"switch one {self.one} off",
+                body=self.disable,
+            ),
         )  # fmt: skip
         skipped = self.without | (frozenset() if self.switch else {"enable", "disable"})
         yield from (each for each in every if each.verb not in skipped)
@@ -191,13 +196,19 @@ EXPIRES = Option(
     name="expires_at", kind=OptionKind.TIME, help="a time, a span such as 90d, or never"
 )
 
+UNTIL = Option(
+    name="until",
+    kind=OptionKind.TIME,
+    help="a time or a span such as 2h, after which it comes back by itself",
+)
+
 CLIENT = RemoteNoun(
     name="client", plural="clients", help="clients, who call your APIs",
     operations=(
         *Usual(
             path="api_clients", one="client", columns=("id", "name", "project_id", "active"),
             body=(NAME, DESCRIPTION, PROJECT, KEY, LABELS), required=("name",), filters=(OF_PROJECT,),
-            switch="v2/api_clients/{id}",
+            switch="v2/api_clients/{id}", disable=(UNTIL,),
         ).operations(),
         RemoteOperation(
             verb="bulk", method="POST", path="v2/api_clients/bulk",
@@ -218,6 +229,7 @@ PROFILE = RemoteNoun(
     operations=(
         *Usual(
             path="api_access_profiles", one="access profile", secret=True, switch="api_access_profiles/{id}",
+            disable=(UNTIL,),
             columns=("id", "name", "api_client_id", "auth_type", "active", "expires_at", "last_used_at"),
             filters=(Option(name="api_client_id", kind=OptionKind.NUMBER, help="of this client alone"),),
             required=("name", "api_client_id", "api_collection_ids", "auth_type"),

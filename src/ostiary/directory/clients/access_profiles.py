@@ -11,7 +11,7 @@ from django.utils import timezone
 from pydantic import Field
 
 from ostiary.access import addresses
-from ostiary.directory.actor import Actor, Role
+from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Invalid, NotFound, Problem
@@ -37,6 +37,7 @@ from ostiary.directory.clients import (
     credentials,
     grants,
     listed_networks,
+    pauses,
     token_rules,
 )
 from ostiary.directory.models import AccessProfile, AddressList, Client, Collection, Credential
@@ -341,27 +342,46 @@ class _Chosen:
 
 
 def switch(
-    *, by: Actor, profile_id: int, active: bool, if_match: str | None = None
+    *,
+    by: Actor,
+    profile_id: int,
+    active: bool,
+    until: datetime | None = None,
+    if_match: str | None = None,
 ) -> Saved[AccessProfile]:
-    """Switch a profile on or off."""
+    """Switch a profile on, or off: for good, or `until` a moment. Raises Invalid."""
+    pauses.check(active=active, until=until)
     with transaction.atomic():
         profile = credentials.locked_profile(by, profile_id)
         etags.check(profile, if_match)
         before, was = shown(profile), profile.active
-        if was == active:
+        if was == active and profile.inactive_until == until:
             return unchanged(profile, profile.epoch)
-        set_active(profile, active)
+        set_active(profile, active, until)
         profile.save()
         tell_switched(by, profile, was)
         sequence = _announced(by, "activate" if active else "deactivate", profile, before=before)
     return Saved(value=profile, sequence=sequence)
 
 
-def set_active(profile: AccessProfile, active: bool) -> None:
-    """Switch a profile that is not saved yet, and note since when it is on."""
+def set_active(profile: AccessProfile, active: bool, until: datetime | None = None) -> None:
+    """Switch a profile that is not saved yet, and note since when it is on, or until when it is off."""
     if active and not profile.active:
         profile.active_since = timezone.now()
-    profile.active = active
+    profile.active, profile.inactive_until = active, until
+
+
+def come_back(profile_id: int, now: datetime) -> None:
+    """Switch a profile on whose time off is over, unless somebody has said something else meanwhile."""
+    with transaction.atomic():
+        profile = credentials.locked_profile(SYSTEM, profile_id)
+        if profile.active or profile.inactive_until is None or profile.inactive_until > now:
+            return
+        before = shown(profile)
+        set_active(profile, active=True)
+        profile.save()
+        tell_switched(SYSTEM, profile, was=False)
+        _announced(SYSTEM, "activate", profile, before=before)
 
 
 def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[None]:
@@ -382,7 +402,7 @@ def _fill(
     """Fill in what was sent; what it will have of what others have too, and an HMAC secret."""
     _check_expiry(problems, profile, given.expires_at)
     given.assign(profile)
-    if given.has("active"):
+    if given.has("active") and given.active != profile.active:
         set_active(profile, given.active)
     found, hmac_secret = _fill_followed(by, problems, profile, given)
     chosen = _Chosen(
@@ -463,6 +483,7 @@ def shown(profile: AccessProfile) -> Mapping[str, object]:
         **ProfileInput.stored(profile),
         "client_id": profile.client_id,
         "active": profile.active,
+        **pauses.shown(profile),
         "follows_client": profile.follows_client,
         "collection_ids": sorted(profile.collections.values_list("pk", flat=True)),
         "policy_id": profile.policy_id,

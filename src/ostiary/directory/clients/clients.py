@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import ClassVar
 
@@ -9,14 +10,14 @@ from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ostiary.directory.actor import Actor, Role
+from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.changes import audit_log, etags, feed, finding, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.changes.snapshots import snapshot
-from ostiary.directory.clients import credentials, logo, token_rules
+from ostiary.directory.clients import credentials, logo, pauses, token_rules
 from ostiary.directory.models import AccessProfile, Client, ClientDefaults, Project
 from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import project_quotas
@@ -135,29 +136,44 @@ def _move(by: Actor, problems: Problems, client: Client, project: Project) -> No
 
 
 def switch(
-    *, by: Actor, client_id: int, active: bool, if_match: str | None = None
+    *,
+    by: Actor,
+    client_id: int,
+    active: bool,
+    until: datetime | None = None,
+    if_match: str | None = None,
 ) -> Saved[Client]:
-    """Switch a client, and with it every profile that it has, on or off."""
+    """Switch a client, and with it every profile that it has, on, or off: for good, or `until` a moment."""
+    pauses.check(active=active, until=until)
     with transaction.atomic():
         client = locked(by, client_id)
         etags.check(client, if_match)
-        if client.active == active:
+        if client.active == active and client.inactive_until == until:
             return unchanged(client, client.epoch)
-        sequence = set_active(by, client, active=active)
+        sequence = set_active(by, client, active=active, until=until)
     return Saved(value=client, sequence=sequence)
 
 
-def set_active(by: Actor, client: Client, *, active: bool) -> int:
+def set_active(by: Actor, client: Client, *, active: bool, until: datetime | None = None) -> int:
     """Switch a locked client in the caller's transaction; returns the sequence of the change."""
     before = _shown(client)
     kinds = events.EventType
-    kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
-    events.of_client(kind, client, by)
-    client.active = active
+    if client.active != active:
+        kind = kinds.CLIENT_ACTIVATED if active else kinds.CLIENT_DEACTIVATED
+        events.of_client(kind, client, by)
+    client.active, client.inactive_until = active, until
     _record(by, "activate" if active else "deactivate", client, before=before)
     client.epoch = feed.announce(feed.Kind.CLIENT, client.pk)
-    client.save(update_fields=["active", "epoch", "updated_at"])
+    client.save(update_fields=["active", "inactive_until", "epoch", "updated_at"])
     return client.epoch
+
+
+def come_back(client_id: int, now: datetime) -> None:
+    """Switch a client on whose time off is over, unless somebody has said something else meanwhile."""
+    with transaction.atomic():
+        client = locked(SYSTEM, client_id)
+        if not client.active and client.inactive_until and client.inactive_until <= now:
+            set_active(SYSTEM, client, active=True)
 
 
 def set_logo(
@@ -277,6 +293,7 @@ def _shown(client: Client) -> Mapping[str, object]:
         **ClientInput.stored(client),
         "project_id": client.project_id,
         "active": client.active,
+        **pauses.shown(client),
     }
 
 

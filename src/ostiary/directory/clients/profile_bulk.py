@@ -326,7 +326,7 @@ def _save(by: Actor, each: BulkDraft) -> int:
     profile.epoch = feed.announce(feed.Kind.PROFILE, profile.pk)
     profile.save(
         update_fields=[
-            "active", "active_since", "client", "labels", "policy", "policy_since", "raised_limits",
+            "active", "inactive_until", "active_since", "client", "labels", "policy", "policy_since", "raised_limits",
             "raised_until", "expires_at", "epoch", "updated_at",
         ]
     )  # fmt: skip

@@ -24,6 +24,8 @@ class Client(models.Model):
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True, default="")
     active = models.BooleanField(default=True)
+    #: An inactive one is active again from then on; empty: when somebody says so.
+    inactive_until = models.DateTimeField(null=True)
     #: PNG, re-encoded by us, fitting 48 and 96 pixels; empty: no logo.
     logo_small = models.BinaryField(default=b"", blank=True)
     logo_medium = models.BinaryField(default=b"", blank=True)
@@ -37,7 +39,15 @@ class Client(models.Model):
 
     class Meta:
         # Lists of everything, and of a project, are read in the order of names.
-        indexes = [models.Index(fields=["project", "name"]), models.Index(fields=["name"])]
+        indexes = [
+            models.Index(fields=["project", "name"]),
+            models.Index(fields=["name"]),
+            models.Index(
+                fields=["inactive_until"],
+                condition=models.Q(inactive_until__isnull=False),
+                name="client_inactive_until",
+            ),
+        ]
         constraints = [models.UniqueConstraint(fields=["project", "key"], name="client_key")]
 
 
@@ -65,6 +75,8 @@ class AccessProfile(models.Model):
     follows_client = models.BooleanField(default=False)
     name = models.CharField(max_length=255)
     active = models.BooleanField(default=True)
+    #: An inactive one is active again from then on; empty: when somebody says so.
+    inactive_until = models.DateTimeField(null=True)
     active_since = models.DateTimeField()
     auth_type = models.CharField(max_length=8, choices=[(m.value, m.value) for m in AuthMethod])
     collections = models.ManyToManyField(Collection, related_name="profiles")
@@ -103,7 +115,15 @@ class AccessProfile(models.Model):
 
     class Meta:
         # Lists are read in the order of names, of a client and of all.
-        indexes = [models.Index(fields=["client", "name"]), models.Index(fields=["name"])]
+        indexes = [
+            models.Index(fields=["client", "name"]),
+            models.Index(fields=["name"]),
+            models.Index(
+                fields=["inactive_until"],
+                condition=models.Q(inactive_until__isnull=False),
+                name="profile_inactive_until",
+            ),
+        ]
 
 
 class ListedNetwork(models.Model):
