@@ -28,7 +28,7 @@ from ostiary.console.clients import (
     profile_table,
 )
 from ostiary.console.frame import pages
-from ostiary.console.insight import advice, explanations, request_log, search, usage
+from ostiary.console.insight import advice, choices, explanations, request_log, search, usage
 from ostiary.console.people import management_tokens, members
 from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
 from ostiary.console.workspace import api_reference, audit_log, properties, workspace_settings
@@ -145,6 +145,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("collections/<int:collection_id>/openapi.json", collections.document, name="document"),
     path("endpoints/<int:endpoint_id>/edit", collections.edit_endpoint, name="edit-endpoint"),
     path("endpoints/<int:endpoint_id>/try", test_calls.endpoint, name="try-endpoint"),
+    path("choices/<slug:kind>", choices.suggestions, name="choices"),
     path("search", search.everything, name="search"),
     path("help/path/<int:collection_id>", collections.help_path, name="help-path"),
     path("help/route/<int:collection_id>", collections.help_route, name="help-route"),

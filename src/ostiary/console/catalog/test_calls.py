@@ -7,17 +7,20 @@ is pasted goes into that one call: it is not kept, and not shown again.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from ostiary import settings
+from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import ANY, METHODS, is_wildcard, stored_template
-from ostiary.console.frame.listing import number_of
+from ostiary.console.clients.access_profiles import METHODS as AUTH_METHODS
+from ostiary.console.frame.choosers import PROFILES
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -26,13 +29,11 @@ from ostiary.directory.changes import fields
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles
-from ostiary.directory.models import Endpoint
+from ostiary.directory.models import AccessProfile, Endpoint
 from ostiary.directory.workspace import public_urls
 from ostiary.gateway import consumer_call
 from ostiary.identity.secret import Secret
 
-#: Profiles that can be chosen from; more are found by their name.
-MOST_PROFILES = 50
 LARGEST_BODY = 256 * 1024
 LONGEST_CREDENTIAL = 16 * 1024
 #: Seconds on top of the endpoint's own, so that it is the gateway that says "too late".
@@ -84,24 +85,35 @@ def endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
     return render(request, template, context, status=400 if bad else 200)
 
 
+#: The profiles to try it as: with the method, which says whether a credential can be issued.
+CALLERS = replace(
+    PROFILES,
+    text=lambda each: (
+        f"{each.client.name}: {each.name} ({AUTH_METHODS[AuthMethod(each.auth_type)]})"
+    ),
+)
+
+
+def _usable(by: Actor, endpoint: Endpoint) -> QuerySet[AccessProfile]:
+    """The profiles that include the endpoint's collection, and that an editor may try it as."""
+    through = AccessProfile.collections.through.objects
+    includes = through.filter(accessprofile_id=OuterRef("pk"), collection_id=endpoint.collection_id)
+    usable = access_profiles.named(by).filter(Exists(includes))
+    if by.admin:
+        return usable
+    edited = [id_ for id_ in by.project_ids if by.may(Role.EDITOR, id_)]
+    return usable.filter(client__project_id__in=edited)
+
+
 def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, object]:
     given = request.POST if request.method == "POST" else request.GET
-    search = given.get("find", "").strip().replace("\x00", "")[:100]
-    if search:
-        usable = access_profiles.named(by).filter(name__icontains=search)
-        usable = usable.filter(collections=endpoint.collection_id)
-    else:
-        usable = access_profiles.including(by, endpoint.collection_id, most=MOST_PROFILES + 1)
-    if not by.admin:
-        edited = [id_ for id_ in by.project_ids if by.may(Role.EDITOR, id_)]
-        usable = usable.filter(client__project_id__in=edited)
-    some = list(usable[: MOST_PROFILES + 1])
     return {
         "endpoint": endpoint,
         "collection": endpoint.collection,
         "url": f"{public_urls.gateway_url()}/{endpoint.collection.handle}{endpoint.path}",
-        "profiles": some[:MOST_PROFILES],
-        "many": len(some) > MOST_PROFILES or bool(search),
+        "profile": CALLERS.field(
+            by, "profile", "Access profile", given.get("profile", ""), _usable(by, endpoint)
+        ),
         "given": given,
         "parameters": [
             (name, given.get(f"path-{name}", ""))
@@ -138,7 +150,9 @@ def _try(request: HttpRequest, by: Actor, endpoint: Endpoint) -> Shown:
     trial = test_calls.begin(
         by=by,
         endpoint_id=endpoint.pk,
-        profile_id=number_of(request.POST.get("profile")),
+        profile_id=None
+        if pasted
+        else CALLERS.chosen(by, "profile", request.POST.get("profile", ""), _usable(by, endpoint)),
         pasted=pasted,
     )
     secret = trial.secret.reveal()

@@ -17,6 +17,9 @@ from ostiary.directory.clients import address_lists
 from ostiary.directory.models import AddressList
 from ostiary.directory.projects import projects
 
+#: Profiles that a list's form names.
+MOST_TOUCHED = 100
+
 
 @page
 @require_safe
@@ -97,6 +100,12 @@ def _form(
         "given": given,
         "errors": errors,
         "projects": [p for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)],
-        "used": address_lists.users(by, found.pk)[:100] if found else (),
+        **_users(by, found),
     }
     return render(request, "console/address_list_form.html", context, status=400 if errors else 200)
+
+
+def _users(by: Actor, found: AddressList | None) -> dict[str, object]:
+    """The first profiles that a change touches, and whether there are more."""
+    first = list(address_lists.users(by, found.pk)[: MOST_TOUCHED + 1]) if found else []
+    return {"used": first[:MOST_TOUCHED], "more": len(first) > MOST_TOUCHED}

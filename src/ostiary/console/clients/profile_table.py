@@ -43,7 +43,13 @@ from ostiary.directory.catalog import collections
 from ostiary.directory.changes import finding
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid
-from ostiary.directory.clients import clients, listed_networks, policies, profile_bulk
+from ostiary.directory.clients import (
+    address_lists,
+    clients,
+    listed_networks,
+    policies,
+    profile_bulk,
+)
 from ostiary.directory.models import AccessProfile, Collection
 from ostiary.review import limits_used, preview
 from ostiary.review.limits_used import Used
@@ -206,6 +212,14 @@ def _with_collections(found: Rows, ids: QuerySet[Any] | Sequence[int]) -> Rows:
     return found.filter(Exists(having))
 
 
+def _with_lists(found: Rows, ids: QuerySet[Any] | Sequence[int]) -> Rows:
+    allowing = AccessProfile.allowed_lists.through.objects.filter(addresslist_id__in=ids)
+    denying = AccessProfile.denied_lists.through.objects.filter(addresslist_id__in=ids)
+    return found.filter(
+        Q(pk__in=allowing.values("accessprofile_id")) | Q(pk__in=denying.values("accessprofile_id"))
+    )
+
+
 def _visible_policies(by: Actor) -> Rows:
     return policies.policies(by)
 
@@ -225,6 +239,9 @@ FILTERS = (
         name="policy", label="Policy", objects=_visible_policies,
         having=lambda found, ids: found.filter(policy__in=ids),
         none=("No policy", Q(policy=None)),
+    ),
+    NamedFilter(
+        name="list", label="Address list", objects=address_lists.address_lists, having=_with_lists
     ),
     ChoiceFilter(name="used", label="Last used", values=_uses),
     ChoiceFilter(name="expires", label="Expires", values=lambda: expiry("expires_at")),

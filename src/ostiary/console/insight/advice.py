@@ -24,10 +24,28 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
             "kind": kind,
             "rows": [{"advice": each, "link": link(each), "verb": verb(each)} for each in pieces],
             "more": kind in found.more,
+            "all": _all(kind),
         }
         for kind, pieces in groupby(found.advice, key=lambda each: each.kind)
     ]
     return render(request, "console/advice.html", {"groups": groups, "days": advice.DAYS})
+
+
+def _all(kind: AdviceKind) -> str:
+    """The list that has all of a kind, where one filter tells them."""
+    match kind:
+        case AdviceKind.UNUSED:
+            return f"{reverse('credentials')}?{urlencode({'state': 'working', 'used': 'never'})}"
+        case AdviceKind.OLD:
+            return f"{reverse('credentials')}?{urlencode({'state': 'active', 'age': '365'})}"
+        case AdviceKind.OVERLAP_BUSY:
+            return f"{reverse('credentials')}?{urlencode({'state': 'overlap', 'used': 'day'})}"
+        case AdviceKind.UNLIMITED:
+            return f"{reverse('access-profiles')}?{urlencode({'policy': 'none'})}"
+        case AdviceKind.ENFORCEABLE:
+            return f"{reverse('access-profiles')}?{urlencode({'state': 'report-only'})}"
+        case _:
+            return ""
 
 
 def link(each: Advice) -> str:

@@ -12,17 +12,14 @@ from ostiary.access.decision import Step, StepOutcome
 from ostiary.access.paths import METHODS
 from ostiary.access.reasons import Reason, describe
 from ostiary.access.stages import STAGES, Stage
-from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.choosers import PROFILES
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, NotFound
-from ostiary.directory.clients import access_profiles
 from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
 from ostiary.usage import request_log
 
-#: Profiles that the form offers; of more, the one that a link names is there all the same.
-MOST_OFFERED = 200
 MARKS = {
     StepOutcome.PASSED: "passed",
     StepOutcome.FAILED: "refused",
@@ -49,10 +46,10 @@ def asking(request: HttpRequest, by: Actor) -> HttpResponse:
 def _asked(
     request: HttpRequest, by: Actor, made_up: Mapping[str, str], context: dict[str, Any]
 ) -> HttpResponse:
-    profile_id = number_of(made_up.get("profile"))
     errors: Mapping[str, list[str]] = {}
     if "path" in made_up:
         try:
+            profile_id = PROFILES.chosen(by, "profile", made_up.get("profile", ""))
             explanation = hypothetical_calls.explained(
                 by=by,
                 made_up=hypothetical_calls.MadeUp(
@@ -71,17 +68,9 @@ def _asked(
         "call": made_up,
         "errors": errors,
         "methods": METHODS,
-        "profiles": _offered(by, profile_id),
-        "chosen": profile_id,
+        "profile": PROFILES.field(by, "profile", "Access profile", made_up.get("profile", "")),
     }
     return render(request, "console/explain.html", context, status=400 if errors else 200)
-
-
-def _offered(by: Actor, chosen: int | None) -> list[Any]:
-    offered = list(access_profiles.profiles(by).order_by("name", "pk")[:MOST_OFFERED])
-    if chosen and chosen not in {profile.pk for profile in offered}:
-        offered += access_profiles.profiles(by).filter(pk=chosen)
-    return offered
 
 
 @page
