@@ -120,11 +120,15 @@ def test_refresh_revokes_the_old_token_with_and_without_overlap(page: Page, stag
     page.get_by_role("link", name="Done").click()
     assert [stage.call("/orders-v1/orders", token).status for token in tokens] == [200, 200]
     expect(page.get_by_text("works until")).to_be_visible()
-    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("link", name="Revoke…").click()
+    expect(page.get_by_text("Old credential", exact=True)).to_be_visible()
+    looks_good(page, "cut-off")
     page.get_by_role("button", name="Revoke now").click()
     expect(page.get_by_role("status")).to_contain_text("works no longer")
     assert [stage.call("/orders-v1/orders", token).status for token in tokens] == [401, 200]
     page.get_by_role("button", name="Refresh").click()
+    expect(page.get_by_label("Overlap")).to_have_value("86400")
+    page.get_by_label("Overlap").select_option("0")
     page.get_by_role("button", name="Refresh").click()
     new = page.get_by_label("Auth token", exact=True).input_value()
     assert stage.call("/orders-v1/orders", tokens[1]).status == 401

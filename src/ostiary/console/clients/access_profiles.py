@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from ostiary.access import addresses
@@ -30,6 +31,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import (
     access_profiles,
     address_lists,
@@ -49,7 +51,7 @@ from ostiary.directory.models import (
 )
 from ostiary.identity import pasted_keys
 from ostiary.identity.secret import Secret
-from ostiary.review import preview
+from ostiary.review import preview, rotations
 
 METHODS = {
     AuthMethod.TOKEN: "Auth token",
@@ -64,11 +66,11 @@ JWT_METHODS = {
     "eddsa": "EdDSA (Ed25519)",
 }
 OVERLAPS = {
-    0: "None: it stops at once",
     3600: "One hour",
     86_400: "One day",
     7 * 86_400: "One week",
     30 * 86_400: "30 days",
+    0: "None: the old one is revoked immediately",
 }
 MOST_ENDPOINTS = 60
 #: Hand-over links that the page of a profile shows, the newest.
@@ -310,6 +312,7 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "usage_query": f"profile={profile_id}",
         "handovers": handovers.handovers(by, profile_id)[:MOST_HANDOVERS],
         "can_hand_over": handovers.has_secret(profile),
+        "rotation": rotations.of_profile(profile, timezone.now()),
         **profile_limits.shown(profile),
     }
     return render(request, "console/profile.html", context)
@@ -448,7 +451,7 @@ def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     if request.method == "POST":
         if not first_time(request):
             return _sent_before(request, profile.client)
-        overlap = request.POST.get("overlap", "0")
+        overlap = request.POST.get("overlap", str(handovers.OVERLAP))
         seconds = int(overlap) if overlap.isdecimal() and len(overlap) < 9 else -1
         try:
             saved, secret = credentials.refresh(
@@ -462,6 +465,7 @@ def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     context = {
         "profile": profile,
         "overlaps": OVERLAPS,
+        "usual": handovers.OVERLAP,
         "once": secrets.token_urlsafe(16),
         "alive": credentials.alive(profile),
     }
@@ -469,12 +473,35 @@ def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 
 
 @page
-@require_POST
+@require_http_methods(["GET", "POST"])
 def cut_off(request: HttpRequest, by: Actor, profile_id: int, credential_id: int) -> HttpResponse:
+    """Ask, with what is known of its use, then revoke one credential."""
+    if request.method == "GET":
+        return _before_cutting_off(request, by, profile_id, credential_id)
     saved = credentials.cut_off(by=by, profile_id=profile_id, credential_id=credential_id)
     if in_force(request, saved):
         messages.success(request, f"That credential of {saved.value.name} works no longer.")
     return redirect("client", saved.value.client_id)
+
+
+def _before_cutting_off(
+    request: HttpRequest, by: Actor, profile_id: int, credential_id: int
+) -> HttpResponse:
+    profile = access_profiles.find(by, profile_id)
+    require(by, Role.EDITOR, profile.client.project_id)
+    alive = list(credentials.alive(profile))
+    credential = next((each for each in alive if each.pk == credential_id), None)
+    if credential is None:
+        messages.info(request, "That credential is revoked already.")
+        return redirect("profile", profile_id)
+    rotation = rotations.of_profile(profile, timezone.now())
+    if rotation is not None and rotation.old.credential.pk != credential_id:
+        rotation = None
+    context = {
+        "profile": profile, "credential": credential, "rotation": rotation,
+        "only": len(alive) == 1,
+    }  # fmt: skip
+    return render(request, "console/cut_off.html", context)
 
 
 @page
