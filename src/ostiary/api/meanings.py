@@ -112,6 +112,7 @@ OPEN = frozenset({
     "explain", "list_advice", "rotate_own_token", "list_folder_assets", "list_clients_with_defaults",
     "show_client_with_defaults", "list_keys", "show_key", "show_project", "show_folder",
     "show_delivery", "list_handovers", "show_handover",
+    "show_offboarding",
 })  # fmt: skip
 #: Deletions that are refused while something relies on the object.
 REFUSED_IN_USE = frozenset({
@@ -246,6 +247,7 @@ FIELDS: Mapping[str, str] = {
     "credential_id": "The credential that the call presented.",
     "credential_ids": "The credentials that are meant.",
     "credential_places": "Where calls may carry their key besides `API-TOKEN`, `Bearer` and `Basic`; null or `inherited`: as the workspace says.",
+    "credentials": "The credentials, the oldest first.",
     "current_billing_period_end": "The end of the current month; there is no billing.",
     "current_billing_period_start": "The start of the current month; there is no billing.",
     "cursor": "Where the last page ended: its `next_cursor`.",
@@ -350,6 +352,7 @@ FIELDS: Mapping[str, str] = {
     "oauth_client_id": "The client id of OAuth 2.0.",
     "oauth_client_secret": "The client secret of OAuth 2.0, shown only here.",
     "of": "Of how many gateways.",
+    "offboarded": "Whether nothing of the client can call any more.",
     "oidc_issuer": "The issuer of OpenID Connect, whose keys are found by its configuration.",
     "oidc_jwks_uri": "Where the keys of the issuer are (JWKS).",
     "old_secret_until": "Until when events are signed with the old secret as well.",
@@ -396,6 +399,7 @@ FIELDS: Mapping[str, str] = {
     "request_id": "The id of the call, as in its answer's `X-Request-Id`.",
     "request_log_days": "For how many days lines of the request log are kept.",
     "request_log_rows": "How many lines of the request log are kept, the newest.",
+    "requests": "How many requests there were in the last seven days.",
     "require_second_factor": "Whether every member needs a second factor.",
     "required_claims": "Claims that signed tokens must have.",
     "resets_at": "When the window ends.",

@@ -211,6 +211,14 @@ CLIENT = RemoteNoun(
             switch="v2/api_clients/{id}", disable=(UNTIL,),
         ).operations(),
         RemoteOperation(
+            verb="offboarding", method="GET", path="v2/api_clients/{id}/offboarding",
+            help="show what an offboarding of one client would end, or has ended", form=AnswerForm.OBJECT,
+        ),
+        RemoteOperation(
+            verb="offboard", method="POST", path="v2/api_clients/{id}/offboard",
+            help="deactivate one client, revoke all its credentials, and show the report", form=AnswerForm.OBJECT,
+        ),
+        RemoteOperation(
             verb="bulk", method="POST", path="v2/api_clients/bulk",
             help="switch many, all or none", form=AnswerForm.OBJECT,
             body=(
