@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 from tests.api.conftest import Api, api
 from tests.api.test_reimports import FIRST, NEXT, a_spec, endpoints, made
@@ -18,7 +19,13 @@ from tests.stage import Stage
 
 from ostiary.console.catalog import openapi_documents
 from ostiary.directory.actor import SYSTEM
-from ostiary.directory.models import AccessProfile, Collection, Endpoint
+from ostiary.directory.models import (
+    AccessProfile,
+    Collection,
+    Connection,
+    Endpoint,
+    FormPage,
+)
 from ostiary.directory.people import members
 from ostiary.usage.models import MinuteCount
 
@@ -184,11 +191,80 @@ def test_a_document_larger_than_a_field_is_taken_and_all_its_boxes_with_it(
     assert "2,500 added, 0 changed, 0 deleted" in editor.send(sent)
 
 
-def test_a_document_that_the_preview_cannot_carry_leads_to_the_api(api: Api, made: Any) -> None:
-    text = random.Random(1).randbytes(openapi_documents.MOST_CARRIED).hex()
-    said = Editor(made).upload(text)
-    assert openapi_documents.TOO_LARGE_TO_CARRY in said
-    assert 'name="openapi_file"' in said
+def test_a_document_that_no_form_could_carry_is_previewed_and_taken(api: Api, made: Any) -> None:
+    # What does not compress: more than all fields of a form together may have.
+    noise = random.Random(1)
+    answer = {
+        f"/n{i}": {"get": {"responses": {"200": {"description": noise.randbytes(700_000).hex()}}}}
+        for i in range(10)
+    }
+    editor = Editor(made)
+    said = editor.upload(a_spec(answer)["content"])
+    assert len(fields(said)["document"]) < 100
+    assert "10 added, 0 changed, 0 deleted" in editor.send(fields(said))
+
+
+def test_a_document_is_kept_for_its_own_member_and_for_a_while(api: Api, made: Any) -> None:
+    editor = Editor(made)
+    sent = fields(editor.upload(NEXT["content"]))
+    assert openapi_documents.LOST in editor.send({**sent, "document": "another"})
+    FormPage.objects.update(expires_at=timezone.now())
+    assert openapi_documents.LOST in editor.send(sent)
+
+
+def test_each_added_operation_is_active_or_not_as_it_is_ticked(api: Api, made: Any) -> None:
+    editor = Editor(made)
+    sent = fields(editor.upload(NEXT["content"]))
+    said = editor.send({**sent, "activate": ["GET /f"]})
+    assert "Of what was added, 1 are active." in said
+    found = endpoints(api, made)
+    assert (found["GET /f"]["active"], found["POST /e"]["active"]) == (True, False)
+
+
+@pytest.fixture
+def forms(api: Api) -> Client:
+    client = Client()
+    client.force_login(members.create(by=SYSTEM, email="maker@example.com", admin=True))
+    return client
+
+
+def test_a_new_collection_takes_the_operations_that_are_ticked(forms: Client) -> None:
+    paths = {
+        f"/item/{i}": {
+            "get": {"tags": ["read"] if i % 2 else ["read", "odd"]},
+            "post": {"tags": ["write"]},
+        }
+        for i in range(15)
+    }
+    given = {"name": "Shop", "kind": "proxy", "base_url": "http://10.0.0.9", "version": "3.1"}
+    sent = {**given, "openapi_spec": a_spec(paths)["content"]}
+    said = unescape(forms.post("/collections/new", sent, follow=True).content.decode())
+    assert "The document has 30 operations. Nothing is saved yet." in said
+    assert not Collection.objects.filter(name="Shop").exists()
+    assert not Connection.objects.filter(name="Shop").exists()
+    assert len(boxes(said, "take")) == 30
+    assert set(boxes(said, "take").values()) == {True}
+    assert set(boxes(said, "activate").values()) == {False}
+    assert "<option>odd</option><option>read</option><option>write</option>" in said
+    assert 'data-tags="read\nodd"' in said
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^>]*)">', said))
+    take = [f"GET /item/{i}" for i in range(15)]
+    chosen = {**hidden, "take": take, "activate": [*take[:3], "POST /item/1"]}
+    said = unescape(forms.post("/collections/new", chosen, follow=True).content.decode())
+    assert "15 endpoints were taken from the document; 3 of them are active." in said
+    made = Collection.objects.get(name="Shop")
+    assert (made.version, made.connection is not None) == ("3.1", True)
+    assert made.endpoints.filter(active=True).count() == 3
+    assert not made.endpoints.filter(method="POST").exists()
+
+
+def test_what_does_not_fit_a_new_collection_is_said_before_its_endpoints(forms: Client) -> None:
+    sent = {"name": "", "kind": "proxy", "openapi_spec": FIRST["content"]}
+    answer = forms.post("/collections/new", sent, follow=True)
+    said = unescape(answer.content.decode())
+    assert "New collection" in said
+    assert "Choose endpoints" not in said
+    assert "can't be blank" in said
 
 
 def test_a_viewer_sees_no_button_and_cannot_open_the_page(api: Api, made: Any) -> None:
@@ -231,7 +307,7 @@ def test_the_next_document_is_imported_without_a_mouse(owner: Page, stage: Stage
     )
     looks_good(owner, "reimport-form")
     owner.get_by_role("button", name="Preview").press("Enter")
-    expect(owner.get_by_label("POST /e")).to_be_checked()
+    expect(owner.get_by_label("POST /e", exact=True)).to_be_checked()
     expect(owner.get_by_label("Delete GET /d")).not_to_be_checked()
     looks_good(owner, "reimport-preview")
     owner.get_by_label("Delete GET /d").press("Space")

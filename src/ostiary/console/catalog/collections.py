@@ -1,9 +1,11 @@
 """API collections and their endpoints: made by hand or from an OpenAPI document."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.urls import reverse
@@ -21,7 +23,12 @@ from ostiary.access.paths import (
     stored_template,
     taken_by,
 )
-from ostiary.console.catalog.openapi_documents import sent_document
+from ostiary.console.catalog.openapi_documents import (
+    carried,
+    carried_back,
+    sent_document,
+    tags_of,
+)
 from ostiary.console.clients.access_profiles import METHODS as AUTH_METHODS
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
@@ -31,7 +38,9 @@ from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints, openapi, recipes
+from ostiary.directory.catalog.import_reports import Imported
 from ostiary.directory.changes import etags, unpublished_objects
+from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles
@@ -110,12 +119,98 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 
 
 def _create(request: HttpRequest, by: Actor) -> HttpResponse:
+    """Make a collection. With a document, its operations are chosen from on a page of their own."""
+    if request.POST.get("step") == "import":
+        return _import(request, by)
+    document = sent_document(request)
+    if document is None:
+        return _created(request, _made(request, by))
+    # What does not fit is said before anything is chosen.
+    with transaction.atomic():
+        read = collections.read_document(*document)
+        _made(request, by, document=read)
+        transaction.set_rollback(True)
+    active = request.POST.get("active") == "1"
+    rows = [
+        ImportRow(operation=each, ticked=True, active=active, tags=tags)
+        for each, tags in _tagged(read)
+    ]
+    return _choosing(request, rows, read, carried(request, document[0]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRow:
+    """One operation of a document, with its boxes."""
+
+    operation: openapi.Operation
+    ticked: bool
+    active: bool
+    tags: tuple[str, ...]
+
+
+def _tagged(read: openapi.Document) -> list[tuple[openapi.Operation, tuple[str, ...]]]:
+    tags = tags_of(read)
+    return [(each, tags.get(each.title, ())) for each in read.operations]
+
+
+def _choosing(
+    request: HttpRequest,
+    rows: list[ImportRow],
+    read: openapi.Document,
+    document: str,
+    problem: str = "",
+) -> HttpResponse:
+    ours = {"csrfmiddlewaretoken", "step", "once", "openapi_spec", "document", "take", "activate"}
+    context = {
+        "rows": rows,
+        "tags": sorted({tag for row in rows for tag in row.tags}),
+        "read": read,
+        "document": document,
+        "problem": problem,
+        "fields": [
+            (name, value)
+            for name, values in request.POST.lists()
+            if name not in ours
+            for value in values
+        ],
+    }
+    status = 400 if problem else 200
+    return render(request, "console/import_choose.html", context, status=status)
+
+
+def _import(request: HttpRequest, by: Actor) -> HttpResponse:
+    read = collections.read_document(*carried_back(request))
+    take, activate = request.POST.getlist("take"), request.POST.getlist("activate")
+    try:
+        with transaction.atomic():
+            made = _made(request, by, document=read, chosen=take, active=activate)
+    except Invalid as error:
+        rows = [
+            ImportRow(
+                operation=each,
+                ticked=each.title in take,
+                active=each.title in activate,
+                tags=tags,
+            )
+            for each, tags in _tagged(read)
+        ]
+        return _choosing(request, rows, read, request.POST.get("document", ""), error.sentences)
+    return _created(request, made)
+
+
+def _made(
+    request: HttpRequest,
+    by: Actor,
+    *,
+    document: openapi.Document | None = None,
+    chosen: list[str] | None = None,
+    active: list[str] | bool = False,
+) -> Saved[Imported]:
     """Make a collection; an upstream URL makes its connection with it."""
     project_id = number_of(request.POST.get("project"))
     kind = request.POST.get("kind", "")
     connection_id = number_of(request.POST.get("connection"))
     url = request.POST.get("base_url", "").strip()
-    document = sent_document(request)
     name = request.POST.get("name", "")
     if kind == Collection.Kind.PROXY and url and connection_id is None:
         wanted = connections.ConnectionInput.of(name=name, project_id=project_id, base_urls=[url])
@@ -128,14 +223,18 @@ def _create(request: HttpRequest, by: Actor) -> HttpResponse:
         connection_id=connection_id,
         **({"version": request.POST["version"]} if request.POST.get("version") else {}),
     )
-    active = request.POST.get("active") == "1"
-    saved = collections.create(by=by, given=given, document=document, active=active)
+    return collections.create(by=by, given=given, document=document, active=active, chosen=chosen)
+
+
+def _created(request: HttpRequest, saved: Saved[Imported]) -> HttpResponse:
     made_of = saved.value
     if in_force(request, saved):
-        told = f"The API collection {made_of.collection.name} was made."
+        told = f"The API collection {made_of.collection.name} was created."
         if made_of.taken:
-            state = "active" if active else "inactive"
-            told += f" {made_of.taken:,} endpoints were taken from the document; they are {state}."
+            on = made_of.collection.endpoints.filter(active=True).count()
+            states = {0: "they are inactive", made_of.taken: "they are active"}
+            state = states.get(on, f"{on:,} of them are active")
+            told += f" {made_of.taken:,} endpoints were taken from the document; {state}."
         messages.success(request, told)
     if made_of.skipped:
         many = f"{len(made_of.skipped):,} of the document's operations were not taken"

@@ -1,22 +1,18 @@
-"""OpenAPI documents in forms: as a file or pasted, and carried from one page to the next."""
+"""OpenAPI documents in forms: as a file or pasted, and kept from one page to the next."""
 
-import base64
-import binascii
-import zlib
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, cast
 
 from django.http import HttpRequest
 
+from ostiary.access.paths import parse_template
 from ostiary.directory.catalog import openapi
+from ostiary.directory.catalog.openapi_operations import key
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.models import Member
+from ostiary.directory.people import form_pages
 
-#: Characters of a document in a hidden field, 3 MB in base64. All fields of a form together may have 6 MB.
-MOST_CARRIED: Final = 4 * 1024 * 1024
-TOO_LARGE_TO_CARRY: Final = (
-    "The document is too large for this page, even compressed. Import it with the API:"
-    " PUT /api/api_collections/{id}/import takes up to 50 MB."
-)
-LOST: Final = "The document did not come back whole. Choose its file once more."
+LOST: Final = "The document is kept for two hours, and is gone. Choose its file once more."
 
 
 def sent_document(request: HttpRequest) -> tuple[str, str] | None:
@@ -50,27 +46,29 @@ def _format(content: str) -> str:
     return "json" if content[:1000].lstrip("\ufeff \t\r\n").startswith("{") else "yaml"
 
 
-def carried(content: str) -> str:
-    """A document as the value of a hidden field. Raises Invalid if it is too large for that.
-
-    Compressed, because fields have a smaller bound than files; in base64, because browsers change
-    the line ends of a text.
-    """
-    value = base64.b64encode(zlib.compress(content.encode())).decode()
-    if len(value) > MOST_CARRIED:
-        raise Invalid({"openapi_spec": [TOO_LARGE_TO_CARRY]})
-    return value
+def carried(request: HttpRequest, content: str) -> str:
+    """Keep a document for the next page; what a hidden field of it holds."""
+    return form_pages.keep_document(cast("Member", request.user), content.encode())
 
 
-def carried_back(value: str) -> tuple[str, str]:
-    """The document that a hidden field holds, and its format. Raises Invalid."""
-    reader = zlib.decompressobj()
-    try:
-        content = reader.decompress(
-            base64.b64decode(value, validate=True), openapi.LARGEST
-        ).decode()
-    except (binascii.Error, zlib.error, ValueError):
-        raise Invalid({"openapi_spec": [LOST]}) from None
-    if not reader.eof:
+def carried_back(request: HttpRequest) -> tuple[str, str]:
+    """The document that a hidden field stands for, and its format. Raises Invalid."""
+    name = request.POST.get("document", "")[:100]
+    content = form_pages.document(cast("Member", request.user), name)
+    if content is None:
         raise Invalid({"openapi_spec": [LOST]})
-    return content, _format(content)
+    text = content.decode()
+    return text, _format(text)
+
+
+def tags_of(read: openapi.Document) -> Mapping[str, tuple[str, ...]]:
+    """The tags of a document's operations, by their titles."""
+    kept = read.specification
+    if kept is None:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for each in read.operations:
+        operation = kept.operations.get(key(each.method, parse_template(each.path).shape), {})
+        tags = operation.get("tags")
+        found[each.title] = tuple(map(str, tags)) if isinstance(tags, list | tuple) else ()
+    return found

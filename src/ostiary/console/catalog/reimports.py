@@ -1,7 +1,7 @@
 """A collection's next OpenAPI document: uploaded, previewed, and taken over operation by operation."""
 
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Several
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.contrib import messages
@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from ostiary.console.catalog.openapi_documents import carried, carried_back, sent_document
+from ostiary.console.catalog.openapi_documents import carried, carried_back, sent_document, tags_of
 from ostiary.console.frame.forms import sent
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
@@ -35,6 +35,9 @@ class PreviewRow:
     difference: reimports.OperationDifference
     touched: Touched
     ticked: bool
+    #: Whether its endpoint is to be active.
+    active: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def unnamed(self) -> int:
@@ -70,12 +73,13 @@ def _preview(request: HttpRequest, by: Actor, collection: Collection) -> HttpRes
 
 
 def _apply(request: HttpRequest, by: Actor, collection: Collection) -> HttpResponse:
-    content, form = document = carried_back(request.POST.get("document", ""))
+    content, form = document = carried_back(request)
     choice = reimports.Choice(
         added=request.POST.getlist("added"),
         changed=request.POST.getlist("changed"),
         gone=request.POST.getlist("gone"),
         active=request.POST.get("active") == "1",
+        activated=request.POST.getlist("activate"),
     )
     try:
         saved = reimports.take(
@@ -98,12 +102,18 @@ def _apply(request: HttpRequest, by: Actor, collection: Collection) -> HttpRespo
             f" {taken.deleted:,} deleted."
         )
         if taken.added:
-            sentence += f" What was added is {'active' if choice.active else 'inactive'}."
+            sentence += f" {_active(taken.active, taken.added)}"
         messages.success(request, sentence)
     if skipped := len(taken.read.skipped):
         many = "1 operation was" if skipped == 1 else f"{skipped:,} operations were"
         messages.warning(request, f"{many} not taken: the report below says why.")
     return redirect("collection", collection.pk)
+
+
+def _active(active: int, added: int) -> str:
+    if active in {0, added}:
+        return f"What was added is {'active' if active else 'inactive'}."
+    return f"Of what was added, {active:,} are active."
 
 
 def _previewed(
@@ -117,7 +127,7 @@ def _previewed(
 ) -> HttpResponse:
     """The preview; `choice`: what was chosen before, else what is added and changed is ticked."""
     content, form = document
-    value = carried(content)
+    value = request.POST.get("document") or carried(request, content)
     plan = reimports.plan(by=by, collection_id=collection.pk, content=content, form=form)
     touched = reimport_effects.touched(by, plan)
     chosen = choice or reimports.Choice()
@@ -129,7 +139,13 @@ def _previewed(
         "active": chosen.active,
         "days": reimport_effects.DAYS,
         "profiles": plan.collection.profiles.count(),
-        "added": _rows(plan.added, touched, chosen.added),
+        "added": _rows(
+            plan.added,
+            touched,
+            chosen.added,
+            active=chosen.activates,
+            tags=tags_of(plan.read),
+        ),
         "changed": _rows(plan.changed, touched, chosen.changed),
         "gone": _rows(plan.gone, touched, chosen.gone),
     }
@@ -141,14 +157,19 @@ def _rows(
     differences: Sequence[reimports.OperationDifference],
     touched: Mapping[int, Touched],
     names: Several[str] | None,
+    *,
+    active: Callable[[str], bool] = lambda _: False,
+    tags: Mapping[str, tuple[str, ...]] | None = None,
 ) -> list[PreviewRow]:
-    """`names`: what is ticked; None: all."""
+    """`names`: what is ticked; None: all. `active`: whether one is to be active, by its name."""
     ticked = None if names is None else set(names)
     return [
         PreviewRow(
             difference=each,
             touched=touched.get(each.endpoint.pk, Touched()) if each.endpoint else Touched(),
             ticked=ticked is None or each.name in ticked,
+            active=active(each.name),
+            tags=(tags or {}).get(each.name, ()),
         )
         for each in differences
     ]

@@ -88,7 +88,9 @@ class Chooser:
         numbered = _NUMBER.search(text)
         if numbered:
             return rows.filter(pk=int(numbered[1]))
-        return finding.with_words(rows, text, self.columns).order_by(*self.order)
+        # Brackets are of the text that is shown, not of a name.
+        words = re.sub(r"[(),:]", " ", text)
+        return finding.with_words(rows, words, self.columns).order_by(*self.order)
 
     def suggested(self, by: Actor, text: str) -> list[str]:
         text = text.strip().replace("\x00", "")[:100]

@@ -1,5 +1,6 @@
 """Filters for cells of tables."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from django import template
@@ -25,3 +26,9 @@ def below(height: int) -> int:
 def share(number: int, percent: int) -> int:
     """So many percent of a number."""
     return number * percent // 100
+
+
+@register.filter
+def lines(texts: Iterable[str]) -> str:
+    """Texts as lines of one, for scripts."""
+    return "\n".join(texts)

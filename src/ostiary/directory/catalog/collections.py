@@ -1,7 +1,9 @@
 """Collections: versioned groups of endpoints under one path."""
 
 import re
+from collections.abc import Collection as Several
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 from anyascii import anyascii
@@ -218,14 +220,18 @@ def create(
     by: Actor,
     given: CollectionInput,
     document: tuple[str, str] | openapi.Document | None = None,
-    active: bool = False,
+    active: bool | Several[str] = False,
+    chosen: Several[str] | None = None,
 ) -> Saved[Imported]:
     """Make a collection, from an OpenAPI document if one is given: its content and form, or read.
 
-    `active`: whether the document's endpoints may be called at once.
+    `chosen`: the operations that are taken, such as `GET /orders`; empty: all. `active`: whether its
+    endpoints may be called at once, or which of them.
     """
     project = check_may_create(by, given)
     read = read_document(*document) if isinstance(document, tuple) else document
+    if read is not None and chosen is not None:
+        read = replace(read, operations=tuple(o for o in read.operations if o.title in chosen))
     collection = Collection(project=project)
     problems = Problems(CollectionInput)
     collection.kind = _kind(problems, given, read)
@@ -250,10 +256,14 @@ def create(
 
 
 def _take(
-    collection: Collection, read: openapi.Document, problem: str, *, active: bool
+    collection: Collection, read: openapi.Document, problem: str, *, active: bool | Several[str]
 ) -> Imported:
     """Make a document's endpoints, and keep the report of it."""
-    made = endpoints.add_imported(collection, read.operations, active=active)
+    made = endpoints.add_imported(
+        collection,
+        read.operations,
+        active=lambda each: active if isinstance(active, bool) else each.title in active,
+    )
     specifications.keep(collection, specifications.of(read, made))
     imported = Imported(
         collection=collection,

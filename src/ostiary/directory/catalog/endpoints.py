@@ -1,6 +1,6 @@
 """Endpoints: a method (or any) and a path template in a collection, and where its calls go."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from django.db import IntegrityError, transaction
@@ -230,11 +230,14 @@ def switch_many(*, by: Actor, endpoint_ids: Sequence[int], active: bool) -> Save
 
 
 def add_imported(
-    collection: Collection, operations: Iterable[openapi.Operation], *, active: bool
+    collection: Collection,
+    operations: Iterable[openapi.Operation],
+    *,
+    active: Callable[[openapi.Operation], bool],
 ) -> list[Endpoint]:
     """Add the operations of a document, in the caller's transaction."""
     return Endpoint.objects.bulk_create(
-        [_imported(collection, operation, active=active) for operation in operations],
+        [_imported(collection, each, active=active(each)) for each in operations],
         batch_size=500,
     )
 

@@ -45,6 +45,11 @@ class Operation:
     path: str
     description: str = ""
 
+    @property
+    def title(self) -> str:
+        """As people know it, such as `GET /orders/{id}`."""
+        return f"{self.method} {self.path}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:

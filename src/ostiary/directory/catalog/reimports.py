@@ -79,8 +79,13 @@ class Choice:
     changed: Several[str] | None = None
     #: What is gone stays unless it is named.
     gone: Several[str] = ()
-    #: Whether what is added may be called at once.
+    #: Whether all that is added may be called at once.
     active: bool = False
+    #: What of it may be called at once, where not all.
+    activated: Several[str] = ()
+
+    def activates(self, name: str) -> bool:
+        return self.active or name in self.activated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,8 @@ class TakenOperations:
     added: int
     changed: int
     deleted: int
+    #: How many of those that were added are active.
+    active: int = 0
 
 
 def plan(*, by: Actor, collection_id: int, content: str, form: str) -> ReimportPlan:
@@ -119,7 +126,9 @@ def take(
         project_quotas.check(collection.project_id, api_endpoints=len(chosen.added))
         stored = specifications.stored(collection)
         made = endpoints.add_imported(
-            collection, [d.operation for d in chosen.added if d.operation], active=choice.active
+            collection,
+            [d.operation for d in chosen.added if d.operation],
+            active=lambda each: choice.activates(each.title),
         )
         changed = [_change(each, stored) for each in chosen.changed]
         doomed = [each.endpoint.pk for each in chosen.gone if each.endpoint]
@@ -145,6 +154,7 @@ def take(
         collection=collection,
         read=read,
         added=len(made),
+        active=sum(each.active for each in made),
         changed=len(changed),
         deleted=len(doomed),
     )
@@ -170,7 +180,7 @@ def _planned(collection: Collection, read: openapi.Document, digest: str) -> Rei
     for operation in read.operations:
         own = key(operation.method, parse_template(operation.path).shape)
         seen.add(own)
-        name = f"{operation.method} {operation.path}"
+        name = operation.title
         endpoint = known.get(own)
         if endpoint is None:
             added.append(OperationDifference(name=name, operation=operation))

@@ -75,6 +75,33 @@ def show(member: Member, draft: str) -> OpenedPage | None:
     return OpenedPage(content=content, replace=found.replace)
 
 
+def keep_document(member: Member, content: bytes) -> str:
+    """Keep a document that a member sent, which no address shows; the id that a form carries."""
+    name = secrets.token_urlsafe(18)
+    digest = _digest_of_document(member, name)
+    text = base64.b64encode(zlib.compress(content)).decode()
+    FormPage.objects.create(
+        digest=digest,
+        member=member,
+        sealed=_ring().seal(text, _place(digest)),
+        expires_at=timezone.now() + LIFE,
+    )
+    _bound(member)
+    return name
+
+
+def document(member: Member, name: str) -> bytes | None:
+    """A member's document; nothing if it has expired or is somebody else's."""
+    digest = _digest_of_document(member, name)
+    found = FormPage.objects.filter(pk=digest, member=member).first()
+    if found is None or found.expires_at <= timezone.now():
+        return None
+    try:
+        return zlib.decompress(base64.b64decode(_ring().open(found.sealed, _place(digest))))
+    except SealingError:
+        return None
+
+
 def _spend(digest: str) -> bool:
     """Forget a secret. Of two that show it at once, one does."""
     shown = FormPage.objects.filter(pk=digest).exclude(sealed="")
@@ -86,6 +113,11 @@ def _spend(digest: str) -> bool:
 def _digest(member: Member, draft: str) -> str:
     """With the member: an id that one browser chose means nothing for others."""
     return hashlib.sha256(f"{member.pk}:{draft}".encode("utf-8", "replace")).hexdigest()
+
+
+def _digest_of_document(member: Member, name: str) -> str:
+    """No page has it: before the first colon of a page's stands a number."""
+    return hashlib.sha256(f"document:{member.pk}:{name}".encode("utf-8", "replace")).hexdigest()
 
 
 def _place(digest: str) -> str:
