@@ -80,3 +80,13 @@ def a_client(page: Page, stage: Stage, name: str) -> None:
     page.get_by_label("Name", exact=True).fill(name)
     page.get_by_role("button", name="Add client").click()
     expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+
+
+def say_yes(page: Page) -> None:
+    """Answer the question that the page asks in a dialog."""
+    page.get_by_role("dialog").locator("button.danger").click()
+
+
+def say_no(page: Page) -> None:
+    page.get_by_role("dialog").get_by_text("Cancel", exact=True).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.console.steps import a_client, at, looks_good
+from tests.console.steps import a_client, at, looks_good, say_yes
 from tests.stage import Stage, ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -134,8 +134,8 @@ def test_refresh_revokes_the_old_token_with_and_without_overlap(page: Page, stag
     assert stage.call("/orders-v1/orders", tokens[1]).status == 401
     assert stage.call("/orders-v1/orders", new).status == 200
     page.goto(client)
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("switch", name="Active: Only").click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("inactive")
     assert stage.call("/orders-v1/orders", new).status == 401
     page.get_by_role("switch", name="Active: Only").click()
@@ -366,8 +366,8 @@ def test_a_member_is_added_with_a_link_and_a_role(
     switch.evaluate("button => button.form.submit()")
     expect(other.get_by_text("Your role does not allow this")).to_be_visible()
     # Switched off, its session is worth nothing.
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("switch", name="Active: viewer@example.com").click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("changed")
     other.goto(f"{base}/clients")
     expect(other.get_by_role("button", name="Sign in")).to_be_visible()
@@ -386,8 +386,8 @@ def test_signing_out_everywhere_ends_the_other_sessions(
     expect(other.get_by_role("heading", name="Clients")).to_be_visible()
     at(page, stage, "/account")
     looks_good(page, "account")
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Sign out everywhere else").click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("signed out everywhere else")
     other.reload()
     expect(other.get_by_role("button", name="Sign in")).to_be_visible()
@@ -410,8 +410,8 @@ def test_a_management_token_is_shown_once_and_revoked(page: Page, stage: Stage) 
     page.get_by_role("link", name="Done").click()
     assert token not in page.content()
     looks_good(page, "tokens")
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Revoke A script").click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("revoked")
     assert stage.api("GET", "api_clients", token=token).status == 401
 
@@ -487,8 +487,8 @@ def test_recipes_are_stopped_and_started(page: Page, stage: Stage) -> None:
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Recipes").click()
     switch = page.get_by_role("switch").first
     expect(switch).to_have_attribute("aria-checked", "true")
-    page.once("dialog", lambda dialog: dialog.accept())
     switch.click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("stopped")
     expect(switch).to_have_attribute("aria-checked", "false")
     switch.click()

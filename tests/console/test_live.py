@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.console.steps import at, looks_good
+from tests.console.steps import at, looks_good, say_yes
 from tests.stage import Stage, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -44,8 +44,8 @@ def test_a_profile_that_is_switched_off_elsewhere_shows_without_a_reload(
     expect(heading).to_be_visible(timeout=SOON)
     assert owner.evaluate("window.sameDocument")
     # What was brought in works.
-    owner.once("dialog", lambda dialog: dialog.accept())
     owner.get_by_role("switch", name="Active: Two").click()
+    say_yes(owner)
     expect(owner.get_by_role("status").first).to_contain_text("inactive")
     assert stage.done("GET", f"api_access_profiles/{second}")["result"]["active"] is False
     looks_good(owner, "client-live")

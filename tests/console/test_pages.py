@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect
-from tests.console.steps import accessible, at, fits, keep_picture, view
+from tests.console.steps import accessible, at, fits, keep_picture, say_no, say_yes, view
 from tests.stage import Stage, ask
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -112,11 +112,11 @@ def test_the_switch_of_a_client_asks_and_holds_at_the_gateway(page: Page, stage:
     assert token
     assert stage.call("/orders-v1/orders", token[1]).status == 200
     page.get_by_role("link", name=re.compile("Acme")).click()
-    page.once("dialog", lambda dialog: dialog.dismiss())
     page.get_by_role("switch", name="Active", exact=True).click()
+    say_no(page)
     assert stage.call("/orders-v1/orders", token[1]).status == 200
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("switch", name="Active", exact=True).click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("inactive")
     assert stage.call("/orders-v1/orders", token[1]).status == 401
     page.get_by_role("switch", name="Active", exact=True).click()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.console.every_address import addresses
-from tests.console.steps import looks_good
+from tests.console.steps import looks_good, say_yes
 from tests.stage import Stage, Upstream
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -134,8 +134,8 @@ def test_an_owner_of_a_project_says_who_is_in_it(stage: Stage, stranger: Page) -
     held.select_option("viewer")
     stranger.get_by_role("button", name="Change the role of joins@example.com").click()
     expect(held).to_have_value("viewer")
-    stranger.once("dialog", lambda dialog: dialog.accept())
     stranger.get_by_role("button", name="Remove joins@example.com").click()
+    say_yes(stranger)
     expect(held).to_have_count(0)
 
 

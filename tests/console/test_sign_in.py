@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.console.authenticator import App, add_authenticator
-from tests.console.steps import at, looks_good
+from tests.console.steps import at, looks_good, say_yes
 from tests.console.visitor import Visitor
 from tests.stage import Stage
 
@@ -313,15 +313,15 @@ def test_a_factor_is_renamed_and_removed_and_a_lost_one_reset(fresh: Page, stage
     fresh.get_by_label("Name", exact=True).fill("Old phone")
     button(fresh, "Save the name")
     fresh.get_by_role("link", name="Rename or remove Old phone").click()
-    fresh.once("dialog", lambda dialog: dialog.accept())
     button(fresh, "Remove it")
+    say_yes(fresh)
     expect(fresh.get_by_role("status")).to_contain_text("Old phone was removed")
     stage.a_member("loser@example.com")
     at(fresh, stage, "/members")
     expect(fresh.get_by_role("row", name=re.compile("loser@"))).to_contain_text("Without a second")
     expect(fresh.get_by_role("button", name="Reset second factor of loser@")).to_have_count(0)
     row = fresh.get_by_role("row", name=re.compile("key@example.com"))
-    fresh.once("dialog", lambda dialog: dialog.accept())
     row.get_by_role("button", name="Reset second factor").click()
+    say_yes(fresh)
     expect(fresh.get_by_role("status")).to_contain_text("has no second factor any more")
     looks_good(fresh, "members")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from tests.console.steps import a_client, at
+from tests.console.steps import a_client, at, say_yes
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -91,8 +91,8 @@ def test_a_button_that_is_pressed_after_the_session_has_ended_leads_back_to_its_
     a_client(page, stage, "Pressed")
     client = page.url
     _forget_session(page.context)
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("switch", name="Active", exact=True).click()
+    say_yes(page)
     _sign_in(page)
     page.wait_for_url(client)
     expect(page.get_by_role("switch", name="Active", exact=True)).to_be_checked()

@@ -16,7 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from playwright.sync_api import Browser, Page, expect
-from tests.console.steps import at, looks_good
+from tests.console.steps import at, looks_good, say_yes
 from tests.console.test_sign_in import (
     add_app,
     button,
@@ -222,8 +222,8 @@ def test_an_admin_unlinks_a_member_whose_sessions_end(
     through(fresh, stage, "emil")
     expect(fresh.get_by_role("heading", name="Policies", level=1)).to_be_visible()
     at(admin, stage, "/members?search=emil")
-    admin.once("dialog", lambda dialog: dialog.accept())
     admin.get_by_role("button", name=f"Unlink single sign-on of {email}").click()
+    say_yes(admin)
     expect(admin.get_by_role("status")).to_contain_text("linked to no provider")
     assert "member.single_sign_on_unlink" in str(events(stage, email))
     fresh.reload()
@@ -255,8 +255,8 @@ def test_the_second_step_is_asked_here_too_and_links_nobody_before(
 
 def test_it_can_be_switched_off(fresh: Page, admin: Page, stage: Stage, people: People) -> None:
     at(admin, stage, "/settings/single-sign-on")
-    admin.once("dialog", lambda dialog: dialog.accept())
     button(admin, "Switch it off")
+    say_yes(admin)
     expect(admin.get_by_role("status")).to_contain_text("is off")
     at(fresh, stage, "/sign-in")
     expect(fresh.get_by_role("link", name=LABEL)).to_have_count(0)

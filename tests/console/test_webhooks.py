@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from standardwebhooks.webhooks import Webhook
-from tests.console.steps import at, looks_good
+from tests.console.steps import at, looks_good, say_yes
 from tests.stage import Stage
 from tests.webhooks.receiver import Receiver
 
@@ -94,15 +94,15 @@ def test_it_is_mended_and_sent_again(page: Page, receiver: Receiver) -> None:
 
 
 def test_it_is_switched_off_its_secret_replaced_and_deleted(page: Page, stage: Stage) -> None:
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Replace").click()
+    say_yes(page)
     assert page.get_by_label("Secret", exact=True).input_value().startswith("whsec_")
     expect(page.get_by_role("status")).to_contain_text("For 24 hours the old one signs as well")
     at(page, stage, "/webhooks")
     looks_good(page, "webhooks")
     page.get_by_role("link", name="Ticket system").click()
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("switch", name="Active").click()
+    say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("inactive")
     expect(page.get_by_role("button", name="Send a test")).to_be_disabled()
     page.get_by_role("link", name="Delete this webhook").click()

@@ -15,6 +15,7 @@ from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import filled, initial, project_named, sent
 from ostiary.console.frame.listing import PER_PAGE, Pager, number_of
+from ostiary.console.frame.questions import made_at, say_done
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -137,8 +138,9 @@ def switch(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     active = request.POST.get("active") == "1"
     webhook = webhooks.switch(by=by, webhook_id=webhook_id, active=active)
     state = "active again" if active else "inactive; events are not sent to it"
-    messages.success(request, f"The webhook {webhook.name} is {state}.")
-    return redirect("webhook", webhook_id)
+    undo = (request.path, "active", "0" if active else "1")
+    say_done(request, f"The webhook {webhook.name} is {state}.", undo=undo)
+    return redirect(made_at(request, reverse("webhook", args=[webhook_id])))
 
 
 @page

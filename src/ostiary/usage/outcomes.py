@@ -29,15 +29,11 @@ def reason_name(code: int) -> str | None:
 
 def reason_label(code: int) -> str:
     """A stored code as pages say it; empty for an admitted call."""
-    name = reason_name(code)
-    return label(name) if name else ""
-
-
-def label(name: str) -> str:
-    """A reason's name as pages say it."""
+    if not code:
+        return ""
     try:
-        return Reason(name).label
-    except ValueError:
+        return by_code(code).label
+    except KeyError:
         return "Unknown reason"
 
 

@@ -34,6 +34,7 @@ from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent
 from ostiary.console.frame.listing import lines_of, listed, number_of
+from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -507,8 +508,10 @@ def switch_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpRe
     else:
         if in_force(request, saved):
             state = "active" if active else "inactive: calls are answered 404"
-            messages.success(request, f"{endpoint.method} {endpoint.path} is {state}.")
-    return redirect("collection", endpoint.collection_id)
+            undo = (request.path, "active", "0" if active else "1")
+            say_done(request, f"{endpoint.method} {endpoint.path} is {state}.", undo=undo)
+    back = reverse("collection", args=[endpoint.collection_id])
+    return redirect(made_at(request, back, f"#endpoint-{endpoint_id}"))
 
 
 @page
@@ -516,6 +519,11 @@ def switch_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpRe
 def switch_endpoints(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     """Activate or deactivate all endpoints of a collection."""
     active = request.POST.get("active") == "1"
+    back = reverse("collection", args=[collection_id])
+    if not active and (
+        answer := unanswered(request, lambda: _all_off(by, collection_id), back=back)
+    ):
+        return answer
     try:
         saved = endpoints.switch_all(by=by, collection_id=collection_id, active=active)
     except Invalid as error:
@@ -525,7 +533,24 @@ def switch_endpoints(request: HttpRequest, by: Actor, collection_id: int) -> Htt
             state = "active" if active else "inactive: calls are answered 404"
             many = "1 endpoint is" if saved.value == 1 else f"{saved.value:,} endpoints are"
             messages.success(request, f"{many} now {state}.")
-    return redirect("collection", collection_id)
+    return redirect(made_at(request, back))
+
+
+def _all_off(by: Actor, collection_id: int) -> Question:
+    collection = collections.find(by, collection_id)
+    require(by, Role.EDITOR, collection.project_id)
+    active = endpoints.endpoints(by, collection_id).filter(active=True).count()
+    profiles = collection.profiles.count()
+    return Question(
+        title=f"Deactivate all endpoints of {collection.name}?",
+        sentences=(
+            (
+                f"{counted(active, 'active endpoint')} answer 404 then, at once."
+                f" {counted(profiles, 'access profile')} may call them now."
+            ),
+        ),
+        verb="Deactivate all",
+    )
 
 
 @page
@@ -540,9 +565,30 @@ def dismiss_report(request: HttpRequest, by: Actor, collection_id: int) -> HttpR
 @require_POST
 def delete_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
     endpoint = endpoints.find(by, endpoint_id)
+    back = reverse("collection", args=[endpoint.collection_id])
+    if answer := unanswered(request, lambda: _deleted(by, endpoint), back=back):
+        return answer
     if in_force(request, endpoints.delete(by=by, endpoint_id=endpoint_id)):
         messages.success(request, f"{endpoint.method} {endpoint.path} was deleted.")
-    return redirect("collection", endpoint.collection_id)
+    return redirect(made_at(request, back))
+
+
+def _deleted(by: Actor, endpoint: Endpoint) -> Question:
+    require(by, Role.EDITOR, endpoint.collection.project_id)
+    profiles = endpoint.collection.profiles.count()
+    return Question(
+        title=f"Delete {endpoint.method} {endpoint.path}?",
+        sentences=(
+            f"Calls are answered 404 then, at once. {counted(profiles, 'access profile')} may call"
+            f" {'it' if endpoint.active else 'it once it is active'}."
+            + (
+                " You can deactivate it instead, and activate it again later."
+                if endpoint.active
+                else ""
+            ),
+        ),
+        verb="Delete",
+    )
 
 
 @page

@@ -7,16 +7,18 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from ostiary import settings
 from ostiary.console.frame import live
 from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import recipes
-from ostiary.directory.changes.errors import Refused
+from ostiary.directory.changes.errors import Forbidden, Refused
 from ostiary.directory.projects import projects
 from ostiary.recipes import control
 
@@ -56,11 +58,27 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_POST
 def switch(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
     started = request.POST.get("started") == "1"
+    back = reverse("recipes")
+    if not started and (answer := unanswered(request, lambda: _stopped(by, recipe_id), back=back)):
+        return answer
     saved = recipes.switch(by=by, recipe_id=recipe_id, started=started)
     if in_force(request, saved):
         state = "started" if started else "stopped: its endpoints answer 404"
-        messages.success(request, f"The recipe {saved.value.name} is {state}.")
-    return redirect("recipes")
+        undo = (request.path, "started", "0" if started else "1")
+        say_done(request, f"The recipe {saved.value.name} is {state}.", undo=undo)
+    return redirect(made_at(request, back))
+
+
+def _stopped(by: Actor, recipe_id: int) -> Question:
+    recipe = recipes.find(by, recipe_id)
+    if not recipes.may_switch(by, recipe):
+        raise Forbidden
+    active = recipe.endpoints.filter(active=True).count()
+    return Question(
+        title=f"Stop the recipe {recipe.name}?",
+        sentences=(f"{counted(active, 'active endpoint')} of it answer 404 then, at once.",),
+        verb="Stop",
+    )
 
 
 @page

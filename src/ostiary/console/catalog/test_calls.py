@@ -77,11 +77,13 @@ def endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpResponse:
         except consumer_call.NoAnswer as error:
             context["silence"] = str(error)
     template = "console/try.html"
-    if request.htmx:  # type: ignore[attr-defined]  # set by a middleware
+    # Behind the page the form is sent, or profiles are found by their name: that is a part of the page.
+    answered = request.method == "POST" and request.htmx  # type: ignore[attr-defined]  # set by a middleware
+    if answered:
         template = "console/try_answer.html"
     else:
         context |= _form(request, by, found)
-    bad = context["errors"] and not request.htmx  # type: ignore[attr-defined]  # set by a middleware
+    bad = context["errors"] and not answered
     return render(request, template, context, status=400 if bad else 200)
 
 
@@ -122,6 +124,8 @@ def _form(request: HttpRequest, by: Actor, endpoint: Endpoint) -> dict[str, obje
         "methods": METHODS if endpoint.method == ANY else (),
         "has_body": endpoint.method in {"POST", "PUT", "PATCH", "DELETE", ANY},
         "address": _listener().host,
+        # Milliseconds; the console itself waits for less.
+        "patience": (_seconds(endpoint) + MARGIN + 10) * 1000,
     }
 
 

@@ -25,6 +25,7 @@ from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import TYPED, keep_typed, new_typed, once_page
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent, shown
 from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import first_time, in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -427,11 +428,36 @@ def switch(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     if request.method == "GET":
         return _before_off(request, by, access_profiles.find(by, profile_id))
     active = request.POST.get("active") == "1"
+    profile = access_profiles.find(by, profile_id)
+    back = reverse("client", args=[profile.client_id])
+    if not active and (answer := unanswered(request, lambda: _off(by, profile), back=back)):
+        return answer
     saved = access_profiles.switch(by=by, profile_id=profile_id, active=active)
     if in_force(request, saved):
         state = "active again" if active else "inactive: it can call no API now"
-        messages.success(request, f"{saved.value.name} is {state}.")
-    return redirect("client", saved.value.client_id)
+        undo = (request.path, "active", "0" if active else "1")
+        say_done(request, f"{saved.value.name} is {state}.", undo=undo)
+    return redirect(made_at(request, back, f"#profile-{profile_id}"))
+
+
+def _off(by: Actor, profile: AccessProfile) -> Question:
+    require(by, Role.EDITOR, profile.client.project_id)
+    alive = credentials.alive(profile)
+    used = [each.last_used_at for each in alive if each.last_used_at]
+    number = counted(len(alive), "credential")
+    last = (
+        f"The last request came {max(used):%-d %B %Y, %H:%M} UTC." if used else "It was never used."
+    )
+    return Question(
+        title=f"Deactivate {profile.name}?",
+        sentences=(
+            f"Requests with its {number} are refused at once, and until you activate it again.",
+            last,
+        ),
+        verb="Deactivate",
+        more=reverse("switch-profile", args=[profile.pk]),
+        more_label="Preview the deactivation on recorded requests",
+    )
 
 
 def _before_off(request: HttpRequest, by: Actor, profile: AccessProfile) -> HttpResponse:

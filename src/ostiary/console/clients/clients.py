@@ -1,5 +1,7 @@
 """**API platform > Clients**: the list, a new one, and the client's page."""
 
+import time
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,14 +13,18 @@ from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, project_named, sent
 from ostiary.console.frame.listing import PER_PAGE, asked
+from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import in_force
+from ostiary.console.frame.table_values import daily_requests
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
+from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles, client_defaults, clients, logo
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
+from ostiary.usage import queries
 
 
 @page
@@ -124,11 +130,34 @@ def delete(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 @require_POST
 def switch(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     active = request.POST.get("active") == "1"
+    back = reverse("client", args=[client_id])
+    if not active and (answer := unanswered(request, lambda: _off(by, client_id), back=back)):
+        return answer
     saved = clients.switch(by=by, client_id=client_id, active=active)
     if in_force(request, saved):
         state = "active again" if active else "inactive: none of its profiles can call now"
-        messages.success(request, f"{saved.value.name} is {state}.")
-    return redirect("client", client_id)
+        undo = (request.path, "active", "0" if active else "1")
+        say_done(request, f"{saved.value.name} is {state}.", undo=undo)
+    return redirect(made_at(request, back))
+
+
+def _off(by: Actor, client_id: int) -> Question:
+    client = clients.find(by, client_id)
+    require(by, Role.EDITOR, client.project_id)
+    active = access_profiles.profiles(by, client_id).filter(active=True).count()
+    days = daily_requests(by, queries.By.CLIENT, [client_id], int(time.time()))
+    calls = sum(days[client_id])
+    return Question(
+        title=f"Deactivate {client.name}?",
+        sentences=(
+            (
+                f"{counted(active, 'active access profile')} can call no API then. Requests are refused"
+                " at once, and until you activate it again."
+            ),
+            f"It made {counted(calls, 'request')} in the last 7 days.",
+        ),
+        verb="Deactivate",
+    )
 
 
 @page

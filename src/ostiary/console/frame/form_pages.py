@@ -31,6 +31,8 @@ DRAFT = "draft"
 TYPED, _TYPED = "typed", re.compile(r"t-[A-Za-z0-9_-]{22}")
 #: Where a page waits for somebody who is not signed in: in their browser alone.
 COOKIE, COOKIE_SECONDS, LARGEST_COOKIE = "ostiary_form_page", 600, 3800
+#: Sent by `in_place.js` alone.
+IN_PLACE = "X-Ostiary-In-Place"
 #: Forms that did their work, and where they led, as a session remembers them.
 SENT, MOST_SENT = "sent", 50
 SENT_BEFORE = "That form was sent already. This is what it led to."
@@ -103,6 +105,9 @@ class FormPages:
 def _redirected(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     if response.status_code == 302:
         response.status_code = 303
+        return response
+    if IN_PLACE in request.headers:
+        # It goes to no other page, and shows the answer where it is.
         return response
     kind = response.headers.get("Content-Type", "")
     # A failure of the database, for one, can keep nothing.

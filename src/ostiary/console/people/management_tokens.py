@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import sent
 from ostiary.console.frame.listing import asked, number_of
+from ostiary.console.frame.questions import Question, made_at, unanswered
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -25,6 +26,7 @@ from ostiary.directory.people import management_tokens
 from ostiary.directory.people.management_tokens import TokenInput
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import workspace_settings
+from ostiary.identity.tokens import masked
 
 ORDERS = {
     "-created": ("Newest first", ("-pk",)),
@@ -187,7 +189,30 @@ def _ids(request: HttpRequest, name: str) -> list[int]:
 @page
 @require_POST
 def revoke_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse:
+    require_admin(by)
+    back = reverse("tokens")
+    if answer := unanswered(request, lambda: _revoked(by, token_id), back=back):
+        return answer
     made_with = len(management_tokens.revoke(by=by, token_id=token_id)) - 1
     also = f", and {made_with} that {'was' if made_with == 1 else 'were'} made with it"
     messages.success(request, f"The management token was revoked{also if made_with > 0 else ''}.")
-    return redirect("tokens")
+    return redirect(made_at(request, back))
+
+
+def _revoked(by: Actor, token_id: int) -> Question:
+    token = management_tokens.find(by, token_id)
+    last = (
+        f"It was last used {token.last_used_at:%-d %B %Y, %H:%M} UTC."
+        if token.last_used_at
+        else "It was never used."
+    )
+    return Question(
+        title=f"Revoke the token {token.name} ({masked(token.prefix, token.last_four)})?",
+        sentences=(
+            (
+                f"{last} Whatever uses it stops working at once, and so do tokens that were made with"
+                " it. This cannot be undone."
+            ),
+        ),
+        verb="Revoke",
+    )

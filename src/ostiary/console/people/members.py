@@ -13,6 +13,7 @@ from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import sent
 from ostiary.console.frame.listing import asked, number_of
+from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in import steps
 from ostiary.console.sign_in.viewer import page
@@ -20,7 +21,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Refused
 from ostiary.directory.changes.permission import require_admin
-from ostiary.directory.people import members, second_factors, single_sign_on
+from ostiary.directory.people import members, second_factors, sign_ins, single_sign_on
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import public_urls
 
@@ -118,6 +119,10 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
     flags = {
         name: request.POST[name] == "1" for name in ("admin", "active") if name in request.POST
     }
+    back = reverse("members")
+    off = flags.get("active") is False
+    if off and (answer := unanswered(request, lambda: _off(by, member_id), back=back)):
+        return answer
     try:
         if "project" in request.POST:
             project = projects.find(by, number_of(request.POST["project"]) or 0)
@@ -130,8 +135,26 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
     except Refused as error:
         messages.error(request, f"{error}.")
     else:
-        messages.success(request, "The member was changed.")
-    return redirect("members")
+        undo = None
+        if "active" in flags:
+            undo = (request.path, "active", "0" if flags["active"] else "1")
+        say_done(request, "The member was changed.", undo=undo)
+    return redirect(made_at(request, back))
+
+
+def _off(by: Actor, member_id: int) -> Question:
+    member = members.find(by, member_id)
+    open_ = sign_ins.sessions(member).count()
+    return Question(
+        title=f"Deactivate {member.email}?",
+        sentences=(
+            (
+                f"They are signed out at once ({counted(open_, 'open session')}), and cannot sign in until you"
+                " activate them again. Management tokens that they made stop working."
+            ),
+        ),
+        verb="Deactivate",
+    )
 
 
 @page

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import assert_never
 
 from django import template
+from django.contrib.messages.storage.base import Message
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -15,6 +16,7 @@ from ostiary.console.catalog.collections import KINDS
 from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.console.frame import moments
 from ostiary.console.frame.forms import shown
+from ostiary.console.frame.questions import UNDO
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import handovers, token_rules
 from ostiary.directory.models import (
@@ -43,6 +45,15 @@ def release() -> str:
 def once() -> SafeString:
     """A number for a form that makes something: sent again as it is, it makes nothing more."""
     return format_html('<input type="hidden" name="once" value="{}">', secrets.token_urlsafe(16))
+
+
+@register.simple_tag
+def undo(message: Message) -> dict[str, str]:
+    """The form that undoes what a message tells, if one does."""
+    mark, *parts = (message.extra_tags or "").split(" ")
+    if mark != UNDO or len(parts) != 3:
+        return {}
+    return dict(zip(("address", "field", "value"), parts, strict=True))
 
 
 @register.simple_tag

@@ -14,12 +14,6 @@ const side = document.querySelector(".side");
 const here = side && side.querySelector("[aria-current]");
 if (here && side.scrollWidth > side.clientWidth) side.scrollLeft = here.offsetLeft - side.clientWidth / 3;
 
-// Dangerous actions ask.
-document.addEventListener("submit", (event) => {
-  const question = event.submitter && event.submitter.dataset.confirm;
-  if (question && !window.confirm(question)) event.preventDefault();
-});
-
 // What takes long says so, and is not sent twice.
 document.addEventListener("submit", (event) => {
   const { target: form, submitter } = event;
@@ -77,12 +71,6 @@ if (draft && document.querySelector("[data-keeps-draft]")) {
 document.addEventListener("submit", (event) => event.defaultPrevented || keepDraft(event.target));
 document.addEventListener("htmx:beforeOnLoad", ({ detail }) => {
   if (detail.xhr.getResponseHeader("HX-Redirect")) keepDraft(detail.elt.closest("form"));
-});
-
-// The form as it was typed, secrets too, waits on the server under a number that the form came with: Back leads to it.
-document.addEventListener("submit", ({ defaultPrevented, target: form }) => {
-  const typed = form.elements.typed;
-  if (!defaultPrevented && typed) history.replaceState(history.state, "", `${location.pathname}?draft=${typed.value}`);
 });
 
 // One press copies, and the button says so where it was pressed. The one who listens hears it: `#said`
@@ -181,3 +169,39 @@ if (finder) {
     if (!finder.contains(event.target)) found.replaceChildren();
   });
 }
+
+// A request behind the page that fails says so where it was made. What was typed and shown before stays.
+const FAILURES = {
+  "htmx:sendError": () => "The console did not answer.",
+  "htmx:timeout": () => "The console took too long to answer.",
+  "htmx:swapError": () => "The answer could not be shown.",
+  "htmx:responseError": ({ xhr }) =>
+    ({
+      400: "The console refused what was sent.",
+      403: "Your role does not allow this, or this page is older than your sign-in: reload it.",
+      404: "What this page shows was deleted, or you may not see it any more.",
+      503: "The database fails at the moment. Nothing was saved.",
+    })[xhr.status] || `The console failed to answer (${xhr.status}).`,
+};
+
+function tellFailure({ detail, type }) {
+  const { elt } = detail;
+  const place = detail.target && detail.target.isConnected ? detail.target : elt;
+  forgetFailure({ detail });
+  const text = document.createElement("p");
+  text.className = "notice error failure";
+  text.setAttribute("role", "alert");
+  const form = elt.closest("[data-unanswered]");
+  const more = form ? form.dataset.unanswered : "Nothing was changed on this page. Try again.";
+  text.textContent = `${FAILURES[type](detail)} ${more}`;
+  if (place.matches("[aria-live]")) place.prepend(text);
+  else place.before(text);
+}
+
+function forgetFailure({ detail }) {
+  const place = detail.target && detail.target.isConnected ? detail.target : detail.elt;
+  for (const old of document.querySelectorAll(".failure"))
+    if (place.contains(old) || old.nextElementSibling === place) old.remove();
+}
+for (const type of Object.keys(FAILURES)) document.addEventListener(type, tellFailure);
+document.addEventListener("htmx:beforeRequest", forgetFailure);

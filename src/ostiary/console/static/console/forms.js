@@ -1,0 +1,66 @@
+// Forms: what is wrong comes first and leads to its fields, and what is typed is not lost by leaving.
+"use strict";
+
+// The form as it was typed, secrets too, waits on the server under a number that the form came with: Back leads to it.
+document.addEventListener("submit", ({ defaultPrevented, target: form }) => {
+  const typed = form.elements.typed;
+  if (!defaultPrevented && typed) history.replaceState(history.state, "", `${location.pathname}?draft=${typed.value}`);
+});
+
+// After a form that was refused, focus is on a summary that leads to the fields.
+const problems = [...document.querySelectorAll("main form .problem")].filter((each) => each.closest(".field, fieldset"));
+if (problems.length) {
+  const form = problems[0].closest("form");
+  const links = new Map();
+  for (const problem of problems) {
+    const place = problem.closest(".field, fieldset");
+    const field = place.querySelector("input:not([type=hidden]), select, textarea");
+    if (!field) continue;
+    const label = (field.type !== "checkbox" && field.labels && field.labels[0]) || place.querySelector("legend, label");
+    field.setAttribute("aria-invalid", "true");
+    problem.id = problem.id || `problem-${links.size}`;
+    const about = field.getAttribute("aria-describedby");
+    field.setAttribute("aria-describedby", about ? `${problem.id} ${about}` : problem.id);
+    const details = field.closest("details");
+    if (details) details.open = true;
+    if (label && !links.has(field)) links.set(field, label.textContent.trim());
+  }
+  const known = form.parentElement.querySelector(":scope > .notice.error");
+  const summary = known || document.createElement("div");
+  if (!known) {
+    summary.className = "notice error";
+    form.before(summary);
+  }
+  summary.tabIndex = -1;
+  const many = links.size === 1 ? "1 field" : `${links.size} fields`;
+  summary.textContent = `There's a problem with ${many}. Nothing was saved. `;
+  for (const [field, label] of links) {
+    field.id = field.id || `field-${field.name}`;
+    const link = document.createElement("a");
+    link.href = `#${field.id}`;
+    link.textContent = label;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      field.focus();
+    });
+    summary.append(link, " ");
+  }
+  summary.focus();
+} else {
+  const said = document.querySelector("main .notice.error[role=alert]");
+  if (said && said.closest("main form, main .card")) {
+    said.tabIndex = -1;
+    said.focus();
+  }
+}
+
+// Leaving a form that was filled in, and not sent, asks.
+const asksToStay = (form) => form && form.method === "post" && form.closest("main") && !form.matches("[hx-post], [data-in-place]");
+const filled = new Set();
+for (const type of ["input", "change"]) {
+  document.addEventListener(type, ({ target }) => asksToStay(target.form) && filled.add(target.form));
+}
+document.addEventListener("submit", (event) => event.defaultPrevented || filled.clear());
+window.addEventListener("beforeunload", (event) => {
+  if ([...filled].some((form) => form.isConnected)) event.preventDefault();
+});
