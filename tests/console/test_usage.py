@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.console.steps import at, looks_good
+from tests.console.steps import at, looks_good, view
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -48,10 +48,10 @@ def test_the_dashboard_shows_who_called_what(page: Page, stage: Stage) -> None:
     expect(page.get_by_role("heading", name="Usage", level=1)).to_be_visible()
     chart = page.get_by_role("img", name="Calls over time")
     expect(chart).to_be_visible()
-    expect(page.get_by_text("Policy violations").first).to_be_visible()
+    expect(page.get_by_role("img", name="Refusals over time")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("Rate limited"))).to_be_visible()
     looks_good(page, "usage")
-    page.get_by_text("The figures as a table").click()
+    page.get_by_text("Show as table").first.click()
     expect(page.get_by_role("region", name="Figures over time").get_by_role("row")).to_have_count(
         31
     )
@@ -62,18 +62,64 @@ def test_the_dashboard_shows_who_called_what(page: Page, stage: Stage) -> None:
     expect(page.get_by_role("link", name="12 months")).to_have_attribute("aria-current", "true")
 
 
+def test_charts_are_read_by_keys_and_lead_to_their_calls(page: Page, stage: Stage) -> None:
+    for width in (360, 1440):
+        view(page, width, "light")
+        at(page, stage, "/usage?days=7")
+        chart = page.get_by_role("img", name="Calls over time")
+        box = chart.bounding_box()
+        assert box
+        # The newest is in sight, and texts have the size of the page's text.
+        assert box["x"] + box["width"] <= width
+        size = "text => parseFloat(getComputedStyle(text).fontSize) * text.getCTM().a"
+        text = float(chart.locator("text").first.evaluate(size))
+        assert text >= float(page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)"))
+    view(page, 1280, "light", height=800)
+    plot = page.get_by_role("group", name=re.compile("^Refusals over time"))
+    plot.focus()
+    page.keyboard.press("ArrowLeft")
+    readout = plot.locator(".readout")
+    expect(readout).to_contain_text(re.compile(r"\d+ \w+ \d{4}: [\d,]+ calls, .* [\d,]+ refused"))
+    newest = readout.inner_text()
+    page.keyboard.press("ArrowLeft")
+    expect(readout).not_to_have_text(newest)
+    page.keyboard.press("End")
+    expect(readout).to_have_text(newest)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/logs\?from=.*outcome=refused"))
+    expect(page.get_by_role("row").nth(1)).to_contain_text(re.compile("429|403"))
+    at(page, stage, "/usage?days=7")
+    page.get_by_role("img", name="Calls over time").locator(".column").last.click()
+    expect(page).to_have_url(re.compile(r"/logs\?from="))
+
+
+def test_live_shows_calls_as_they_arrive_until_it_is_pressed_again(
+    page: Page, stage: Stage
+) -> None:
+    at(page, stage, "/logs?outcome=refused")
+    live = page.get_by_role("button", name="Live", exact=True)
+    live.click()
+    expect(live).to_have_attribute("aria-pressed", "true")
+    assert stage.call("/nowhere", "ost_nobody").status in {401, 404}
+    first = page.get_by_role("region", name="Calls").get_by_role("row").nth(1)
+    expect(first).to_contain_text("unknown")
+    expect(page.get_by_text(re.compile("^Live: 1 new call at"))).to_be_visible()
+    live.click()
+    expect(page.get_by_text("Live is stopped.")).to_be_visible()
+
+
 def test_filters_stand_in_the_address_and_narrow_the_figures(page: Page, stage: Stage) -> None:
     at(page, stage, "/usage")
     page.get_by_label("Client", exact=True).fill("Client 000001")
     page.get_by_label("API collection", exact=True).select_option(label="Orders")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Apply").click()
     expect(page).to_have_url(re.compile(r"client=\d+"))
     expect(page).to_have_url(re.compile(r"collection=\d+"))
     expect(page.get_by_label("Client", exact=True)).to_have_value("Client 000001")
     expect(page.get_by_role("heading", name="Top clients")).to_have_count(0)
     expect(page.get_by_role("heading", name="Top consumers")).to_be_visible()
     page.get_by_label("Client", exact=True).fill("nobody of this name")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("No client fits “nobody of this name”.")).to_be_visible()
     at(page, stage, "/usage?from=2026-13-01&to=x&client=&days=9")
     expect(page.get_by_role("alert")).to_contain_text("isn't a date")

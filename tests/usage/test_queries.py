@@ -19,6 +19,7 @@ from ostiary.usage.overview import UsageFilter, overview
 from ostiary.usage.queries import (
     Asker,
     By,
+    Rank,
     UsageQuestion,
     rows,
     some_rows,
@@ -276,4 +277,36 @@ def test_the_largest_of_a_dashboard_are_the_first_of_all(sides: Sides, asker: st
                 asked = UsageQuestion(start=choice.start, end=choice.end, by=by)
                 every = rows(Asker(actor, NOW), asked)
                 assert largest == [row for row in every if row.key[0]][:10]
+        upkeep.run(NOW)
+
+
+@pytest.mark.parametrize("rank", [Rank.REFUSED, Rank.ERRORS])
+def test_the_most_refused_and_the_most_failing_are_ranked_among_all(
+    sides: Sides, rank: Rank
+) -> None:
+    refused = {"status": 4, "reason": 28}
+    failed = {"status": 5}
+    told = refused if rank is Rank.REFUSED else failed
+    other = failed if rank is Rank.REFUSED else refused
+    for number in range(15):
+        own = {"client_id": sides.ours.client, "profile_id": 100 + number}
+        for ago in (0, 3 * 3600, 10 * DAY):
+            # Who calls the most is refused the least.
+            count(NOW - ago, sides.ours, 1000 - number, **own)
+            count(NOW - ago, sides.ours, number, **own, **told)
+            count(NOW - ago, sides.ours, 500, **own, **other)
+    count(NOW, sides.theirs, 7, **told)
+    for _ in range(2):
+        choice = UsageFilter(start=NOW - 30 * DAY, end=NOW + 60, rank=rank)
+        found = overview(SYSTEM, choice, NOW)
+        shown = [(row.key[1], getattr(row, rank)) for row in found.profiles]
+        wanted = sorted(
+            [(100 + number, 3 * number) for number in range(15)] + [(sides.theirs.profile, 7)],
+            key=lambda each: -each[1],
+        )[:10]
+        assert shown == wanted
+        assert [row.key for row in found.clients] == [(sides.ours.client,), (sides.theirs.client,)]
+        assert [getattr(row, rank) for row in found.endpoints] == [315, 7]
+        mine = overview(sides.ours.member, choice, NOW)
+        assert {row.key[0] for row in mine.profiles} == {sides.ours.client}
         upkeep.run(NOW)

@@ -29,11 +29,15 @@ def reason_name(code: int) -> str | None:
 
 def reason_label(code: int) -> str:
     """A stored code as pages say it; empty for an admitted call."""
-    if not code:
-        return ""
+    name = reason_name(code)
+    return label(name) if name else ""
+
+
+def label(name: str) -> str:
+    """A reason's name as pages say it."""
     try:
-        return by_code(code).label
-    except KeyError:
+        return Reason(name).label
+    except ValueError:
         return "Unknown reason"
 
 

@@ -10,6 +10,7 @@ from ostiary.usage.buckets import BucketSize, following, start_of
 from ostiary.usage.queries import (
     Asker,
     By,
+    Rank,
     UsageCounts,
     UsageQuestion,
     consumers,
@@ -35,6 +36,7 @@ class UsageFilter:
     profile: int | None = None
     collection: int | None = None
     endpoint: int | None = None
+    rank: Rank = Rank.CALLS
 
     def filters(self) -> dict[By, frozenset[int]]:
         chosen = {
@@ -87,10 +89,11 @@ def overview(by: Actor, choice: UsageFilter, now: int) -> Overview:
     endpoints: list[UsageCounts] = []
     if choice.endpoint is None:
         endpoints = rows(asker, replace(asked, by=(By.COLLECTION, By.ENDPOINT)))
+        endpoints = _ordered([row for row in endpoints if row.key[1]], choice.rank)
     return Overview(
         bucket=bucket, course=course, total=summed(course, ()), refusals=refusals,
         failures=failures, profiles=profiles, clients=clients,
-        endpoints=[row for row in endpoints if row.key[1]][:TOP],
+        endpoints=endpoints[:TOP],
     )  # fmt: skip
 
 
@@ -136,7 +139,7 @@ def _largest(
     if choice.profile is not None:
         return [], []
     of_profiles = replace(asked, by=(By.CLIENT, By.PROFILE))
-    calls = consumers(asker, asked)
+    calls = consumers(asker, asked, choice.rank)
     of_clients: dict[int, int] = {}
     for one, some in calls.items():
         client = client_of(one)
@@ -146,10 +149,20 @@ def _largest(
         asker, of_profiles,
         only={By.CLIENT: map(client_of, top_profiles), By.PROFILE: map(profile_of, top_profiles)},
     )  # fmt: skip
+    profiles = _ordered(profiles, choice.rank)
     if choice.client is not None:
         return [], profiles
     of_each = replace(asked, by=(By.CLIENT,))
-    return rows(asker, of_each, only={By.CLIENT: _top(of_clients)}), profiles
+    clients = rows(asker, of_each, only={By.CLIENT: _top(of_clients)})
+    return _ordered(clients, choice.rank), profiles
+
+
+def _ordered(found: list[UsageCounts], rank: Rank) -> list[UsageCounts]:
+    """The most first; of what was refused or failed, those alone that have any."""
+    if rank is Rank.CALLS:
+        return found
+    some = [row for row in found if getattr(row, rank)]
+    return sorted(some, key=lambda row: (-getattr(row, rank), -row.calls, row.key))
 
 
 def _top(calls: Mapping[K, int]) -> list[K]:

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, assert_never
 
 from django.db import models
 from django.db.models import Q, Sum
@@ -44,6 +44,14 @@ class By(enum.StrEnum):
     ENDPOINT = "endpoint_id"
     STATUS = "status"
     REASON = "reason"
+
+
+class Rank(enum.StrEnum):
+    """What the largest have the most of."""
+
+    CALLS = "calls"
+    REFUSED = "refused"
+    ERRORS = "errors"
 
 
 _OF_OUTCOMES = frozenset({By.STATUS, By.REASON})
@@ -236,10 +244,17 @@ def _rounded(time: int, firsts: Mapping[BucketSize, int], *, up: bool) -> int:
     return down if down == time or not up else start_of(span, time + SECONDS[span] - 1)
 
 
-def consumers(asker: Asker, question: UsageQuestion) -> dict[Consumer, int]:
-    """Calls by consumer, of all known clients: cheap enough to rank very many."""
+def consumers(
+    asker: Asker, question: UsageQuestion, rank: Rank = Rank.CALLS
+) -> dict[Consumer, int]:
+    """Calls by consumer, of all known clients: cheap enough to rank very many.
+
+    By what was refused or failed, of those alone that have any.
+    """
     asked = replace(asker.kept(question), bucket=None, by=(By.CLIENT, By.PROFILE))
-    known = _standings(asked)
+    known = running_totals.Standings(rest=[(asked.start, asked.end)])
+    if rank is Rank.CALLS:
+        known = _standings(asked)
     model, level = _source(asked)
     covers = [asker.covered(replace(asked, start=start, end=end)) for start, end in known.rest]
     sources = [
@@ -257,11 +272,27 @@ def consumers(asker: Asker, question: UsageQuestion) -> dict[Consumer, int]:
         found = {one: some for one, some in found.items() if client_of(one) in own}
     for source in sources:
         known_clients = asker.narrowed(source, asked).filter(client_id__gt=0).order_by()
-        counted = known_clients.values_list("client_id", "profile_id").annotate(Sum("calls"))
+        if source.model is Total and rank is not Rank.CALLS:
+            known_clients = known_clients.filter(**{f"{rank}__gt": 0})
+        counted = known_clients.values_list("client_id", "profile_id").annotate(
+            ranked=_ranked(source.model, rank)
+        )
         for client, profile, calls in counted.iterator(chunk_size=5000):
             one = consumer(client, profile)
-            found[one] = found.get(one, 0) + calls
+            found[one] = found.get(one, 0) + (calls or 0)
     return {one: some for one, some in found.items() if some}
+
+
+def _ranked(model: type[models.Model], rank: Rank) -> Sum:
+    match rank:
+        case Rank.CALLS:
+            return Sum("calls")
+        case Rank.REFUSED:
+            return _refused(model)
+        case Rank.ERRORS:
+            return _errors(model)
+        case _:
+            assert_never(rank)
 
 
 def _standings(asked: UsageQuestion) -> running_totals.Standings:

@@ -1,148 +1,195 @@
-"""Charts as SVG, rendered on the server: geometry and labels; styles come from CSS.
+"""Charts as SVG, rendered on the server at the size they are seen at: geometry and labels.
 
-Shapes are pre-rendered path strings: a template renders one string faster than many numbers.
-Series differ by pattern and label, not by colour alone; a table below shows the same figures.
+Across, everything is a share of the width in per cent, so that a chart is as wide as its place; up and
+down, and in its texts, everything has its own size. Nothing is scaled. Styles come from CSS; series
+differ by pattern and label, not by colour alone; a table below shows the same figures.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-WIDTH, HEIGHT = 760, 240
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 32
-_INNER_WIDTH, _INNER_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-#: Labels of time that fit side by side.
+#: Pixels above and below the plot: half a label of the axis, and the labels of time.
+TOP, BOTTOM = 10, 28
+#: Labels of time that fit side by side where there is room; every other one where there is little.
 _MOST_LABELS = 8
+#: Fewer buckets than these stand at the right, as wide as these would be.
+_LEAST_SLOTS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
+class Box:
     series: str
-    #: `d` of a path.
-    drawn: str
+    x: str
+    y: str
+    width: str
+    height: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A bucket: its bars, its tooltip, and the hover area."""
+    """A bucket: its bars, what is read out of it, and where its calls are listed."""
 
-    #: `d` of a path.
-    area: str
+    x: str
+    width: str
     told: str
-    bars: list[Bar]
+    #: Address of the log; empty: it keeps no calls of that time.
+    logs: str
+    bars: list[Box]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     series: str
-    #: `points` of polylines: a line is broken where nothing is known.
+    #: `points` of polylines, across in per cent without the sign: a line is broken where nothing is known.
     pieces: list[str]
-    #: `d` of a path that has no length at each point: what is drawn there is its round end.
-    dots: str
+    #: Across, down.
+    dots: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     at: str
     text: str
+    #: Shown also where there is little room.
+    always: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
+    height: int
     columns: list[Column]
-    lines: list[Line]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
+    lines: list[Line] = field(default_factory=list)
     top: int = TOP
-    bottom: int = HEIGHT - BOTTOM
+
+    @property
+    def bottom(self) -> int:
+        return self.height - BOTTOM
+
+    @property
+    def inner(self) -> int:
+        return self.height - BOTTOM - TOP
 
 
-def stacked(
-    labels: Sequence[str], series: Sequence[tuple[str, Sequence[int]]], told: Sequence[str]
-) -> Chart:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buckets:
+    """What the charts of one course share: a label, a sentence and an address for each bucket."""
+
+    labels: Sequence[str]
+    told: Sequence[str]
+    logs: Sequence[str]
+
+    @property
+    def step(self) -> float:
+        """Per cent of the width."""
+        return 100 / max(_LEAST_SLOTS, len(self.labels))
+
+    def left(self, i: int) -> float:
+        """Where a bucket begins: the newest ends at the right."""
+        return 100 - (len(self.labels) - i) * self.step
+
+    def columns(self, bars: Sequence[list[Box]] | None = None) -> list[Column]:
+        return [
+            Column(
+                x=_share(self.left(i)), width=_share(self.step), told=self.told[i],
+                logs=self.logs[i], bars=bars[i] if bars else [],
+            )
+            for i in range(len(self.labels))
+        ]  # fmt: skip
+
+    def ticks(self) -> list[Tick]:
+        """Labels of time; the newest bucket has one."""
+        count = len(self.labels)
+        every = max(1, -(-count // _MOST_LABELS))
+        chosen = range(count - 1, -1, -every)
+        few = count <= _MOST_LABELS // 2
+        return [
+            Tick(
+                at=_share(self.left(i) + self.step / 2),
+                text=self.labels[i],
+                always=few or number % 2 == 0,
+            )
+            for number, i in enumerate(chosen)
+        ]
+
+
+def stacked(buckets: Buckets, series: Sequence[tuple[str, Sequence[int]]], *, height: int) -> Chart:
     """Bars, one a bucket, of the series one on the other; the first lies at the bottom."""
-    sums = [sum(values[i] for _, values in series) for i in range(len(labels))]
-    top, ticks = _scale(max(sums, default=0))
-    step = _INNER_WIDTH / max(1, len(labels))
-    columns = []
-    for i, text in enumerate(told):
-        x, y, bars = LEFT + i * step, float(HEIGHT - BOTTOM), []
+    sums = [sum(values[i] for _, values in series) for i in range(len(buckets.labels))]
+    top, ticks = _scale(max(sums, default=0), height)
+    inner = height - TOP - BOTTOM
+    bars = []
+    for i in range(len(buckets.labels)):
+        y, boxes = float(height - BOTTOM), []
         for name, values in series:
-            height = values[i] / top * _INNER_HEIGHT
-            if not height:
+            if not values[i]:
                 continue
-            y -= height
-            drawn = _rectangle(x + step * 0.1, y, step * 0.8, height)
-            bars.append(Bar(series=name, drawn=drawn))
-        columns.append(Column(area=_area(x, step), told=text, bars=bars))
-    return Chart(columns=columns, lines=[], x_ticks=_times(labels, step), y_ticks=ticks)
-
-
-def lines(
-    labels: Sequence[str],
-    series: Sequence[tuple[str, Sequence[int | None]]],
-    told: Sequence[str],
-) -> Chart:
-    """Lines over time; a bucket without a value breaks a line."""
-    top, ticks = _scale(max((v for _, values in series for v in values if v), default=0))
-    step = _INNER_WIDTH / max(1, len(labels))
-
-    def point(i: int, value: int) -> tuple[float, float]:
-        y = HEIGHT - BOTTOM - value / top * _INNER_HEIGHT
-        return round(LEFT + (i + 0.5) * step, 2), round(y, 2)
-
-    columns = [
-        Column(area=_area(LEFT + i * step, step), told=text, bars=[]) for i, text in enumerate(told)
-    ]
-    drawn = [_line(name, values, point) for name, values in series]
-    return Chart(columns=columns, lines=drawn, x_ticks=_times(labels, step), y_ticks=ticks)
-
-
-def _number(length: float) -> str:
-    return f"{length:.2f}"
-
-
-def _rectangle(x: float, y: float, width: float, height: float) -> str:
-    return f"M{x:.2f} {y:.2f}h{width:.2f}v{height:.2f}h-{width:.2f}z"
-
-
-def _area(x: float, width: float) -> str:
-    """All the height over a bucket."""
-    return _rectangle(x, TOP, width, HEIGHT - BOTTOM - TOP)
-
-
-def _line(
-    name: str,
-    values: Sequence[int | None],
-    point: Callable[[int, int], tuple[float, float]],
-) -> Line:
-    pieces: list[list[tuple[float, float]]] = [[]]
-    for i, value in enumerate(values):
-        if value is None:
-            pieces.append([])
-        else:
-            pieces[-1].append(point(i, value))
-    dots = [dot for piece in pieces for dot in piece]
-    return Line(
-        series=name,
-        pieces=[" ".join(f"{x},{y}" for x, y in piece) for piece in pieces if len(piece) > 1],
-        dots="".join(f"M{x} {y}h0" for x, y in dots),
+            # What there is can be seen, however little it is.
+            tall = max(1.0, values[i] / top * inner)
+            y -= tall
+            boxes.append(
+                Box(
+                    series=name, x=_share(buckets.left(i) + buckets.step * 0.1), y=f"{y:.1f}",
+                    width=_share(buckets.step * 0.8), height=f"{tall:.1f}",
+                )
+            )  # fmt: skip
+        bars.append(boxes)
+    return Chart(
+        height=height, columns=buckets.columns(bars), x_ticks=buckets.ticks(), y_ticks=ticks
     )
 
 
-def _scale(largest: int) -> tuple[int, list[Tick]]:
-    """A round number above the largest value, and lines at its quarters."""
+def lines(
+    buckets: Buckets, series: Sequence[tuple[str, Sequence[int | None]]], *, height: int
+) -> Chart:
+    """Lines over time; a bucket without a value breaks a line."""
+    top, ticks = _scale(max((v for _, values in series for v in values if v), default=0), height)
+    inner = height - TOP - BOTTOM
+
+    drawn = []
+    for name, values in series:
+        pieces: list[list[tuple[float, float]]] = [[]]
+        for i, value in enumerate(values):
+            if value is None:
+                pieces.append([])
+            else:
+                y = height - BOTTOM - value / top * inner
+                pieces[-1].append((buckets.left(i) + buckets.step / 2, y))
+        drawn.append(
+            Line(
+                series=name,
+                pieces=[
+                    " ".join(f"{x:.3f},{y:.1f}" for x, y in piece)
+                    for piece in pieces
+                    if len(piece) > 1
+                ],
+                dots=[(_share(x), f"{y:.1f}") for piece in pieces for x, y in piece],
+            )
+        )
+    return Chart(
+        height=height, columns=buckets.columns(), lines=drawn, x_ticks=buckets.ticks(),
+        y_ticks=ticks,
+    )  # fmt: skip
+
+
+def _share(per_cent: float) -> str:
+    return f"{per_cent:.3f}%"
+
+
+def _scale(largest: int, height: int) -> tuple[int, list[Tick]]:
+    """A round number just above the largest value, and as many lines as have room, five at most."""
+    most = 5 if height >= 160 else 2
     step = 1
-    while step * 4 < largest:
+    while step * most < largest:
         step = _next(step)
+    count = max(1, -(-largest // step))
+    inner = height - TOP - BOTTOM
     ticks = [
-        Tick(at=_number(HEIGHT - BOTTOM - i / 4 * _INNER_HEIGHT), text=short(step * i))
-        for i in range(5)
+        Tick(at=f"{height - BOTTOM - i / count * inner:.1f}", text=short(step * i))
+        for i in range(count + 1)
     ]
-    return step * 4, ticks
+    return step * count, ticks
 
 
 def _next(step: int) -> int:
@@ -157,11 +204,3 @@ def short(number: int) -> str:
         if number >= size:
             return f"{number / size:.1f}".removesuffix(".0") + unit
     return str(number)
-
-
-def _times(labels: Sequence[str], step: float) -> list[Tick]:
-    every = -(-len(labels) // _MOST_LABELS)
-    return [
-        Tick(at=_number(LEFT + (i + 0.5) * step), text=labels[i])
-        for i in range(0, len(labels), max(1, every))
-    ]

@@ -5,7 +5,7 @@ such a page is there: counting does not make it wait.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -25,17 +25,22 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import clients
 from ostiary.directory.models import Endpoint
 from ostiary.directory.workspace import workspace_settings
-from ostiary.usage import names
-from ostiary.usage.buckets import BucketSize, start_of
+from ostiary.usage import names, outcomes
+from ostiary.usage.buckets import BucketSize, following, start_of
 from ostiary.usage.overview import Overview, UsageFilter, overview
-from ostiary.usage.queries import UsageCounts
+from ostiary.usage.queries import Rank, UsageCounts
 
 DAY = 86_400
 DEFAULT_DAYS = 30
 RANGES = {1: "24 hours", 7: "7 days", 30: "30 days", 90: "90 days", 365: "12 months"}
 #: Choices of a select; where there are more, the page of a collection leads to its usage.
 MOST_CHOICES = 300
-SERIES = {"success": "Success", "errors": "Errors", "refused": "Policy violations"}
+#: Columns that the largest can be ranked by, and the heading over them.
+RANKS = {Rank.CALLS: "Calls", Rank.ERRORS: "Errors", Rank.REFUSED: "Refused"}
+HEADS = {Rank.CALLS: "Top", Rank.ERRORS: "Most failing", Rank.REFUSED: "Most refused"}
+#: What the bars of a ranking count.
+COLOURS = {Rank.CALLS: "success", Rank.ERRORS: "errors", Rank.REFUSED: "refused"}
+CALLS_HEIGHT, REFUSED_HEIGHT, LATENCY_HEIGHT = 220, 110, 200
 LATENCIES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _FORMATS = {BucketSize.HOUR: "%H:%M", BucketSize.DAY: "%-d %b", BucketSize.MONTH: "%b %Y"}
 _LONG = {
@@ -56,6 +61,7 @@ class Filters:
     profile: int | None = None
     collection: int | None = None
     endpoint: int | None = None
+    rank: Rank = Rank.CALLS
     problem: str = ""
 
     def choice(self, now: int) -> UsageFilter:
@@ -68,17 +74,29 @@ class Filters:
             start, end = start_of(BucketSize.DAY, now) - (self.days - 1) * DAY, now + 60
         return UsageFilter(
             start=start, end=min(end, now + 60), client=self.client, profile=self.profile,
-            collection=self.collection, endpoint=self.endpoint,
+            collection=self.collection, endpoint=self.endpoint, rank=self.rank,
         )  # fmt: skip
 
-    def address(self, **others: int | None) -> str:
-        """The query of the same page with something else chosen."""
-        values: dict[str, object] = {
+    def logs(self, start: int, end: int, **others: int | str | None) -> str:
+        """The calls of a stretch of time in the log, as this page is filtered."""
+        span = {"from": _minute(start), "to": _minute(end - 60)}
+        values: dict[str, object] = {**self._chosen(), **span, **others}
+        query = urlencode({name: value for name, value in values.items() if value})
+        return f"{reverse('logs')}?{query}"
+
+    def _chosen(self) -> dict[str, int | None]:
+        return {
             "client": self.client,
             "profile": self.profile,
             "collection": self.collection,
             "endpoint": self.endpoint,
         }
+
+    def address(self, **others: int | str | None) -> str:
+        """The query of the same page with something else chosen."""
+        values: dict[str, object] = {**self._chosen()}
+        if self.rank is not Rank.CALLS:
+            values["sort"] = self.rank.value
         if self.first and self.last and "days" not in others:
             values |= {"from": self.first.isoformat(), "to": self.last.isoformat()}
         elif self.days != DEFAULT_DAYS:
@@ -106,12 +124,17 @@ def filters(query: Mapping[str, str], now: int) -> Filters:
             problems.append("The first day is after the last one.")
             first = last = None
     days = number_of(query.get("days"))
+    rank = query.get("sort", "")
     return Filters(
         days=days if days in RANGES else DEFAULT_DAYS, first=first, last=last,
         client=number_of(query.get("client")), profile=number_of(query.get("profile")),
         collection=number_of(query.get("collection")), endpoint=number_of(query.get("endpoint")),
-        problem=" ".join(problems),
+        rank=Rank(rank) if rank in set(Rank) else Rank.CALLS, problem=" ".join(problems),
     )  # fmt: skip
+
+
+def _minute(time: int) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 @page
@@ -195,7 +218,6 @@ def _figures(by: Actor, chosen: Filters, now: int) -> dict[str, Any]:
             "chosen": chosen,
             "refused": error.sentences,
         }
-    labels, told = _labels(found)
     known = names.names(
         by,
         clients=[row.key[0] for row in (*found.clients, *found.profiles)],
@@ -203,69 +225,92 @@ def _figures(by: Actor, chosen: Filters, now: int) -> dict[str, Any]:
         collections=[row.key[0] for row in found.endpoints],
         endpoints=[row.key[1] for row in found.endpoints],
     )
+    start, end = choice.start, choice.end
+    course, told, buckets = _course(found, chosen, now)
     return {
         "chosen": chosen,
         "found": found,
+        "logs": chosen.logs(start, end),
         "total": _shown(found.total, found.total.calls),
-        "calls_chart": _calls_chart(found, labels, told),
-        "latency_chart": _latency_chart(found, labels, told),
-        "course": [(told[i], _shown(row, 0)) for i, row in enumerate(found.course)],
-        "series": SERIES,
+        **_charts(course, buckets),
+        "begins": told[0] if len(course) < len(found.course) else "",
+        "course": list(zip(told, buckets.logs, (_shown(row, 0) for row in course), strict=True)),
         "percentiles": LATENCIES,
-        "top_clients": [
-            _top(row, known.clients.get(row.key[0]), chosen.address(client=row.key[0]), found)
-            for row in found.clients
+        "ranks": [
+            (rank.value, words, chosen.address(sort=None if rank is Rank.CALLS else rank.value))
+            for rank, words in RANKS.items()
         ],
+        "heads": HEADS[chosen.rank],
+        "series": COLOURS[chosen.rank],
+        "top_clients": _top(chosen, found.clients, known.clients, start, end, kind="client", at=0),
         "top_profiles": [
-            {
-                **_top(
-                    row, known.profiles.get(row.key[1]), chosen.address(profile=row.key[1]), found
-                ),
-                "of": known.clients.get(row.key[0], ""),
-            }
-            for row in found.profiles
+            {**top, "of": known.clients.get(top["row"].key[0], "")}
+            for top in _top(
+                chosen, found.profiles, known.profiles, start, end, kind="profile", at=1
+            )
         ],
-        "top_endpoints": [
-            _top(row, known.endpoints.get(row.key[1]), chosen.address(endpoint=row.key[1]), found)
-            for row in found.endpoints
-        ],
-        "refusals": _shares(found.refusals, found.total.refused),
-        "failures": _shares(found.failures, found.total.errors),
+        "top_endpoints": _top(
+            chosen, found.endpoints, known.endpoints, start, end, kind="endpoint", at=1
+        ),
+        "refusals": _shares(found.refusals, found.total.refused, chosen, start, end),
+        "failures": _shares(found.failures, found.total.errors, chosen, start, end),
     }
 
 
-def _labels(found: Overview) -> tuple[list[str], list[str]]:
-    times = [datetime.fromtimestamp(row.time or 0, UTC) for row in found.course]
+def _course(
+    found: Overview, chosen: Filters, now: int
+) -> tuple[list[UsageCounts], list[str], charts.Buckets]:
+    """From the first call on: what was before is empty, and makes the rest small."""
+    first = next((i for i, row in enumerate(found.course) if row.calls), 0)
+    course = found.course[first:]
+    times = [row.time or 0 for row in course]
+    moments = [datetime.fromtimestamp(time, UTC) for time in times]
+    kept = now - workspace_settings.read().request_log_days * DAY
+    ends = [following(found.bucket, time) for time in times]
+    told = [moment.strftime(_LONG[found.bucket]) for moment in moments]
     return (
-        [moment.strftime(_FORMATS[found.bucket]) for moment in times],
-        [moment.strftime(_LONG[found.bucket]) for moment in times],
+        course,
+        told,
+        charts.Buckets(
+            labels=[moment.strftime(_FORMATS[found.bucket]) for moment in moments],
+            told=[f"{words}: {_sentence(row)}" for words, row in zip(told, course, strict=True)],
+            logs=[
+                chosen.logs(time, end) if end > kept and row.calls else ""
+                for time, end, row in zip(times, ends, course, strict=True)
+            ],
+        ),
     )
 
 
-def _calls_chart(found: Overview, labels: list[str], told: list[str]) -> charts.Chart:
-    series = [
-        ("success", [row.succeeded for row in found.course]),
-        ("errors", [row.errors for row in found.course]),
-        ("refused", [row.refused for row in found.course]),
-    ]
-    said = [
-        f"{told[i]}: {row.succeeded:,} success, {row.errors:,} errors,"
-        f" {row.refused:,} policy violations"
-        for i, row in enumerate(found.course)
-    ]
-    return charts.stacked(labels, series, said)
+def _sentence(row: UsageCounts) -> str:
+    said = (
+        f"{row.calls:,} calls, {row.succeeded:,} success, {row.errors:,} errors,"
+        f" {row.refused:,} refused"
+    )
+    values = [(name, row.percentile(share)) for name, share in LATENCIES.items()]
+    return ", ".join([said, *(f"{name} {value} ms" for name, value in values if value is not None)])
 
 
-def _latency_chart(found: Overview, labels: list[str], told: list[str]) -> charts.Chart:
-    series = [
-        (name, [row.percentile(share) for row in found.course]) for name, share in LATENCIES.items()
+def _charts(course: list[UsageCounts], buckets: charts.Buckets) -> dict[str, charts.Chart]:
+    admitted = [
+        ("success", [row.succeeded for row in course]),
+        ("errors", [row.errors for row in course]),
     ]
-    said = [
-        f"{told[i]}: "
-        + ", ".join(f"{name} {values[i]} ms" for name, values in series if values[i] is not None)
-        for i in range(len(found.course))
+    refused = replace(buckets, logs=[_refused_alone(address) for address in buckets.logs])
+    latencies = [
+        (name, [row.percentile(share) for row in course]) for name, share in LATENCIES.items()
     ]
-    return charts.lines(labels, series, said)
+    return {
+        "calls_chart": charts.stacked(buckets, admitted, height=CALLS_HEIGHT),
+        "refused_chart": charts.stacked(
+            refused, [("refused", [row.refused for row in course])], height=REFUSED_HEIGHT
+        ),
+        "latency_chart": charts.lines(buckets, latencies, height=LATENCY_HEIGHT),
+    }
+
+
+def _refused_alone(address: str) -> str:
+    return f"{address}&outcome={Rank.REFUSED}" if address else ""
 
 
 def _shown(row: UsageCounts, of: int) -> dict[str, Any]:
@@ -292,25 +337,46 @@ def _percent(part_of: int, whole: int) -> str:
     return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"
 
 
-def _top(row: UsageCounts, name: str | None, address: str, found: Overview) -> dict[str, Any]:
-    return {
-        "name": name,
-        "id": row.key[-1],
-        "address": address,
-        "row": row,
-        "share": _percent(row.calls, found.total.calls),
-        "wide": round(row.calls / max(1, found.total.calls) * 100, 2),
-    }
-
-
-def _shares(reasons: list[tuple[str, int]], whole: int) -> list[dict[str, Any]]:
+def _top(
+    chosen: Filters,
+    found: Sequence[UsageCounts],
+    known: Mapping[int, str],
+    start: int,
+    end: int,
+    *,
+    kind: str,
+    at: int,
+) -> list[dict[str, Any]]:
+    """Rows of a ranking; bars are relative to the largest. `at`: where the id is in a row's key."""
+    largest = max((getattr(row, chosen.rank) for row in found), default=0)
     return [
         {
-            "name": name,
-            "words": name.replace("_", " ").capitalize(),
+            "name": known.get(row.key[at]),
+            "id": row.key[at],
+            "address": chosen.address(**{kind: row.key[at]}),
+            "logs": chosen.logs(start, end, **{kind: row.key[at]}),
+            "row": row,
+            "wide": _wide(getattr(row, chosen.rank), largest),
+        }
+        for row in found
+    ]
+
+
+def _wide(count: int, largest: int) -> float:
+    return round(count / max(1, largest) * 100, 2)
+
+
+def _shares(
+    reasons: list[tuple[str, int]], whole: int, chosen: Filters, start: int, end: int
+) -> list[dict[str, Any]]:
+    largest = max((calls for _, calls in reasons), default=0)
+    return [
+        {
+            "words": outcomes.label(name),
+            "logs": chosen.logs(start, end, reason=name),
             "calls": calls,
             "share": _percent(calls, whole),
-            "wide": round(calls / max(1, whole) * 100, 2),
+            "wide": _wide(calls, largest),
         }
         for name, calls in reasons
     ]
