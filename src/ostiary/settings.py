@@ -7,6 +7,7 @@ Knows no Django and no part. A wrong value is one sentence that says what to do;
 import hashlib
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -93,6 +94,12 @@ class Settings:
     #: Calls a second of a gateway up to which each has a log line.
     log_rate: int
     cache_megabytes: int
+    #: What this machine is called among several; see `nodes`.
+    node: str
+    #: Where gateways that share a database count limits; empty: one gateway counts for itself.
+    redis_url: str = field(repr=False)
+    #: Seconds without the change feed after which the gateway honours no lease; 0: it honours them on.
+    fence_seconds: int
     #: Worker processes of the gateway.
     gateway_workers: int
     #: Memory for leases, in megabytes; when it is full, those least used are evicted.
@@ -294,6 +301,26 @@ TEXTS: Mapping[str, TextSetting] = {
             "`1`: browsers send the console's cookies over https only, even if its public URL isn't https."
         ),
     ),
+    "OSTIARY_NODE": TextSetting(
+        form="1 to 63 letters, digits, `.`, `_` or `-`",
+        unset="the host's name",
+        meaning="The name of this machine's node; no two gateways of one database may share it.",
+    ),
+    "OSTIARY_REDIS_URL": TextSetting(
+        form="`redis://`, `rediss://` or `unix://` URL",
+        unset="one gateway, which counts limits for itself",
+        meaning=(
+            "The Valkey or Redis in which several gateways of one PostgreSQL database count limits."
+        ),
+    ),
+    "OSTIARY_FENCE_SECONDS": TextSetting(
+        form="0, or 2 to 600",
+        unset="5 with `OSTIARY_REDIS_URL`, else 0",
+        meaning=(
+            "Seconds without the change feed after which a gateway admits calls only by new decisions. "
+            "0: it goes on by those that it has, for up to ten minutes."
+        ),
+    ),
     "OSTIARY_LOG_FORMAT": TextSetting(
         form="`json` or `text`",
         unset="`text` on a terminal, else `json`",
@@ -445,6 +472,34 @@ def _choice(name: str, text: str) -> str:
     return text
 
 
+def _node(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
+        raise SettingsError(
+            f"OSTIARY_NODE must have 1 to 63 letters, digits, dots, underscores or hyphens, not {text[:80]!r}."
+        )
+    return text
+
+
+def _redis(text: str) -> str:
+    if text and not re.match(r"(rediss?://[^/]|unix://)", text):
+        # Not repeated: it may hold a password.
+        raise SettingsError(
+            "OSTIARY_REDIS_URL must be a URL such as redis://:PASSWORD@127.0.0.1:6379/0."
+        )
+    return text
+
+
+def _fence(text: str) -> int:
+    if (
+        text.isascii()
+        and text.isdigit()
+        and len(text) < 4
+        and (text == "0" or 2 <= int(text) <= 600)
+    ):
+        return int(text)
+    raise SettingsError(f"OSTIARY_FENCE_SECONDS must be 0, or 2 to 600, not {text[:40]!r}.")
+
+
 _ORIGIN = re.compile(
     r"(https?)://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?/?"
 )
@@ -524,6 +579,12 @@ def load(environ: Mapping[str, str]) -> Settings:
         database_check_seconds=_number("OSTIARY_DATABASE_CHECK_SECONDS", value),
         log_rate=_number("OSTIARY_LOG_RATE", value),
         cache_megabytes=_number("OSTIARY_CACHE_MEGABYTES", value),
+        node=_node(_text("OSTIARY_NODE", value) or socket.gethostname()),
+        redis_url=_redis(value.get("OSTIARY_REDIS_URL", "")),
+        fence_seconds=_fence(
+            _text("OSTIARY_FENCE_SECONDS", value)
+            or ("5" if value.get("OSTIARY_REDIS_URL") else "0")
+        ),
         gateway_workers=_number("OSTIARY_GATEWAY_WORKERS", value),
         lease_megabytes=_number("OSTIARY_LEASE_MEGABYTES", value),
         upcalls_per_address=_number("OSTIARY_UPCALLS_PER_ADDRESS", value),

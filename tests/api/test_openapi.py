@@ -22,6 +22,7 @@ from ostiary.api import document, error_codes, meanings
 from ostiary.api.document import NameClash, ServedDocument
 from ostiary.api.examples import EXAMPLES
 from ostiary.directory.models import Recipe
+from ostiary.directory.workspace import nodes
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +245,10 @@ class World:
         delivery = done("POST", f"v2/webhooks/{hook}/test")["data"]["id"]
         kid = done("POST", "v2/signing_keys/rotate")["data"]["kid"]
         recipe = Recipe.objects.create(name="hello").pk
+        gone = nodes.Identity(name="gone", role="gateway", instance="1", release="0.2.0")
+        nodes.register(gone)
+        nodes.leave(gone)
+        node = nodes.listed()[0].id
         done("POST", f"properties?project_id={project}", {"properties": {"mail.host": "x"}})
         small = {
             "format": 1,
@@ -258,7 +263,7 @@ class World:
             "client_id": client, "profile_id": profile, "credential_id": credential,
             "list_id": addresses["data"]["id"], "policy_id": policy, "member_id": member,
             "kid": kid, "token_id": token, "webhook_id": hook, "delivery_id": delivery,
-            "handover_id": handover,
+            "handover_id": handover, "node_id": node,
         }  # fmt: skip
         self.others = {
             "delete_project": {"project_id": empty},

@@ -14,6 +14,7 @@ from tests.stage import OSTIARY, free_port, wait_for
 
 from ostiary.cli.failure import Failure
 from ostiary.cli.startup import gateway_lock
+from ostiary.cli.startup.gateway_lock import Locks
 from ostiary.settings import Database, parse_database
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
@@ -28,10 +29,10 @@ def url() -> Iterator[str]:
 
 
 @pytest.fixture
-def database(url: str, monkeypatch: pytest.MonkeyPatch) -> Database:
+def database(url: str, monkeypatch: pytest.MonkeyPatch) -> Locks:
     monkeypatch.setattr(gateway_lock, "PATIENCE", 0.2)
     monkeypatch.setattr(gateway_lock, "INTERVAL", 0.05)
-    return parse_database(url)
+    return Locks(parse_database(url))
 
 
 def sessions(url: str, *, granted: bool) -> list[int]:
@@ -51,7 +52,7 @@ def waiters(url: str) -> int:
     return len(sessions(url, granted=False))
 
 
-def test_a_second_gateway_refuses_and_finds_it_free_afterwards(database: Database) -> None:
+def test_a_second_gateway_refuses_and_finds_it_free_afterwards(database: Locks) -> None:
     with gateway_lock.held(database):
         with pytest.raises(Failure, match=SAID):
             gateway_lock.check(database)
@@ -60,7 +61,7 @@ def test_a_second_gateway_refuses_and_finds_it_free_afterwards(database: Databas
     gateway_lock.check(database)
 
 
-def test_a_lost_connection_is_made_again(url: str, database: Database) -> None:
+def test_a_lost_connection_is_made_again(url: str, database: Locks) -> None:
     with gateway_lock.held(database):
         (first,) = holders(url)
         with psycopg.connect(url) as connection:
@@ -70,7 +71,7 @@ def test_a_lost_connection_is_made_again(url: str, database: Database) -> None:
 
 
 def test_who_lost_the_lock_to_another_goes_on_and_says_so(
-    url: str, database: Database, caplog: pytest.LogCaptureFixture
+    url: str, database: Locks, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
         gateway_lock.held(database),
@@ -83,16 +84,17 @@ def test_who_lost_the_lock_to_another_goes_on_and_says_so(
         with psycopg.connect(url) as connection:
             connection.execute("SELECT pg_terminate_backend(%s)", [first])
         waiting.result(timeout=60)
-        wait_for(lambda: "another gateway runs on this database" in caplog.text)
+        wait_for(lambda: "the lock of this gateway is held by another" in caplog.text)
         # Said once, not at every look.
         assert holders(url) == [other.info.backend_pid]
-    assert caplog.text.count("another gateway runs on this database") == 1
+    assert caplog.text.count("the lock of this gateway is held by another") == 1
 
 
 def test_a_database_that_does_not_answer_is_no_second_gateway(
-    database: Database, tmp_path: Path
+    database: Locks, tmp_path: Path
 ) -> None:
-    nowhere = Database(engine="postgresql", name=database.name, host=str(tmp_path))
+    name = database.database.name
+    nowhere = Locks(Database(engine="postgresql", name=name, host=str(tmp_path)))
     gateway_lock.check(nowhere)
     began = time.monotonic()
     with gateway_lock.held(nowhere):
@@ -101,7 +103,7 @@ def test_a_database_that_does_not_answer_is_no_second_gateway(
 
 
 def test_the_command_refuses_in_one_sentence(url: str, tmp_path: Path) -> None:
-    with gateway_lock.held(parse_database(url)):
+    with gateway_lock.held(Locks(parse_database(url))):
         env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
         done = subprocess.run(
             [*OSTIARY, "gateway", "--data", str(tmp_path), "--gateway-bind",
@@ -112,3 +114,20 @@ def test_the_command_refuses_in_one_sentence(url: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("ostiary: Another gateway is running on this database; stop it")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_gateways_that_count_together_run_side_by_side_under_different_names(
+    database: Locks,
+) -> None:
+    one, other = Locks(database.database, "one"), Locks(database.database, "other")
+    with gateway_lock.held(one), gateway_lock.held(other):
+        with pytest.raises(Failure, match="A gateway with the name one is running"):
+            gateway_lock.check(one)
+        with pytest.raises(Failure, match=SAID):
+            gateway_lock.check(database)
+    with (
+        gateway_lock.held(database),
+        pytest.raises(Failure, match="^A gateway without OSTIARY_REDIS_URL is running"),
+    ):
+        gateway_lock.check(one)
+    gateway_lock.check(one)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar, get_origin
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_origin
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -119,6 +119,11 @@ class Success(Schema):
     success: bool = True
 
 
+class RevocationNode(Schema):
+    name: str
+    state: Literal["confirmed", "fenced"]
+
+
 class Revocation(Schema):
     """How many gateways have confirmed, of how many, after how many milliseconds.
 
@@ -130,6 +135,7 @@ class Revocation(Schema):
     of: int
     ms: float
     streams: int = 0
+    nodes: list[RevocationNode] = []
 
 
 class RevokedAnswer(Success):
@@ -291,7 +297,11 @@ def done(sequence: int) -> tuple[Revocation | None, list[str]]:
 
 def shown_receipt(receipt: Receipt) -> Revocation:
     return Revocation(
-        confirmed=receipt.confirmed, of=receipt.of, ms=receipt.ms, streams=receipt.streams
+        confirmed=receipt.confirmed,
+        of=receipt.of,
+        ms=receipt.ms,
+        streams=receipt.streams,
+        nodes=[RevocationNode(name=n.name, state=n.state) for n in receipt.nodes],
     )
 
 

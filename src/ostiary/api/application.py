@@ -42,7 +42,7 @@ from ostiary.api.error_codes import ERRORS, ErrorCode, of_field, of_status
 from ostiary.api.insight import advice, explanations, previews, request_log, usage
 from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
-from ostiary.api.workspace import audit_log, properties, signing_keys, workspace_settings
+from ostiary.api.workspace import audit_log, nodes, properties, signing_keys, workspace_settings
 from ostiary.directory import database
 from ostiary.directory.changes import errors
 from ostiary.directory.changes.inputs import sentences_of
@@ -136,6 +136,7 @@ for prefix, module in (
     ("", collections),
     ("", endpoints),
     ("", recipes),
+    ("", nodes),
     ("", signing_keys),
     ("", clients),
     ("", client_defaults),

@@ -92,6 +92,8 @@ EXAMPLES: Mapping[str, CallExample] = {
     "change_recipe": CallExample(body={"shared": True}),
     "start_recipe": _NONE,
     "stop_recipe": _NONE,
+    "delete_node": _NONE,
+    "list_nodes": _NONE,
     "list_signing_keys": _NONE,
     "rotate_signing_keys": _NONE,
     "list_clients": CallExample(parameters={"project_id": 1}),

@@ -31,6 +31,7 @@ TAGS: Mapping[str, str] = {
     "Advice": "What could be narrower, by what was called.",
     "Webhooks": "Signed events that are sent to your own services.",
     "Settings": "Settings of the workspace, for admins.",
+    "Nodes": "The machines that run this Ostiary.",
     "Configuration as files": "Plan and apply a project's configuration, which is kept in files.",
 }
 
@@ -43,6 +44,8 @@ OPERATIONS: Mapping[str, str] = {
     "list_folders": "List folders; projects are the folders at the top.",
     "create_folder": "Make a folder. Without `parent_id` it becomes a project, which needs an admin.",
     "change_folder": "Rename a folder, or move it within its project.",
+    "list_nodes": "List the machines that run this Ostiary, by name and role, as each last reported. For admins.",
+    "delete_node": "Remove a node that stopped, or that has been silent until its rights ended.",
     "list_properties": "The properties of a project whose names begin with `prefix`.",
     "list_connections": "List the connections that the token sees, by id.",
     "create_connection": "Make a connection. The gateway has it when this answers, unless `warnings` says otherwise.",
@@ -117,7 +120,7 @@ OPEN = frozenset({
 #: Deletions that are refused while something relies on the object.
 REFUSED_IN_USE = frozenset({
     "delete_connection", "delete_collection", "delete_policy", "delete_address_list",
-    "delete_project", "delete_folder", "delete_member", "change_member", "create_handover",
+    "delete_node", "delete_project", "delete_folder", "delete_member", "change_member", "create_handover",
     "withdraw_handover",
 })  # fmt: skip
 #: Deletions of what holds something, and of *Home*.
@@ -433,6 +436,16 @@ FIELDS: Mapping[str, str] = {
     "status": "The HTTP status.",
     "steps": "The checks in their order.",
     "stream_timeout_seconds": "How many seconds a stream may be silent.",
+    "release": "The release of Ostiary that it runs.",
+    "started_at": "When it was started.",
+    "NodeOut.role": "What it runs: a gateway, or console and API.",
+    "NodeOut.state": "Running; draining, which takes no new calls; silent, from which no report comes; or stopped.",
+    "RevocationNode.state": "Confirmed, or fenced.",
+    "recipes_digest": "SHA-256 over the node's files of recipes; empty: it has none.",
+    "fence_seconds": "Seconds without the change feed after which the gateway honours no decision that it has; 0: it honours them until they expire.",
+    "confirmed_sequence": "The last change that the node's gateway follows.",
+    "seen_at": "When the node reported last.",
+    "nodes": "Every gateway: confirmed, or fenced, since it has been cut off for so long that it honours no earlier decision.",
     "streams": "How many open streams of what was revoked are being ended.",
     "success": "Whether it worked.",
     "switched": "How many endpoints were switched.",
@@ -512,6 +525,7 @@ PARAMETERS: Mapping[str, str] = {
     "project_id": "The id of the project.",
     "recipe_id": "The id of the recipe.",
     "token_id": "The id of the management token.",
+    "node_id": "The id of the node.",
     "webhook_id": "The id of the webhook.",
 }
 

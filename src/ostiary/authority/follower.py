@@ -8,7 +8,9 @@ sees these epochs with its next call.
 """
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections import OrderedDict
 
 from ostiary.authority.lookup import FeedEntry, Lookup
@@ -44,6 +46,7 @@ class Follower:
 
     def __init__(self, node: Node, lookup: Lookup) -> None:
         self._lane = Lane(node.control_socket)
+        self._fenced = node.fence_seconds > 0
         self._lookup = lookup
         self._birth = ""
         self._wake = asyncio.Event()
@@ -76,6 +79,16 @@ class Follower:
             except TimeoutError:
                 continue
 
+    def wake(self) -> None:
+        """Look for changes now."""
+        self._wake.set()
+
+    async def moved(self, sequence: int, *, seconds: float) -> None:
+        """Wait until another sequence than this one is confirmed, at most for some seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._moved:
+                await self._moved.wait_for(lambda: self.confirmed != sequence)
+
     async def confirm(self, sequence: int, *, seconds: float) -> bool:
         """Wait until the gateway has applied `sequence`; returns whether it has."""
         self._wake.set()
@@ -90,13 +103,18 @@ class Follower:
         """How many open streams the change with this sequence affected."""
         return next((n for last, n in self._streams.items() if last >= sequence), 0)
 
+    def affected(self, most: int) -> list[tuple[int, int]]:
+        """The latest sequences that affected open streams, and how many."""
+        return [(last, n) for last, n in self._streams.items() if n][-most:]
+
     async def _step(self) -> bool:
         """Put the next changes in force; returns whether there may be more."""
         if not self._birth:
             await self._connect()
+        began = time.monotonic()
         changes = await self._lookup.changes(self.confirmed, AT_ONCE)
         if not changes:
-            await self._still_the_same()
+            await self._still_the_same(began)
             return False
         try:
             done = await self._lane.revoke(
@@ -109,6 +127,9 @@ class Follower:
         if done.birth != self._birth:
             self._birth = ""
             return True
+        if self._fenced and len(changes) < AT_ONCE:
+            # Before anybody is told: a fence that stays down would outlive the confirmation.
+            await self._lane.heard(self._birth, time.monotonic() - began)
         await self._applied(done)
         self._notice(changes)
         return len(changes) == AT_ONCE
@@ -130,11 +151,17 @@ class Follower:
         await self._applied(Revoked(birth=birth, applied=applied))
         log.debug("connected to the gateway, epochs in force up to %s", applied)
 
-    async def _still_the_same(self) -> None:
-        """With nothing to write, check now and then that nginx was not restarted."""
-        if self._wake.is_set():
+    async def _still_the_same(self, began: float) -> None:
+        """With nothing to write, check now and then that nginx was not restarted.
+
+        `began`: when the feed was read, by the monotonic clock.
+        """
+        if self._fenced:
+            state = await self._lane.heard(self._birth, time.monotonic() - began)
+        elif self._wake.is_set():
             return
-        state = await self._lane.alive()
+        else:
+            state = await self._lane.alive()
         if state.get("birth") != self._birth:
             self._birth = ""
 

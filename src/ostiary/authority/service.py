@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,11 +20,13 @@ from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
+from ostiary.authority.presence import Presence, listen
 from ostiary.authority.provider_keys import KeySource, ProviderKeys
 from ostiary.authority.signing_keys import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
 from ostiary.directory.workspace import public_urls, signing_keys, workspace_settings
+from ostiary.directory.workspace.nodes import Identity
 from ostiary.gateway import snapshot
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
@@ -80,14 +84,24 @@ def serve(
     oauth: socket.socket,
     key_set_seconds: int,
     ceilings: Ceilings,
+    identity: Identity,
+    alone: bool,
+    recipes: Callable[[], str],
     ready: Callable[[], None],
 ) -> None:
-    """Run until SIGTERM. The sockets are listening already; `ready` is called once."""
+    """Run until SIGTERM. The sockets are listening already; `ready` is called once.
+
+    `alone`: no other gateway may run on the database. `recipes`: the digest of this machine's recipes.
+    """
+
+    def presence(follower: Follower) -> Presence:
+        at_once = database.engine == "postgresql"
+        return Presence(identity, follower, alone=alone, at_once=at_once, recipes=recipes)
+
+    sockets = upcall, control, oauth
     with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(
-            _serve(
-                node, database, keyring, (upcall, control, oauth), key_set_seconds, ceilings, ready
-            )
+            _serve(node, database, keyring, sockets, key_set_seconds, ceilings, presence, ready)
         )
 
 
@@ -104,6 +118,7 @@ async def _serve(
     sockets: tuple[socket.socket, socket.socket, socket.socket],
     key_set_seconds: int,
     ceilings: Ceilings,
+    presence: Callable[[Follower], Presence],
     ready: Callable[[], None],
 ) -> None:
     lookup = measures.MeasuredLookup(await _open(database))
@@ -131,26 +146,36 @@ async def _serve(
         asyncio.create_task(follower.run()),
         asyncio.create_task(_warm(follower, providers)),
     ]
+    present = presence(follower)
+    beside.append(asyncio.create_task(present.run()))
+    if database.engine == "postgresql":
+        beside.append(asyncio.create_task(listen(database, follower.wake)))
     measures.watch(follower, gate, traces)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
     upcall, *others = sockets
     loop = asyncio.get_running_loop()
     questions = await loop.create_unix_server(protocol(upcalls), sock=upcall, backlog=4096)
     servers = (_server(AuthorityControl(follower)), _server(oauth))
-    running = [
+    running: list[asyncio.Task[object]] = [
         asyncio.create_task(server.serve(sockets=[sock]))
         for server, sock in zip(servers, others, strict=True)
     ]
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running.append(asyncio.create_task(stop.wait()))
     while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn has no event
         await asyncio.sleep(0.01)
     shown = await exposition.show(node.run, "authority")
     ready()
     await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*running)
     for task in beside:
         task.cancel()
+    await present.end()
     questions.close()
     shown.close()
     await lookup.close()
@@ -226,8 +251,16 @@ async def _open(database: Database) -> Lookup:
     return lookup
 
 
+class _AuthorityServer(uvicorn.Server):
+    """Leaves signals to us: uvicorn would end the process before it has reported that it stops."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 def _server(application: Any) -> uvicorn.Server:
-    return uvicorn.Server(
+    return _AuthorityServer(
         uvicorn.Config(
             application,
             http="httptools",

@@ -32,7 +32,13 @@ from ostiary.console.frame import pages
 from ostiary.console.insight import advice, choices, explanations, request_log, search, usage
 from ostiary.console.people import management_tokens, members
 from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
-from ostiary.console.workspace import api_reference, audit_log, properties, workspace_settings
+from ostiary.console.workspace import (
+    api_reference,
+    audit_log,
+    nodes,
+    properties,
+    workspace_settings,
+)
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -210,6 +216,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tokens/<int:token_id>/rotate", management_tokens.rotate_token, name="rotate-token"),
     path("tokens/<int:token_id>/revoke", management_tokens.revoke_token, name="revoke-token"),
     path("audit-log", audit_log.listing, name="audit-log"),
+    path("nodes", nodes.listing, name="nodes"),
+    path("nodes/<int:node_id>/forget", nodes.forget, name="forget-node"),
     path("settings", workspace_settings.settings, name="settings"),
     path("management-api", api_reference.show, name="management-api"),
     path("settings/properties", properties.of_workspace, name="workspace-properties"),

@@ -271,6 +271,7 @@ def _init(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
         yield f"  connections_per_{name} = {max(1, min(most // node.workers, share))},"
     yield f"  heads_per_address = {max(1, node.heads_per_address // node.workers)},"
     yield f"  connections = {connections(node, facts) * node.workers},"
+    yield f"  fence_seconds = {node.fence_seconds},"
     yield f"  log_rate = {node.log_rate},"
     yield f"  cache_bytes = {node.cache_megabytes * 1024 * 1024 // node.workers},"
     if node.proxy_protocol:

@@ -139,6 +139,14 @@ class Lane:
         """See `state`; raises ControlError."""
         return _object(*await self._ask("GET", "/state"))
 
+    async def heard(self, birth: str, ago: float) -> dict[str, Any]:
+        """Report that all changes are applied that were committed `ago` seconds before now.
+
+        The answer has the birth of nginx; one with another birth took no notice. Raises ControlError.
+        """
+        body = f"{birth} {max(0.0, ago):.3f}".encode()
+        return _object(*await self._ask("POST", "/heard", body))
+
     async def alive(self) -> dict[str, Any]:
         """What `GET /alive` says; raises ControlError."""
         return _object(*await self._ask("GET", "/alive"))

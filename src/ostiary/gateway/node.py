@@ -42,6 +42,8 @@ class Node:
     connections_per_project: int = 16_384
     #: Connections of one address whose head is not complete.
     heads_per_address: int = 256
+    #: Seconds without the change feed after which no lease is honoured; 0: however long it takes.
+    fence_seconds: int = 0
     #: Calls a second up to which each has a log line.
     log_rate: int = 1000
     #: Room on the disk for answers that are kept.

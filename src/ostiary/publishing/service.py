@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import uvicorn
-from django.db import close_old_connections
+from django.db import Error, close_old_connections, connection
 
 from ostiary.directory.catalog.connections import own_listeners
-from ostiary.directory.workspace import workspace_settings
+from ostiary.directory.workspace import nodes, workspace_settings
 from ostiary.gateway import launch
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
@@ -45,10 +45,20 @@ LONGEST_WAIT = 30.0
 MOST_SHOWN = 2000
 
 
-def serve(*, node: Node, keyring: KeyRing, sock: socket.socket, ready: Callable[[], None]) -> None:
-    """Run until SIGTERM. The socket is listening already; `ready` is called once."""
+def serve(
+    *,
+    node: Node,
+    keyring: KeyRing,
+    sock: socket.socket,
+    ready: Callable[[], None],
+    reported_as: str = "",
+) -> None:
+    """Run until SIGTERM. The socket is listening already; `ready` is called once.
+
+    `reported_as`: the name of the node whose progress others wait for; empty: nobody does.
+    """
     with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_serve(node, keyring, sock, ready))
+        runner.run(_serve(node, keyring, sock, reported_as, ready))
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -58,7 +68,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 async def _serve(
-    node: Node, keyring: KeyRing, sock: socket.socket, ready: Callable[[], None]
+    node: Node, keyring: KeyRing, sock: socket.socket, reported_as: str, ready: Callable[[], None]
 ) -> None:
     listeners = await asyncio.to_thread(Listeners, {(node.host, node.port), *own_listeners()})
 
@@ -70,6 +80,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = asyncio.create_task(publisher.run())
+    reporting = asyncio.create_task(_report(publisher, reported_as))
     renewing = asyncio.create_task(renewal.follow(lambda: launch.renew_certificate(node)))
     server = _PublisherServer(
         uvicorn.Config(
@@ -97,11 +108,38 @@ async def _serve(
     stopping.cancel()
     running.cancel()
     renewing.cancel()
+    reporting.cancel()
     results = await asyncio.gather(running, return_exceptions=True)
     await publisher.save()
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+#: Seconds between two looks at how far publishing is, and between two reports of the same.
+LOOK_SECONDS, REPORT_SECONDS = 0.02, 1.0
+
+
+async def _report(publisher: Publisher, name: str) -> None:
+    """Report how far publishing is, for those who wait for it on other machines, until cancelled."""
+    reported, at = -1, float("-inf")
+    while name:
+        published = publisher.agenda.published
+        if published != reported or time.monotonic() - at > REPORT_SECONDS:
+            if await asyncio.to_thread(_reported, name, published):
+                reported = published
+            at = time.monotonic()
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _reported(name: str, sequence: int) -> bool:
+    close_old_connections()
+    try:
+        nodes.published(name, sequence)
+    except Error:
+        connection.close()
+        return False
+    return True
 
 
 class _PublisherServer(uvicorn.Server):

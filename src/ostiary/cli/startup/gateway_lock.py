@@ -1,7 +1,7 @@
-"""One gateway on one PostgreSQL database: two would each count for themselves alone.
+"""One gateway on one PostgreSQL database, unless they count limits together; else one of each name.
 
-A session-level advisory lock, held by the authority's process for its life. An SQLite file has the
-lock of its data folder.
+Two that count for themselves would each admit what a limit allows. Session-level advisory locks, held by
+the authority's process for its life. An SQLite file has the lock of its data folder.
 """
 
 import contextlib
@@ -9,10 +9,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
 
 from ostiary.cli.failure import Failure
-from ostiary.settings import Database
+from ostiary.settings import Database, Settings
 
 if TYPE_CHECKING:
     import psycopg
@@ -31,30 +32,66 @@ KEEPALIVES = (
 )
 
 
-def check(database: Database) -> None:
-    """Raise Failure if another gateway runs on the database; the lock is not kept."""
-    if database.engine != "postgresql":
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """What a gateway locks: the database alone, or with others that count with it; then its name."""
+
+    database: Database
+    #: The node's name where several count limits together; empty: it is to be the only gateway.
+    node: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Locks":
+        return cls(settings.database, settings.node if settings.redis_url else "")
+
+    def taken(self, session: "psycopg.Connection[tuple[object, ...]]") -> str:
+        """Take them in a session; the sentence for the operator if they are held by another."""
+        if not self.node:
+            if _try(session, "SELECT pg_try_advisory_lock(%s)", LOCK):
+                return ""
+            return (
+                "Another gateway is running on this database; stop it, use another database, or set"
+                " OSTIARY_REDIS_URL for each of them, so that they count limits together (`ostiary control`"
+                " may run on several machines)."
+            )
+        if not _try(session, "SELECT pg_try_advisory_lock_shared(%s)", LOCK):
+            return (
+                "A gateway without OSTIARY_REDIS_URL is running on this database; stop it, and start it"
+                " with that setting."
+            )
+        if not _try(session, "SELECT pg_try_advisory_lock(%s, hashtext(%s))", LOCK, self.node):
+            session.execute("SELECT pg_advisory_unlock_shared(%s)", [LOCK])
+            return (
+                f"A gateway with the name {self.node} is running on this database; set OSTIARY_NODE to"
+                " another name."
+            )
+        return ""
+
+
+def check(locks: Locks) -> None:
+    """Raise Failure if a gateway with these locks may not start now; no lock is kept."""
+    if locks.database.engine != "postgresql":
         return
     import psycopg
 
     try:
-        with _connected(database) as connection:
-            _take(connection)
+        with _connected(locks.database) as connection:
+            _take(connection, locks)
     except psycopg.Error:
         # The next query reports what is wrong with the database.
         return
 
 
 @contextlib.contextmanager
-def held(database: Database) -> Iterator[None]:
+def held(locks: Locks) -> Iterator[None]:
     """Hold the lock, as far as the database can be reached; raises Failure if another has it.
 
     A gateway that loses its connection goes on, and takes the lock again when it can.
     """
-    if database.engine != "postgresql":
+    if locks.database.engine != "postgresql":
         yield
         return
-    holder = _Holder(database)
+    holder = _Holder(locks)
     holder.take_first()
     holder.start()
     try:
@@ -66,9 +103,9 @@ def held(database: Database) -> Iterator[None]:
 class _Holder(threading.Thread):
     """Keeps the session with the lock."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, locks: Locks) -> None:
         super().__init__(name="gateway-lock", daemon=True)
-        self._database = database
+        self._locks = locks
         self._ended = threading.Event()
         self._session: psycopg.Connection[tuple[object, ...]] | None = None
         self._refused = False
@@ -78,9 +115,9 @@ class _Holder(threading.Thread):
         import psycopg
 
         with contextlib.suppress(psycopg.Error):
-            session = _connected(self._database)
+            session = _connected(self._locks.database)
             try:
-                _take(session)
+                _take(session, self._locks)
             except BaseException:
                 session.close()
                 raise
@@ -101,7 +138,7 @@ class _Holder(threading.Thread):
 
         try:
             if self._session is None:
-                self._session = _connected(self._database)
+                self._session = _connected(self._locks.database)
                 self._taken_again(self._session)
             else:
                 self._session.execute("SELECT 1")
@@ -109,15 +146,12 @@ class _Holder(threading.Thread):
             self._close()
 
     def _taken_again(self, session: "psycopg.Connection[tuple[object, ...]]") -> None:
-        taken = _try(session)
-        if not taken:
+        problem = self._locks.taken(session)
+        if problem:
             self._close()
             if not self._refused:
-                log.error(
-                    "another gateway runs on this database: calls are counted by each alone; stop"
-                    " one of them"
-                )
-        self._refused = not taken
+                log.error("the lock of this gateway is held by another: %s", problem)
+        self._refused = bool(problem)
 
     def _close(self) -> None:
         if self._session is not None:
@@ -146,17 +180,16 @@ def _connected(database: Database) -> "psycopg.Connection[tuple[object, ...]]":
     return connection
 
 
-def _take(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
+def _take(connection: "psycopg.Connection[tuple[object, ...]]", locks: Locks) -> None:
     give_up = time.monotonic() + PATIENCE
-    while not _try(connection):
+    while problem := locks.taken(connection):
         if time.monotonic() > give_up:
-            raise Failure(
-                "Another gateway is running on this database; stop it, or use another database"
-                " (`ostiary control` and `ostiary recipes` may run on several machines)."
-            )
+            raise Failure(problem)
         time.sleep(0.1)
 
 
-def _try(connection: "psycopg.Connection[tuple[object, ...]]") -> bool:
-    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()
+def _try(
+    connection: "psycopg.Connection[tuple[object, ...]]", statement: LiteralString, *values: object
+) -> bool:
+    row = connection.execute(statement, values).fetchone()
     return row is not None and row[0] is True

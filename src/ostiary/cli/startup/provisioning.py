@@ -101,7 +101,7 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> Prov
     with django_setup.sentences():
         if gateway:
             _check_nginx()
-            gateway_lock.check(settings.database)
+            gateway_lock.check(gateway_lock.Locks.of(settings))
         _check_answers()
         _check_keys(settings)
         sys.stdout.write(KEYS)

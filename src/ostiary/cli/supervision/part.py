@@ -3,10 +3,12 @@
 import os
 import socket
 import sys
+import uuid
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ostiary import __version__
 from ostiary import settings as environment
 from ostiary.cli.failure import Failure
 from ostiary.cli.startup import django_setup, gateway_lock
@@ -15,6 +17,7 @@ from ostiary.settings import Settings
 from ostiary.telemetry import logs, tracing
 
 if TYPE_CHECKING:
+    from ostiary.directory.workspace.nodes import Identity
     from ostiary.gateway.node import Node
     from ostiary.identity.sealing import KeyRing
 
@@ -59,6 +62,7 @@ def _node(settings: Settings) -> "Node":
         h2c=settings.h2c_bind,
         certificate=settings.certificate,
         proxy_protocol=settings.proxy_protocol,
+        fence_seconds=settings.fence_seconds,
         log_rate=settings.log_rate,
         cache_megabytes=settings.cache_megabytes,
         workers=settings.gateway_workers,
@@ -71,11 +75,24 @@ def _node(settings: Settings) -> "Node":
     )
 
 
+def _identity(settings: Settings, role: str) -> "Identity":
+    from ostiary.directory.workspace.nodes import Identity
+
+    return Identity(
+        name=settings.node,
+        role=role,
+        instance=uuid.uuid4().hex,
+        release=__version__,
+        fence_seconds=settings.fence_seconds if role == "gateway" else 0,
+    )
+
+
 def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
     django_setup.set_up_django()
     from ostiary.authority.service import serve
+    from ostiary.recipes.folder_digest import digest
 
-    with gateway_lock.held(settings.database):
+    with gateway_lock.held(gateway_lock.Locks.of(settings)):
         serve(
             node=_node(settings),
             database=settings.database,
@@ -85,6 +102,9 @@ def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
             oauth=inherited("oauth"),
             key_set_seconds=settings.key_set_seconds,
             ceilings=settings.ceilings,
+            identity=_identity(settings, "gateway"),
+            alone=not settings.redis_url,
+            recipes=lambda: digest(settings.recipes),
             ready=ready,
         )
 
@@ -113,6 +133,7 @@ def run_publisher(settings: Settings, ready: Callable[[], None]) -> None:
         node=_node(settings),
         keyring=_keyring(settings),
         sock=inherited("publisher"),
+        reported_as=settings.node if settings.database.engine == "postgresql" else "",
         ready=ready,
     )
 
@@ -140,9 +161,10 @@ def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
 def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     django_setup.set_up_django()
     from ostiary import settings_django
-    from ostiary.authority.client import SocketConfirmer
+    from ostiary.authority.client import NodesConfirmer, SocketConfirmer
     from ostiary.cli.serving import certificate
     from ostiary.cli.serving.bounded_bodies import BoundedBodies
+    from ostiary.cli.serving.reporting import reporting
     from ostiary.cli.serving.server import Alive, OnlyTls, serve
     from ostiary.directory import database
     from ostiary.directory.changes import confirmation, gateway_check, unpublished_objects
@@ -152,10 +174,12 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
 
     publisher = PublisherClient(settings.run / "publisher.sock")
     database.queue_writers()
-    confirmation.install(SocketConfirmer(settings.run / "authority.sock", publisher))
+    local = SocketConfirmer(settings.run / "authority.sock", publisher)
+    several = settings.database.engine == "postgresql"
+    confirmation.install(NodesConfirmer(local, settings.node) if several else local)
     unpublished_objects.install(publisher)
     gateway_check.install(CertificateChecker(_node(settings)))
-    with webhooks.sending():
+    with webhooks.sending(), reporting(_identity(settings, "control")):
         application: Any = BoundedBodies(import_module("ostiary.console.asgi").application)
         # Else the first request imports every page and call, for seconds, in the event loop.
         import_module(settings_django.ROOT_URLCONF)

@@ -4,7 +4,7 @@ The directory does not know gateways; whoever starts the process installs the co
 """
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from ostiary.directory.changes.errors import NotInForce
 
@@ -12,6 +12,18 @@ T = TypeVar("T")
 
 #: Shown beside what was added, where the gateway has not confirmed it in time.
 UNCONFIRMED = "Saved; the gateway has not confirmed it yet, and takes it over as soon as it can"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReceipt:
+    """One gateway's part of a receipt.
+
+    `state` is "confirmed", or "fenced": it has not been heard of for so long that it honours no earlier
+    decision any more.
+    """
+
+    name: str
+    state: Literal["confirmed", "fenced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +35,8 @@ class Receipt:
     ms: float
     #: Open streams (WebSockets, event streams, long downloads) of what was revoked, which end now.
     streams: int = 0
+    #: Every gateway; empty where one machine has the only one.
+    nodes: tuple[NodeReceipt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,9 @@ from django.utils import timezone
 from ostiary.directory.database import FEED_LOCK
 from ostiary.directory.models import Change
 
+#: PostgreSQL's channel on which gateways hear that something changed.
+CHANNEL = "ostiary_feed"
+
 
 class Kind(enum.StrEnum):
     """What changed; `object_id` is its id."""
@@ -36,7 +39,10 @@ def announce(kind: Kind, object_id: int) -> int:
     assert connection.in_atomic_block  # noqa: S101 - a programming error, not input
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [FEED_LOCK])
+            # Whoever listens is told when this transaction commits.
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [FEED_LOCK, CHANNEL]
+            )
     row = Change.objects.create(kind=kind.value, object_id=object_id)
     return row.pk
 

@@ -30,6 +30,7 @@ from ostiary.directory.models.members import (
     SavedFilter,
     SignInLink,
 )
+from ostiary.directory.models.nodes import NodeReport
 from ostiary.directory.models.oauth import RevokedToken, SigningKey
 from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Folder, Project, Property
@@ -69,6 +70,7 @@ __all__ = [
     "Member",
     "MemberSession",
     "Membership",
+    "NodeReport",
     "Policy",
     "Project",
     "Property",

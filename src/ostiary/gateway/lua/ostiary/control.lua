@@ -3,6 +3,7 @@
 
 local cjson = require "cjson.safe"
 local epochs = require "ostiary.epochs"
+local fence = require "ostiary.fence"
 local limits = require "ostiary.limits"
 local plan = require "ostiary.plan"
 local streams = require "ostiary.streams"
@@ -60,6 +61,16 @@ local function floor()
   epochs.raise_floor(sequence)
   epochs.write({}, sequence)
   return answer(200, { birth = state:get("birth"), applied = sequence })
+end
+
+-- `BIRTH AGO`: how many seconds ago the authority began to read the feed, of which all is applied to the nginx
+-- with this birth.
+local function heard()
+  local birth, ago = match(body(), "^(%S+) ([%d.]+)$")
+  ago = tonumber(ago)
+  if not ago then return answer(400, { problem = "a birth and seconds are expected" }) end
+  if birth == state:get("birth") then fence.heard(ago) end
+  return answer(200, { birth = state:get("birth") })
 end
 
 local function publish()
@@ -145,7 +156,7 @@ local function told()
     upstream_errors = numbers("upstream_", { "connect", "response", "timeout" }),
     ceilings = numbers("ceiling_", { "heads", "address", "profile", "project" }),
     heads_unbounded = state:get("heads_unbounded") or 0,
-    streams = streams.total(), unpushed = unpushed(),
+    streams = streams.total(), unpushed = unpushed(), silence = fence.silence(),
   })
 end
 
@@ -159,6 +170,7 @@ end
 local HANDLERS = {
   ["POST /revoke"] = revoke,
   ["POST /floor"] = floor,
+  ["POST /heard"] = heard,
   ["POST /publish"] = publish,
   ["GET /published"] = published,
   ["POST /used"] = used,

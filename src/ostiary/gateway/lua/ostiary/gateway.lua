@@ -17,6 +17,7 @@ local credentials = require "ostiary.credentials"
 local ends = require "ostiary.ends"
 local epochs = require "ostiary.epochs"
 local failures = require "ostiary.failures"
+local fence = require "ostiary.fence"
 local paths = require "ostiary.paths"
 local forwarding = require "ostiary.forwarding"
 local heads = require "ostiary.heads"
@@ -108,6 +109,7 @@ local function tick()
   local moment = ngx.now()
   state:set("tick/" .. ngx.worker.id(), ngx.worker.pid() .. " " .. moment)
   state:set("unpushed/" .. ngx.worker.id(), counts.unpushed)
+  fence.look()
   streams.look()
   heads.look(streams.undo)
   if moment - pushed_at >= 1 then
@@ -126,6 +128,7 @@ end
 local function leave()
   while calls.count > 0 do
     ngx.sleep(0.25)
+    pcall(fence.look)
     pcall(streams.look)
     pcall(counts.push)
   end
@@ -148,6 +151,7 @@ function M.init_worker()
     routes.forget_leases()
     usage.forget()
   end
+  fence.init_worker(settings)
   upstreams.init_worker(settings)
   caching.init_worker(settings)
   upcall.init_worker(settings)
@@ -229,7 +233,7 @@ local function ask(call)
     local lease = leases.read(text)
     local changes = epochs.changes()
     if lease and not leases.answers(lease, question) then break end
-    if lease and changes and call.route and leases.fresh(lease, time(), changes) then
+    if lease and changes and call.route and leases.holds(lease, time(), changes) then
       lease.question = question
       leases.keep(call, text, lease)
       return lease

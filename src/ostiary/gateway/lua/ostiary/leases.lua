@@ -6,6 +6,7 @@
 
 local contract = require "contract"
 local epochs = require "ostiary.epochs"
+local fence = require "ostiary.fence"
 local limits = require "ostiary.limits"
 
 local shared = ngx.shared.leases
@@ -89,13 +90,20 @@ function M.answers(lease, question)
   return lease.endpoint == question.endpoint and lease.collection == question.collection
 end
 
--- Whether a lease may be spent now; `changes` is what `epochs.changes` says.
-function M.fresh(lease, now, changes)
+-- Whether a lease that was just granted may be spent now; `changes` is what `epochs.changes` says.
+function M.holds(lease, now, changes)
   if lease.expires <= now then return false end
   if lease.checked == changes then return true end
   if not epochs.holds(lease) then return false end
   lease.checked = changes
   return true
+end
+
+-- The same for a lease that was granted before.
+function M.fresh(lease, now, changes)
+  if lease.expires <= now or fence.holds_until <= now then return false end
+  if lease.checked == changes then return true end
+  return M.holds(lease, now, changes)
 end
 
 local function remember(route, by, key, value)

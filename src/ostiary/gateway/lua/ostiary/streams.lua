@@ -11,6 +11,7 @@ local callers = require "ostiary.callers"
 local calls = require "ostiary.calls"
 local ends = require "ostiary.ends"
 local epochs = require "ostiary.epochs"
+local fence = require "ostiary.fence"
 local leases = require "ostiary.leases"
 local upcall = require "ostiary.upcall"
 require "resty.core.var"
@@ -155,9 +156,10 @@ local function settle(key, call, lease, silent)
     lease.route = call.route
     doubted[key], grace[key] = nil, nil
     if call.is_call then call.lease = lease else calls.open[key] = lease end
+    lease.decided_at = now()
     return
   end
-  if silent then
+  if silent and not fence.is_up(now()) then
     doubted[key] = doubted[key] or now()
     if now() - doubted[key] < DOUBT_SECONDS then return end
   end
@@ -327,6 +329,12 @@ local function look_at_void(key, call, over, moment, void)
   if over then cut(key) else void[key] = call end
 end
 
+-- Whether an open call needs a new decision: something changed, or the node does not know what did.
+local function is_void(lease, changes, moment)
+  if lease.checked ~= changes and not epochs.holds(lease) then return true end
+  return fence.is_up(moment) and moment - (lease.decided_at or 0) >= 1
+end
+
 local old = {}
 
 local function look_at(key, call, lease, changes, moment, void)
@@ -338,7 +346,7 @@ local function look_at(key, call, lease, changes, moment, void)
   local over = lease.ends ~= 0 and lease.ends <= moment
   if ending[key] then
     cut(key)
-  elseif over or (lease.checked ~= changes and not epochs.holds(lease)) then
+  elseif over or is_void(lease, changes, moment) then
     look_at_void(key, call, over, moment, void)
   else
     lease.checked = changes

@@ -1,0 +1,137 @@
+"""A gateway's reports to the directory: that it lives, and which changes it follows."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+import psycopg
+from django.db import Error, connection
+
+from ostiary.authority.follower import Follower
+from ostiary.authority.lookup import conninfo
+from ostiary.directory.changes.feed import CHANNEL
+from ostiary.directory.workspace import nodes
+from ostiary.directory.workspace.nodes import Identity
+from ostiary.settings import Database
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds until the next attempt after an error of the database.
+RETRY_SECONDS = 1.0
+#: Seconds between two looks at the folder of recipes.
+RECIPES_SECONDS = 30.0
+
+
+class Presence:
+    """Reports one gateway's progress, each time it gets further and each time it is due."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        follower: Follower,
+        *,
+        alone: bool,
+        at_once: bool,
+        recipes: Callable[[], str],
+    ) -> None:
+        """`alone`: no other gateway may run on the database. `at_once`: others wait for each change."""
+        self._identity, self._follower = identity, follower
+        self._alone, self._at_once, self._recipes = alone, at_once, recipes
+        #: Django's connections belong to threads: all reports are one thread's.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="presence")
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            if await self._done(self._enter) is not None:
+                break
+            await asyncio.sleep(RETRY_SECONDS)
+        seconds = await self._done(nodes.report_seconds) or RETRY_SECONDS
+        seen = -1
+        looking = asyncio.create_task(self._look_at_recipes())
+        try:
+            while True:
+                if self._at_once:
+                    await self._follower.moved(seen, seconds=seconds)
+                else:
+                    await asyncio.sleep(seconds)
+                seen = self._follower.confirmed
+                known = await self._done(self._report, seen, self._follower.affected(nodes.STREAMS))
+                if known is None:
+                    await asyncio.sleep(RETRY_SECONDS)
+                elif not known:
+                    await self._done(self._enter)
+                    seen = -1
+        finally:
+            looking.cancel()
+
+    async def end(self) -> None:
+        """Note that the gateway has stopped."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_SECONDS):
+                await self._done(lambda: nodes.leave(self._identity))
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _enter(self) -> bool:
+        self._identity = replace(self._identity, recipes=self._recipes())
+        if nodes.register(self._identity):
+            log.warning(
+                "another gateway reports as node %s; set OSTIARY_NODE to another name on one of them",
+                self._identity.name,
+            )
+        if self._alone:
+            nodes.only_gateway(self._identity)
+        return True
+
+    def _report(self, confirmed: int, streams: list[tuple[int, int]]) -> bool:
+        return nodes.report(self._identity, confirmed=confirmed, streams=streams)
+
+    def _report_recipes(self) -> bool:
+        return nodes.report(self._identity, recipes=self._identity.recipes)
+
+    async def _look_at_recipes(self) -> None:
+        while True:
+            await asyncio.sleep(RECIPES_SECONDS)
+            digest = await asyncio.to_thread(self._recipes)
+            if digest != self._identity.recipes:
+                self._identity = replace(self._identity, recipes=digest)
+                await self._done(self._report_recipes)
+
+    async def _done(self, work: Callable[..., T], *values: object) -> T | None:
+        """What `work` returns in the reports' thread; nothing if the database fails."""
+
+        def safely() -> T | None:
+            try:
+                return work(*values)
+            except Error:
+                log.warning("the node could not be reported to the database")
+                connection.close()
+                return None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, safely)
+
+
+async def listen(database: Database, wake: Callable[[], None]) -> None:
+    """Wake the follower when a change is committed, until cancelled; polling is the net below it."""
+    while True:
+        with contextlib.suppress(psycopg.Error, OSError):
+            async with await psycopg.AsyncConnection.connect(
+                conninfo(database),
+                autocommit=True,
+                connect_timeout=5,
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=4,
+                application_name="ostiary follower",
+            ) as session:
+                await session.execute(f"LISTEN {CHANNEL}")
+                wake()
+                async for _ in session.notifies():
+                    wake()
+        await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,103 @@
+"""Gateways on several machines: receipts name them, and one that is cut off honours no old decision."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cluster.machines import Cluster, several
+from tests.postgres import cluster as postgresql
+from tests.stage import Upstream, wait_for
+
+pytestmark = [pytest.mark.gateway, pytest.mark.postgres, pytest.mark.slow]
+
+FENCE = 3
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    env = {"OSTIARY_REDIS_URL": "redis://127.0.0.1:1/0", "OSTIARY_FENCE_SECONDS": str(FENCE)}
+    with postgresql() as url, several(tmp_path_factory.mktemp("cluster"), url, env) as several_:
+        for name in ("b", "c"):
+            several_.add(name)
+        yield several_
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def things(cluster: Cluster, upstream: Upstream) -> Any:
+    return cluster.stage.a_collection(upstream, name="Things", handle="things-v1")
+
+
+def statuses(cluster: Cluster, secret: str) -> list[int]:
+    first = cluster.stage.call("/things-v1/things", secret).status
+    return [first, *(each.call("/things-v1/things", secret).status for each in cluster.machines)]
+
+
+def names(receipt: Any) -> dict[str, str]:
+    return {each["name"]: each["state"] for each in receipt["nodes"]}
+
+
+def test_a_revocation_returns_when_every_gateway_has_confirmed(
+    cluster: Cluster, things: Any
+) -> None:
+    for _ in range(5):
+        profile = cluster.stage.a_profile(things)
+        wait_for(lambda: statuses(cluster, profile["secret"]) == [200, 200, 200])  # noqa: B023 - it is asked at once
+        done = cluster.stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")
+        assert statuses(cluster, profile["secret"]) == [401, 401, 401]
+        receipt = done["revocation"]
+        assert (receipt["confirmed"], receipt["of"]) == (3, 3)
+        assert names(receipt) == {"up": "confirmed", "b": "confirmed", "c": "confirmed"}
+
+
+def test_a_gateway_that_is_cut_off_honours_no_old_decision(cluster: Cluster, things: Any) -> None:
+    kept, taken = cluster.stage.a_profile(things), cluster.stage.a_profile(things)
+    for each in (kept, taken):
+        wait_for(lambda: statuses(cluster, each["secret"]) == [200, 200, 200])  # noqa: B023 - it is asked at once
+    machine = cluster.machines[0]
+    cluster.links["b"].cut()
+    # It goes on for a while by the decisions that it has.
+    assert machine.call("/things-v1/things", kept["secret"]).status == 200
+    began = time.monotonic()
+    done = cluster.stage.done("PUT", f"api_access_profiles/{taken['id']}/disable")
+    waited = time.monotonic() - began
+    receipt = done["revocation"]
+    assert (receipt["confirmed"], receipt["of"]) == (2, 3)
+    assert names(receipt) == {"up": "confirmed", "b": "fenced", "c": "confirmed"}
+    assert waited > FENCE
+    assert machine.call("/things-v1/things", taken["secret"]).status in {401, 503}
+    # Nobody can be sure of others either.
+    assert machine.call("/things-v1/things", kept["secret"]).status == 503
+    assert statuses(cluster, kept["secret"])[::2] == [200, 200]
+    wait_for(lambda: cluster.nodes()["b"]["state"] == "silent", what="it is noticed")
+    cluster.links["b"].mend()
+    wait_for(lambda: statuses(cluster, kept["secret"]) == [200, 200, 200], what="it is back")
+    assert machine.call("/things-v1/things", taken["secret"]).status == 401
+    wait_for(lambda: cluster.nodes()["b"]["state"] == "running", what="it is noticed")
+
+
+def test_a_gateway_that_was_stopped_is_not_waited_for(cluster: Cluster, things: Any) -> None:
+    machine = cluster.machines[1]
+    machine.stop()
+    wait_for(lambda: cluster.nodes()["c"]["state"] == "stopped", what="it is noticed")
+    profile = cluster.stage.a_profile(things)
+    receipt = cluster.stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")[
+        "revocation"
+    ]
+    assert (receipt["confirmed"], receipt["of"]) == (2, 2)
+    machine.start()
+    wait_for(lambda: cluster.nodes()["c"]["state"] == "running", what="it is back")
+    # What was revoked meanwhile is revoked there.
+    assert machine.call("/things-v1/things", profile["secret"]).status == 401
+
+
+def test_two_gateways_cannot_have_one_name(cluster: Cluster) -> None:
+    with pytest.raises(AssertionError, match="A gateway with the name up is running"):
+        cluster.add("d", node="up")
