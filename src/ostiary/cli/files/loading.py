@@ -18,6 +18,8 @@ SUFFIXES = (".yaml", ".yml", ".json")
 #: Fields whose value is a secret, which is sent apart from the configuration.
 SECRETS = ("auth_secret", "jwt_secret")
 _LARGEST = 32 * 1024 * 1024
+#: Of all files together: the server takes no larger body.
+_LARGEST_FOLDER = 64 * 1024 * 1024
 _LARGEST_SECRET = 64 * 1024
 _DEEPEST = 40
 #: Styles of scalars that are texts, whatever they look like.
@@ -53,17 +55,31 @@ def load(folder: Path) -> Loaded:
     if not folder.is_dir():
         raise Failure(f"{folder} is not a folder.")
     loaded = Loaded()
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in SUFFIXES and path.is_file() and not _is_ignored(path, folder)
-    )
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if _is_ignored(path, folder):
+            continue
+        if path.is_symlink():
+            _check_link(path, folder)
+        if path.suffix in SUFFIXES and path.is_file():
+            files.append(path)
     if not files:
         raise Failure(f"{folder} holds no file that ends with {', '.join(SUFFIXES)}.")
+    if sum(path.stat().st_size for path in files) > _LARGEST_FOLDER:
+        raise Failure(f"The files of {folder} have more than {_LARGEST_FOLDER // 1024**2} MB.")
     for path in files:
         _FileReader(loaded, path, str(path.relative_to(folder))).read()
     _substitute(loaded, folder)
     return loaded
+
+
+def _check_link(path: Path, folder: Path) -> None:
+    """Refuse links to folders, which are not followed, and to what stands elsewhere."""
+    name = path.relative_to(folder)
+    if path.is_dir():
+        raise Failure(f"{name} is a link to a folder: put the files here.")
+    if path.suffix in SUFFIXES and not path.resolve().is_relative_to(folder.resolve()):
+        raise Failure(f"{name} is a link that leads out of the folder: put the file here.")
 
 
 def _is_ignored(path: Path, folder: Path) -> bool:
