@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +28,7 @@ SAME = [
     "tests/api/test_confirming.py",
     "tests/api/test_idempotency.py",
     "tests/api/test_usage.py",
+    "tests/configuration/test_plans.py",
     "tests/directory",
     "tests/usage",
 ]
@@ -77,25 +80,66 @@ def test_the_product_runs_on_it(url: str, tmp_path: Path) -> None:
             wait_for(lambda: status("127.0.0.3") == 403, what="authority back")
             _signed_tokens_work(stage, things)
             _one_key_makes_one_object(stage)
+            _two_sets_take_over_one_object(stage)
+            _two_plans_of_one_set(stage)
             _twenty_write_at_once(stage, things, url)
     finally:
         upstream.close()
 
 
+def _at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [each.result() for each in [threads.submit(call) for call in calls]]
+
+
 def _one_key_makes_one_object(stage: Stage) -> None:
-    answers: list[Answer] = []
+    def create(name: str) -> Answer:
+        headers = {"Idempotency-Key": name}
+        return stage.api("POST", "api_clients", {"name": name}, headers=headers)
 
-    def create() -> None:
-        headers = {"Idempotency-Key": "k"}
-        answers.append(stage.api("POST", "api_clients", {"name": "Once"}, headers=headers))
-
-    threads = [threading.Thread(target=create) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    answers = _at_once([partial(create, "Once")] * 8)
     assert {(answer.status, answer.body) for answer in answers} == {(200, answers[0].body)}
     assert [c["name"] for c in stage.done("GET", "api_clients")].count("Once") == 1
+
+    def one_key(name: str) -> Answer:
+        headers = {"Idempotency-Key": "k"}
+        return stage.api("POST", "api_clients", {"name": name}, headers=headers)
+
+    # Of different bodies at once, one makes an object, and the others are refused.
+    names = [f"Body {number}" for number in range(8)]
+    answers = _at_once([partial(one_key, name) for name in names])
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 7
+    made = [c["name"] for c in stage.done("GET", "api_clients")]
+    assert sum(made.count(name) for name in names) == 1
+
+
+def _apply(stage: Stage, number: int) -> Answer:
+    return stage.api("POST", f"v2/plans/{number}/apply", {})
+
+
+def _planned(stage: Stage, configuration: Any, **options: Any) -> int:
+    body = {"configuration": {"format": 1, "project": "Home", **configuration}, **options}
+    return int(stage.done("POST", "v2/plans", body)["data"]["id"])
+
+
+def _two_sets_take_over_one_object(stage: Stage) -> None:
+    """One of them has it; the other one is refused in words."""
+    stage.done("POST", "api_clients", {"name": "Wanted", "key": "wanted"})
+    entry = {"clients": [{"key": "wanted", "name": "Wanted"}]}
+    numbers = [_planned(stage, {"set": name, **entry}, adopt=True) for name in ("one", "two")]
+    answers = _at_once([partial(_apply, stage, number) for number in numbers])
+    done, refused = sorted(answers, key=lambda each: each.status)
+    assert (done.status, refused.status) == (200, 409)
+    assert b"client wanted belongs to the set" in refused.body
+
+
+def _two_plans_of_one_set(stage: Stage) -> None:
+    numbers = [
+        _planned(stage, {"set": "three", "clients": [{"key": "third", "name": name}]})
+        for name in ("A", "B")
+    ]
+    answers = _at_once([partial(_apply, stage, number) for number in numbers])
+    assert sorted(answer.status for answer in answers) == [200, 412]
 
 
 WRITERS, EACH = 20, 12

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.configuration import plans
+from ostiary.configuration import checks, plans
 from ostiary.configuration.entries import Configuration, FileEntry
 from ostiary.configuration.nouns import PROFILES, Fields, Made, as_json
 from ostiary.configuration.plans import Options, PlannedChange, PlannedConfiguration
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
-from ostiary.directory.changes.errors import InUse, Invalid, Problem, Stale
-from ostiary.directory.models import Collection, ConfigurationSet, ManagedObject, Recipe
+from ostiary.directory.changes.errors import InUse, Invalid, Stale
+from ostiary.directory.models import Collection, ConfigurationSet, ManagedObject, Project, Recipe
 from ostiary.identity.secret import Secret
 
 
@@ -54,17 +54,18 @@ def apply(
     it is blocked. Nothing is changed then.
     """
     with transaction.atomic():
-        # Locked first: of two at once, the second one plans what the first one has left.
+        # Locked first: of two at once, of one set or of two, the second one plans what the first one
+        # has left. Objects that are made meanwhile refer to the project, and need not wait.
         project = plans.project_named(by, configuration.project)
-        ConfigurationSet.objects.get_or_create(project=project, name=configuration.set)
-        row = ConfigurationSet.objects.select_for_update().get(
-            project=project, name=configuration.set
-        )
+        list(Project.objects.filter(pk=project.pk).select_for_update(no_key=True).values_list("pk"))
+        row, _ = ConfigurationSet.objects.get_or_create(project=project, name=configuration.set)
         plan = plans.make(by, configuration, options, secrets)
+        if plan.blocked:
+            first = plan.blocked[0]
+            what = f"{first.kind.replace('_', ' ')} {first.key} {first.sentence}".strip()
+            raise InUse(f"The plan can't be applied: {what}")
         if plan.digest != digest:
             raise Stale("Something that the plan speaks of has changed since; plan again")
-        if plan.blocked:
-            raise InUse(f"The plan can't be applied: {plan.blocked[0].sentence}")
         applied = _Applier(by, plan, secrets, row).done()
         row.applied_at, row.commit = timezone.now(), commit[:100]
         row.save()
@@ -116,12 +117,7 @@ class _Applier:
         try:
             made = self._create(entry) if change.row_id is None else self._change(change, entry)
         except Invalid as error:
-            # By the names in files, which are mostly those of the API.
-            problems = [
-                Problem(field=f"{entry.place}.{each.field}", code=each.code, sentence=each.sentence)
-                for each in error.problems
-            ]
-            raise Invalid(problems) from None
+            raise Invalid(checks.in_files(entry, error)) from None
         self._ids[entry.name] = made.row_id
         self._note(made, entry)
         if change.rotates and change.row_id is not None:
@@ -239,6 +235,7 @@ class _Applier:
             said = {**entry.fields, **plans.by_keys(entry)}
             managed.applied = {name: as_json(value) for name, value in said.items()}
             (fresh if managed._state.adding else stored).append(managed)  # noqa: SLF001 - Django's documented way to ask
+        _forget(fresh)
         ManagedObject.objects.bulk_create(fresh, batch_size=500)
         names = ["key", "protected", "applied", "fingerprints", "rotated"]
         ManagedObject.objects.bulk_update(stored, names, batch_size=500)
@@ -249,6 +246,17 @@ class _Applier:
                 managed.delete()
 
 
+def _forget(fresh: Sequence[ManagedObject]) -> None:
+    """Delete what is kept of objects as those of a set of the project that they were moved from."""
+    by_kind: dict[str, list[int]] = {}
+    for each in fresh:
+        by_kind.setdefault(each.kind, []).append(each.object_id)
+    for kind, ids in by_kind.items():
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            ManagedObject.objects.filter(kind=kind, object_id__in=part).delete()
+
+
 def _looked_up(plan: PlannedConfiguration, kind: str, key: str) -> int:
     """The id of an object outside of the plan's changes."""
     if (kind, key) in plan.live_ids:
@@ -257,7 +265,7 @@ def _looked_up(plan: PlannedConfiguration, kind: str, key: str) -> int:
     if kind == "collection":
         found = Collection.objects.filter(handle=key).values_list("pk", flat=True).first()
     elif kind == "policy":
-        found = plans.workspace_policies().get(key)
+        found = plan.policies.get(key)
     elif kind == "recipe":
         usable = Recipe.objects.usable_in(plan.project.pk)
         found = usable.filter(name=key).values_list("pk", flat=True).first()

@@ -1,11 +1,21 @@
 """Exporting: what a project has, as a configuration that plans to no change."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from django.db import models
 
 from ostiary.configuration.entries import FORMAT
-from ostiary.configuration.nouns import NOUNS, PROFILES, Fields, FileNoun, as_json, parts_of
+from ostiary.configuration.nouns import (
+    NOUNS,
+    PROFILES,
+    Fields,
+    FileNoun,
+    Keys,
+    as_json,
+    parts_of,
+    read_project,
+)
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import ManagedObject, Project
 
@@ -25,41 +35,34 @@ def export(by: Actor, project: Project, *, set_name: str) -> Mapping[str, object
         (each.kind, each.object_id): each
         for each in ManagedObject.objects.filter(set__project=project).select_related("set")
     }
-    inside: dict[tuple[str, str], list[Fields]] = {}
+    rows, keys = read_project(project.pk)
+    inside: dict[tuple[str, int], list[Fields]] = {}
     # Parts come after what they are parts of, and are put into it.
     for noun in reversed(NOUNS):
         entries = []
-        taken: set[str] = set()
-        for row in sorted(noun.rows(project.pk), key=lambda row: (noun.key(row), row.pk)):
+        for row in sorted(rows[noun.kind], key=partial(keys.of, noun)):
             managed = owners.get((noun.kind, row.pk))
             if managed is not None and managed.set.name != set_name:
                 continue
-            key = noun.key(row)
-            if key in taken or not key:
-                key = f"{key or noun.kind}-{row.pk}"
-            taken.add(key)
-            entry = _entry(noun, row, key, managed)
+            entry = _entry(noun, row, keys, managed)
             part = parts_of(noun)
-            if part is not None and (parts := inside.get((part.kind, noun.key(row)))):
+            if part is not None and (parts := inside.get((part.kind, row.pk))):
                 entry[part.section] = parts
             if noun.parent is None:
                 entries.append(entry)
             else:
-                inside.setdefault((noun.kind, _parent(noun, row)), []).append(entry)
+                owner_id = getattr(row, f"{noun.parent}_id")
+                inside.setdefault((noun.kind, owner_id), []).append(entry)
         if entries:
             content[noun.section] = entries
     return content
 
 
-def _parent(noun: FileNoun, row: models.Model) -> str:
-    owner = next(each for each in NOUNS if each.kind == noun.parent)
-    return owner.key(getattr(row, owner.kind))
-
-
-def _entry(noun: FileNoun, row: models.Model, key: str, managed: ManagedObject | None) -> Fields:
+def _entry(noun: FileNoun, row: models.Model, keys: Keys, managed: ManagedObject | None) -> Fields:
+    key = keys.of(noun, row)
     entry: Fields = noun.own(key) if noun.kind == "endpoint" else {"key": key}
     defaults = _defaults(noun)
-    for name, value in noun.shown(row).items():
+    for name, value in noun.shown(row, keys).items():
         if name not in defaults or value != defaults[name]:
             entry[name] = as_json(value)
     for name in noun.secrets:

@@ -7,7 +7,7 @@ once for all; and a secret is a reference to where the command finds it.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from ostiary.access.limits import Interval
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import certificates, collections, connections, endpoints
 from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.inputs import Input
+from ostiary.directory.changes.inputs import Flag, Input
 from ostiary.directory.clients import (
     access_profiles,
     address_lists,
@@ -68,6 +68,59 @@ class Made:
     public_id: str = ""
 
 
+class Keys:
+    """The keys by which files name objects: their own, or others that are made of their names."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, int], str] = {}
+        #: Who has which key, by kind.
+        self.ids: dict[str, dict[str, int]] = {}
+
+    def add(self, noun: "FileNoun", rows: Sequence[models.Model]) -> None:
+        """Name rows of one kind, each one another way; those with a key of their own by it."""
+        taken = self.ids.setdefault(noun.kind, {})
+        unkeyed: dict[str, list[models.Model]] = {}
+        for row in rows:
+            if noun.is_keyed(row):
+                self._name(noun, row, noun.key(row))
+            else:
+                unkeyed.setdefault(noun.key(row), []).append(row)
+        for key, several in unkeyed.items():
+            if key and len(several) == 1 and key not in taken:
+                self._name(noun, several[0], key)
+                continue
+            for row in several:
+                # Its id tells it from others of that name.
+                stem = key[:48].strip("-") or noun.kind.replace("_", "-")
+                name = f"{stem}-{row.pk}"
+                while name in taken:
+                    name += "-"
+                self._name(noun, row, name)
+
+    def add_shared(self, noun: "FileNoun", rows: Sequence[models.Model]) -> None:
+        """Name rows of the workspace: with its prefix where one of the project has that key."""
+        shared = Keys()
+        shared.add(noun, rows)
+        for key, row_id in shared.ids[noun.kind].items():
+            prefixed = f"{WORKSPACE}{key}"
+            taken = self.ids.setdefault(noun.kind, {})
+            self._keys[noun.kind, row_id] = prefixed if key in taken else key
+            taken[prefixed] = row_id
+            taken.setdefault(key, row_id)
+
+    def of(self, noun: "FileNoun", row: models.Model) -> str:
+        """The key of a row."""
+        return self._keys.get((noun.kind, row.pk)) or noun.key(row)
+
+    def _name(self, noun: "FileNoun", row: models.Model, key: str) -> None:
+        self._keys[noun.kind, row.pk] = key
+        self.ids[noun.kind][key] = row.pk
+
+
+#: Before the key of what belongs to the workspace, where a project has the same key.
+WORKSPACE = "workspace/"
+
+
 class FileNoun(ABC):
     """One kind of object that is kept in files."""
 
@@ -85,6 +138,8 @@ class FileNoun(ABC):
     defaults: ClassVar[Mapping[str, object]] = {}
     #: Fields that never change how a call is answered.
     harmless: ClassVar[frozenset[str]] = frozenset({"name", "description", "labels"})
+    #: Whether no two of a project have one name.
+    has_own_name: ClassVar[bool] = False
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -101,7 +156,7 @@ class FileNoun(ABC):
         """All of a project, read at once with what they show."""
 
     @abstractmethod
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         """What a row has, by the names in files."""
 
     def key(self, row: models.Model) -> str:
@@ -114,6 +169,10 @@ class FileNoun(ABC):
     def has_secret(self, row: models.Model, name: str) -> bool:
         """Whether a row has a secret of that name."""
         return bool(getattr(row, name, ""))
+
+    def holds(self, row: models.Model, name: str, secret: Secret) -> bool:
+        """Whether a secret of that name has that value."""
+        return False
 
     def normal(self, given: Input) -> Fields:
         """The plain fields that were sent, as `shown` shows them."""
@@ -130,6 +189,14 @@ class FileNoun(ABC):
         return {"key": key}
 
     @abstractmethod
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        """A row that nobody saves, of a project or as a part of another row."""
+
+    @abstractmethod
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        """Raise Invalid if a use case would refuse fields, as far as that is seen before it saves."""
+
+    @abstractmethod
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         """Make one in a project, or as a part of the object with that id."""
 
@@ -140,6 +207,18 @@ class FileNoun(ABC):
     @abstractmethod
     def delete(self, by: Actor, row_id: int) -> int:
         """Delete one; the sequence to wait for."""
+
+    def alias(self, name: str) -> str:
+        """The name in files of a field of the input, by either of its names there; empty: none."""
+        for alias, own in self.names.items():
+            if name in {own, alias}:
+                return alias
+        field = self.input.model_fields.get(name)
+        declared = field.alias if field is not None and field.alias else name
+        for alias, reference in self.references.items():
+            if reference.field == declared:
+                return alias
+        return name if name in self.secrets else ""
 
     def columns(self, row: models.Model) -> Fields:
         """The plain fields that are columns."""
@@ -165,11 +244,12 @@ def _saved(saved: Saved[M], secret: Secret | None = None, public_id: str = "") -
 class _Policies(FileNoun):
     kind, section, input = "policy", "policies", policies.PolicyInput
     hidden = frozenset({"project_id", "key", "rate_limit"})
+    has_own_name = True
 
     def rows(self, project_id: int) -> Iterable[Policy]:
         return Policy.objects.filter(project_id=project_id).order_by("pk")
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         assert isinstance(row, Policy)  # noqa: S101 - a programming error, not input
         quota = None
         if row.quota_limit is not None:
@@ -190,6 +270,13 @@ class _Policies(FileNoun):
             fields["usage_quota"] = quota.model_dump(mode="json")
         return fields
 
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        return Policy(project_id=project_id)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, Policy)  # noqa: S101 - a programming error, not input
+        policies.check(row, policies.PolicyInput.of(**fields))
+
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         given = policies.PolicyInput.of(project_id=owner_id, **fields)
         return _saved(policies.create(by=by, given=given))
@@ -206,11 +293,12 @@ class _Policies(FileNoun):
 class _AddressLists(FileNoun):
     kind, section, input = "address_list", "address_lists", address_lists.AddressListInput
     hidden = frozenset({"project_id", "key"})
+    has_own_name = True
 
     def rows(self, project_id: int) -> Iterable[AddressList]:
         return AddressList.objects.filter(project_id=project_id).defer("packed").order_by("pk")
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         assert isinstance(row, AddressList)  # noqa: S101 - a programming error, not input
         return {**self.columns(row), "entries": row.text.splitlines()}
 
@@ -219,6 +307,13 @@ class _AddressLists(FileNoun):
         if isinstance(text := fields.get("entries"), str):
             fields["entries"] = text.splitlines()
         return fields
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        return AddressList(project_id=project_id)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, AddressList)  # noqa: S101 - a programming error, not input
+        address_lists.check(row, address_lists.AddressListInput.of(**fields))
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         given = address_lists.AddressListInput.of(project_id=owner_id, **fields)
@@ -235,12 +330,17 @@ class _AddressLists(FileNoun):
 class _Connections(FileNoun):
     kind, section, input = "connection", "connections", connections.ConnectionInput
     hidden = frozenset({"project_id", "key"})
+    has_own_name = True
     secrets = ("auth_secret",)
+
+    def holds(self, row: models.Model, name: str, secret: Secret) -> bool:
+        assert isinstance(row, Connection)  # noqa: S101 - a programming error, not input
+        return connections.has_secret(row, secret.reveal())
 
     def rows(self, project_id: int) -> Iterable[Connection]:
         return Connection.objects.filter(project_id=project_id).order_by("pk")
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         return self.columns(row)
 
     def normal(self, given: Input) -> Fields:
@@ -252,6 +352,13 @@ class _Connections(FileNoun):
                 # Left as it is: the use case says what is wrong.
                 fields["ca_pem"] = pem
         return fields
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        return Connection(project_id=project_id)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, Connection)  # noqa: S101 - a programming error, not input
+        connections.check(row, connections.ConnectionInput.of(**fields))
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         given = connections.ConnectionInput.of(project_id=owner_id, **fields)
@@ -285,10 +392,17 @@ class _Collections(FileNoun):
     def own(self, key: str) -> Fields:
         return {"handle": key}
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         assert isinstance(row, Collection)  # noqa: S101 - a programming error, not input
-        connection = row.connection and _CONNECTIONS.key(row.connection)
+        connection = row.connection and keys.of(_CONNECTIONS, row.connection)
         return {**self.columns(row), "kind": row.kind, "connection": connection}
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        return Collection(project_id=project_id)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, Collection)  # noqa: S101 - a programming error, not input
+        collections.check(by, row, collections.CollectionInput.of(**fields))
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         given = collections.CollectionInput.of(project_id=owner_id, **fields)
@@ -331,7 +445,7 @@ class _Endpoints(FileNoun):
         _, method, path = key.split(" ", 2)
         return {"method": method, "path": path}
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         assert isinstance(row, Endpoint)  # noqa: S101 - a programming error, not input
         shown = {
             **self.columns(row),
@@ -344,6 +458,14 @@ class _Endpoints(FileNoun):
         elif row.target_path == row.path:
             shown["target_path"] = None
         return shown
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        assert isinstance(parent, Collection)  # noqa: S101 - a programming error, not input
+        return Endpoint(collection=parent)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, Endpoint)  # noqa: S101 - a programming error, not input
+        endpoints.check(row, endpoints.EndpointInput.of(**fields))
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         given = endpoints.EndpointInput.of(**fields)
@@ -361,22 +483,32 @@ def endpoint_key(handle: str, method: str, path: str) -> str:
     return f"{handle} {method} {path}"
 
 
+class ClientInFiles(clients.ClientInput):
+    """Input for a client in files, which also say whether it is switched on."""
+
+    apart: ClassVar[tuple[str, ...]] = (*clients.ClientInput.apart, "active")
+
+    active: Flag = True
+
+
 class _Clients(FileNoun):
-    kind, section, input = "client", "clients", clients.ClientInput
+    kind, section, input = "client", "clients", ClientInFiles
     hidden = frozenset({"project_id", "key"})
     defaults: ClassVar[Mapping[str, object]] = {"active": True}
-
-    @cached_property
-    def names(self) -> Mapping[str, str]:
-        return {**super().names, "active": "active"}
 
     def rows(self, project_id: int) -> Iterable[Client]:
         found = Client.objects.filter(project_id=project_id).order_by("pk")
         return found.defer("logo_small", "logo_medium")
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         assert isinstance(row, Client)  # noqa: S101 - a programming error, not input
         return {**self.columns(row), "active": row.active}
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        return Client(project_id=project_id)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        """All of it is checked when it is read."""
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         active = fields.pop("active", True)
@@ -434,10 +566,14 @@ class _Profiles(FileNoun):
             Prefetch("allowed_lists", queryset=lists), Prefetch("denied_lists", queryset=lists)
         )
 
+    def holds(self, row: models.Model, name: str, secret: Secret) -> bool:
+        assert isinstance(row, AccessProfile)  # noqa: S101 - a programming error, not input
+        return token_rules.hmac_secret(row) == secret.reveal()
+
     def has_secret(self, row: models.Model, name: str) -> bool:
         return not getattr(row, "follows_client", False) and bool(getattr(row, "sealed_secret", ""))
 
-    def shown(self, row: models.Model) -> Fields:
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
         assert isinstance(row, AccessProfile)  # noqa: S101 - a programming error, not input
         shown = {
             **self.columns(row),
@@ -445,15 +581,15 @@ class _Profiles(FileNoun):
             "auth_type": row.auth_type,
             "active": row.active,
             "expires_at": row.expires_at,
-            "ip_allow_lists": sorted(_LISTS.key(each) for each in row.allowed_lists.all()),
-            "ip_deny_lists": sorted(_LISTS.key(each) for each in row.denied_lists.all()),
+            "ip_allow_lists": sorted(keys.of(_LISTS, each) for each in row.allowed_lists.all()),
+            "ip_deny_lists": sorted(keys.of(_LISTS, each) for each in row.denied_lists.all()),
         }
         if row.follows_client:
             # The rest is the client's, and changes with it.
             return shown
         shown |= {
             "collections": sorted(each.handle for each in row.collections.all()),
-            "policy": row.policy and _POLICIES.key(row.policy),
+            "policy": row.policy and keys.of(_POLICIES, row.policy),
         }
         return shown | _proof(token_rules.shown(row))
 
@@ -470,6 +606,19 @@ class _Profiles(FileNoun):
             {n: v for n, v in fields.items() if n in token_rules.ProofInput.model_fields}
         )
         return {name: value for name, value in (fields | proof).items() if name not in self.of_new}
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        assert isinstance(parent, Client)  # noqa: S101 - a programming error, not input
+        return AccessProfile(client=parent)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, AccessProfile)  # noqa: S101 - a programming error, not input
+        if row.pk is not None:
+            access_profiles.check_own(row, access_profiles.ProfileInput.of(**fields))
+            return
+        given = access_profiles.NewProfileInput.of(**fields)
+        row.auth_type = given.auth_type or ""
+        access_profiles.check_own(row, given)
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
         given = access_profiles.NewProfileInput.of(api_client_id=owner_id, **fields)
@@ -520,6 +669,18 @@ NOUNS: tuple[FileNoun, ...] = (
     _POLICIES, _LISTS, _CONNECTIONS, _COLLECTIONS, _ENDPOINTS, _CLIENTS, PROFILES,
 )  # fmt: skip
 BY_KIND: Mapping[str, FileNoun] = {noun.kind: noun for noun in NOUNS}
+
+
+def read_project(project_id: int) -> tuple[Mapping[str, Sequence[models.Model]], Keys]:
+    """Everything of a project that files can hold, by kind, and its keys."""
+    keys = Keys()
+    rows: dict[str, Sequence[models.Model]] = {}
+    for noun in NOUNS:
+        rows[noun.kind] = list(noun.rows(project_id))
+        keys.add(noun, rows[noun.kind])
+        if noun is _POLICIES:
+            keys.add_shared(noun, list(Policy.objects.filter(project=None).order_by("pk")))
+    return rows, keys
 
 
 def parts_of(noun: FileNoun) -> FileNoun | None:

@@ -16,7 +16,16 @@ from django.db.models import Q
 
 from ostiary import settings
 from ostiary.configuration.entries import Configuration, FileEntry
-from ostiary.configuration.nouns import BY_KIND, NOUNS, PROFILES, Fields, FileNoun, as_json
+from ostiary.configuration.nouns import (
+    BY_KIND,
+    NOUNS,
+    PROFILES,
+    Fields,
+    FileNoun,
+    Keys,
+    as_json,
+    read_project,
+)
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.errors import Invalid, Problem
 from ostiary.directory.changes.permission import require, visible_projects
@@ -25,7 +34,6 @@ from ostiary.directory.models import (
     Collection,
     ConfigurationSet,
     ManagedObject,
-    Policy,
     Project,
     Recipe,
 )
@@ -119,6 +127,11 @@ class PlannedConfiguration:
     unchanged: int = 0
     #: The objects that there are, by kind and key.
     live_ids: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: The ids of policies that entries may refer to, those of the workspace too.
+    policies: Mapping[str, int] = field(default_factory=dict)
+    #: Their rows, and who has which name where no two may have one: by kind.
+    rows: dict[tuple[str, str], models.Model] = field(default_factory=dict)
+    names: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -172,19 +185,6 @@ def project_named(by: Actor, name: str) -> Project:
     return found[0]
 
 
-def workspace_policies() -> Mapping[str, int]:
-    """The ids of policies of the whole workspace, by the keys that files have for them."""
-    noun = BY_KIND["policy"]
-    found: dict[str, list[int]] = {}
-    keyed: dict[str, int] = {}
-    for policy in Policy.objects.filter(project=None).order_by("pk"):
-        found.setdefault(noun.key(policy), []).append(policy.pk)
-        if noun.is_keyed(policy):
-            keyed[noun.key(policy)] = policy.pk
-    # One without a key is known by its name, as long as that names nothing else.
-    return {key: pks[0] for key, pks in found.items() if key and len(pks) == 1} | keyed
-
-
 def secret_name(entry: FileEntry, name: str) -> str:
     """The name of a secret between command and server."""
     return f"{entry.noun.section}.{entry.key}.{name}"
@@ -216,13 +216,15 @@ class _Planner:
             for each in ManagedObject.objects.filter(set__project=project).select_related("set")
         }
         self._live: dict[tuple[str, str], _LiveObject] = {}
+        self._keys = Keys()
         self._entries = {entry.name: entry for entry in configuration.entries}
         self._problems: list[Problem] = []
 
     def planned(self) -> PlannedConfiguration:
         self._read()
         self._follow_moves()
-        self._plan.live_ids = {name: found.row.pk for name, found in self._live.items()}
+        self._plan.rows = {name: found.row for name, found in self._live.items()}
+        self._plan.live_ids = {name: row.pk for name, row in self._plan.rows.items()}
         known = self._known()
         for entry in self._configuration.entries:
             self._check_references(entry, known)
@@ -238,21 +240,15 @@ class _Planner:
         return self._plan
 
     def _read(self) -> None:
+        rows, self._keys = read_project(self._project.pk)
         for noun in NOUNS:
-            keyed: dict[tuple[str, str], _LiveObject] = {}
-            unkeyed: dict[tuple[str, str], list[_LiveObject]] = {}
-            for row in noun.rows(self._project.pk):
+            for row in rows[noun.kind]:
                 found = _LiveObject(row, self._managed.get((noun.kind, row.pk)))
-                key = noun.kind, noun.key(row)
-                if noun.is_keyed(row):
-                    keyed[key] = found
-                else:
-                    unkeyed.setdefault(key, []).append(found)
-            # One without a key is known by its name, as long as that names nothing else.
-            for key, several in unkeyed.items():
-                if key not in keyed and len(several) == 1:
-                    keyed[key] = several[0]
-            self._live |= keyed
+                if noun.has_own_name:
+                    name = str(getattr(row, "name"))  # noqa: B009 - of a model that is known by its noun
+                    self._plan.names.setdefault(noun.kind, {})[name] = row.pk
+                self._live[noun.kind, self._keys.of(noun, row)] = found
+        self._plan.policies = self._keys.ids["policy"]
 
     def _follow_moves(self) -> None:
         for number, moved in enumerate(self._configuration.moved):
@@ -277,7 +273,7 @@ class _Planner:
         for handle, project_id in _in_parts(seen, wanted):
             if self._by.may(Role.EDITOR, project_id):
                 known["collection"].add(handle)
-        known["policy"] |= workspace_policies().keys()
+        known["policy"] |= self._plan.policies.keys()
         usable = Recipe.objects.usable_in(self._project.pk)
         known["recipe"] = set(usable.values_list("name", flat=True))
         return {kind: frozenset(keys) for kind, keys in known.items()}
@@ -293,7 +289,7 @@ class _Planner:
 
     def _held(self, entry: FileEntry, name: str) -> list[object]:
         found = self._live.get(entry.name)
-        held = entry.noun.shown(found.row).get(name) if found is not None else None
+        held = entry.noun.shown(found.row, self._keys).get(name) if found is not None else None
         return held if isinstance(held, list) else []
 
     def _entry(self, entry: FileEntry) -> None:
@@ -326,11 +322,11 @@ class _Planner:
         missing = [
             name
             for name in entry.noun.input.required
-            if not (alias := _alias(entry.noun, name)) or not self._says(entry, alias)
+            if not (alias := entry.noun.alias(name)) or not self._says(entry, alias)
         ]
         for name in missing:
-            if _alias(entry.noun, name):
-                self._say(f"{entry.place}.{_alias(entry.noun, name)}", "can't be blank", "missing")
+            if entry.noun.alias(name):
+                self._say(f"{entry.place}.{entry.noun.alias(name)}", "can't be blank", "missing")
         for name in entry.secrets:
             if secret_name(entry, name) not in self._secrets:
                 self._plan.warnings.append(
@@ -361,7 +357,7 @@ class _Planner:
 
     def _compared(self, entry: FileEntry, found: _LiveObject) -> PlannedChange:
         noun, managed = entry.noun, found.managed
-        shown = noun.shown(found.row)
+        shown = noun.shown(found.row, self._keys)
         applied = dict(managed.applied) if managed is not None else {}
         change = PlannedChange(
             action="update",
@@ -384,7 +380,7 @@ class _Planner:
             change.fields.append(
                 FieldChange(name=name, old=old, new=new, applied=last, drifted=drifted)
             )
-        self._compare_secrets(entry, managed, change)
+        self._compare_secrets(entry, found, change)
         self._check_changed(entry, found, change)
         if entry.rotate > (managed.rotated if managed is not None else entry.rotate):
             change.rotates = True
@@ -393,9 +389,8 @@ class _Planner:
         )
         return change
 
-    def _compare_secrets(
-        self, entry: FileEntry, managed: ManagedObject | None, change: PlannedChange
-    ) -> None:
+    def _compare_secrets(self, entry: FileEntry, found: _LiveObject, change: PlannedChange) -> None:
+        managed = found.managed
         for name in entry.secrets:
             full = secret_name(entry, name)
             value = self._secrets.get(full)
@@ -404,14 +399,22 @@ class _Planner:
                     f"{full}: not compared, {entry.secrets[name]} is not set"
                 )
                 continue
+            if entry.noun.holds(found.row, name, value):
+                continue
+            # If it is the one that was applied last, somebody has changed it beside the files.
             stored = managed.fingerprints.get(name) if managed is not None else None
-            if stored != fingerprint(self._project.pk, full, value):
-                change.fields.append(FieldChange(name=name, old=_HIDDEN, new=_HIDDEN))
+            drifted = stored == fingerprint(self._project.pk, full, value)
+            change.fields.append(
+                FieldChange(
+                    name=name, old=_HIDDEN, new=_HIDDEN, drifted=drifted,
+                    applied=_HIDDEN if drifted else None,
+                )
+            )  # fmt: skip
 
     def _check_changed(self, entry: FileEntry, found: _LiveObject, change: PlannedChange) -> None:
-        """Refuse what cannot be changed, and values that are right only where they stay."""
+        """Refuse what cannot be changed."""
         noun = entry.noun
-        fixed = {_alias(noun, name) for name in noun.input.fixed}
+        fixed = {noun.alias(name) for name in noun.input.fixed}
         for each in change.fields:
             if each.name in fixed:
                 self._block(
@@ -419,17 +422,11 @@ class _Planner:
                     f"{each.name} can't be changed from {as_json(each.old)} to {as_json(each.new)}:"
                     " make one with another key, and delete this one",
                 )
-        changed = {each.name for each in change.fields}
-        if "expires_at" in changed and entry.fields.get("expires_at") is not None:
-            try:
-                noun.input.of(expires_at=entry.fields["expires_at"])
-            except Invalid as error:
-                self._say(f"{entry.place}.expires_at", error.sentences, "past")
         parent = getattr(found.row, "client", None)
         if noun is PROFILES and parent is not None:
             said = self._live.get(("client", entry.parent or ""))
             if said is None or said.row.pk != parent.pk:
-                owner = BY_KIND["client"].key(parent)
+                owner = self._keys.of(BY_KIND["client"], parent)
                 self._block(entry, f"belongs to the client {owner}, and can't move to another one")
 
     def _gone(self) -> None:
@@ -461,7 +458,7 @@ class _Planner:
                     action="delete",
                     noun=noun,
                     key=key,
-                    name=str(noun.shown(found.row).get("name") or key),
+                    name=str(noun.shown(found.row, self._keys).get("name") or key),
                     row_id=found.row.pk,
                     revokes=kind not in {"policy", "address_list", "connection"},
                 )
@@ -522,18 +519,6 @@ class _Planner:
 
 #: What the audit log calls kinds of objects, where that is another name.
 _TARGETS: Mapping[str, str] = {}
-
-
-def _alias(noun: FileNoun, name: str) -> str:
-    """The name in files of a field of the input; empty: it has none."""
-    for alias, own in noun.names.items():
-        if own == name:
-            return alias
-    declared = noun.input.model_fields[name].alias or name
-    for alias, reference in noun.references.items():
-        if reference.field == declared:
-            return alias
-    return ""
 
 
 def by_keys(entry: FileEntry) -> Fields:

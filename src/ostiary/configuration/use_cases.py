@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from ostiary.configuration import applying, effects, entries, exporting, plans
+from ostiary.configuration import applying, checks, effects, entries, exporting, plans
 from ostiary.configuration.applying import Applied
 from ostiary.configuration.descriptions import described
 from ostiary.configuration.plans import Options
@@ -30,6 +30,7 @@ def plan(
     """
     configuration = entries.read(content)
     made = plans.make(by, configuration, options, secrets)
+    checks.check(by, made, secrets)
     seen = effects.of_plan(by, made)
     ConfigurationPlan.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
     return ConfigurationPlan.objects.create(

@@ -407,6 +407,15 @@ def _kind(problems: Problems, given: CollectionInput, read: openapi.Document | N
     return given.kind or implied
 
 
+def check(by: Actor, collection: Collection, given: CollectionInput) -> None:
+    """Whether input fits a collection that nobody saves; raises Invalid."""
+    problems = Problems(CollectionInput)
+    if not collection.kind:
+        collection.kind = _kind(problems, given, None)
+    _fill(by, collection, given, problems)
+    problems.raise_if_any()
+
+
 def _fill(by: Actor, collection: Collection, given: CollectionInput, problems: Problems) -> None:
     given.assign(collection)
     if given.handle:

@@ -205,10 +205,15 @@ def _announce(connection: Connection) -> int:
 
 
 def _changes_secret(connection: Connection, given: ConnectionInput) -> bool:
-    if not given.auth_secret:
+    return bool(given.auth_secret) and not has_secret(connection, given.auth_secret or "")
+
+
+def has_secret(connection: Connection, secret: str) -> bool:
+    """Whether that is the secret of a connection."""
+    if not connection.auth_secret:
         return False
     ring = KeyRing.load(settings.current().data / "keyring.json")
-    return given.auth_secret != ring.open(connection.auth_secret, secret_context(connection.pk))
+    return secret == ring.open(connection.auth_secret, secret_context(connection.pk))
 
 
 def _save(connection: Connection, given: ConnectionInput) -> None:
@@ -230,6 +235,11 @@ def _save(connection: Connection, given: ConnectionInput) -> None:
 def secret_context(connection_id: int) -> str:
     """Where a connection's secret is sealed to."""
     return f"directory_connection:{connection_id}:auth_secret"
+
+
+def check(connection: Connection, given: ConnectionInput) -> None:
+    """Whether input fits a connection that nobody saves, but for its certificates; raises Invalid."""
+    _fill(connection, given, None)
 
 
 def _fill(connection: Connection, given: ConnectionInput, trusted: tuple[str, str] | None) -> None:

@@ -294,6 +294,11 @@ def _save(endpoint: Endpoint) -> None:
         raise Invalid({"path": [message]}) from None
 
 
+def check(endpoint: Endpoint, given: EndpointInput) -> None:
+    """Whether input fits an endpoint that nobody saves; raises Invalid."""
+    _fill(endpoint, given)
+
+
 def _fill(endpoint: Endpoint, given: EndpointInput) -> None:
     problems = Problems(EndpointInput)
     given.assign(endpoint)

@@ -206,6 +206,22 @@ def check(*, by: Actor, given: NewProfileInput) -> tuple[str, ...]:
     return _warnings(profile)
 
 
+def check_own(profile: AccessProfile, given: ProfileInput) -> None:
+    """Whether what a profile has of its own fits one that nobody saves; raises Invalid."""
+    problems = Problems(NewProfileInput)
+    _check_expiry(problems, profile, given.expires_at)
+    given.assign(profile)
+    follows = given.follows_client if given.has("follows_client") else profile.follows_client
+    if not follows:
+        token_rules.fill(problems, profile, given)
+    if isinstance(given, NewProfileInput):
+        credentials.check_first(
+            profile, problems,
+            token=given.token, digest=given.token_sha256, profile_key=given.profile_key,
+        )  # fmt: skip
+    problems.raise_if_any()
+
+
 def _drafted(by: Actor, given: NewProfileInput) -> tuple[AccessProfile, "_Chosen", str]:
     """A profile that fits and is not saved yet, what it will have, and an HMAC secret to be sealed."""
     given.check_complete()

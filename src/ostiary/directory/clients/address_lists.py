@@ -156,6 +156,11 @@ def _locked(by: Actor, list_id: int) -> AddressList:
     return locked
 
 
+def check(made: AddressList, given: AddressListInput) -> None:
+    """Whether input fits a list that nobody saves; raises Invalid."""
+    _fill(made, given)
+
+
 def _fill(made: AddressList, given: AddressListInput) -> tuple[str, ...]:
     given.assign(made)
     return _fill_entries(made, given.text) if given.has("text") else ()

@@ -39,6 +39,36 @@ def working(now: datetime) -> QuerySet[Credential]:
     )
 
 
+def check_first(
+    profile: AccessProfile,
+    problems: fields.Problems,
+    *,
+    token: object = None,
+    digest: object = None,
+    profile_key: object = None,
+) -> None:
+    """Note what is wrong with a first credential, as far as that can be seen before it is made."""
+    method = AuthMethod(profile.auth_type)
+    if method is not AuthMethod.TOKEN and not (token is None and digest is None):
+        problems.add("token" if digest is None else "token_sha256", _for_tokens(method))
+    elif digest is not None:
+        parsed = tokens.parse_digest(digest) if isinstance(digest, str) else None
+        if parsed is None:
+            problems.add("token_sha256", _NO_DIGEST)
+        elif Credential.objects.filter(fingerprint=parsed).exists():
+            problems.add("token_sha256", _TAKEN)
+    if profile_key is not None and method not in token_rules.SIGNED:
+        problems.add("profile_key", f"is for JWT and OpenID Connect, not for {method}")
+
+
+_NO_DIGEST = "must be 64 hex characters"
+_TAKEN = "belongs to another access profile already"
+
+
+def _for_tokens(method: AuthMethod) -> str:
+    return f"is for auth tokens, not for {method}"
+
+
 def add_first(
     profile: AccessProfile,
     problems: fields.Problems,
@@ -50,7 +80,7 @@ def add_first(
     """Make the first credential of a new profile; returns the secret, which is shown once."""
     method = AuthMethod(profile.auth_type)
     if method is not AuthMethod.TOKEN and not (token is None and digest is None):
-        problems.add("token", f"is for auth tokens, not for {method}")
+        problems.add("token", _for_tokens(method))
     if method in token_rules.SIGNED:
         _add_key(profile, problems, profile_key)
         return Secret("")
@@ -174,14 +204,14 @@ def add_imported(
     else:
         parsed = tokens.parse_digest(digest) if isinstance(digest, str) else None
         if parsed is None:
-            problems.add("token_sha256", "must be 64 hex characters")
+            problems.add("token_sha256", _NO_DIGEST)
             return
         fingerprint = parsed
     try:
         with transaction.atomic():
             _store(profile, fingerprint, shown, expires_at, imported=True)
     except IntegrityError:
-        problems.add("token", "belongs to another access profile already")
+        problems.add("token", _TAKEN)
 
 
 def _store(

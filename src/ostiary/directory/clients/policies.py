@@ -238,6 +238,11 @@ def _save(policy: Policy) -> None:
         raise Invalid({"name": ["has already been taken"]}) from None
 
 
+def check(policy: Policy, given: PolicyInput) -> None:
+    """Whether input fits a policy that nobody saves; raises Invalid."""
+    _fill(policy, given)
+
+
 def _fill(policy: Policy, given: PolicyInput) -> None:
     given.assign(policy)
     rates = _rates(policy, given)
