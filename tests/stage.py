@@ -381,16 +381,7 @@ class Stage:
     def pids(self, part: str) -> list[int]:
         """Process ids of a part's processes, found among our own descendants."""
         assert self._process is not None
-        found = []
-        for pid in _descendants(self._process.pid):
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                # It ended meanwhile.
-                continue
-            if part.encode() in words or (part == "gateway" and b"nginx" in words[0]):
-                found.append(pid)
-        return found
+        return pids_of(self._process.pid, part)
 
     def kill(self, part: str) -> None:
         """End a part as a crash would."""
@@ -527,6 +518,20 @@ class Prepared:
 
 
 prepared = Prepared()
+
+
+def pids_of(process: int, part: str) -> list[int]:
+    """Process ids of a part's processes among the descendants of one of ours."""
+    found = []
+    for pid in _descendants(process):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            # It ended meanwhile.
+            continue
+        if part.encode() in words or (part == "gateway" and b"nginx" in words[0]):
+            found.append(pid)
+    return found
 
 
 def _descendants(pid: int) -> list[int]:

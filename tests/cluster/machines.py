@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tests.stage import OSTIARY, Answer, Stage, ask, free_port, told, wait_for
+from tests.stage import OSTIARY, Answer, Stage, ask, free_port, pids_of, told, wait_for
 
 
 class Link:
@@ -101,6 +102,14 @@ class Machine:
             return 0
         self._process.terminate()
         return self._process.wait(timeout=90)
+
+    def kill(self, part: str) -> None:
+        """End a part as a crash would."""
+        assert self._process is not None
+        pids = pids_of(self._process.pid, part)
+        assert pids, part
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
     def call(self, target: str, secret: str) -> Answer:
         return ask(self.gateway, "GET", target, headers={"API-TOKEN": secret})

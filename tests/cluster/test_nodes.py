@@ -83,6 +83,27 @@ def test_a_gateway_that_is_cut_off_honours_no_old_decision(cluster: Cluster, thi
     wait_for(lambda: cluster.nodes()["b"]["state"] == "running", what="it is noticed")
 
 
+def test_calls_of_all_gateways_are_counted_once(cluster: Cluster, things: Any) -> None:
+    profile = cluster.stage.a_profile(things)
+    machine = cluster.machines[0]
+    for number in range(30):
+        assert statuses(cluster, profile["secret"]) == [200, 200, 200]
+        if number == 15:
+            machine.kill("collector")
+
+    of_profile = f"access_profile_id={profile['id']}"
+
+    def counted() -> int:
+        rows = cluster.stage.done("GET", f"v2/usage?bucket=all&{of_profile}")["data"]
+        return sum(each["calls"] for each in rows)
+
+    wait_for(lambda: counted() >= 90, what="all are counted")
+    path = f"v2/request_logs?{of_profile}&per_page=100"
+    wait_for(lambda: len(cluster.stage.done("GET", path)["data"]) >= 90, what="all are logged")
+    assert counted() == 90
+    assert len({each["request_id"] for each in cluster.stage.done("GET", path)["data"]}) == 90
+
+
 def test_a_gateway_that_was_stopped_is_not_waited_for(cluster: Cluster, things: Any) -> None:
     machine = cluster.machines[1]
     machine.stop()

@@ -56,19 +56,27 @@ STATE_SECONDS = 2.0
 
 
 def serve(
-    *, node: Node, log: socket.socket, counts: socket.socket, ready: Callable[[], None]
+    *,
+    node: Node,
+    log: socket.socket,
+    counts: socket.socket,
+    ready: Callable[[], None],
+    name: str = "",
 ) -> None:
     """Run until SIGTERM; then take what has come and is in the log file, and end.
 
-    `log` takes traces of the authority, `counts` pushes of the gateway's workers.
+    `log` takes traces of the authority, `counts` pushes of the gateway's workers. `name`: the node's,
+    where several gateways store in one database.
     """
-    asyncio.run(_Collector(node, log, counts).run(ready))
+    asyncio.run(_Collector(node, log, counts, name).run(ready))
 
 
 class _Collector:
-    def __init__(self, node: Node, log_sock: socket.socket, counts: socket.socket) -> None:
+    def __init__(
+        self, node: Node, log_sock: socket.socket, counts: socket.socket, name: str
+    ) -> None:
         self._node, self._log_sock, self._counts = node, log_sock, counts
-        self._store = Store(log_rate=node.log_rate)
+        self._store = Store(name, log_rate=node.log_rate)
         self._lines = Lines(node, self._store)
         self._waiting: list[Waiting] = []
         self._open: set[PushConnection] = set()

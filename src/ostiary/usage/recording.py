@@ -165,8 +165,11 @@ def stored_already(lines: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
 
 
 def positions(node: str) -> dict[str, Position]:
-    """How far each file of log lines is stored, by its identity."""
-    rows = LogPosition.objects.filter(node=node)
+    """How far each file of log lines is stored, by its identity.
+
+    Of a node with a name also what it stored before it had one: its files go on.
+    """
+    rows = LogPosition.objects.filter(node__in={"", node}).order_by("node")
     return {
         row.identity: Position(identity=row.identity, offset=row.offset, timed=row.timed)
         for row in rows

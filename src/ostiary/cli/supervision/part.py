@@ -142,7 +142,11 @@ def run_collector(settings: Settings, ready: Callable[[], None]) -> None:
     django_setup.set_up_django()
     service = import_module("ostiary.collector.service")
     service.serve(
-        node=_node(settings), log=inherited("log"), counts=inherited("counts"), ready=ready
+        node=_node(settings),
+        log=inherited("log"),
+        counts=inherited("counts"),
+        ready=ready,
+        name=settings.node if settings.redis_url else "",
     )
 
 
