@@ -31,7 +31,7 @@ from ostiary.directory.catalog import collections
 from ostiary.directory.changes import finding
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.clients import clients, credential_bulk, credentials, profile_bulk
-from ostiary.directory.models import AccessProfile, Credential
+from ostiary.directory.models import AccessProfile, Client, Credential
 from ostiary.identity.tokens import masked
 from ostiary.review import preview
 
@@ -54,7 +54,13 @@ def _searched(by: Actor, found: Rows, text: str) -> Rows:
     shown = search.credentials_like(by, text)
     if shown is not None and shown.exists():
         return found.filter(pk__in=shown.order_by().values("pk"))
-    return finding.with_words(found, text, ("profile__name", "profile__client__name"))
+    # Names by their indexes, and not the profile and client of each credential.
+    named = finding.with_words(AccessProfile.objects.visible_to(by), text, ("name",))
+    owners = finding.with_words(Client.objects.visible_to(by), text, ("name",))
+    profiles = AccessProfile.objects.filter(
+        Q(pk__in=named.values("pk")) | Q(client__in=owners.values("pk"))
+    )
+    return found.filter(profile__in=profiles.values("pk"))
 
 
 def _name(each: Credential) -> str:

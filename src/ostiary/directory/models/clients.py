@@ -38,10 +38,11 @@ class Client(models.Model):
     objects: ClassVar[models.Manager["Client"]] = ScopedQuerySet["Client"].as_manager()
 
     class Meta:
-        # Lists of everything, and of a project, are read in the order of names.
+        # Lists of everything, and of a project, are read in the order of names, and searched.
         indexes = [
             models.Index(fields=["project", "name"]),
-            models.Index(fields=["name"]),
+            models.Index(fields=["name", "key"]),
+            models.Index(fields=["id"], name="inactive_clients", condition=models.Q(active=False)),
             models.Index(
                 fields=["inactive_until"],
                 condition=models.Q(inactive_until__isnull=False),
@@ -114,10 +115,12 @@ class AccessProfile(models.Model):
     ].as_manager()
 
     class Meta:
-        # Lists are read in the order of names, of a client and of all.
+        # Lists are read in the order of names, of a client and of all, and searched.
         indexes = [
             models.Index(fields=["client", "name"]),
-            models.Index(fields=["name"]),
+            models.Index(fields=["name", "key"]),
+            # Those of a state are counted without reading whole rows.
+            models.Index(fields=["active", "expires_at", "client"]),
             models.Index(
                 fields=["inactive_until"],
                 condition=models.Q(inactive_until__isnull=False),
