@@ -211,6 +211,72 @@ def test_a_key_is_renamed_by_saying_so(api: Api) -> None:
     assert len(api.done("GET", "api_clients")) == 1
 
 
+def test_the_parts_of_what_is_renamed_are_renamed_with_it(api: Api) -> None:
+    content = files()
+    content["clients"][0]["defaults"] = DEFAULTS
+    applied(api, content)
+    content["moved"] = [
+        {"kind": "client", "from": "acme", "to": "acme-ltd"},
+        {"kind": "collection", "from": "orders-v1", "to": "orders-v2"},
+    ]
+    content["clients"][0]["key"] = "acme-ltd"
+    content["collections"][0]["key"] = "orders-v2"
+    content["clients"][0]["defaults"] = DEFAULTS | {"collections": ["orders-v2"]}
+    content["clients"][0]["profiles"][0]["collections"] = ["orders-v2"]
+    assert {action for action, _, _ in actions(plan(api, content))} == {"update"}
+    applied(api, content)
+    assert plan(api, content)["changes"] == []
+
+
+DEFAULTS = {"auth_type": "token", "collections": ["orders-v1"], "policy": "standard"}
+
+
+def test_a_client_with_defaults_and_what_follows_them_is_kept_in_files(api: Api) -> None:
+    content = files()
+    content["clients"][0] |= {
+        "defaults": DEFAULTS,
+        "profiles": [{"key": "one", "name": "One", "follows_client": True}],
+    }
+    (issued,) = applied(api, content)["issued"]
+    assert issued["access_profile"] == "one"
+    assert plan(api, content)["changes"] == []
+    (profile,) = api.done("GET", "api_access_profiles")
+    assert profile["follows_client"]
+    assert profile["api_policy_id"]
+    content["clients"][0]["defaults"] = DEFAULTS | {"policy": None}
+    (change,) = plan(api, content)["changes"]
+    assert change["sentence"] == "Change the defaults of the client acme"
+    assert change["revokes"]
+    applied(api, content)
+    assert api.done("GET", "api_access_profiles")[0]["api_policy_id"] is None
+    exported = api.done("GET", "v2/configuration?set=payments")["data"]
+    assert exported["clients"][0]["defaults"] == {
+        "auth_type": "token", "collections": ["orders-v1"],
+    }  # fmt: skip
+    # Defaults are not taken from a client that the files keep.
+    del content["clients"][0]["defaults"]
+    assert plan(api, content, delete=True)["changes"] == []
+    assert plan(api, content)["left_over"] == []
+
+
+@pytest.mark.parametrize(
+    ("defaults", "place"),
+    [
+        (DEFAULTS | {"auth_type": "jwt"}, "jwt_method"),
+        (DEFAULTS | {"audience": "x"}, "audience"),
+        (DEFAULTS | {"collections": ["none-v1"]}, "collections"),
+        ({"auth_type": "token"}, "collections"),
+        (DEFAULTS | {"auth_type": None}, "auth_type"),
+        (DEFAULTS | {"key": "x"}, "key"),
+        ([DEFAULTS], ""),
+    ],
+)
+def test_defaults_that_do_not_fit_are_refused(api: Api, defaults: Any, place: str) -> None:
+    content = files()
+    content["clients"][0]["defaults"] = defaults
+    assert list(refused(api, content)) == [f"clients.0.defaults.{place}".rstrip(".")]
+
+
 def test_a_secret_is_compared_and_stands_nowhere(api: Api) -> None:
     content = files()
     content["connections"][0] |= {

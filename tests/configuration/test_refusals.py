@@ -45,6 +45,7 @@ SIGNED = {"auth_type": "jwt", "jwt_method": "hmac", "jwt_secret": {"env": "KEY"}
         ),
         pytest.param(with_profile(profile_key="x"), f"{PROFILE}.profile_key", id="profile-key"),
         pytest.param(with_profile(expires_at=PAST), f"{PROFILE}.expires_at", id="past"),
+        pytest.param(with_profile(auth_type=None), f"{PROFILE}.auth_type", id="null-method"),
         pytest.param(with_profile(auth_type="jwt"), f"{PROFILE}.jwt_method", id="no-method"),
         pytest.param(with_profile(auth_type="oidc"), f"{PROFILE}.oidc_issuer", id="no-issuer"),
         pytest.param(with_profile(audience="x"), f"{PROFILE}.audience", id="not-signed"),

@@ -165,6 +165,8 @@ class Project:
             client_id = answer["result"]["id"]
             if not active:
                 self._api("PUT", f"v2/api_clients/{client_id}/disable")
+            if pick % 2:
+                self._follow(client_id, collections, policies, pick)
             for profile in profiles:
                 body = profile | {
                     "api_client_id": client_id,
@@ -174,6 +176,24 @@ class Project:
                 body["ip_allow_list_ids"] = lists[: pick % 2]
                 body["ip_deny_list_ids"] = lists[: (pick + 1) % 2]
                 self._api("POST", "api_access_profiles", body)
+
+    def _follow(
+        self, client_id: int, collections: list[int], policies: list[int], pick: int
+    ) -> None:
+        """Give the client defaults, and a key that follows them."""
+        rules: dict[str, Any] = {"auth_type": "token"}
+        if pick % 3 == 0:
+            rules = {
+                "auth_type": "jwt",
+                "jwt_method": "hmac",
+                "jwt_secret": SECRET,
+                "audience": "a",
+            }
+        body = {"api_collection_ids": collections[:2], "api_policy_id": policies[0], **rules}
+        status, answer = self._api("PUT", f"v2/api_clients/{client_id}", body)
+        assert status == 200, answer
+        keys = f"v2/api_clients/{client_id}/api_keys"
+        self._api("POST", keys, {"name": "Follows", "active": pick % 4 != 0})
 
     def _made(self, path: str, bodies: list[Any], wrapper: str) -> list[int]:
         answers = [

@@ -14,6 +14,7 @@ _VERBS = {"create": "Create", "update": "Change", "adopt": "Take over", "delete"
 _KINDS = {
     "policy": "policy", "address_list": "address list", "connection": "connection",
     "collection": "API collection", "endpoint": "API endpoint", "client": "client",
+    "client_defaults": "defaults of the client",
     "profile": "access profile",
 }  # fmt: skip
 

@@ -138,18 +138,19 @@ class _EntryReader:
     def entry(
         self, noun: FileNoun, place: str, value: object, parent: str | None
     ) -> Iterator[FileEntry]:
-        part = parts_of(noun)
+        parts = parts_of(noun)
         named = {"method", "path"} if noun.kind == "endpoint" else {"key"}
-        known = {*noun.names, *noun.references, *noun.secrets, *named, "protect"}
+        named = set() if noun.single else {*named, "protect"}
+        known = {*noun.names, *noun.references, *noun.secrets, *named}
         known |= _OF_PROFILES if noun is PROFILES else set()
-        known |= {part.section} if part is not None else set()
+        known |= {part.section for part in parts}
         found = self.mapping(place, value, known)
         if found is None:
             return
         key = self.key(noun, place, found, parent)
         if not key:
             return
-        inside = found.pop(part.section, None) if part is not None else None
+        inside = [(part, found.pop(part.section)) for part in parts if part.section in found]
         references, without = self.references(noun, place, found)
         secrets = self.secrets(noun, place, found)
         own = {name: found.pop(name) for name in (*_OWN, *_OF_PROFILES) if name in found}
@@ -172,8 +173,12 @@ class _EntryReader:
                     f"{place}.overlap_seconds", own.get("overlap_seconds", 0), LONGEST_OVERLAP
                 ),
             )
-        if part is not None and inside is not None:
-            yield from self.entries(part, f"{place}.{part.section}", inside, key)
+        for part, content in inside:
+            where = f"{place}.{part.section}"
+            if part.single:
+                yield from self.entry(part, where, content, key)
+            else:
+                yield from self.entries(part, where, content, key)
 
     def expiry(self, place: str, found: Fields) -> Fields:
         """When a profile expires, which may be past: what is over may stand in a file as it is."""
@@ -187,6 +192,8 @@ class _EntryReader:
             return {}
 
     def key(self, noun: FileNoun, place: str, found: Fields, parent: str | None) -> str:
+        if noun.single:
+            return parent or ""
         if noun.kind != "endpoint":
             form = _HANDLE if noun.kind == "collection" else _KEY
             return self.text(
@@ -316,7 +323,7 @@ def _refuse_doubles(reader: _EntryReader, entries: Iterable[FileEntry]) -> None:
 
 
 def _moved(reader: _EntryReader, value: object) -> Iterator[Moved]:
-    kinds = [noun.kind for noun in NOUNS if noun.kind != "endpoint"]
+    kinds = [noun.kind for noun in NOUNS if noun.kind != "endpoint" and not noun.single]
     for number, each in enumerate(reader.several("moved", value)):
         place = f"moved.{number}"
         found = reader.mapping(place, each, ("kind", "from", "to"))

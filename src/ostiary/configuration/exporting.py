@@ -45,9 +45,9 @@ def export(by: Actor, project: Project, *, set_name: str) -> Mapping[str, object
             if managed is not None and managed.set.name != set_name:
                 continue
             entry = _entry(noun, row, keys, managed)
-            part = parts_of(noun)
-            if part is not None and (parts := inside.get((part.kind, row.pk))):
-                entry[part.section] = parts
+            for part in parts_of(noun):
+                if parts := inside.get((part.kind, row.pk)):
+                    entry[part.section] = parts[0] if part.single else parts
             if noun.parent is None:
                 entries.append(entry)
             else:
@@ -60,7 +60,7 @@ def export(by: Actor, project: Project, *, set_name: str) -> Mapping[str, object
 
 def _entry(noun: FileNoun, row: models.Model, keys: Keys, managed: ManagedObject | None) -> Fields:
     key = keys.of(noun, row)
-    entry: Fields = noun.own(key) if noun.kind == "endpoint" else {"key": key}
+    entry: Fields = noun.own(key) if noun.kind == "endpoint" or noun.single else {"key": key}
     defaults = _defaults(noun)
     for name, value in noun.shown(row, keys).items():
         if name not in defaults or value != defaults[name]:

@@ -25,6 +25,7 @@ from ostiary.directory.changes.inputs import Flag, Input
 from ostiary.directory.clients import (
     access_profiles,
     address_lists,
+    client_defaults,
     clients,
     credentials,
     policies,
@@ -34,6 +35,7 @@ from ostiary.directory.models import (
     AccessProfile,
     AddressList,
     Client,
+    ClientDefaults,
     Collection,
     Connection,
     Endpoint,
@@ -79,6 +81,10 @@ class Keys:
     def add(self, noun: "FileNoun", rows: Sequence[models.Model]) -> None:
         """Name rows of one kind, each one another way; those with a key of their own by it."""
         taken = self.ids.setdefault(noun.kind, {})
+        if noun.single and noun.parent is not None:
+            for row in rows:
+                self._name(noun, row, self.of(BY_KIND[noun.parent], getattr(row, noun.parent)))
+            return
         unkeyed: dict[str, list[models.Model]] = {}
         for row in rows:
             if noun.is_keyed(row):
@@ -128,6 +134,8 @@ class FileNoun(ABC):
     #: Where its entries stand in a file; of a part, inside the entry that it belongs to.
     section: ClassVar[str]
     parent: ClassVar[str | None] = None
+    #: Whether there is one at most in what it is a part of, which names it.
+    single: ClassVar[bool] = False
     input: ClassVar[type[Input]]
     #: Fields of the input that files do not have.
     hidden: ClassVar[frozenset[str]] = frozenset()
@@ -183,6 +191,10 @@ class FileNoun(ABC):
     def settled(self, key: str, fields: Fields) -> Fields:
         """Fields in their normal form, once the key is known."""
         return fields
+
+    def needed(self, fields: Fields) -> Sequence[str]:
+        """The fields of the input without which none is made."""
+        return self.input.required
 
     def own(self, key: str) -> Fields:
         """What the input has to say of a key."""
@@ -530,14 +542,105 @@ class _Clients(FileNoun):
         return clients.delete(by=by, client_id=row_id).sequence
 
 
+class DefaultsInFiles(client_defaults.FollowedInput):
+    """Input for the defaults of a client in files."""
+
+    required: ClassVar[tuple[str, ...]] = ("auth_type", "collection_ids")
+    fixed: ClassVar[tuple[str, ...]] = ("auth_type",)
+    apart: ClassVar[tuple[str, ...]] = tuple(client_defaults.FollowedInput.model_fields)
+
+
+#: What rules of signed tokens are that nobody names.
+_UNSAID: Mapping[str, object] = {
+    **dict.fromkeys(token_rules.ProofInput.model_fields),
+    "leeway_seconds": 60,
+    "allow_without_exp": False,
+}
+
+
+class _Defaults(FileNoun):
+    """What the profiles that follow a client have of it: one for each client, without a key."""
+
+    kind, section, parent, single = "client_defaults", "defaults", "client", True
+    input = DefaultsInFiles
+    defaults: ClassVar[Mapping[str, object]] = _UNSAID
+    references: ClassVar[Mapping[str, Reference]] = {
+        "collections": Reference("api_collection_ids", "collection", several=True),
+        "policy": Reference("api_policy_id", "policy"),
+    }
+    secrets = ("jwt_secret",)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        return {**super().names, "jwt_secret": "jwt_secret"}
+
+    def rows(self, project_id: int) -> Iterable[ClientDefaults]:
+        found = ClientDefaults.objects.filter(client__project_id=project_id).order_by("pk")
+        found = found.select_related("client", "policy")
+        found = found.defer("client__logo_small", "client__logo_medium")
+        return found.prefetch_related(
+            Prefetch("collections", queryset=Collection.objects.order_by("handle"))
+        )
+
+    def key(self, row: models.Model) -> str:
+        assert isinstance(row, ClientDefaults)  # noqa: S101 - a programming error, not input
+        return _CLIENTS.key(row.client)
+
+    def is_keyed(self, row: models.Model) -> bool:
+        return True
+
+    def has_secret(self, row: models.Model, name: str) -> bool:
+        return bool(getattr(row, "sealed_secret", ""))
+
+    def holds(self, row: models.Model, name: str, secret: Secret) -> bool:
+        assert isinstance(row, ClientDefaults)  # noqa: S101 - a programming error, not input
+        return token_rules.hmac_secret(row) == secret.reveal()
+
+    def shown(self, row: models.Model, keys: Keys) -> Fields:
+        assert isinstance(row, ClientDefaults)  # noqa: S101 - a programming error, not input
+        return {
+            "auth_type": row.auth_type,
+            "collections": sorted(each.handle for each in row.collections.all()),
+            "policy": row.policy and keys.of(_POLICIES, row.policy),
+            **_proof(token_rules.shown(row)),
+        }
+
+    def normal(self, given: Input) -> Fields:
+        return _normal_proof(super().normal(given))
+
+    def own(self, key: str) -> Fields:
+        return {}
+
+    def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
+        assert isinstance(parent, Client)  # noqa: S101 - a programming error, not input
+        return ClientDefaults(client=parent)
+
+    def check(self, by: Actor, row: models.Model, fields: Fields) -> None:
+        assert isinstance(row, ClientDefaults)  # noqa: S101 - a programming error, not input
+        client_defaults.check_rules(row, client_defaults.WithDefaultsInput.of(**fields))
+
+    def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
+        made = self.change(by, owner_id, fields)
+        if client_defaults.of(owner_id) is None:
+            # They are what its profiles have together, which says so from now on.
+            client_defaults.adopt(by, clients.locked(by, owner_id))
+        return made
+
+    def change(self, by: Actor, row_id: int, fields: Fields) -> Made:
+        given = client_defaults.WithDefaultsInput.of(**fields)
+        return _saved(client_defaults.change_client(by=by, client_id=row_id, given=given))
+
+    def delete(self, by: Actor, row_id: int) -> int:
+        """They go with their client."""
+        return 0
+
+
 class _Profiles(FileNoun):
     kind, section, parent = "profile", "profiles", "client"
     input = access_profiles.NewProfileInput
     defaults: ClassVar[Mapping[str, object]] = {
         "active": True,
-        **dict.fromkeys(token_rules.ProofInput.model_fields),
-        "leeway_seconds": 60,
-        "allow_without_exp": False,
+        **_UNSAID,
     }
     hidden = frozenset({"api_client_id", "key", "token"})
     references: ClassVar[Mapping[str, Reference]] = {
@@ -594,18 +697,13 @@ class _Profiles(FileNoun):
         return shown | _proof(token_rules.shown(row))
 
     def normal(self, given: Input) -> Fields:
-        fields = super().normal(given)
-        method, key = fields.get("jwt_method"), fields.get("jwt_secret")
-        if isinstance(key, str) and isinstance(method, str):
-            try:
-                fields["jwt_secret"] = pasted_keys.public_key(key, method)
-            except pasted_keys.BadKey:
-                # Left as it is: the use case says what is wrong.
-                fields["jwt_secret"] = key
-        proof = _proof(
-            {n: v for n, v in fields.items() if n in token_rules.ProofInput.model_fields}
-        )
-        return {name: value for name, value in (fields | proof).items() if name not in self.of_new}
+        fields = _normal_proof(super().normal(given))
+        return {name: value for name, value in fields.items() if name not in self.of_new}
+
+    def needed(self, fields: Fields) -> Sequence[str]:
+        if fields.get("follows_client"):
+            return access_profiles.NewFollowerInput.required
+        return super().needed(fields)
 
     def draft(self, project_id: int, parent: models.Model | None) -> models.Model:
         assert isinstance(parent, Client)  # noqa: S101 - a programming error, not input
@@ -621,7 +719,9 @@ class _Profiles(FileNoun):
         access_profiles.check_own(row, given)
 
     def create(self, by: Actor, owner_id: int, fields: Fields) -> Made:
-        given = access_profiles.NewProfileInput.of(api_client_id=owner_id, **fields)
+        follows = bool(fields.get("follows_client"))
+        input_ = access_profiles.NewFollowerInput if follows else access_profiles.NewProfileInput
+        given = input_.of(api_client_id=owner_id, **fields)
         saved, secret = access_profiles.create(by=by, given=given)
         return _saved(saved, secret, _public_id(saved.value))
 
@@ -648,6 +748,19 @@ def _public_id(profile: AccessProfile) -> str:
     return newest.public_id if newest is not None else ""
 
 
+def _normal_proof(fields: Fields) -> Fields:
+    """Fields among which are rules of signed tokens, as those are shown."""
+    method, key = fields.get("jwt_method"), fields.get("jwt_secret")
+    if isinstance(key, str) and isinstance(method, str):
+        try:
+            fields["jwt_secret"] = pasted_keys.public_key(key, method)
+        except pasted_keys.BadKey:
+            # Left as it is: the use case says what is wrong.
+            fields["jwt_secret"] = key
+    rules = {n: v for n, v in fields.items() if n in token_rules.ProofInput.model_fields}
+    return fields | _proof(rules)
+
+
 def _proof(fields: Mapping[str, object]) -> Fields:
     """Rules of signed tokens, of which "none" has several spellings, in one."""
     found = {name: value or None for name, value in fields.items()}
@@ -661,12 +774,17 @@ def _proof(fields: Mapping[str, object]) -> Fields:
 
 
 _POLICIES, _LISTS, _CONNECTIONS = _Policies(), _AddressLists(), _Connections()
-_COLLECTIONS, _ENDPOINTS, _CLIENTS = _Collections(), _Endpoints(), _Clients()
+_COLLECTIONS, _ENDPOINTS, _CLIENTS, _DEFAULTS = (
+    _Collections(),
+    _Endpoints(),
+    _Clients(),
+    _Defaults(),
+)
 PROFILES = _Profiles()
 
 #: All of them, each after those that it refers to.
 NOUNS: tuple[FileNoun, ...] = (
-    _POLICIES, _LISTS, _CONNECTIONS, _COLLECTIONS, _ENDPOINTS, _CLIENTS, PROFILES,
+    _POLICIES, _LISTS, _CONNECTIONS, _COLLECTIONS, _ENDPOINTS, _CLIENTS, _DEFAULTS, PROFILES,
 )  # fmt: skip
 BY_KIND: Mapping[str, FileNoun] = {noun.kind: noun for noun in NOUNS}
 
@@ -683,9 +801,9 @@ def read_project(project_id: int) -> tuple[Mapping[str, Sequence[models.Model]],
     return rows, keys
 
 
-def parts_of(noun: FileNoun) -> FileNoun | None:
-    """The noun whose entries stand inside those of another."""
-    return next((each for each in NOUNS if each.parent == noun.kind), None)
+def parts_of(noun: FileNoun) -> Sequence[FileNoun]:
+    """The nouns whose entries stand inside those of another."""
+    return [each for each in NOUNS if each.parent == noun.kind]
 
 
 def as_json(value: object) -> object:

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 
 from ostiary import settings
-from ostiary.configuration.entries import Configuration, FileEntry
+from ostiary.configuration.entries import Configuration, FileEntry, Moved
 from ostiary.configuration.nouns import (
     BY_KIND,
     NOUNS,
@@ -258,6 +258,24 @@ class _Planner:
                     self._say(f"moved.{number}", f"{moved.before} is still in the files", "double")
                 del self._live[moved.kind, moved.before]
                 self._live[moved.kind, moved.after] = before
+                self._move_parts(moved)
+
+    def _move_parts(self, moved: Moved) -> None:
+        """What has no key of its own is named by what it is a part of."""
+        if moved.kind == "client":
+            names = {("client_defaults", moved.before): ("client_defaults", moved.after)}
+        elif moved.kind == "collection":
+            start = f"{moved.before} "
+            names = {
+                (kind, key): (kind, f"{moved.after} {key.removeprefix(start)}")
+                for kind, key in self._live
+                if kind == "endpoint" and key.startswith(start)
+            }
+        else:
+            return
+        for before, after in names.items():
+            if before in self._live:
+                self._live[after] = self._live.pop(before)
 
     def _known(self) -> Mapping[str, frozenset[str]]:
         """The keys that entries may refer to, by kind."""
@@ -298,6 +316,10 @@ class _Planner:
             self._create(entry)
             return
         managed = found.managed
+        if managed is None and entry.noun.single:
+            # What is one with another object belongs to its set.
+            above = self._live.get((str(entry.noun.parent), entry.parent or ""))
+            managed = above.managed if above is not None else None
         owner = managed.set if managed is not None else None
         if owner is not None and owner.name != self._configuration.set:
             self._block(entry, f"belongs to the set {owner.name}")
@@ -321,7 +343,7 @@ class _Planner:
     def _create(self, entry: FileEntry) -> None:
         missing = [
             name
-            for name in entry.noun.input.required
+            for name in entry.noun.needed(entry.fields)
             if not (alias := entry.noun.alias(name)) or not self._says(entry, alias)
         ]
         for name in missing:
@@ -438,6 +460,8 @@ class _Planner:
             if id(found) not in named
             and found.managed is not None
             and found.managed.set.name == self._configuration.set
+            # Defaults go with their client, and are not taken from it.
+            and not BY_KIND[name[0]].single
         ]
         if not self._options.delete:
             self._plan.left_over = [name for name, _ in gone]

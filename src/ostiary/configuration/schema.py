@@ -49,7 +49,9 @@ def json_schema() -> Mapping[str, Any]:
                     "additionalProperties": False,
                     "required": ["kind", "from", "to"],
                     "properties": {
-                        "kind": {"enum": [n.kind for n in NOUNS if n.kind != "endpoint"]},
+                        "kind": {
+                            "enum": [n.kind for n in NOUNS if n.kind != "endpoint" and not n.single]
+                        },
                         "from": {"type": "string"},
                         "to": {"type": "string"},
                     },
@@ -84,9 +86,13 @@ def _entry(noun: FileNoun, definitions: dict[str, Any]) -> dict[str, Any]:
         )
     if "active" in noun.names:
         properties.setdefault("active", {"type": "boolean"})
-    properties["protect"] = {"type": "boolean", "description": "Never delete it by a plan."}
-    named = ["key"]
-    if noun.kind == "endpoint":
+    named = []
+    if not noun.single:
+        properties["protect"] = {"type": "boolean", "description": "Never delete it by a plan."}
+        named = ["key"]
+    if noun.single:
+        pass
+    elif noun.kind == "endpoint":
         named = ["method", "path"]
         properties |= {name: made["properties"][name] for name in named}
     else:
@@ -102,9 +108,9 @@ def _entry(noun: FileNoun, definitions: dict[str, Any]) -> dict[str, Any]:
             "minimum": 0,
             "description": "How long the old credential works on after a rotation, in seconds.",
         }
-    part = parts_of(noun)
-    if part is not None:
-        properties[part.section] = _several(part)
+    for part in parts_of(noun):
+        one = {"$ref": f"#/$defs/{part.kind}"}
+        properties[part.section] = one if part.single else _several(part)
     return {
         "type": "object",
         "additionalProperties": False,

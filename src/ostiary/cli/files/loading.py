@@ -215,7 +215,9 @@ def _filled(
                     for number, one in enumerate(each)
                 ]
             else:
-                value[name] = _filled(loaded, folder, each, where, inside)
+                # The defaults of a client have its key.
+                within = (name, inside[-1]) if name == "defaults" else inside
+                value[name] = _filled(loaded, folder, each, where, within)
         if set(value) == {"env"} and isinstance(variable := value["env"], str):
             found = os.environ.get(variable)  # noqa: TID251 - which files name
             if found is None:

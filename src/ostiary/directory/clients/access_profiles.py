@@ -16,6 +16,7 @@ from ostiary.directory.changes import audit_log, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Invalid, NotFound, Problem
 from ostiary.directory.changes.inputs import (
+    BLANK,
     AnyTime,
     Checked,
     Flag,
@@ -212,9 +213,12 @@ def check_own(profile: AccessProfile, given: ProfileInput) -> None:
     _check_expiry(problems, profile, given.expires_at)
     given.assign(profile)
     follows = given.follows_client if given.has("follows_client") else profile.follows_client
-    if not follows:
+    if not profile.auth_type and not follows:
+        problems.add("auth_type", BLANK, code="blank")
+    elif not follows:
         token_rules.fill(problems, profile, given)
-    if isinstance(given, NewProfileInput):
+    # A follower may have its method from the client.
+    if isinstance(given, NewProfileInput) and profile.auth_type:
         credentials.check_first(
             profile, problems,
             token=given.token, digest=given.token_sha256, profile_key=given.profile_key,

@@ -203,6 +203,18 @@ def _set(
     return defaults, _written(by, client, defaults, given, before, after, secret)
 
 
+def check_rules(defaults: ClientDefaults, given: WithDefaultsInput) -> None:
+    """Whether rules of signed tokens fit defaults that nobody saves; raises Invalid."""
+    problems = Problems(WithDefaultsInput)
+    if defaults._state.adding:  # noqa: SLF001 - Django has no other word for it
+        defaults.auth_type = given.auth_type or ""
+    if defaults.auth_type:
+        token_rules.fill(problems, defaults, given)
+    else:
+        problems.add("auth_type", BLANK, code="blank")
+    problems.raise_if_any()
+
+
 def _written(
     by: Actor,
     client: Client,
