@@ -55,6 +55,10 @@ class Reader:
     def status(self, path: str) -> int:
         return int(self._client.get(path).status_code)
 
+    def lines(self, path: str) -> list[str]:
+        """A table that is sent as it is made."""
+        return self._client.get(path).getvalue().decode().splitlines()
+
     def rows(self) -> list[str]:
         """Request ids of the rows, in their order."""
         return re.findall(r'aria-label="Request ([^"]+)"', self.page)

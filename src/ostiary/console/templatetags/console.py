@@ -17,10 +17,12 @@ from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.console.frame import moments
 from ostiary.console.frame.forms import shown
 from ostiary.console.frame.questions import UNDO
+from ostiary.console.workspace import audit_sentences
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import handovers, token_rules
 from ostiary.directory.models import (
     AccessProfile,
+    AuditEvent,
     Client,
     Collection,
     Connection,
@@ -100,6 +102,12 @@ def copy(text: object, what: str) -> dict[str, object]:
 def copy_field(field: str, what: str) -> dict[str, object]:
     """A button that copies what the field with this id holds."""
     return {"field": field, "what": what}
+
+
+@register.filter
+def sentence(event: AuditEvent) -> str:
+    """What an event of the audit log says."""
+    return str(audit_sentences.sentence(event))
 
 
 @register.filter

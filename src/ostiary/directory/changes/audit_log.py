@@ -1,6 +1,8 @@
 """The audit log: who did what, written in the transaction of the change. Never a secret."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import Q, QuerySet
@@ -57,15 +59,49 @@ def events(by: Actor) -> QuerySet[AuditEvent]:
     return found.filter(project_id__in=by.project_ids)
 
 
-def matching(by: Actor, *, search: str = "", kind: str = "") -> QuerySet[AuditEvent]:
-    """Events whose actor, action or target holds `search`; of one kind of target if given."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Filters of events; an empty one filters nothing."""
+
+    #: In the name of the actor or the target, or in the action.
+    search: str = ""
+    #: In the name of the actor.
+    who: str = ""
+    #: Kind and id of the actor; without an id, every one of the kind.
+    actor: tuple[str, int | None] | None = None
+    #: Of the target.
+    kind: str = ""
+    target_id: int | None = None
+    project_id: int | None = None
+    action: str = ""
+    start: datetime | None = None
+    #: Not included.
+    end: datetime | None = None
+
+
+def matching(by: Actor, wanted: AuditFilter) -> QuerySet[AuditEvent]:
+    """Events that `by` may see and that match, the newest first."""
     found = events(by)
-    if kind:
-        found = found.filter(target_kind=kind)
-    if search:
+    exact = {
+        "target_kind": wanted.kind or None,
+        "target_id": wanted.target_id,
+        "project_id": wanted.project_id,
+        "action": wanted.action or None,
+        "at__gte": wanted.start,
+        "at__lt": wanted.end,
+    }
+    found = found.filter(**{name: value for name, value in exact.items() if value is not None})
+    if wanted.actor is not None:
+        kind, number = wanted.actor
+        found = found.filter(actor_kind=kind)
+        if number is not None:
+            found = found.filter(actor_id=number)
+    if wanted.who:
+        found = found.filter(actor_name__icontains=wanted.who)
+    if wanted.search:
         found = found.filter(
-            Q(actor_name__icontains=search)
-            | Q(action__icontains=search)
-            | Q(target_name__icontains=search)
+            Q(actor_name__icontains=wanted.search)
+            | Q(action__icontains=wanted.search)
+            | Q(target_name__icontains=wanted.search)
         )
     return found

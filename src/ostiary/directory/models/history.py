@@ -18,6 +18,12 @@ class AuditEvent(models.Model):
     after = models.JSONField(default=dict)
     address = models.CharField(max_length=64, blank=True, default="")
 
+    class Meta:
+        indexes = [
+            models.Index(fields=["target_kind", "target_id", "id"], name="event_target"),
+            models.Index(fields=["actor_kind", "actor_id", "id"], name="event_actor"),
+        ]
+
 
 class Change(models.Model):
     """The feed that authorities follow; its id is the epoch of what changed."""
