@@ -39,6 +39,9 @@ class Reader:
     def raw(self, path: str, /, **parameters: Any) -> Any:
         return self._client.get(path, parameters)
 
+    def follow(self, path: str, /, **parameters: Any) -> str:
+        return unescape(self._client.get(path, parameters, follow=True).content.decode())
+
     def names(self, path: str, /, **parameters: Any) -> list[str]:
         """The rows of a page by what they are called, in their order."""
         return re.findall(r'data-key="\d+" data-name="([^"]*)"', self.read(path, **parameters))

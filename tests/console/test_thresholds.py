@@ -152,3 +152,23 @@ def test_the_review_of_a_new_profile_leads_to_all_endpoints(world: World, reader
     )
     numbers = [int(each.rpartition("/")[2]) for each in reader.names("/endpoints", search="/more/")]
     assert all(one < two for one, two in pairwise(numbers))
+
+
+@pytest.mark.parametrize("path", ["/usage", "/logs"])
+def test_one_endpoint_more_than_a_select_holds_is_typed_and_found(
+    world: World, reader: Reader, path: str
+) -> None:
+    collection = Collection.objects.get(pk=world.collection["id"])
+    Endpoint.objects.bulk_create(
+        Endpoint(collection=collection, name=way, method="GET", path=way, shape=way, active=True)
+        for way in (f"/more/{number:03}" for number in range(MOST_OPTIONS - 3))
+    )
+    assert '<select id="endpoint" name="endpoint"' in reader.read(path)
+    last = Endpoint.objects.create(
+        collection=collection, name="/zzz", method="GET", path="/zzz", shape="/zzz", active=True
+    )
+    typed = f"GET /orders-v1/zzz #{last.pk}"
+    assert f'name="endpoint" value="{typed}"' in reader.follow(path, endpoint=typed)
+    assert f'name="endpoint" value="{typed}"' in reader.read(path, endpoint=last.pk)
+    said = reader.raw(path, endpoint="nothing of this kind").content.decode()
+    assert "matches nothing" in said

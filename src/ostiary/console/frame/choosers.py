@@ -14,7 +14,7 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.changes import finding
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles
-from ostiary.directory.models import Endpoint
+from ostiary.directory.models import Collection, Endpoint
 
 #: Choices of a select.
 MOST_OPTIONS: Final = 50
@@ -67,6 +67,11 @@ class Chooser:
         value = self.written(chosen) if chosen else given
         return ChooserField(name=name, label=label, kind=self.kind, value=value, is_typed=True)
 
+    def words(self, by: Actor, number: int | None) -> str:
+        """What an object is called; empty for none, and for one that is not to be seen."""
+        found = self.rows(by).filter(pk=number).first() if number else None
+        return self.text(found) if found else ""
+
     def written(self, row: Any) -> str:
         return f"{self.text(row)} #{row.pk}"
 
@@ -117,4 +122,11 @@ ENDPOINTS: Final = Chooser(
     columns=("path", "name", "method", "collection__handle"),
     order=("collection__handle", "path", "method"),
 )
-CHOOSERS: Final = {each.kind: each for each in (PROFILES, ENDPOINTS)}
+COLLECTIONS: Final = Chooser(
+    kind="collections",
+    rows=Collection.objects.visible_to,
+    text=lambda each: str(each.name),
+    columns=("name", "handle"),
+    order=("name", "pk"),
+)
+CHOOSERS: Final = {each.kind: each for each in (PROFILES, ENDPOINTS, COLLECTIONS)}

@@ -13,14 +13,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from ostiary.access.reasons import Reason
+from ostiary.console.frame.choosers import COLLECTIONS, ENDPOINTS, Chooser
 from ostiary.console.frame.listing import number_of
 from ostiary.console.insight.explanations import explained_or_missing
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
-from ostiary.directory.catalog import collections
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles, clients
-from ostiary.directory.models import Credential, Endpoint
+from ostiary.directory.models import Credential
 from ostiary.directory.workspace import workspace_settings
 from ostiary.identity.tokens import masked
 from ostiary.usage import csv_export, names, outcomes, request_log
@@ -32,7 +32,6 @@ PER_PAGE = 50
 #: Lines that one look at what arrived shows: the youngest.
 MOST_ARRIVED = 100
 MOST_LINES = 1_000_000
-MOST_CHOICES = 300
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 STATUSES = {
     "2xx": "2xx: success",
@@ -127,20 +126,15 @@ def _choices(by: Actor, asked: LogPageQuery) -> dict[str, Any]:
     profile_name = known.profiles.get(profile_id or 0, given.get("profile", ""))
     client_name = given.get("client_name") or known.clients.get(client_id or 0, "")
     profile_name = given.get("profile_name") or profile_name
-    endpoints = _endpoints(by, wanted.collection_id)
-    shown_collections = collections.collections(by).order_by("name")[:MOST_CHOICES]
+    endpoints = ENDPOINTS.rows(by)
+    if wanted.collection_id:
+        endpoints = endpoints.filter(collection_id=wanted.collection_id)
     words = {
         "client": client_name or given.get("client", ""),
         "profile": profile_name,
         "reason": _reason_words(given.get("reason", "")),
-        "collection": next(
-            (c.name for c in shown_collections if c.pk == wanted.collection_id),
-            given.get("collection", ""),
-        ),
-        "endpoint": next(
-            (words for pk, words in endpoints if pk == wanted.endpoint_id),
-            given.get("endpoint", ""),
-        ),
+        "collection": COLLECTIONS.words(by, wanted.collection_id) or given.get("collection", ""),
+        "endpoint": ENDPOINTS.words(by, wanted.endpoint_id) or given.get("endpoint", ""),
         "credential": _credential_words(by, wanted.credential_id),
         "latency": f"{given.get('latency', '')} ms",
     }
@@ -171,10 +165,12 @@ def _choices(by: Actor, asked: LogPageQuery) -> dict[str, Any]:
         "statuses": STATUSES,
         "reasons": sorted(((reason.value, reason.label) for reason in Reason), key=lambda r: r[1]),
         "methods": METHODS,
-        "collections": shown_collections,
-        "endpoints": endpoints,
-        "more_collections": len(shown_collections) == MOST_CHOICES,
-        "more_endpoints": len(endpoints) == MOST_CHOICES,
+        "collection": COLLECTIONS.field(
+            by, "collection", "API collection", given.get("collection", "")
+        ),
+        "endpoint": ENDPOINTS.field(
+            by, "endpoint", "Endpoint", given.get("endpoint", ""), endpoints
+        ),
         "credential": words["credential"],
         "newest": request_log.NEWEST,
     }
@@ -240,12 +236,12 @@ def show(request: HttpRequest, by: Actor, request_id: str) -> HttpResponse:
     return explained_or_missing(request, by, request_id, named)
 
 
-def _endpoints(by: Actor, collection_id: int | None) -> list[tuple[int, str]]:
-    found = Endpoint.objects.visible_to(by).order_by("collection__handle", "path", "method")
-    if collection_id:
-        found = found.filter(collection_id=collection_id)
-    told = found.values_list("pk", "method", "collection__handle", "path")[:MOST_CHOICES]
-    return [(pk, f"{method} /{handle}{path}") for pk, method, handle, path in told]
+def _chosen(by: Actor, chooser: Chooser, text: str) -> int | None:
+    """The number of what was typed; raises ValueError."""
+    try:
+        return chooser.chosen(by, "it", text)
+    except Invalid as error:
+        raise ValueError(" ".join(error.errors["it"])) from None
 
 
 def _asked(by: Actor, query: Mapping[str, str]) -> LogPageQuery:
@@ -277,8 +273,8 @@ def _asked(by: Actor, query: Mapping[str, str]) -> LogPageQuery:
         end_ms=None if end is None else (end + (60 if ":" in given["to"] else 86_400)) * 1000,
         client_id=client_id, profile_id=profile_id,
         credential_id=number_of(given.get("credential")),
-        collection_id=number_of(given.get("collection")),
-        endpoint_id=number_of(given.get("endpoint")),
+        collection_id=read("collection", lambda text: _chosen(by, COLLECTIONS, text)),
+        endpoint_id=read("endpoint", lambda text: _chosen(by, ENDPOINTS, text)),
         outcome=LogOutcome(given["outcome"]) if given.get("outcome") in set(LogOutcome) else None,
         statuses=read("status", request_log.statuses),
         reasons=frozenset() if reason is None else frozenset({reason}),

@@ -11,16 +11,18 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from ostiary.console.frame import charts
+from ostiary.console.frame.choosers import COLLECTIONS, ENDPOINTS
 from ostiary.console.frame.listing import number_of
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
-from ostiary.directory.catalog import collections, endpoints
+from ostiary.directory.catalog import endpoints
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import clients
 from ostiary.directory.models import Endpoint
@@ -33,8 +35,8 @@ from ostiary.usage.queries import Rank, UsageCounts
 DAY = 86_400
 DEFAULT_DAYS = 30
 RANGES = {1: "24 hours", 7: "7 days", 30: "30 days", 90: "90 days", 365: "12 months"}
-#: Choices of a select; where there are more, the page of a collection leads to its usage.
-MOST_CHOICES = 300
+#: Filters that choose an object by its name or number.
+_CHOSEN = {"collection": COLLECTIONS, "endpoint": ENDPOINTS}
 #: Columns that the largest can be ranked by, and the heading over them.
 RANKS = {Rank.CALLS: "Calls", Rank.ERRORS: "Errors", Rank.REFUSED: "Refused"}
 HEADS = {Rank.CALLS: "Top", Rank.ERRORS: "Most failing", Rank.REFUSED: "Most refused"}
@@ -152,6 +154,15 @@ def dashboard(request: HttpRequest, by: Actor) -> HttpResponse:
         problem = f"{'No' if not found else 'More than one'} client fits “{named}”."
     elif "client_name" in request.GET and chosen.client:
         return redirect(reverse("usage") + chosen.address(client=None))
+    for name, chooser in _CHOSEN.items():
+        typed = request.GET.get(name, "").strip()[:300]
+        if typed and number_of(typed) is None:
+            try:
+                number = chooser.chosen(by, name, typed)
+            except Invalid as error:
+                problem = f"“{typed}” {' '.join(error.errors[name])}."
+            else:
+                return redirect(reverse("usage") + chosen.address(**{name: number}))
     chosen = _fitting(by, chosen)
     choice = chosen.choice(now)
     context = {
@@ -168,8 +179,12 @@ def dashboard(request: HttpRequest, by: Actor) -> HttpResponse:
             chosen.profile or 0
         ),
         "without_profile": chosen.address(profile=None),
-        "collections": collections.collections(by).order_by("name")[:MOST_CHOICES],
-        "endpoints": _endpoints(by, chosen),
+        "collection": COLLECTIONS.field(
+            by, "collection", "API collection", str(chosen.collection or "")
+        ),
+        "endpoint": ENDPOINTS.field(
+            by, "endpoint", "Endpoint", str(chosen.endpoint or ""), _endpoints(by, chosen)
+        ),
         "some_clients": clients.clients(by).order_by("name").values_list("name", flat=True)[:50],
         "kept_days": workspace_settings.read().usage_day_days,
     }
@@ -201,12 +216,9 @@ def _fitting(by: Actor, chosen: Filters) -> Filters:
     return chosen
 
 
-def _endpoints(by: Actor, chosen: Filters) -> list[tuple[int, str]]:
-    found = Endpoint.objects.visible_to(by).order_by("collection__handle", "path", "method")
-    if chosen.collection:
-        found = found.filter(collection_id=chosen.collection)
-    told = found.values_list("pk", "method", "collection__handle", "path")[:MOST_CHOICES]
-    return [(pk, f"{method} /{handle}{path}") for pk, method, handle, path in told]
+def _endpoints(by: Actor, chosen: Filters) -> QuerySet[Endpoint]:
+    found = ENDPOINTS.rows(by)
+    return found.filter(collection_id=chosen.collection) if chosen.collection else found
 
 
 def _figures(by: Actor, chosen: Filters, now: int) -> dict[str, Any]:

@@ -9,8 +9,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RemoveIndex(model_name="accessprofile", name="directory_a_name_6e1ff3_idx"),
-        migrations.RemoveIndex(model_name="client", name="directory_c_name_d0feb8_idx"),
         migrations.AddIndex(
             model_name="accessprofile",
             index=models.Index(fields=["name", "key"], name="directory_a_name_7fb580_idx"),

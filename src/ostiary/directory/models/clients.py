@@ -41,6 +41,7 @@ class Client(models.Model):
         # Lists of everything, and of a project, are read in the order of names, and searched.
         indexes = [
             models.Index(fields=["project", "name"]),
+            models.Index(fields=["name"]),
             models.Index(fields=["name", "key"]),
             models.Index(fields=["id"], name="inactive_clients", condition=models.Q(active=False)),
             models.Index(
@@ -118,6 +119,7 @@ class AccessProfile(models.Model):
         # Lists are read in the order of names, of a client and of all, and searched.
         indexes = [
             models.Index(fields=["client", "name"]),
+            models.Index(fields=["name"]),
             models.Index(fields=["name", "key"]),
             # Those of a state are counted without reading whole rows.
             models.Index(fields=["active", "expires_at", "client"]),
