@@ -235,6 +235,9 @@ class World:
         ]
         credential = done("GET", f"v2/access_profiles/{profile}/credentials")["data"][0]["id"]
         handover = done("POST", f"v2/access_profiles/{profile}/handovers")["data"]["id"]
+        gone = done("POST", "api_clients", {"name": "Gone"})["result"]["id"]
+        done("DELETE", f"api_clients/{gone}")
+        deleted = done("GET", "v2/deleted_objects")["data"][0]["id"]
         addresses = done("POST", "v2/address_lists", {"name": "L", "entries": ["192.0.2.1"]})
         member = done("POST", "v2/members", {"email": "bob@example.com"})["data"]["id"]
         token = done("POST", "v2/tokens", {"name": "T", "admin": True})["data"]["id"]
@@ -263,7 +266,7 @@ class World:
             "client_id": client, "profile_id": profile, "credential_id": credential,
             "list_id": addresses["data"]["id"], "policy_id": policy, "member_id": member,
             "kid": kid, "token_id": token, "webhook_id": hook, "delivery_id": delivery,
-            "handover_id": handover, "node_id": node,
+            "handover_id": handover, "node_id": node, "deleted_id": deleted,
         }  # fmt: skip
         self.others = {
             "delete_project": {"project_id": empty},

@@ -174,3 +174,25 @@ def test_a_viewer_is_offered_none_of_it_and_may_do_none_of_it(world: World, view
         assert viewer.raw(path).status_code == 403
     viewer.send(f"/clients/{world.client['id']}/offboarding")
     assert ApiClient.objects.get().active
+
+
+def test_a_deletion_says_what_it_takes_along_and_is_undone_on_a_page(
+    world: World, owner: Reader, viewer: Reader
+) -> None:
+    world.a_profile(name="Shop")
+    path = f"/clients/{world.client['id']}/delete"
+    page = owner.read(path)
+    for said in ("1 access profile, 1 of them active", "1 credential that work", "deactivate it"):
+        assert said in page
+    owner.send(path, name="Acme")
+    assert not ApiClient.objects.exists()
+    page = owner.read("/recently-deleted")
+    assert "1 access profile, 1 credential" in page
+    number = re.findall(r"/recently-deleted/(\d+)/restore", page)[0]
+    assert "Put back" not in viewer.read("/recently-deleted")
+    viewer.send(f"/recently-deleted/{number}/restore")
+    assert not ApiClient.objects.exists()
+    page = owner.send(f"/recently-deleted/{number}/restore")
+    assert "Client Acme was put back." in page
+    assert "Credentials are gone" in page
+    assert "put back already" in owner.send(f"/recently-deleted/{number}/restore")

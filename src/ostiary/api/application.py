@@ -42,7 +42,14 @@ from ostiary.api.error_codes import ERRORS, ErrorCode, of_field, of_status
 from ostiary.api.insight import advice, explanations, previews, request_log, usage
 from ostiary.api.people import management_tokens, members, users
 from ostiary.api.rendering import Renderer
-from ostiary.api.workspace import audit_log, nodes, properties, signing_keys, workspace_settings
+from ostiary.api.workspace import (
+    audit_log,
+    deleted_objects,
+    nodes,
+    properties,
+    signing_keys,
+    workspace_settings,
+)
 from ostiary.directory import database
 from ostiary.directory.changes import errors
 from ostiary.directory.changes.inputs import sentences_of
@@ -148,6 +155,7 @@ for prefix, module in (
     ("", offboarding),
     ("", address_lists),
     ("", audit_log),
+    ("", deleted_objects),
     ("", policies),
     ("", members),
     ("", management_tokens),

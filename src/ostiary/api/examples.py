@@ -160,6 +160,8 @@ EXAMPLES: Mapping[str, CallExample] = {
     "raise_limits": CallExample(body={"limits": {"minute": 600}, "until": "2030-01-31T12:00:00Z"}),
     "end_raise": _NONE,
     "list_address_lists": _NONE,
+    "list_deleted": _NONE,
+    "restore_object": _NONE,
     "show_offboarding": _NONE,
     "offboard_client": _NONE,
     "list_handovers": _NONE,

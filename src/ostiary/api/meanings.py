@@ -21,6 +21,7 @@ TAGS: Mapping[str, str] = {
     "Access profiles": "What a client may call and how it authenticates, with its credentials and limits.",
     "Address lists": "Named lists of addresses that profiles share.",
     "Policies": "Rate limits and quotas that profiles share.",
+    "Deleted objects": "What was deleted in the last seven days, and can be put back.",
     "Audit": "Who changed what.",
     "Members": "People who sign in to the console, and their roles.",
     "Management tokens": "What scripts use this API with.",
@@ -115,13 +116,13 @@ OPEN = frozenset({
     "explain", "list_advice", "rotate_own_token", "list_folder_assets", "list_clients_with_defaults",
     "show_client_with_defaults", "list_keys", "show_key", "show_project", "show_folder",
     "show_delivery", "list_handovers", "show_handover",
-    "show_offboarding",
+    "show_offboarding", "list_deleted",
 })  # fmt: skip
 #: Deletions that are refused while something relies on the object.
 REFUSED_IN_USE = frozenset({
     "delete_connection", "delete_collection", "delete_policy", "delete_address_list",
     "delete_node", "delete_project", "delete_folder", "delete_member", "change_member", "create_handover",
-    "withdraw_handover",
+    "withdraw_handover", "restore_object",
 })  # fmt: skip
 #: Deletions of what holds something, and of *Home*.
 REFUSED_NOT_EMPTY = frozenset({"delete_project", "delete_folder"})
@@ -256,6 +257,8 @@ FIELDS: Mapping[str, str] = {
     "cursor": "Where the last page ended: its `next_cursor`.",
     "data": "What was asked for.",
     "deleted": "What was deleted with it, by kind.",
+    "deleted_at": "When it was deleted.",
+    "deleted_by": "Who deleted it.",
     "description": "A description for people.",
     "dropped_headers": "Headers of the call that were not passed on.",
     "effects": "What would change, by access profile.",
@@ -354,6 +357,8 @@ FIELDS: Mapping[str, str] = {
     "now": "What the same call would get now.",
     "oauth_client_id": "The client id of OAuth 2.0.",
     "oauth_client_secret": "The client secret of OAuth 2.0, shown only here.",
+    "object_id": "The id of the object.",
+    "object_kind": "The kind of the object.",
     "of": "Of how many gateways.",
     "offboarded": "Whether nothing of the client can call any more.",
     "oidc_issuer": "The issuer of OpenID Connect, whose keys are found by its configuration.",
@@ -407,6 +412,7 @@ FIELDS: Mapping[str, str] = {
     "required_claims": "Claims that signed tokens must have.",
     "resets_at": "When the window ends.",
     "resolved_by": "Who can usually do something about it.",
+    "restorable_until": "Until when it can be put back.",
     "result": "What was asked for; of a switch, `success`.",
     "retired_at": "Since when it signs nothing; null: it signs.",
     "retries": "How many other servers are tried; null: up to two.",
@@ -449,6 +455,7 @@ FIELDS: Mapping[str, str] = {
     "streams": "How many open streams of what was revoked are being ended.",
     "success": "Whether it worked.",
     "switched": "How many endpoints were switched.",
+    "takes": "How many objects went with it, by kind.",
     "target_id": "The id of what was changed.",
     "target_kind": "The kind of what was changed.",
     "target_name": "The name of what was changed.",
@@ -527,6 +534,7 @@ PARAMETERS: Mapping[str, str] = {
     "token_id": "The id of the management token.",
     "node_id": "The id of the node.",
     "webhook_id": "The id of the webhook.",
+    "deleted_id": "The id of the deletion.",
 }
 
 _METHODS = [str(each) for each in AuthMethod]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from ostiary.directory.changes import feed, stored_answers
+from ostiary.directory.changes import deletions, feed, stored_answers
 from ostiary.directory.models import AuditEvent, FormPage, MemberSession, RevokedToken, SignInLink
 from ostiary.directory.webhooks import deliveries
 from ostiary.directory.workspace import workspace_settings
@@ -25,6 +25,7 @@ def tidy() -> int:
         deleted += AuditEvent.objects.filter(pk__in=ids).delete()[0]
     deleted += deliveries.tidy(now)
     deleted += stored_answers.delete_old()
+    deleted += deletions.tidy()
     deleted += RevokedToken.objects.filter(expires_at__lt=now).delete()[0]
     deleted += MemberSession.objects.filter(expires_at__lt=now).delete()[0]
     deleted += FormPage.objects.filter(expires_at__lt=now).delete()[0]

@@ -35,6 +35,7 @@ from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
 from ostiary.console.workspace import (
     api_reference,
     audit_log,
+    deleted_objects,
     nodes,
     properties,
     workspace_settings,
@@ -216,6 +217,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tokens/<int:token_id>/rotate", management_tokens.rotate_token, name="rotate-token"),
     path("tokens/<int:token_id>/revoke", management_tokens.revoke_token, name="revoke-token"),
     path("audit-log", audit_log.listing, name="audit-log"),
+    path("recently-deleted", deleted_objects.listing, name="deleted-objects"),
+    path(
+        "recently-deleted/<int:deleted_id>/restore", deleted_objects.restore, name="restore-object"
+    ),
     path("nodes", nodes.listing, name="nodes"),
     path("nodes/<int:node_id>/forget", nodes.forget, name="forget-node"),
     path("settings", workspace_settings.settings, name="settings"),

@@ -190,6 +190,7 @@ def delete(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
         consequence="Nothing more is sent to it, and pending deliveries are deleted.",
         back=reverse("webhook", args=[webhook_id]),
         after=reverse("webhooks"),
+        restorable=True,
     )
 
 

@@ -691,6 +691,22 @@ SETTING = RemoteNoun(
     ),
 )  # fmt: skip
 
+DELETED = RemoteNoun(
+    name="deleted", plural="deleted-objects", help="what was deleted in the last days",
+    operations=(
+        RemoteOperation(
+            verb="list", method="GET", path="v2/deleted_objects", help="list what can be put back",
+            form=AnswerForm.LIST,
+            columns=("id", "object_kind", "object_id", "name", "takes", "deleted_by", "deleted_at"),
+            query=(OF_PROJECT, Option(name="kind", help="of this kind, such as client")),
+        ),
+        RemoteOperation(
+            verb="restore", method="POST", path="v2/deleted_objects/{id}/restore",
+            help="put one object back, without credentials and secrets", form=AnswerForm.OBJECT,
+        ),
+    ),
+)  # fmt: skip
+
 AUDIT = RemoteNoun(
     name="audit", plural="audit-events", help="the audit log",
     operations=(
@@ -707,7 +723,7 @@ AUDIT = RemoteNoun(
 
 NOUNS = (
     CLIENT, PROFILE, CREDENTIAL, HANDOVER, COLLECTION, ENDPOINT, CONNECTION, POLICY, ADDRESS_LIST, WEBHOOK,
-    PROJECT_NOUN, PROPERTY, TOKEN, MEMBER, SETTING, AUDIT,
+    PROJECT_NOUN, PROPERTY, TOKEN, MEMBER, SETTING, DELETED, AUDIT,
 )  # fmt: skip
 
 _SINCE = (

@@ -603,4 +603,5 @@ def delete(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         consequence="Its endpoints are deleted with it, and answer 404 at once.",
         back=reverse("collection", args=[collection_id]),
         after=reverse("collections"),
+        restorable=True,
     )

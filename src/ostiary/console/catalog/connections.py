@@ -104,6 +104,7 @@ def delete(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         consequence="It can be deleted when no API collection has it.",
         back=reverse("connections"),
         after=reverse("connections"),
+        restorable=True,
     )
 
 

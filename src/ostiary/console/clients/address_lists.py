@@ -75,6 +75,7 @@ def delete(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
         consequence="It can be deleted when no access profile uses it.",
         back=reverse("address-lists"),
         after=reverse("address-lists"),
+        restorable=True,
     )
 
 

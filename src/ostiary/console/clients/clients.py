@@ -24,6 +24,7 @@ from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles, client_defaults, clients, logo
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import setup
+from ostiary.review import offboarding_reports
 from ostiary.usage import queries
 
 
@@ -123,7 +124,21 @@ def delete(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         consequence="Its access profiles and their credentials are deleted with it, and stop working at once.",
         back=reverse("client", args=[client_id]),
         after=reverse("clients"),
+        takes=_taken(by, client_id),
+        instead=reverse("client", args=[client_id]) if client.active else "",
+        restorable=True,
     )
+
+
+def _taken(by: Actor, client_id: int) -> list[str]:
+    """What a deletion takes along, in words."""
+    report = offboarding_reports.of_client(by, client_id)
+    many = len(report.profiles)
+    return [
+        f"{many:,} access profile{'' if many == 1 else 's'}, {report.active:,} of them active",
+        f"{report.working:,} credential{'' if report.working == 1 else 's'} that work",
+        f"They made {report.calls:,} requests in the last {offboarding_reports.DAYS} days",
+    ]
 
 
 @page

@@ -104,6 +104,7 @@ def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         consequence="It can be deleted when no access profile has it.",
         back=reverse("policies"),
         after=reverse("policies"),
+        restorable=True,
     )
 
 

@@ -1,6 +1,6 @@
 """Deletion: a page that explains the effect and asks for the object's name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from ostiary.console.frame.saving import in_force
+from ostiary.directory.changes import deletions
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import CannotDestroy, InUse
 
@@ -21,10 +22,14 @@ def by_name(
     consequence: str,
     back: str,
     after: str,
+    takes: Sequence[str] = (),
+    instead: str = "",
+    restorable: bool = False,
 ) -> HttpResponse:
     """Ask for the name, and call `delete` when it matches; `back` and `after` are addresses.
 
-    An object in use is not deleted, and the page says where it is used.
+    `takes`: what goes with it; `instead`: where it can be deactivated; `restorable`: it can be put
+    back for some days. An object in use is not deleted, and the page says where it is used.
     """
     problem = ""
     if request.method == "POST":
@@ -47,5 +52,8 @@ def by_name(
         "back": back,
         "consequence": consequence,
         "problem": problem,
+        "takes": takes,
+        "instead": instead,
+        "days": deletions.KEPT.days if restorable else 0,
     }
     return render(request, "console/delete.html", context, status=400 if problem else 200)

@@ -23,7 +23,7 @@ from ostiary.directory.catalog import (
     specifications,
 )
 from ostiary.directory.catalog.import_reports import Imported
-from ostiary.directory.changes import audit_log, etags, feed, finding, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, finding, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -43,7 +43,15 @@ from ostiary.directory.changes.inputs import (
 )
 from ostiary.directory.changes.permission import project_of, require
 from ostiary.directory.changes.snapshots import snapshot
-from ostiary.directory.models import AccessProfile, Collection, Connection, ImportReport, Project
+from ostiary.directory.models import (
+    AccessProfile,
+    Collection,
+    Connection,
+    Endpoint,
+    ImportedSpecification,
+    ImportReport,
+    Project,
+)
 from ostiary.directory.workspace import origins, project_quotas, public_urls
 from ostiary.identity import places
 
@@ -335,10 +343,28 @@ def delete(*, by: Actor, collection_id: int, if_match: str | None = None) -> Sav
         if following:
             plural = "s" * (following > 1)
             raise InUse(f"The API collection is in the defaults of {following} client{plural}")
+        _keep(by, collection)
         _record(by, "delete", collection)
         sequence = feed.announce(feed.Kind.COLLECTION, collection.pk)
         collection.delete()
     return Saved(value=None, sequence=sequence)
+
+
+def _keep(by: Actor, collection: Collection) -> None:
+    parts = [
+        *Endpoint.objects.filter(collection=collection).order_by("pk"),
+        *ImportedSpecification.objects.filter(collection=collection),
+        *ImportReport.objects.filter(collection=collection),
+    ]
+    count = sum(isinstance(each, Endpoint) for each in parts)
+    deletions.keep(
+        by,
+        "collection",
+        collection,
+        project_id=collection.project_id,
+        besides=parts,
+        takes={"endpoints": count},
+    )
 
 
 def document(

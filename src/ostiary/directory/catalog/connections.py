@@ -13,7 +13,7 @@ from ostiary import settings
 from ostiary.access.paths import normalise
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import certificates, upstream_url
-from ostiary.directory.changes import audit_log, etags, feed, gateway_check, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, gateway_check, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -179,6 +179,7 @@ def delete(*, by: Actor, connection_id: int, if_match: str | None = None) -> Sav
         used = list(connection.collections.values_list("name", flat=True)[:3])
         if used:
             raise InUse(f"The connection is used by {', '.join(used)}")
+        deletions.keep(by, "connection", connection, project_id=connection.project_id)
         _record(by, "delete", connection)
         sequence = feed.announce(feed.Kind.CONNECTION, connection.pk)
         connection.delete()

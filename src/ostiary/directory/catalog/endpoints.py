@@ -16,7 +16,7 @@ from ostiary.access.paths import (
 )
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import openapi
-from ostiary.directory.changes import audit_log, etags, feed, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Invalid, NotFound, Problem
 from ostiary.directory.changes.inputs import (
@@ -163,6 +163,7 @@ def delete(*, by: Actor, endpoint_id: int, if_match: str | None = None) -> Saved
     with transaction.atomic():
         endpoint = _locked(by, endpoint_id)
         etags.check(endpoint, if_match)
+        deletions.keep(by, "endpoint", endpoint, project_id=endpoint.collection.project_id)
         _record(by, "delete", endpoint)
         sequence = _announce(endpoint)
         endpoint.delete()

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ostiary.access import addresses
 from ostiary.directory.actor import SYSTEM, Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import Invalid, NotFound, Problem
 from ostiary.directory.changes.inputs import (
@@ -411,6 +411,7 @@ def delete(*, by: Actor, profile_id: int, if_match: str | None = None) -> Saved[
         etags.check(profile, if_match)
         revoked = events.EventType.CREDENTIAL_REVOKED
         events.of_credentials(revoked, profile, lambda: credentials.alive(profile), by)
+        deletions.keep_profile(by, profile)
         sequence = _announced(by, "delete", profile, before=shown(profile))
         profile.delete()
     return Saved(value=None, sequence=sequence)

@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 
 from ostiary.access import addresses
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -129,6 +129,7 @@ def delete(*, by: Actor, list_id: int, if_match: str | None = None) -> Saved[Non
         ).distinct().count()  # fmt: skip
         if used:
             raise InUse(f"The address list is used by {used} access profile{'s' * (used > 1)}")
+        deletions.keep(by, "address_list", found, project_id=found.project_id)
         sequence = _announced(by, "delete", found, _shown(found))
         found.delete()
     return Saved(value=None, sequence=sequence)

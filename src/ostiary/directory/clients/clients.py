@@ -11,7 +11,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ostiary.directory.actor import SYSTEM, Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, finding, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, finding, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.inputs import Description, IdOrNull, Name, Problems
@@ -199,6 +199,7 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
     with transaction.atomic():
         client = locked(by, client_id)
         etags.check(client, if_match)
+        deletions.keep_client(by, client)
         _record(by, "delete", client, before=_shown(client))
         revoked = events.EventType.CREDENTIAL_REVOKED
         if events.listening(revoked, client.project_id):

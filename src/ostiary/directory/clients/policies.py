@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ostiary.access import limits
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, feed, keys
+from ostiary.directory.changes import audit_log, deletions, etags, feed, keys
 from ostiary.directory.changes.confirmation import Saved, unchanged
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.changes.inputs import (
@@ -168,6 +168,7 @@ def delete(*, by: Actor, policy_id: int, if_match: str | None = None) -> Saved[N
             raise InUse(
                 f"The policy is in the defaults of {following} client{'s' * (following > 1)}"
             )
+        deletions.keep(by, "policy", policy, project_id=policy.project_id)
         _record(by, "delete", policy)
         policy.delete()
     return Saved(value=None, sequence=0)

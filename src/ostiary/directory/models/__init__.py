@@ -20,6 +20,7 @@ from ostiary.directory.models.configuration import (
     ConfigurationSet,
     ManagedObject,
 )
+from ostiary.directory.models.deleted_objects import DeletedObject
 from ostiary.directory.models.form_pages import FormPage
 from ostiary.directory.models.handovers import Handover
 from ostiary.directory.models.history import AuditEvent, Change
@@ -58,6 +59,7 @@ __all__ = [
     "ConfigurationSet",
     "Connection",
     "Credential",
+    "DeletedObject",
     "Endpoint",
     "Folder",
     "FormPage",

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from ostiary import settings
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, etags, keys
+from ostiary.directory.changes import audit_log, deletions, etags, keys
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.changes.inputs import (
     Flag,
@@ -173,6 +173,7 @@ def delete(*, by: Actor, webhook_id: int, if_match: str | None = None) -> None:
     with transaction.atomic():
         webhook = _locked(by, webhook_id)
         etags.check(webhook, if_match)
+        deletions.keep(by, "webhook", webhook, project_id=webhook.project_id)
         _record(by, "delete", webhook, before=_shown(webhook))
         webhook.delete()
 

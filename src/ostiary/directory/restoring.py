@@ -1,0 +1,263 @@
+"""Puts deleted objects back: with their ids, so that usage, logs and scripts fit them again.
+
+Everything is checked as if it were made anew: names and keys that were taken meanwhile, objects that it
+relies on, quotas, and whether the one who restores might grant what a profile has. Credentials and
+secrets do not come back.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core import serializers
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import QuerySet
+
+from ostiary.access.methods import AuthMethod
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import collections
+from ostiary.directory.changes import audit_log, deletions, feed, keys
+from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import InUse, Invalid, NotFound
+from ostiary.directory.changes.inputs import Problems
+from ostiary.directory.changes.permission import require, require_admin
+from ostiary.directory.clients import credentials, listed_networks
+from ostiary.directory.models import (
+    AccessProfile,
+    AddressList,
+    Client,
+    Collection,
+    Connection,
+    DeletedObject,
+    Endpoint,
+    Policy,
+    Project,
+    Webhook,
+)
+from ostiary.directory.workspace import project_quotas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorableKind:
+    """One kind of object: what it is called, and how a gateway hears of it."""
+
+    label: str
+    model: type[models.Model]
+    #: Empty: no gateway has it.
+    announced: feed.Kind | None
+
+
+KINDS: Mapping[str, RestorableKind] = {
+    "client": RestorableKind(label="Client", model=Client, announced=feed.Kind.CLIENT),
+    "access_profile": RestorableKind(
+        label="Access profile", model=AccessProfile, announced=feed.Kind.PROFILE
+    ),
+    "collection": RestorableKind(
+        label="API collection", model=Collection, announced=feed.Kind.COLLECTION
+    ),
+    "endpoint": RestorableKind(label="Endpoint", model=Endpoint, announced=feed.Kind.ENDPOINT),
+    "connection": RestorableKind(
+        label="Connection", model=Connection, announced=feed.Kind.CONNECTION
+    ),
+    "policy": RestorableKind(label="Policy", model=Policy, announced=feed.Kind.POLICY),
+    "address_list": RestorableKind(
+        label="Address list", model=AddressList, announced=feed.Kind.ADDRESS_LIST
+    ),
+    "webhook": RestorableKind(label="Webhook", model=Webhook, announced=None),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What was put back."""
+
+    kind: str
+    object_id: int
+    name: str
+
+
+def deleted_objects(by: Actor) -> QuerySet[DeletedObject]:
+    """What can be put back where `by` may look, the newest first."""
+    found = deletions.restorable()
+    return found if by.sees_all else found.filter(project_id__in=by.project_ids)
+
+
+def find(by: Actor, deleted_id: int) -> DeletedObject:
+    found = deleted_objects(by).filter(pk=deleted_id).first()
+    if found is None:
+        raise NotFound("deleted object")
+    return found
+
+
+def restore(*, by: Actor, deleted_id: int) -> Saved[Restored]:
+    """Put an object back; raises NotFound, Forbidden, Invalid, and InUse with what stands in the way."""
+    with transaction.atomic():
+        found = find(by, deleted_id)
+        _require(by, found)
+        # Of two at the same moment, one deletes the copy.
+        if not DeletedObject.objects.filter(pk=found.pk).delete()[0]:
+            raise NotFound("deleted object")
+        rows = [*serializers.deserialize("json", found.content, ignorenonexistent=True)]
+        _check_room(found, rows)
+        warnings: list[str] = []
+        for each in rows:
+            _prepare(each.object, warnings, alone=found.kind == "access_profile")
+            _check(by, each.object, each.m2m_data or {})
+            each.save()
+        _check_together(found, rows)
+        sequence = _announce(found, rows)
+        audit_log.record(
+            by,
+            f"{found.kind.removeprefix('access_')}.restore",
+            target_kind=found.kind.removeprefix("access_"),
+            target_id=found.object_id,
+            target_name=found.name,
+            project_id=found.project_id,
+            after={"deleted_at": found.deleted_at.isoformat(), **found.takes},
+        )
+    value = Restored(kind=found.kind, object_id=found.object_id, name=found.name)
+    return Saved(value=value, sequence=sequence, warnings=tuple(dict.fromkeys(warnings)), adds=True)
+
+
+def _require(by: Actor, found: DeletedObject) -> None:
+    if found.project_id is None:
+        require_admin(by)
+        return
+    require(by, Role.EDITOR, found.project_id)
+    if not Project.objects.filter(pk=found.project_id).exists():
+        raise InUse("Its project was deleted: it can't be put back")
+
+
+def _prepare(row: models.Model, warnings: list[str], *, alone: bool) -> None:
+    """Change what cannot be as it was, and say so."""
+    match row:
+        case AccessProfile():
+            hmac = row.auth_type == AuthMethod.JWT and row.proof.get("method") == "hmac"
+            if hmac:
+                row.active, row.inactive_until = False, None
+                warnings.append("Shared secrets of HMAC are gone: enter them, then activate")
+            elif row.auth_type in {AuthMethod.TOKEN, AuthMethod.OAUTH2}:
+                warnings.append("Credentials are gone: issue new ones")
+            if alone and row.follows_client:
+                # The defaults may have changed since.
+                row.follows_client = False
+                warnings.append("It follows its client no more: what it has is its own now")
+        case Connection() if row.auth_type != Connection.Auth.NONE:
+            warnings.append("The secret for the upstream is gone: enter it")
+        case Webhook():
+            row.active = False
+            warnings.append("The signing secret is gone: rotate it, then activate")
+        case _:
+            pass
+
+
+def _check(by: Actor, row: models.Model, many: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse what is taken meanwhile, and what relies on an object that is gone."""
+    name = getattr(row, "name", "") or type(row).__name__
+    for field in row._meta.concrete_fields:
+        value = getattr(row, field.attname)
+        model = field.related_model
+        if isinstance(model, type) and value is not None:
+            _there(name, str(field.verbose_name), model, [value])
+    for field_name, ids in many.items():
+        model = row._meta.get_field(field_name).related_model
+        if isinstance(model, type):
+            _there(name, field_name.replace("_", " "), model, [int(each) for each in ids])
+    if isinstance(row, AccessProfile):
+        _check_grants(by, name, [int(each) for each in many.get("collections", ())])
+    if _rows(type(row)).filter(pk=row.pk).exists():
+        raise InUse(f"{name} is there already")
+    try:
+        row.validate_unique()
+        row.validate_constraints()
+    except ValidationError as error:
+        fields = ", ".join(sorted(error.message_dict)).replace("__all__", "name or key")
+        raise InUse(f"The {fields} of {name} has been taken since") from None
+    problems = Problems()
+    keys.check(problems, row)
+    try:
+        problems.raise_if_any()
+    except Invalid:
+        raise InUse(f"The key of {name} has been taken since") from None
+
+
+def _rows(model: type[models.Model]) -> QuerySet[Any]:
+    return QuerySet(model)
+
+
+def _there(name: str, what: str, model: type[models.Model], ids: Sequence[Any]) -> None:
+    there = set(_rows(model).filter(pk__in=ids).values_list("pk", flat=True))
+    if set(ids) - there:
+        raise InUse(f"{name} relies on something that is deleted ({what}): put that back first")
+
+
+def _check_grants(by: Actor, name: str, ids: Sequence[int]) -> None:
+    granted = set(collections.grantable(by).filter(pk__in=ids).values_list("pk", flat=True))
+    if set(ids) - granted:
+        raise InUse(f"{name} has an API collection that you may not grant")
+
+
+def _check_together(found: DeletedObject, rows: Sequence[Any]) -> None:
+    profiles = [each.object for each in rows if isinstance(each.object, AccessProfile)]
+    for profile in profiles:
+        listed_networks.put(profile)
+        if profile.auth_type in {AuthMethod.JWT, AuthMethod.OIDC}:
+            other = credentials.key_holder(profile)
+            if other is not None:
+                raise InUse(f"Tokens for {profile.name} would fit {other.name} too")
+
+
+def _check_room(found: DeletedObject, rows: Sequence[Any]) -> None:
+    """Refuse what the project's quotas leave no room for."""
+    if found.project_id is None:
+        return
+    kinds = [_QUOTAS[type(each.object)] for each in rows if type(each.object) in _QUOTAS]
+    project_quotas.check(found.project_id, **Counter(kinds))
+
+
+#: Kinds of a project's quotas.
+_QUOTAS: Mapping[type[models.Model], str] = {
+    Client: "clients",
+    AccessProfile: "access_profiles",
+    Collection: "api_collections",
+    Endpoint: "api_endpoints",
+    Connection: "connections",
+    Policy: "policies",
+    AddressList: "address_lists",
+    Webhook: "webhooks",
+}
+
+
+def _announce(found: DeletedObject, rows: Sequence[Any]) -> int:
+    """Tell the gateways of it, and give each row the epoch of its change."""
+    kind = KINDS[found.kind]
+    if kind.announced is None:
+        return 0
+    sequence = feed.announce(kind.announced, found.object_id)
+    for each in rows:
+        row = each.object
+        if isinstance(row, AccessProfile) and found.kind != "access_profile":
+            sequence = feed.announce(feed.Kind.PROFILE, row.pk)
+        if hasattr(row, "epoch"):
+            _rows(type(row)).filter(pk=row.pk).update(epoch=sequence)
+    if kind.model is Endpoint:
+        for each in rows:
+            _rows(Collection).filter(pk=each.object.collection_id).update(epoch=sequence)
+    return sequence
+
+
+def takes(found: DeletedObject) -> str:
+    """What went with it, in words."""
+    words = {
+        "access_profiles": "access profile",
+        "credentials": "credential",
+        "endpoints": "endpoint",
+    }
+    parts = [
+        f"{number:,} {words.get(name, name)}{'' if number == 1 else 's'}"
+        for name, number in found.takes.items()
+        if number
+    ]
+    return ", ".join(parts)
