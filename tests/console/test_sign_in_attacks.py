@@ -26,7 +26,7 @@ SECOND_FACTOR = "/account/second-factor"
 #: What anybody may ask for: the sign-in itself, and whether we are well.
 OPEN = {
     "healthz", "readyz", "metrics", "doctor", "sign-in", "sign-in-link", "sign-in-passkey", "second-step", "passkey-options",
-    "provider", "provider-callback", "sign-out", "openapi-json",
+    "provider", "provider-callback", "sign-out", "openapi-json", "handover", "handover-document",
 }  # fmt: skip
 
 

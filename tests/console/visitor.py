@@ -66,5 +66,5 @@ def place(answer: httpx.Response) -> str:
 
 
 def said(answer: httpx.Response) -> str:
-    """The page without what differs each time: the token against forgery."""
-    return re.sub(r'name="csrfmiddlewaretoken" value="[^"]*"', "", answer.text)
+    """The page without what differs each time: the token against forgery, and the time."""
+    return re.sub(r'name="csrfmiddlewaretoken" value="[^"]*"|data-now="[0-9]*"', "", answer.text)

@@ -100,6 +100,7 @@ def _form(
         "read": etags.etag(found) if found else "",
         "given": given,
         "errors": errors,
+        "may_change": found is None or by.may(Role.EDITOR, found.project_id),
         "projects": [p for p in projects.projects(by) if by.may(Role.EDITOR, p.pk)],
         **_users(by, found),
     }

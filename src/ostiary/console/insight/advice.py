@@ -9,7 +9,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.clients import policies
 from ostiary.review import advice
 from ostiary.review.advice import Advice, AdviceKind
 
@@ -22,13 +23,30 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         {
             "title": advice.TITLES[kind],
             "kind": kind,
-            "rows": [{"advice": each, "link": link(each), "verb": verb(each)} for each in pieces],
+            "rows": [_row(by, each) for each in pieces],
             "more": kind in found.more,
             "all": _all(kind),
         }
         for kind, pieces in groupby(found.advice, key=lambda each: each.kind)
     ]
     return render(request, "console/advice.html", {"groups": groups, "days": advice.DAYS})
+
+
+def _row(by: Actor, each: Advice) -> dict[str, object]:
+    if _may_change(by, each):
+        return {"advice": each, "link": link(each), "verb": verb(each)}
+    to = (
+        reverse("profile", args=[each.profile.pk])
+        if each.profile is not None
+        else reverse("policies")
+    )
+    return {"advice": each, "link": to, "verb": "Look at it"}
+
+
+def _may_change(by: Actor, each: Advice) -> bool:
+    if each.policy is not None:
+        return policies.may_change(by, each.policy)
+    return each.profile is not None and by.may(Role.EDITOR, each.profile.client.project_id)
 
 
 def _all(kind: AdviceKind) -> str:

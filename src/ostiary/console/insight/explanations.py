@@ -14,7 +14,7 @@ from ostiary.access.reasons import Reason, describe
 from ostiary.access.stages import STAGES, Stage
 from ostiary.console.frame.choosers import PROFILES
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
@@ -59,7 +59,7 @@ def _asked(
                     address=made_up.get("ip", ""),
                 ),
             )
-            context |= _shown(explanation)
+            context |= _shown(by, explanation)
         except Invalid as error:
             errors = error.errors
         except NotFound:
@@ -96,7 +96,7 @@ def explained_or_missing(
         }
         return _missing(request, by, context)
     try:
-        shown = _shown(logged_calls.explained(by=by, request_id=request_id))
+        shown = _shown(by, logged_calls.explained(by=by, request_id=request_id))
     except NotFound:
         # The log shows calls also by their client's and collection's project.
         shown = {}
@@ -109,7 +109,7 @@ def _missing(request: HttpRequest, by: Actor, context: dict[str, Any]) -> HttpRe
     return answer
 
 
-def _shown(explanation: Explanation) -> dict[str, Any]:
+def _shown(by: Actor, explanation: Explanation) -> dict[str, Any]:
     decisive = {StepOutcome.FAILED, StepOutcome.WATCHED}
     passed, unreached = StepOutcome.PASSED, StepOutcome.NOT_REACHED
     steps = explanation.stages
@@ -119,6 +119,8 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
         "decisive": [_stage(step) for step in steps if step.outcome in decisive],
         "unreached": [_stage(step) for step in steps if step.outcome is unreached],
         "again": _link(explanation),
+        "may_change": explanation.profile is not None
+        and by.may(Role.EDITOR, explanation.profile.client.project_id),
     }
 
 

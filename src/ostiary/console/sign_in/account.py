@@ -99,6 +99,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
         "next": then,
         "problem": problem,
         "has_password": member.has_usable_password(),
+        "by_link": steps.came_by_link(request),
         **passkeys.ways(request, member),
     }
     return render(request, "console/confirm.html", context, status=400 if problem else 200)

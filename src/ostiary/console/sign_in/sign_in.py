@@ -4,9 +4,11 @@ from django.contrib import messages
 from django.contrib.auth import authenticate, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from ostiary.console.frame.questions import Question, unanswered
 from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sign_in import lockout, passkeys, steps
 from ostiary.console.sign_in.steps import actor_for, address_of, member_of
@@ -117,8 +119,28 @@ def code_of(request: HttpRequest, member: Member) -> str | None:
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out; who could not come back is asked first."""
+    if request.user.is_authenticated and not steps.can_return(member_of(request)):
+        answer = unanswered(request, _locked_out, back=reverse("home"))
+        if answer:
+            return answer
     logout(request)
     return redirect("sign-in")
+
+
+def _locked_out() -> Question:
+    return Question(
+        title="Sign out without a password?",
+        sentences=(
+            (
+                "Your sign-in link is used up and you have no password yet, so you cannot sign in again"
+                " until an admin makes you a new link."
+            ),
+        ),
+        verb="Sign out anyway",
+        more=reverse("set-password"),
+        more_label="Set a password first",
+    )
 
 
 @signed_in

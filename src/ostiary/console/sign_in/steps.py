@@ -24,6 +24,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from ostiary.console.sign_in.sessions import ENTRY
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import Member
+from ostiary.directory.models.sign_in import PASSKEY
 from ostiary.directory.people import second_factors, sign_ins, single_sign_on
 from ostiary.directory.people.members import actor_of
 
@@ -162,8 +163,22 @@ def has_just_signed_in(request: HttpRequest) -> bool:
 
 
 def came_by_link(request: HttpRequest) -> bool:
-    """Whether a one-time link opened this session just now, and has set no password yet."""
+    """Whether a one-time link opened this session, and it may set a password without the present one.
+
+    A first password at any time, since the link is used up; another one just after the sign-in.
+    """
+    if not member_of(request).has_usable_password():
+        return LINKED in request.session
     return _seconds_since(request, LINKED) < FRESH
+
+
+def can_return(member: Member) -> bool:
+    """Whether the member can sign in again without a new link."""
+    return (
+        member.has_usable_password()
+        or second_factors.of(member).filter(kind=PASSKEY).exists()
+        or (single_sign_on.provider() is not None and single_sign_on.links(member).exists())
+    )
 
 
 def can_confirm(member: Member) -> bool:

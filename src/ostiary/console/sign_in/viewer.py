@@ -1,5 +1,6 @@
 """The signed-in member as an actor, and refusals as pages."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
@@ -9,10 +10,15 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sign_in.steps import actor_for, member_of
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.errors import Forbidden, NotFound
 
 P = ParamSpec("P")
+
+#: Names of pages that are forms to change something. An address list is read on its form.
+_FORMS = re.compile(
+    r"(?!edit-address-list$)((new|edit|delete|refresh|raise|pause)-.*|client-defaults|reimport|hand-over)"
+)
 
 
 def page(
@@ -24,6 +30,7 @@ def page(
     def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         by = actor_for(request, member_of(request))
         try:
+            _refuse_form(request, by)
             return view(request, by, *args, **kwargs)
         except NotFound as error:
             raise Http404 from error
@@ -31,3 +38,12 @@ def page(
             raise PermissionDenied from error
 
     return signed_in(wrapped)
+
+
+def _refuse_form(request: HttpRequest, by: Actor) -> None:
+    """Who may change nothing gets no form, to be refused when it is filled in."""
+    match = request.resolver_match
+    if match is None or not _FORMS.fullmatch(match.url_name or ""):
+        return
+    if not by.may_somewhere(Role.EDITOR):
+        raise Forbidden("A viewer changes nothing")

@@ -17,6 +17,7 @@ from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.console.frame import moments
 from ostiary.console.frame.forms import shown
 from ostiary.console.frame.questions import UNDO
+from ostiary.console.sign_in import steps
 from ostiary.console.workspace import audit_sentences
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import handovers, token_rules
@@ -29,6 +30,7 @@ from ostiary.directory.models import (
     Credential,
     Endpoint,
     Handover,
+    Member,
     Policy,
     Webhook,
 )
@@ -47,6 +49,12 @@ def release() -> str:
 def once() -> SafeString:
     """A number for a form that makes something: sent again as it is, it makes nothing more."""
     return format_html('<input type="hidden" name="once" value="{}">', secrets.token_urlsafe(16))
+
+
+@register.simple_tag
+def may_be_locked_out(member: Member) -> bool:
+    """Whether a signed-in member has no way to sign in again."""
+    return not steps.can_return(member)
 
 
 @register.simple_tag

@@ -36,8 +36,14 @@ async function ask(form) {
     csrfmiddlewaretoken: form.elements.csrfmiddlewaretoken.value,
     for: form.dataset.for,
   });
-  const answer = await fetch(options, { method: "POST", body });
-  if (!answer.ok) throw "That took too long; load this page anew.";
+  let answer;
+  try {
+    answer = await fetch(options, { method: "POST", body });
+  } catch {
+    throw "The console did not answer. Try again.";
+  }
+  if (answer.status >= 500) throw `The console failed to answer (${answer.status}). Try again.`;
+  if (!answer.ok) throw "This page is too old. Reload it and try again.";
   const publicKey = readOptions((await answer.json()).publicKey);
   try {
     return written(await navigator.credentials[passkey]({ publicKey }));
