@@ -5,7 +5,15 @@ import pytest
 from ostiary.directory import search
 from ostiary.directory.actor import SYSTEM, Actor, Role
 from ostiary.directory.clients import access_profiles, address_lists
-from ostiary.directory.models import Client, Collection, Project
+from ostiary.directory.models import (
+    AddressList,
+    Client,
+    Collection,
+    Connection,
+    Policy,
+    Project,
+    Webhook,
+)
 
 
 def kinds(by: Actor, text: str) -> dict[str, list[str]]:
@@ -72,3 +80,33 @@ def test_what_begins_with_it_comes_first_and_more_is_said(client_of_ours: Client
     found = next(group for group in search.search(SYSTEM, "acme") if group.kind == "client")
     assert [hit.name for hit in found.hits] == ["Acme", "Acme 0", "Acme 1", "Acme 2", "Acme 3"]
     assert found.more
+
+
+def test_keys_and_labels_are_found_of_every_kind_that_has_them(
+    collection: Collection, client_of_ours: Client
+) -> None:
+    own = {"key": "acme-nightly", "labels": {"team": "payments"}}
+    home = client_of_ours.project
+    profile = access_profiles.create(
+        by=SYSTEM,
+        given=access_profiles.NewProfileInput(
+            client_id=client_of_ours.pk, auth_type="token", name="P",
+            collection_ids=[collection.pk], **own,
+        ),
+    )[0].value  # fmt: skip
+    Client.objects.filter(pk=client_of_ours.pk).update(**own)
+    Policy.objects.create(name="Gold", project=home, **own)
+    Connection.objects.filter(collections=collection).update(**own)
+    AddressList.objects.create(name="Office", project=home, entries=0, **own)
+    Webhook.objects.create(name="Hook", project=home, url="https://a.example", secret="x", **own)
+    Collection.objects.filter(pk=collection.pk).update(labels=own["labels"])
+    named = {
+        "client": ["Acme"], "profile": [profile.name], "connection": ["Upstream"],
+        "policy": ["Gold"], "address_list": ["Office"], "webhook": ["Hook"],
+    }  # fmt: skip
+    assert kinds(SYSTEM, "acme-nightly") == named
+    assert kinds(SYSTEM, "nightly") == named
+    for text in ("team:payments", "team: payments"):
+        assert kinds(SYSTEM, text) == {**named, "collection": ["Things"]}
+    assert kinds(SYSTEM, "team:others") == {}
+    assert kinds(SYSTEM, collection.handle)["collection"] == ["Things"]

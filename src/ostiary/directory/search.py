@@ -14,15 +14,16 @@ from django.db.models import Case, Model, Q, QuerySet, Value, When
 
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, connections, endpoints, recipes
+from ostiary.directory.changes import finding
 from ostiary.directory.clients import address_lists, clients, listed_networks, policies
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.people import management_tokens, members
 from ostiary.directory.projects import projects
+from ostiary.directory.webhooks import webhooks
 from ostiary.identity import tokens
 
 #: Hits that are shown of each kind; whether there are more is said.
 MOST = 5
-MOST_WORDS = 5
 SHORTEST = 2
 LONGEST = 200
 #: A token as pages mask it: its beginning and its end.
@@ -85,43 +86,59 @@ def _by_secret(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
 
 
 def _by_name(by: Actor, text: str) -> Iterator[tuple[str, list[Hit]]]:
-    yield "client", _hits(clients.clients(by), text, "name", "project__name")
+    # `team: payments` is how pages show the label `team:payments`.
+    text = text.replace(": ", ":")
+    key = ("key",)
+    yield "client", _hits(clients.clients(by), text, "name", "key", "project__name", also=key)
     yield "profile", _profiles(by, *_keys(by, text), text=text)
-    yield "collection", _hits(collections.collections(by), text, "name", "handle")
+    yield "collection", _hits(collections.collections(by), text, "name", "handle", also=("handle",))
     yield "endpoint", _endpoints(by, text)
-    yield "connection", _hits(connections.connections(by), text, "name", "project__name")
-    yield "policy", _hits(policies.policies(by), text, "name")
-    yield "address_list", _hits(address_lists.address_lists(by), text, "name", "project__name")
-    yield "recipe", _hits(recipes.recipes(by), text, "name", "file")
-    yield "project", _hits(projects.projects(by), text, "name")
+    yield (
+        "connection",
+        _hits(connections.connections(by), text, "name", "key", "project__name", also=key),
+    )
+    yield "policy", _hits(policies.policies(by), text, "name", "key", also=key)
+    yield (
+        "address_list",
+        _hits(address_lists.address_lists(by), text, "name", "key", "project__name", also=key),
+    )
+    yield "recipe", _hits(recipes.recipes(by), text, "name", "file", labelled=False)
+    yield "project", _hits(projects.projects(by), text, "name", "key", also=key)
+    yield "webhook", _hits(webhooks.webhooks(by), text, "name", "key", also=key)
     if by.admin:
-        yield "member", _hits(members.members(by), text, "email", "name", also=("name",))
-        yield "token", _hits(management_tokens.management_tokens(by), text, "name", "prefix")
+        yield (
+            "member",
+            _hits(members.members(by), text, "email", "name", also=("name",), labelled=False),
+        )
+        yield (
+            "token",
+            _hits(management_tokens.management_tokens(by), text, "name", "prefix", labelled=False),
+        )
 
 
 def _hits(
-    found: QuerySet[M], text: str, name: str, *details: str, also: tuple[str, ...] = ()
+    found: QuerySet[M],
+    text: str,
+    name: str,
+    *details: str,
+    also: tuple[str, ...] = (),
+    labelled: bool = True,
 ) -> list[Hit]:
-    rows = _ordered(found, text, name, *also)
+    rows = _ordered(found, text, name, *also, labelled=labelled)
     return [
-        Hit(page=row[0], name=row[1], detail=" ".join(row[2:]))
+        Hit(page=row[0], name=row[1], detail=" ".join(filter(None, row[2:])))
         for row in rows.values_list("pk", name, *details)[: MOST + 1]
     ]
 
 
-def _ordered(found: QuerySet[M], text: str, name: str, *also: str) -> QuerySet[M]:
-    """Rows with every word of the text in a field; what begins with it comes first.
+def _ordered(found: QuerySet[M], text: str, name: str, *also: str, labelled: bool) -> QuerySet[M]:
+    """Rows with every word of the text in a field, or as a label; what begins with it comes first.
 
-    No columns but those that are shown are read: an index has them all.
+    But for labels, no columns but those that are shown are read: an index has them all.
     """
-    where = Q()
-    for word in text.split()[:MOST_WORDS]:
-        some = Q(**{f"{name}__icontains": word})
-        for field in also:
-            some |= Q(**{f"{field}__icontains": word})
-        where &= some
+    matching = finding.with_words(found, text, (name, *also), labelled=labelled)
     first = Case(When(**{f"{name}__istartswith": text}, then=Value(0)), default=Value(1))
-    return found.filter(where).select_related(None).order_by(first, name, "pk")
+    return matching.select_related(None).order_by(first, name, "pk")
 
 
 def _profiles(by: Actor, *wheres: Q, text: str = "") -> list[Hit]:
@@ -131,7 +148,7 @@ def _profiles(by: Actor, *wheres: Q, text: str = "") -> list[Hit]:
         visible.filter(where).order_by("name", "pk") for where in wheres
     ]
     if text:
-        some.append(_ordered(visible, text, "name"))
+        some.append(_ordered(visible, text, "name", "key", labelled=True))
     rows: dict[int, Hit] = {}
     for found in some:
         for pk, client_id, name, client in found.values_list(
@@ -189,10 +206,13 @@ def _endpoints(by: Actor, text: str) -> list[Hit]:
     found = endpoints.endpoints(by).filter(where)
     if method.isupper():
         found = found.filter(method=method)
-    columns = ("collection_id", "method", "path", "name", "collection__name")
+    if ":" in text and not path.startswith("/"):
+        columns = ("name", "path")
+        found = finding.with_words(endpoints.endpoints(by), text, columns, labelled=True)
+    shown = ("collection_id", "method", "path", "name", "collection__name")
     return [
         Hit(page=collection, name=f"{method} {path}", detail=f"{name} · {of}")
-        for collection, method, path, name, of in found.order_by("path", "pk").values_list(
-            *columns
-        )[: MOST + 1]
+        for collection, method, path, name, of in found.order_by("path", "pk").values_list(*shown)[
+            : MOST + 1
+        ]
     ]

@@ -34,6 +34,7 @@ KINDS = {
     "address_list": ("Address lists", "edit-address-list"),
     "recipe": ("Recipes", ""),
     "project": ("Projects", "edit-project"),
+    "webhook": ("Webhooks", "webhook"),
     "member": ("Members", ""),
     "token": ("Management tokens", ""),
 }
