@@ -130,3 +130,34 @@ def test_an_id_that_is_none_is_a_mistake_and_no_failure(owner: Page, stage: Stag
     )
     assert answer.status == 400
     assert "there is no project" in answer.text()
+
+
+def test_ticked_profiles_are_deactivated_with_a_preview_and_a_receipt(
+    owner: Page, stage: Stage
+) -> None:
+    client = stage.a_client("Bulk Ltd")
+    collection = stage.done("GET", "api_collections")[0]
+    for number in range(3):
+        content = {
+            "name": f"Bulk {number}", "api_client_id": client["id"], "auth_type": "token",
+            "api_collection_ids": [collection["id"]],
+        }  # fmt: skip
+        stage.done("POST", "api_access_profiles", content)
+    at(owner, stage, "/access-profiles?search=bulk")
+    owner.get_by_role("checkbox", name="Tick every row of this page").press("Space")
+    expect(owner.get_by_text("3 ticked")).to_be_visible()
+    owner.get_by_role("checkbox", name="Bulk 1").press("Space")
+    expect(owner.get_by_text("2 ticked")).to_be_visible()
+    looks_good(owner, "access-profiles")
+    owner.get_by_role("button", name="Deactivate…").press("Enter")
+    expect(owner.get_by_role("heading", level=1)).to_have_text("Deactivate: 2 access profiles")
+    looks_good(owner, "change-many")
+    owner.get_by_role("button", name="Deactivate: 2 access profiles").press("Enter")
+    expect(owner.get_by_role("heading", level=1)).to_have_text("2 access profiles deactivated")
+    expect(owner.get_by_text("Yes: confirmed by the gateway")).to_be_visible()
+    looks_good(owner, "receipt")
+    owner.get_by_role("link", name="Back to the list").click()
+    expect(owner.locator("#rows").get_by_text("Inactive", exact=True)).to_have_count(2)
+    for path in ("/credentials", "/endpoints"):
+        at(owner, stage, path)
+        looks_good(owner, path[1:])

@@ -365,3 +365,11 @@ def test_clients_are_switched_together(world: World, reader: Reader) -> None:
     assert len(world.api.confirmer.asked) == asked + 1
     assert reader.names("/clients", state="inactive") == ["Acme"]
     assert reader.names(LIST, state="client-inactive") == ["Script"]
+
+
+def test_a_whole_token_is_not_searched_for_by_an_address(world: World, reader: Reader) -> None:
+    secret = world.a_profile(name="Mine")["secret"]
+    said = reader.follow(LIST, search=secret)
+    assert "That looks like a whole token" in said
+    assert secret not in said
+    assert "Save this filter" not in said

@@ -22,6 +22,7 @@ from ostiary.directory.models import (
     Endpoint,
     Policy,
 )
+from ostiary.directory.search import MOST as SEARCH_HITS
 from ostiary.identity import tokens
 from ostiary.review.advice import MOST_OF_A_KIND
 
@@ -172,3 +173,11 @@ def test_one_endpoint_more_than_a_select_holds_is_typed_and_found(
     assert f'name="endpoint" value="{typed}"' in reader.read(path, endpoint=last.pk)
     said = reader.raw(path, endpoint="nothing of this kind").content.decode()
     assert "matches nothing" in said
+
+
+def test_a_search_with_more_hits_than_it_shows_leads_to_all(world: World, reader: Reader) -> None:
+    profiles(world, SEARCH_HITS + 1)
+    said = reader.read("/search", find="profile")
+    assert f"These are the first {SEARCH_HITS}." in said
+    assert 'href="/access-profiles?search=profile"' in said
+    assert len(reader.names(LIST, search="profile")) == SEARCH_HITS + 1

@@ -22,6 +22,7 @@ from django.utils.functional import SimpleLazyObject
 from ostiary.console.frame import live
 from ostiary.console.frame.bulk import Bulk
 from ostiary.console.frame.listing import Pager, number_of
+from ostiary.directory import search
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import finding
 from ostiary.directory.changes.errors import Invalid
@@ -191,6 +192,8 @@ class TableQuery:
 
     table: Table
     search: str = ""
+    #: What was searched for may be a whole token: it is not looked for by an address.
+    is_secret: bool = False
     order: str = ""
     page: int = 1
     values: Mapping[str, str] = field(default_factory=dict)
@@ -202,9 +205,12 @@ class TableQuery:
             name: text.strip().replace("\x00", "")[:LONGEST_TEXT] for name, text in given.items()
         }
         order = texts.get("order", "")
+        wanted = texts.get("search", "")
+        is_secret = search.may_be_secret(wanted)
         return cls(
             table=table,
-            search=texts.get("search", ""),
+            search="" if is_secret else wanted,
+            is_secret=is_secret,
             order=order if order.removeprefix("-") in table.orders else "",
             page=max(1, number_of(texts.get("page")) or 1),
             values={each.name: texts[each.name] for each in table.filters if texts.get(each.name)},
@@ -266,6 +272,9 @@ def show(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
     if request.method == "POST":
         return _saved(request, table)
     query = TableQuery.of(table, request.GET.dict())
+    if query.is_secret:
+        # Neither the browser's history nor a link of the page keeps it.
+        return redirect("?" + urlencode({**query.parameters, "secret": "1"}))
     matching = query.matching(by)
     if request.GET.get("format") == "csv":
         return _csv(by, query, matching)
@@ -296,6 +305,7 @@ def show(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
         "may_add": by.may_somewhere(Role.EDITOR),
         "may_change": may_change,
         "most": table.bulk.most if table.bulk else 0,
+        "was_secret": request.GET.get("secret") == "1",
         "csv": "?" + urlencode({**query.parameters, "format": "csv"}),
         # Not read for a page that is still true.
         "rows": SimpleLazyObject(rows),

@@ -60,6 +60,7 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
             "heading": KINDS[group.kind][0],
             "hits": [(hit, _page(group.kind, hit)) for hit in group.hits],
             "more": group.more,
+            "all": _all(group.kind, text),
         }
         for group in found
     ]
@@ -73,6 +74,25 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         "searched": "" if secret else text,
     }
     return render(request, f"console/{'found' if found_in_box else 'search'}.html", context)
+
+
+#: Lists that find the same and have no end.
+_WHOLE_LISTS = {
+    "client": "clients",
+    "profile": "access-profiles",
+    "collection": "collections",
+    "endpoint": "endpoints",
+    "connection": "connections",
+    "policy": "policies",
+}
+
+
+def _all(kind: str, text: str) -> str:
+    """The whole list of what was found of a kind; empty where there is none."""
+    name = _WHOLE_LISTS.get(kind)
+    if name is None or search.may_be_secret(text):
+        return ""
+    return f"{reverse(name)}?{urlencode({'search': text})}"
 
 
 #: What a request id may look like, whole or in part: it has a digit in it, and no spaces.
