@@ -541,3 +541,53 @@ def test_others_cannot_make_a_browser_change_anything(page: Page, stage: Stage) 
     assert page.request.get(f"{base}/profiles/1/active").status == 200
     assert stage.done("GET", "api_access_profiles/1")["result"]["active"]
     assert page.request.get(f"{base}/clients/999/profiles/new").status == 404
+
+
+def test_a_partner_opens_a_hand_over_link_once_and_calls_with_what_it_shows(
+    page: Page, stage: Stage, browser: Browser
+) -> None:
+    a_client(page, stage, "Partner")
+    client = page.url
+    _new_profile(page, client, "Handed over")
+    page.goto(client)
+    page.get_by_role("link", name="Handed over", exact=True).first.click()
+    page.get_by_role("link", name="New credential by link").click()
+    looks_good(page, "handover-form")
+    page.get_by_role("button", name="Make the link").click()
+    link = page.get_by_label("Link", exact=True).input_value()
+    looks_good(page, "handover-link")
+    partner = browser.new_context().new_page()
+    partner.goto(link)
+    looks_good(partner, "handover-open")
+    partner.get_by_role("button", name="Show the credential").click()
+    token = partner.get_by_label("Auth token", exact=True).input_value()
+    assert "#" not in partner.url
+    assert "draft" not in partner.url
+    looks_good(partner, "handover-shown")
+    assert stage.call("/orders-v1/orders", token).status == 200
+    with partner.expect_download() as download:
+        partner.get_by_role("button", name="Download the OpenAPI document of Orders").click()
+    assert download.value.suggested_filename == "orders-v1.json"
+    # A link that differs by what follows the # alone would not leave the page.
+    partner = partner.context.new_page()
+    partner.goto(link)
+    partner.get_by_role("button", name="Show the credential").click()
+    expect(partner.get_by_role("alert")).to_contain_text("This link shows nothing")
+    looks_good(partner, "handover-nothing")
+    partner.context.close()
+    page.get_by_role("link", name="Done").click()
+    expect(page.get_by_text("Opened")).to_be_visible()
+    looks_good(page, "profile-rotating")
+    page.get_by_role("link", name="Deactivate for a time").click()
+    looks_good(page, "pause")
+    page.goto(f"{client}/offboarding")
+    looks_good(page, "offboarding")
+    page.goto(f"{client}/delete")
+    looks_good(page, "delete-client")
+    page.get_by_label("Type its name to delete it").fill("Partner")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("link", name="Recently deleted").click()
+    looks_good(page, "recently-deleted")
+    page.get_by_role("button", name="Put back Client Partner").click()
+    expect(page.get_by_role("heading", name="Partner", level=1)).to_be_visible()
+    assert stage.call("/orders-v1/orders", token).status == 401

@@ -21,7 +21,7 @@ from ostiary.identity.sealing import KeyRing
 KeyRing.load_or_create(settings.current().data / "keyring.json")
 call_command("migrate", verbosity=0)
 from ostiary.directory.catalog import collections, connections
-from ostiary.directory.clients import access_profiles, clients, credentials
+from ostiary.directory.clients import access_profiles, clients, credentials, handovers
 from ostiary.directory.workspace import setup
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.models import AccessProfile, AuditEvent, Change, Credential
@@ -76,6 +76,17 @@ row = AccessProfile.objects.get(pk=profile)
 assert alive == 1, alive
 assert (row.name, row.active) == ("N9", True), (row.name, row.active)
 assert row.epoch == max(sequences)
+# Of many who open a link at the same moment, one sees the secret.
+key = handovers.create(by=SYSTEM, profile_id=profile).value.url.reveal().partition("#")[2]
+seen, start = [], threading.Barrier(6)
+def look():
+    start.wait()
+    seen.append(handovers.open_link(key, address="192.0.2.1"))
+threads = [threading.Thread(target=guarded(look)) for _ in range(6)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert not problems, problems
+assert len(seen) == 6 and sum(each is not None for each in seen) == 1, seen
 print("fine")
 """
 
