@@ -115,3 +115,18 @@ def test_a_receipt_counts_the_open_streams_of_what_was_revoked(api: Api, profile
     api.confirmer.streams = 3
     answer = api.done("PUT", f"api_access_profiles/{profile['id']}/disable")
     assert answer["revocation"]["streams"] == 3
+
+
+def test_one_credential_is_read_by_its_id_with_the_version_that_its_deletion_asks_for(
+    api: Api, profile: Any
+) -> None:
+    path = f"v2/access_profiles/{profile['id']}/credentials"
+    (listed,) = api.done("GET", path)["data"]
+    answer = api.answer("GET", f"{path}/{listed['id']}")
+    assert answer.json() == {"data": listed}
+    api.done("PUT", f"api_access_profiles/{profile['id']}", {"name": "Renamed"})
+    stale = api("DELETE", f"{path}/{listed['id']}", **{"If-Match": answer["ETag"]})
+    assert stale[0] == 412
+    fresh = api.answer("GET", f"{path}/{listed['id']}")["ETag"]
+    assert api("DELETE", f"{path}/{listed['id']}", **{"If-Match": fresh})[0] == 200
+    assert api("GET", f"{path}/{listed['id']}")[0] == 404

@@ -129,3 +129,12 @@ def test_a_preview_counts_every_window(api: Api) -> None:
     more = {"name": "P", "rate_limits": [PER_MINUTE, PER_DAY]}
     found = api.done("POST", "v2/preview", {**question, "change": more})["data"]
     assert not found["changes_nothing"]
+
+
+def test_a_preview_of_a_policy_takes_what_its_change_takes(api: Api) -> None:
+    made = api.done(
+        "POST", "v2/api_policies", {"name": "P", "rate_limit": {"limit": 5, "interval": "minute"}}
+    )
+    question = {"api_policy_id": made["data"]["id"]}
+    change = {"rate_limits": [{"limit": 1, "interval": "minute"}]}
+    assert api.done("POST", "v2/preview", {**question, "change": change})["data"]["calls"] == 0

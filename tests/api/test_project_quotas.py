@@ -137,3 +137,16 @@ def test_a_projects_own_ceilings_hold_for_its_profiles_together() -> None:
     assert entered(51, 3, 6)
     assert [gate.seconds(n, 7, 2) > SHORT_SECONDS for n in range(3)] == [True, True, False]
     assert gate.seconds(8, 8) > SHORT_SECONDS
+
+
+def test_quotas_can_be_sent_back_as_they_were_shown(api: Api) -> None:
+    project = a_project(api)
+    quotas(api, project, clients=5)
+    shown = api.done("GET", f"v2/projects/{project}/quotas")["data"]
+    assert quotas(api, project, **shown) == shown
+    shown["clients"]["most"] = 7
+    shown["leases"]["most"] = 9
+    changed = quotas(api, project, **shown)
+    assert (changed["clients"]["most"], changed["leases"]["most"]) == (7, 9)
+    status, answer = api("PUT", f"v2/projects/{project}/quotas", {"clients": {"most": -1}})
+    assert (status, list(answer["errors"])) == (400, ["clients"])

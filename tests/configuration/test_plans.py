@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from tests.api.conftest import Api
 
+from ostiary.configuration import use_cases
 from ostiary.directory.changes.confirmation import UNCONFIRMED
-from ostiary.directory.models import AuditEvent, Change, Policy
+from ostiary.directory.models import AuditEvent, Change, ConfigurationPlan, Policy
 
 FILES: dict[str, Any] = {
     "format": 1,
@@ -534,3 +535,14 @@ def test_an_unconfirmed_plan_shows_what_it_issued_with_and_without_a_key(api: Ap
     assert again["data"]["issued"][0]["secret"] == "********"
     assert again["data"]["revocation"]["confirmed"] == 1
     assert UNCONFIRMED not in again["data"]["warnings"]
+
+
+def test_the_oldest_plans_of_a_project_go_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use_cases, "MOST_PLANS", 3)
+    numbers = [plan(api, files(set=f"s{number}"))["id"] for number in range(5)]
+    found = [api("GET", f"v2/plans/{number}")[0] for number in numbers]
+    assert found == [404, 404, 200, 200, 200]
+    monkeypatch.setattr(use_cases, "MOST_CHARACTERS", 100)
+    # The newest one stays, whatever its size.
+    newest = plan(api, files())["id"]
+    assert list(ConfigurationPlan.objects.values_list("pk", flat=True)) == [newest]

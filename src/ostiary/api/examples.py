@@ -154,6 +154,7 @@ EXAMPLES: Mapping[str, CallExample] = {
     "disable_profile": CallExample(body={"until": None}),
     "refresh_secret": CallExample(body={"overlap_seconds": 3600}),
     "list_credentials": _NONE,
+    "show_credential": _NONE,
     "cut_off": _NONE,
     "show_limits": _NONE,
     "reset_limits": CallExample(body={"windows": ["minute"]}),

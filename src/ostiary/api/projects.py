@@ -78,21 +78,32 @@ QuotaName = Literal[
 ]  # fmt: skip
 
 
+class QuotaIn(Strict):
+    """A quota as a GET shows it."""
+
+    most: StrictInt | None
+    used: StrictInt | None = Field(None, description="Counted; what is sent is not read.")
+
+
+#: The number, or the object that a GET shows.
+NewQuota = StrictInt | QuotaIn | None
+
+
 class QuotasIn(Strict):
     """Objects that the project may hold; first calls in a second and leases in ten minutes of its
     profiles. What exists already stays, also where a quota is lower.
     """
 
-    clients: StrictInt | None = None
-    access_profiles: StrictInt | None = None
-    api_collections: StrictInt | None = None
-    api_endpoints: StrictInt | None = None
-    connections: StrictInt | None = None
-    address_lists: StrictInt | None = None
-    policies: StrictInt | None = None
-    webhooks: StrictInt | None = None
-    upcalls_per_second: StrictInt | None = None
-    leases: StrictInt | None = None
+    clients: NewQuota = None
+    access_profiles: NewQuota = None
+    api_collections: NewQuota = None
+    api_endpoints: NewQuota = None
+    connections: NewQuota = None
+    address_lists: NewQuota = None
+    policies: NewQuota = None
+    webhooks: NewQuota = None
+    upcalls_per_second: NewQuota = None
+    leases: NewQuota = None
 
 
 class ProjectQuery(lists.LabelledQuery):
@@ -210,7 +221,10 @@ def change_quotas(
     project = project_quotas.change(
         by=actor(request),
         project_id=project_id,
-        quotas=payload.dict(exclude_unset=True),
+        quotas={
+            name: value.most if isinstance(value := getattr(payload, name), QuotaIn) else value
+            for name in payload.model_fields_set
+        },
         if_match=if_match(request),
     )
     versioned(response, project)

@@ -18,6 +18,7 @@ from django.db import models
 from django.db.models import Prefetch
 
 from ostiary.access.limits import Interval
+from ostiary.access.methods import AuthMethod
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import certificates, collections, connections, endpoints
 from ostiary.directory.changes.confirmation import Saved
@@ -744,6 +745,8 @@ class _Profiles(FileNoun):
 
 
 def _public_id(profile: AccessProfile) -> str:
+    if profile.auth_type != AuthMethod.OAUTH2:
+        return ""
     newest = credentials.alive(profile).order_by("-pk").first()
     return newest.public_id if newest is not None else ""
 

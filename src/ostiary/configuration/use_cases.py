@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast, Length
 from django.utils import timezone
 
 from ostiary.configuration import applying, checks, effects, entries, exporting, plans
@@ -19,6 +21,9 @@ from ostiary.identity.secret import Secret
 
 #: How long a plan may be applied, and read.
 KEPT = timedelta(days=7)
+#: Plans of one project, and the characters of all their files: the oldest ones go first.
+MOST_PLANS = 200
+MOST_CHARACTERS = 128 * 1024 * 1024
 
 
 def plan(
@@ -33,7 +38,7 @@ def plan(
     checks.check(by, made, secrets)
     seen = effects.of_plan(by, made)
     ConfigurationPlan.objects.filter(created_at__lt=timezone.now() - KEPT).delete()
-    return ConfigurationPlan.objects.create(
+    stored = ConfigurationPlan.objects.create(
         project=made.project,
         content=content,
         options={
@@ -45,6 +50,21 @@ def plan(
         described=described(made, seen),
         made_by=by.name[:255],
     )
+    _forget_oldest(made.project.pk)
+    return stored
+
+
+def _forget_oldest(project_id: int) -> None:
+    """Delete a project's oldest plans beyond what it may have; its newest one stays."""
+    found = ConfigurationPlan.objects.filter(project_id=project_id).order_by("-pk")
+    sizes = found.annotate(size=Length(Cast("content", TextField()))).values_list("pk", "size")
+    total, newest = 0, True
+    for number, (pk, size) in enumerate(sizes):
+        total += size
+        if not newest and (total > MOST_CHARACTERS or number >= MOST_PLANS):
+            found.filter(pk__lte=pk).delete()
+            return
+        newest = False
 
 
 def find(by: Actor, plan_id: int) -> ConfigurationPlan:

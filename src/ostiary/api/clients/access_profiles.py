@@ -132,6 +132,10 @@ class CredentialPage(lists.CursorPage[CredentialOut]):
     """One page of the credentials that work."""
 
 
+class CredentialData(Schema):
+    data: CredentialOut
+
+
 class CutOff(Schema):
     success: bool = True
     revocation: Revocation
@@ -366,6 +370,19 @@ def _credential(credential: Credential) -> dict[str, Any]:
         "overlap_until": credential.overlap_until,
         "last_used_at": credential.last_used_at,
     }
+
+
+@router.get(
+    "/v2/access_profiles/{int:profile_id}/credentials/{int:credential_id}",
+    response={200: CredentialData, **ERRORS},
+)
+def show_credential(
+    request: HttpRequest, profile_id: int, credential_id: int, response: HttpResponse
+) -> Any:
+    """One credential that still works. Its version is its access profile's."""
+    profile = access_profiles.find(actor(request), profile_id)
+    versioned(response, profile)
+    return {"data": _credential(credentials.find_alive(profile, credential_id))}
 
 
 @router.delete(

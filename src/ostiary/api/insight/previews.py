@@ -10,7 +10,7 @@ from pydantic import Field
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
 from ostiary.api.clients.access_profiles import ProfileChange
 from ostiary.api.clients.client_defaults import ClientWithDefaultsChange
-from ostiary.api.clients.policies import PolicyIn
+from ostiary.api.clients.policies import PolicyChange
 from ostiary.api.idempotency import reads
 from ostiary.directory.changes.inputs import AnyTime
 from ostiary.review import preview
@@ -36,7 +36,7 @@ class PolicyPreviewIn(RangeIn):
     """`change` is what `PUT /api/v2/api_policies/{id}` takes."""
 
     api_policy_id: Id
-    change: PolicyIn
+    change: PolicyChange
 
 
 class ClientPreviewIn(RangeIn):

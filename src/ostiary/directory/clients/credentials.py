@@ -39,6 +39,14 @@ def working(now: datetime) -> QuerySet[Credential]:
     )
 
 
+def find_alive(profile: AccessProfile, credential_id: int) -> Credential:
+    """A credential of a profile that may still be used; raises NotFound."""
+    found = alive(profile).filter(pk=credential_id).first()
+    if found is None:
+        raise NotFound("credential")
+    return found
+
+
 def check_first(
     profile: AccessProfile,
     problems: fields.Problems,
