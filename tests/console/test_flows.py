@@ -315,7 +315,7 @@ def test_a_collection_is_made_by_hand_and_from_a_document(page: Page, stage: Sta
     looks_good(page, "collection-form")
     page.get_by_role("button", name="Add collection").click()
     expect(page.get_by_role("status").first).to_contain_text("2 endpoints were taken")
-    page.get_by_role("switch", name="Active: GET /items", exact=True).click()
+    page.get_by_role("switch", name="Inactive: GET /items", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("is active")
     page.get_by_role("link", name="New endpoint").click()
     page.get_by_label("Name", exact=True).fill("Add an item")

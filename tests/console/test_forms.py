@@ -185,6 +185,9 @@ class Refusals:
     def reason(self, kind: str, object_id: int) -> str:
         return self.reasons.get((kind, object_id), "")
 
+    def ids(self, kind: str) -> frozenset[int]:
+        return frozenset(number for each, number in self.reasons if each == kind)
+
 
 @pytest.fixture
 def refusals() -> Iterator[Refusals]:

@@ -66,7 +66,7 @@ def test_lists_and_collections_and_recipes_follow(owner: Page, stage: Stage, mad
     at(owner, stage, "/recipes")
     recipe = stage.done("GET", "recipes")[0]
     stage.done("PUT", f"recipes/{recipe['id']}/stop")
-    switch = owner.get_by_role("switch", name=f"Started: {recipe['name']}")
+    switch = owner.get_by_role("switch", name=f"Stopped: {recipe['name']}")
     expect(switch).to_have_attribute("aria-checked", "false", timeout=SOON)
     stage.done("PUT", f"recipes/{recipe['id']}/start")
 

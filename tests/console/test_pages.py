@@ -119,7 +119,7 @@ def test_the_switch_of_a_client_asks_and_holds_at_the_gateway(page: Page, stage:
     say_yes(page)
     expect(page.get_by_role("status")).to_contain_text("inactive")
     assert stage.call("/orders-v1/orders", token[1]).status == 401
-    page.get_by_role("switch", name="Active", exact=True).click()
+    page.get_by_role("switch", name="Inactive", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("active again")
     assert stage.call("/orders-v1/orders", token[1]).status == 200
 

@@ -110,7 +110,9 @@ def test_each_filter_finds_its_rows_and_no_others(world: World, reader: Reader) 
     }  # fmt: skip
     assert len(reader.names(LIST, collection=world.collection["id"], used="never")) == 6
     assert len(reader.names(LIST, policy="none")) == 5
-    assert reader.names(LIST, state="active", order="-name")[0] == "Watched"
+    assert reader.names(LIST, state="active", order="-name")[0] == "Plain"
+    assert reader.names(LIST, state="works", order="-name")[0] == "Watched"
+    assert len(reader.names(LIST, state="works")) == 5
 
 
 def test_whose_list_holds_an_address_is_found_in_own_and_shared_lists(

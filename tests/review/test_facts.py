@@ -15,6 +15,7 @@ from tests.review.conftest import World
 from ostiary.access.limits import WINDOWS
 from ostiary.authority import decisions
 from ostiary.authority.lookup import Row, SqliteLookup
+from ostiary.directory import states
 from ostiary.directory.models import (
     AccessProfile,
     Client,
@@ -126,7 +127,7 @@ def test_what_is_callable_is_what_owners_are_told(
     collection = world.collection["id"]
     path, fingerprint = tmp_path / "copy.sqlite3", bytes(held.fingerprint)
     row = _row(path, fingerprint, collection, endpoint.pk)
-    assert row.callable == facts.is_there(endpoint) == is_callable
+    assert row.callable == states.is_there(endpoint) == is_callable
     assert row.legacy_headers
     assert (row.weight, row.policy_name) == (endpoint.weight, "Older headers")
     assert row.project == Client.objects.get(pk=world.client["id"]).project_id

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ostiary.access.addresses import Address, NamedList, Near, Network, contains, nearest
-from ostiary.access.facts import Facts, Known, Profile
+from ostiary.access.facts import Client, Credential, Facts, Known, Profile
 from ostiary.access.reasons import Reason
 from ostiary.access.stages import Stage
 
@@ -81,12 +81,16 @@ def _proof_refused(facts: Facts) -> Reason | None:
 
 
 def _credential_refused(facts: Facts) -> Reason | None:
-    credential = _known(facts).credential
+    return refused_credential(_known(facts).credential, facts.now)
+
+
+def refused_credential(credential: Credential, now: int) -> Reason | None:
+    """Why every call with a credential is refused, whatever becomes of its profile."""
     if credential.revoked_at is not None:
         return Reason.REVOKED_CREDENTIAL
-    if _over(credential.overlap_until, facts.now):
+    if _over(credential.overlap_until, now):
         return Reason.REVOKED_CREDENTIAL
-    return Reason.EXPIRED_CREDENTIAL if _over(credential.expires_at, facts.now) else None
+    return Reason.EXPIRED_CREDENTIAL if _over(credential.expires_at, now) else None
 
 
 def is_active(active: bool, inactive_until: int | None, now: int) -> bool:
@@ -95,16 +99,24 @@ def is_active(active: bool, inactive_until: int | None, now: int) -> bool:
 
 
 def _client_refused(facts: Facts) -> Reason | None:
-    client = _known(facts).client
-    active = is_active(client.active, client.inactive_until, facts.now)
+    return refused_client(_known(facts).client, facts.now)
+
+
+def refused_client(client: Client, now: int) -> Reason | None:
+    """Why every call of a client's profiles is refused."""
+    active = is_active(client.active, client.inactive_until, now)
     return None if active else Reason.CLIENT_INACTIVE
 
 
 def _profile_refused(facts: Facts) -> Reason | None:
-    profile = _known(facts).profile
-    if not is_active(profile.active, profile.inactive_until, facts.now):
+    return refused_profile(_known(facts).profile, facts.now)
+
+
+def refused_profile(profile: Profile, now: int) -> Reason | None:
+    """Why every call of a profile is refused, whatever becomes of its client."""
+    if not is_active(profile.active, profile.inactive_until, now):
         return Reason.PROFILE_INACTIVE
-    return Reason.PROFILE_EXPIRED if _over(profile.expires_at, facts.now) else None
+    return Reason.PROFILE_EXPIRED if _over(profile.expires_at, now) else None
 
 
 def _address_refused(facts: Facts) -> Reason | None:

@@ -355,7 +355,15 @@ def _without_defaults(schema: dict[str, Any]) -> None:
 
 #: What changes without a change of the object: a caller sends it as it was then.
 _OBSERVED = frozenset(
-    {"last_used_at", "last_sign_in_at", "gateway_problem", "warnings", "running", "error"}
+    {
+        "last_used_at",
+        "last_sign_in_at",
+        "effective_state",
+        "gateway_problem",
+        "warnings",
+        "running",
+        "error",
+    }
 )
 
 

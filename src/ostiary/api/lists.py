@@ -21,6 +21,7 @@ from ostiary.directory.changes import finding
 from ostiary.directory.changes.errors import Invalid, Problem
 from ostiary.directory.changes.inputs import AnyTime, Checked, OneOf, refusal
 from ostiary.directory.changes.keys import LONGEST_VALUE, is_label_name
+from ostiary.directory.states import Conditions, StateCode
 from ostiary.directory.workspace import public_urls
 
 M = TypeVar("M", bound=models.Model)
@@ -77,6 +78,11 @@ TimeFilter = Annotated[datetime | None, AnyTime(), AfterValidator(_in_utc_if_any
 SearchText = Annotated[str, _Word(), Field(max_length=100)]
 
 
+def among(conditions: Callable[[], Conditions]) -> OneOf:
+    """The effective states that a noun can have."""
+    return OneOf(list(conditions()), named=True)
+
+
 def sorts(*columns: str) -> OneOf:
     """The orders that a list has: by each column, and with `-` from the end."""
     return OneOf([order for column in columns for order in (column, f"-{column}")], named=True)
@@ -97,6 +103,8 @@ class ListParameters(Paging):
     apart: ClassVar[frozenset[str]] = frozenset(
         {"page", "per_page", "cursor", "sort", "search", "label", "wrap", "key"}
     )
+    #: Conditions of the effective states of the noun, if it has any.
+    conditions: ClassVar[Callable[[], Conditions]] = dict
     #: The column of the key, if the noun has one.
     key_column: ClassVar[str] = "key"
 
@@ -117,7 +125,9 @@ class ListParameters(Paging):
             found = finding.with_words(found, self.search, self.searched)
         for name in type(self).model_fields:
             value = getattr(self, name)
-            if name not in self.apart and value is not None:
+            if name == "effective_state" and value is not None:
+                found = found.filter(type(self).conditions()[StateCode(value)])
+            elif name not in self.apart and value is not None:
                 found = self.filtered(found, name, value)
         return found
 

@@ -266,6 +266,7 @@ FIELDS: Mapping[str, str] = {
     "email": "The email address.",
     "encoded_slashes": "Whether paths may hold escaped slashes and semicolons.",
     "ended_sessions": "How many sessions ended.",
+    "effective_state": "Whether it works now, or the first reason why it does not.",
     "endpoint": "The endpoint, by method and path.",
     "endpoint_ids": "The endpoints that are meant; null: all of the collection.",
     "entries": "Addresses and ranges (CIDR), one a line or as a list; `#` begins a comment.",

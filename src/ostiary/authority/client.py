@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 import time
 from http.client import HTTPException
 from pathlib import Path
@@ -12,7 +13,12 @@ from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.changes.feed import Kind
 from ostiary.directory.workspace import nodes
 from ostiary.directory.workspace.nodes import NodeState
-from ostiary.gateway.publisher_client import PublisherClient
+from ostiary.gateway.publisher_client import (
+    AGAIN_SECONDS,
+    CACHE_SECONDS,
+    SHORT_SECONDS,
+    PublisherClient,
+)
 from ostiary.telemetry.unix_http import UnixConnection
 
 TIMEOUT_SECONDS = 8.0
@@ -49,6 +55,17 @@ class SocketConfirmer:
     def is_here(self) -> bool:
         """Whether this machine has a gateway to ask."""
         return self._path.exists()
+
+    def reached(self) -> int | None:
+        """How far the gateway follows now; None: unknown."""
+        connection = UnixConnection(self._path, seconds=SHORT_SECONDS)
+        try:
+            connection.request("GET", "/progress")
+            return int(json.loads(connection.getresponse().read())["confirmed"])
+        except (OSError, HTTPException, ValueError, KeyError, TypeError):
+            return None
+        finally:
+            connection.close()
 
     def _revoked(self, sequence: int) -> int:
         """Wait for the epochs; returns how many open streams the change affected."""
@@ -157,3 +174,63 @@ def _since(began: float) -> float:
 
 def _not_yet(names: list[str]) -> str:
     return f"Saved, but not yet in force at {', '.join(sorted(names))}; try again in a moment"
+
+
+class GatewayProgress:
+    """How far all gateways follow: this machine's by its sockets, the others by their reports.
+
+    A node that is fenced honours no older decision, and is not waited for.
+    """
+
+    def __init__(
+        self, local: SocketConfirmer, publisher: PublisherClient, *, others_than: str | None
+    ) -> None:
+        """`others_than`: this node, where there may be others."""
+        self._local, self._publisher, self._node = local, publisher, others_than
+        self._lock = threading.Lock()
+        self._followed: int | None = None
+        self._asked = float("-inf")
+        self._others: list[NodeState] = []
+        self._others_asked = float("-inf")
+
+    def followed(self, least: int) -> int | None:
+        """The sequence up to which epochs are in force; None: unknown."""
+        with self._lock:
+            behind = self._followed is not None and self._followed < least
+            if self._local.is_here and _is_due(self._asked, behind=behind):
+                self._followed = self._local.reached()
+                # Remember failures too: a page must not wait once for each of its rows.
+                self._asked = time.monotonic()
+            mine = [self._followed] if self._local.is_here else []
+            return _least([*mine, *(each.confirmed for each in self._heard(least))])
+
+    def published(self, least: int) -> int | None:
+        """The sequence up to which objects are published; None: unknown."""
+        mine = [self._publisher.published(least)] if self._local.is_here else []
+        with self._lock:
+            return _least([*mine, *(each.published for each in self._heard(least))])
+
+    def _heard(self, least: int) -> list[NodeState]:
+        """The other nodes with a gateway that are not fenced; the lock is held."""
+        if self._node is None:
+            return []
+        behind = any(min(each.confirmed, each.published) < least for each in self._others)
+        if _is_due(self._others_asked, behind=behind):
+            self._others = [
+                each
+                for each in nodes.gateways()
+                if each.name != self._node
+                and each.silence <= each.rights_end_after + FENCE_MARGIN + STATEMENT_SECONDS
+            ]
+            self._others_asked = time.monotonic()
+        return self._others
+
+
+def _is_due(asked: float, *, behind: bool) -> bool:
+    return time.monotonic() >= asked + (AGAIN_SECONDS if behind else CACHE_SECONDS)
+
+
+def _least(reached: list[int | None]) -> int | None:
+    """How far all are; None: of one it is not known, or there is none."""
+    known = [each for each in reached if each is not None]
+    return min(known) if known and len(known) == len(reached) else None

@@ -43,7 +43,8 @@ CONFIRM_SECONDS = 5.0
 class AuthorityControl:
     """`POST /confirm?sequence=N`: waits until the gateway has applied N. 200, or 503.
 
-    `GET /alive`: 200 at once, for the supervisor, which asks every second.
+    `GET /progress`: how far the gateway follows, at once. `GET /alive`: 200 at once, for the supervisor,
+    which asks every second.
     """
 
     def __init__(self, follower: Follower) -> None:
@@ -58,6 +59,9 @@ class AuthorityControl:
             await send({"type": "http.response.body", "body": b""})
             return
         query = parse_qs(scope["query_string"].decode("latin-1"))
+        if scope["path"] == "/progress":
+            await _answered(send, 200, {"confirmed": self._follower.confirmed})
+            return
         sequence = int(query.get("sequence", ["0"])[0])
         with measures.confirming() as outcome:
             done = await self._follower.confirm(sequence, seconds=CONFIRM_SECONDS)
@@ -66,12 +70,14 @@ class AuthorityControl:
             "confirmed": self._follower.confirmed,
             "streams": self._follower.streams(sequence),
         }
-        body = json.dumps(answer).encode()
-        headers = [(b"content-length", str(len(body)).encode())]
-        await send(
-            {"type": "http.response.start", "status": 200 if done else 503, "headers": headers}
-        )
-        await send({"type": "http.response.body", "body": body})
+        await _answered(send, 200 if done else 503, answer)
+
+
+async def _answered(send: Any, status: int, answer: dict[str, int]) -> None:
+    body = json.dumps(answer).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def serve(

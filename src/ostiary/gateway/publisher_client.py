@@ -12,6 +12,8 @@ from ostiary.telemetry.unix_http import UnixConnection
 
 #: Seconds that a state is good for, and that an answer may take where a page waits for it.
 CACHE_SECONDS, SHORT_SECONDS = 2.0, 0.5
+#: As `CACHE_SECONDS`, where a change is awaited.
+AGAIN_SECONDS = 0.25
 STATE_SECONDS = 1.5
 
 
@@ -66,7 +68,8 @@ class PublisherClient:
         self._path = path
         self._lock = threading.Lock()
         self._reasons: dict[tuple[str, int], str] = {}
-        self._until = float("-inf")
+        self._published: int | None = None
+        self._asked = float("-inf")
 
     def confirm(self, sequence: int, seconds: float) -> bool:
         """Wait until the objects of a change are at the gateway, or set aside; False: not in time."""
@@ -95,15 +98,38 @@ class PublisherClient:
     def reason(self, kind: str, object_id: int) -> str:
         """Why an object is set aside; empty if it is not, or if that is unknown. At most 2 s old."""
         with self._lock:
-            if time.monotonic() >= self._until:
-                try:
-                    problems = self.state(seconds=SHORT_SECONDS).set_aside
-                    self._reasons = {(each.kind, each.id): each.reason for each in problems}
-                except PublisherSilent:
-                    self._reasons = {}
-                # Remember failures too: a page must not wait once for each of its objects.
-                self._until = time.monotonic() + CACHE_SECONDS
+            self._look(CACHE_SECONDS)
             return self._reasons.get((kind, object_id), "")
+
+    def ids(self, kind: str) -> frozenset[int]:
+        """The objects of a kind that are set aside; as above."""
+        with self._lock:
+            self._look(CACHE_SECONDS)
+            return frozenset(number for each, number in self._reasons if each == kind)
+
+    def published(self, least: int) -> int | None:
+        """Up to which change of the feed objects are at the gateway, or set aside; None: unknown.
+
+        At most 2 s old, and a quarter of a second where it is less than `least`.
+        """
+        with self._lock:
+            known = self._published
+            behind = known is not None and known < least
+            self._look(AGAIN_SECONDS if behind else CACHE_SECONDS)
+            return self._published
+
+    def _look(self, seconds: float) -> None:
+        """Ask for the state, if what is known is older; the lock is held."""
+        if time.monotonic() < self._asked + seconds:
+            return
+        try:
+            state = self.state(seconds=SHORT_SECONDS)
+            self._reasons = {(each.kind, each.id): each.reason for each in state.set_aside}
+            self._published = state.published
+        except PublisherSilent:
+            self._reasons, self._published = {}, None
+        # Remember failures too: a page must not wait once for each of its objects.
+        self._asked = time.monotonic()
 
     def _ask(self, method: str, target: str, *, seconds: float) -> tuple[int, dict[str, Any]]:
         connection = UnixConnection(self._path, seconds=seconds)

@@ -6,17 +6,12 @@ The authority reads the same at run time by statements of its own; a test holds 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 
 from ostiary.access import limits
 from ostiary.access.addresses import NamedList, Network, stored_networks
 from ostiary.access.facts import (
-    Client,
-    ClientId,
     CollectionId,
-    Credential,
-    CredentialId,
     EndpointId,
     Known,
     Profile,
@@ -29,6 +24,7 @@ from ostiary.directory import models
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
 from ostiary.directory.clients import policies
+from ostiary.directory.states import client_facts, credential_facts, is_there, seconds
 from ostiary.gateway.contract import USAGE_PATH
 
 
@@ -122,18 +118,9 @@ def quota(policy: models.Policy | None) -> limits.Quota | None:
 def known(credential: models.Credential, row: models.AccessProfile) -> Known:
     """A credential with the profile and client that it speaks for."""
     return Known(
-        credential=Credential(
-            id=CredentialId(credential.pk),
-            revoked_at=seconds(credential.revoked_at),
-            expires_at=seconds(credential.expires_at),
-            overlap_until=seconds(credential.overlap_until),
-        ),
+        credential=credential_facts(credential),
         profile=profile(row),
-        client=Client(
-            id=ClientId(row.client_id),
-            active=row.client.active,
-            inactive_until=seconds(row.client.inactive_until),
-        ),
+        client=client_facts(row.client),
     )
 
 
@@ -208,14 +195,3 @@ def _route(
         inactive=choice.inactive,
         allow=choice.allow,
     )
-
-
-def is_there(endpoint: models.Endpoint) -> bool:
-    """Whether calls can reach an endpoint: it is active, and so is the recipe behind it."""
-    recipe = endpoint.recipe
-    return endpoint.active and (recipe is None or (recipe.started and recipe.present))
-
-
-def seconds(moment: datetime | None) -> int | None:
-    """Unix seconds, as the authority's statements cut them."""
-    return None if moment is None else int(moment.timestamp())

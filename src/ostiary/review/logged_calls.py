@@ -15,7 +15,7 @@ from ostiary.access.decision import LEASE_SECONDS
 from ostiary.access.facts import CollectionId, EndpointId, Route
 from ostiary.access.reasons import Reason, Rule, by_code, describe
 from ostiary.access.stages import Stage
-from ostiary.directory import models
+from ostiary.directory import models, states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import audit_log
@@ -344,7 +344,7 @@ def _again(call: LoggedCall, profile: models.AccessProfile, by: Actor) -> Explan
     if path is not None:
         route = facts.called(profile, call.method, path, by).route
     elif endpoint is not None:
-        there = facts.is_there(endpoint)
+        there = states.is_there(endpoint)
         route = Route(
             collection=CollectionId(endpoint.collection_id),
             granted=profile.collections.filter(pk=endpoint.collection_id).exists(),

@@ -25,11 +25,13 @@ from ostiary.api.answers import (
     showing,
     versioned,
 )
+from ostiary.directory import states
 from ostiary.directory.catalog import connections
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.changes.inputs import IdOrNull, Name, OneOf
 from ostiary.directory.changes.keys import Key, KeyedInput, Labels
 from ostiary.directory.models import Connection
+from ostiary.directory.states import StateCode
 
 router = Router(tags=["Connections"])
 
@@ -77,6 +79,7 @@ class ConnectionOut(Schema):
     input: InputOut
     created_at: Time
     updated_at: Time
+    effective_state: StateCode
     #: Why the gateway rejects it and does not serve it; null: the gateway has it.
     gateway_problem: str | None
     warnings: list[str] = []
@@ -100,6 +103,7 @@ def _shown(connection: Connection, warnings: Sequence[str] = ()) -> dict[str, An
         },
         "created_at": connection.created_at,
         "updated_at": connection.updated_at,
+        "effective_state": states.of_connection(connection).code,
         "gateway_problem": unpublished_objects.reason(unpublished_objects.CONNECTION, connection.pk)
         or None,
         "warnings": list(warnings),
@@ -131,6 +135,9 @@ def _given(payload: ConnectionIn) -> connections.ConnectionInput:
 
 
 class ConnectionQuery(lists.LabelledQuery):
+    conditions: ClassVar = staticmethod(states.connection_conditions)
+
+    effective_state: Annotated[str | None, lists.among(states.connection_conditions)] = None
     searched: ClassVar[tuple[str, ...]] = ("name", "key", "base_urls")
 
     project_id: lists.IdFilter = None

@@ -29,10 +29,12 @@ from ostiary.api.answers import (
     shown,
     versioned,
 )
+from ostiary.directory import states
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.changes.inputs import OneOf
 from ostiary.directory.models import Endpoint
+from ostiary.directory.states import StateCode
 from ostiary.directory.workspace import public_urls
 
 router = Router(tags=["API endpoints"])
@@ -64,6 +66,7 @@ class EndpointOut(Schema):
     base_path: str
     path: str
     active: bool
+    effective_state: StateCode
     legacy: bool
     target_path: str | None
     validate_request: bool
@@ -84,6 +87,7 @@ class EndpointChange(ChangeBody, endpoints.EndpointInput):
 
 
 class EndpointQuery(lists.LabelledQuery):
+    conditions: ClassVar = staticmethod(states.endpoint_conditions)
     searched: ClassVar[tuple[str, ...]] = ("name", "path", "description")
     columns: ClassVar[Mapping[str, str]] = {
         "project_id": "collection__project_id",
@@ -98,6 +102,7 @@ class EndpointQuery(lists.LabelledQuery):
     method: Annotated[str | None, OneOf(ENDPOINT_METHODS, named=True)] = None
     path: lists.TextFilter = None
     active: lists.FlagFilter = None
+    effective_state: Annotated[str | None, lists.among(states.endpoint_conditions)] = None
 
     def with_key(self, found: QuerySet[M], key: str) -> QuerySet[M]:
         method, _, path = key.partition(" ")
@@ -121,6 +126,7 @@ def _shown(endpoint: Endpoint, gateway: str) -> dict[str, Any]:
         "base_path": base_path,
         "path": endpoint.path.removeprefix("/"),
         "active": endpoint.active,
+        "effective_state": states.of_endpoint(endpoint).code,
         "legacy": False,
         "target_path": endpoint.target_path or None,
         # Only recipes have a schema to check requests against.

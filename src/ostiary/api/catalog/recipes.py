@@ -1,6 +1,6 @@
 """`/api/recipes`: recipes in the runner's folder, started or stopped."""
 
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -19,8 +19,10 @@ from ostiary.api.answers import (
     revoked,
     versioned,
 )
+from ostiary.directory import states
 from ostiary.directory.catalog import recipes
 from ostiary.directory.models import Recipe
+from ostiary.directory.states import StateCode
 from ostiary.recipes import control
 
 router = Router(tags=["Recipes"])
@@ -36,6 +38,7 @@ class RecipeOut(Schema):
     description: str
     file: str
     running: bool
+    effective_state: StateCode
     error: str | None
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
@@ -53,6 +56,7 @@ def _shown(recipe: Recipe) -> dict[str, Any]:
         "description": recipe.description,
         "file": recipe.file,
         "running": recipe.started and recipe.present,
+        "effective_state": states.of_recipe(recipe).code,
         "error": recipe.error or None,
         "input_schema": recipe.input_schema,
         "output_schema": recipe.output_schema,
@@ -74,11 +78,13 @@ def _learn() -> None:
 
 
 class RecipeQuery(lists.DatedQuery):
+    conditions: ClassVar = staticmethod(states.recipe_conditions)
     searched: ClassVar[tuple[str, ...]] = ("name", "description", "file")
 
     project_id: lists.IdFilter = None
     shared: lists.FlagFilter = None
     running: lists.FlagFilter = None
+    effective_state: Annotated[str | None, lists.among(states.recipe_conditions)] = None
     name: lists.TextFilter = None
 
     def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:

@@ -31,10 +31,12 @@ from ostiary.api.answers import (
 )
 from ostiary.api.clients.not_offered import NotOfferedOfProfiles
 from ostiary.api.error_codes import ErrorCode
+from ostiary.directory import states
 from ostiary.directory.changes.errors import NotInForce
 from ostiary.directory.changes.inputs import OneOf
 from ostiary.directory.clients import access_profiles, credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential
+from ostiary.directory.states import StateCode
 from ostiary.identity import tokens
 from ostiary.identity.secret import Secret
 
@@ -67,6 +69,7 @@ class ProfileOut(Schema):
     follows_client: bool
     active: bool
     inactive_until: Time | None
+    effective_state: StateCode
     active_since: Time
     auth_type: str
     api_policy_id: int | None
@@ -113,6 +116,7 @@ class CredentialOut(Schema):
     id: int
     masked: str
     imported: bool
+    effective_state: StateCode
     created_at: Time
     expires_at: Time | None
     overlap_until: Time | None
@@ -120,11 +124,13 @@ class CredentialOut(Schema):
 
 
 class CredentialQuery(lists.ListParameters):
+    conditions: ClassVar = staticmethod(states.credential_conditions)
     searched: ClassVar[tuple[str, ...]] = ("prefix", "last_four")
     columns: ClassVar[Mapping[str, str]] = {"created_after": "created_at__gt"}
 
     sort: Annotated[str, lists.sorts("id", "created_at")] = "-id"
     created_after: lists.TimeFilter = None
+    effective_state: Annotated[str | None, lists.among(states.credential_conditions)] = None
     imported: lists.FlagFilter = Field(None, description="Whether consumers had it already.")
 
 
@@ -142,6 +148,7 @@ class CutOff(Schema):
 
 
 class ProfileQuery(lists.LabelledQuery):
+    conditions: ClassVar = staticmethod(states.profile_conditions)
     searched: ClassVar[tuple[str, ...]] = ("name", "key")
     columns: ClassVar[Mapping[str, str]] = {
         "project_id": "client__project_id",
@@ -160,6 +167,7 @@ class ProfileQuery(lists.LabelledQuery):
     )
     auth_type: Annotated[str | None, OneOf(AuthMethod, named=True)] = None
     active: lists.FlagFilter = None
+    effective_state: Annotated[str | None, lists.among(states.profile_conditions)] = None
     expires_before: lists.TimeFilter = None
 
     def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
@@ -189,6 +197,7 @@ def described(profile: AccessProfile) -> dict[str, Any]:
         "api_collection_ids": sorted(c.pk for c in profile.collections.all()),
         "follows_client": profile.follows_client,
         "active": profile.active,
+        "effective_state": states.of_profile(profile).code,
         "inactive_until": profile.inactive_until,
         "active_since": profile.active_since,
         "auth_type": profile.auth_type,
@@ -357,6 +366,7 @@ def list_credentials(
 ) -> Any:
     """The credentials that still work, the newest first."""
     found = credentials.alive(access_profiles.find(actor(request), profile_id))
+    found = found.select_related("profile__client")
     return lists.paged(request, response, found, query, _credential)
 
 
@@ -365,6 +375,7 @@ def _credential(credential: Credential) -> dict[str, Any]:
         "id": credential.pk,
         "masked": tokens.masked(credential.prefix, credential.last_four),
         "imported": credential.imported,
+        "effective_state": states.of_credential(credential).code,
         "created_at": credential.created_at,
         "expires_at": credential.expires_at,
         "overlap_until": credential.overlap_until,

@@ -1,7 +1,7 @@
 """`/api/api_clients` (v1), and what of v2 is about the client alone."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import File, Query, Router, Schema, UploadedFile
@@ -23,9 +23,11 @@ from ostiary.api.answers import (
     shown,
     versioned,
 )
+from ostiary.directory import states
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.clients import clients, logo
 from ostiary.directory.models import Client
+from ostiary.directory.states import StateCode
 from ostiary.directory.workspace import public_urls
 
 router = Router(tags=["Clients"])
@@ -42,6 +44,7 @@ class ClientOut(Schema):
     project_id: int
     active: bool
     inactive_until: Time | None
+    effective_state: StateCode
     logo: str | None
     logo_2x: str | None
     epoch: int
@@ -76,8 +79,11 @@ class LogoData(Schema):
 
 
 class ClientQuery(lists.LabelledQuery):
+    conditions: ClassVar = staticmethod(states.client_conditions)
+
     project_id: lists.IdFilter = None
     active: lists.FlagFilter = None
+    effective_state: Annotated[str | None, lists.among(states.client_conditions)] = None
 
 
 class ClientListQuery(ClientQuery):
@@ -91,6 +97,7 @@ def described(client: Client, console: str) -> dict[str, Any]:
     return shown(clients.ClientInput, client) | {
         "project_id": client.project_id,
         "active": client.active,
+        "effective_state": states.of_client(client).code,
         "inactive_until": client.inactive_until,
         "logo": f"{base}-{logo.SMALL}.png" if version else None,
         "logo_2x": f"{base}-{logo.MEDIUM}.png" if version else None,

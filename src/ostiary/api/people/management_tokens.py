@@ -22,10 +22,12 @@ from ostiary.api.answers import (
     if_match,
     versioned,
 )
+from ostiary.directory import states
 from ostiary.directory.changes.inputs import Flag, Moment
 from ostiary.directory.changes.permission import visible_projects
 from ostiary.directory.models import ManagementToken
 from ostiary.directory.people import management_tokens
+from ostiary.directory.states import StateCode
 from ostiary.identity.tokens import masked
 
 router = Router(tags=["Management tokens"])
@@ -70,6 +72,7 @@ class TokenOut(Schema):
     #: Until when the secret before the last rotation works.
     overlap_until: Time | None
     revoked_at: Time | None
+    effective_state: StateCode
     last_used_at: Time | None
     secret: str | None = None
 
@@ -98,6 +101,7 @@ class TokenRevoked(Success):
 
 
 class TokenQuery(lists.DatedQuery):
+    conditions: ClassVar = staticmethod(states.token_conditions)
     searched: ClassVar[tuple[str, ...]] = ("name", "prefix", "last_four")
     columns: ClassVar[Mapping[str, str]] = {
         "all_projects": "everywhere",
@@ -112,6 +116,7 @@ class TokenQuery(lists.DatedQuery):
     project_id: lists.IdFilter = Field(None, description="A project that they are for.")
     made_by_token_id: lists.IdFilter = None
     revoked: lists.FlagFilter = None
+    effective_state: Annotated[str | None, lists.among(states.token_conditions)] = None
     expires_before: lists.TimeFilter = None
 
     def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
@@ -137,6 +142,7 @@ def _shown(token: ManagementToken) -> dict[str, Any]:
         "created_at": token.created_at,
         "updated_at": token.updated_at,
         "overlap_until": token.previous_until,
+        "effective_state": states.of_token(token).code,
         "expires_at": token.expires_at,
         "revoked_at": token.revoked_at,
         "last_used_at": token.last_used_at,

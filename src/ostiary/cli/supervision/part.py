@@ -165,13 +165,18 @@ def run_recipes(settings: Settings, ready: Callable[[], None]) -> None:
 def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     django_setup.set_up_django()
     from ostiary import settings_django
-    from ostiary.authority.client import NodesConfirmer, SocketConfirmer
+    from ostiary.authority.client import GatewayProgress, NodesConfirmer, SocketConfirmer
     from ostiary.cli.serving import certificate
     from ostiary.cli.serving.bounded_bodies import BoundedBodies
     from ostiary.cli.serving.reporting import reporting
     from ostiary.cli.serving.server import Alive, OnlyTls, serve
     from ostiary.directory import database
-    from ostiary.directory.changes import confirmation, gateway_check, unpublished_objects
+    from ostiary.directory.changes import (
+        confirmation,
+        gateway_check,
+        progress,
+        unpublished_objects,
+    )
     from ostiary.gateway.launch import CertificateChecker
     from ostiary.gateway.publisher_client import PublisherClient
     from ostiary.webhooks import service as webhooks
@@ -182,6 +187,9 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     several = settings.database.engine == "postgresql"
     confirmation.install(NodesConfirmer(local, settings.node) if several else local)
     unpublished_objects.install(publisher)
+    progress.install(
+        GatewayProgress(local, publisher, others_than=settings.node if several else None)
+    )
     gateway_check.install(CertificateChecker(_node(settings)))
     with webhooks.sending(), reporting(_identity(settings, "control")):
         application: Any = BoundedBodies(import_module("ostiary.console.asgi").application)

@@ -37,6 +37,7 @@ from ostiary.console.frame.listing import lines_of, listed, number_of
 from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
+from ostiary.directory import states
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections, connections, endpoints, openapi, recipes
 from ostiary.directory.catalog.import_reports import Imported
@@ -80,10 +81,11 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
 def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
     collection = collections.find(by, collection_id)
     profiles = access_profiles.including(by, collection_id, most=MOST_NAMED + 1)
+    found = endpoints.endpoints(by, collection_id).order_by("path", "method")
     context: dict[str, object] = {
         "collection": collection,
         "usage_query": f"collection={collection_id}",
-        "endpoints": endpoints.endpoints(by, collection_id).order_by("path", "method"),
+        "endpoints": found,
         "profiles": profiles[:MOST_NAMED],
         "more_profiles": profiles[MOST_NAMED : MOST_NAMED + 1],
         "url": f"{public_urls.gateway_url()}/{collection.handle}",
@@ -98,7 +100,7 @@ def show(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         refused += unpublished_objects.reason(
             unpublished_objects.CONNECTION, collection.connection_id
         )
-    also = (refused,) if refused else ()
+    also = [refused, *(states.of(each).text for each in found)]
     return live.render(request, "console/collection.html", context, *also)
 
 

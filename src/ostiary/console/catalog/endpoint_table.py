@@ -13,7 +13,13 @@ from django.views.decorators.http import require_http_methods
 from ostiary.access.paths import ENDPOINT_METHODS
 from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
-from ostiary.console.frame.table_values import daily_requests, requests_cell, taken
+from ostiary.console.frame.table_values import (
+    daily_requests,
+    requests_cell,
+    state_cell,
+    state_choices,
+    taken,
+)
 from ostiary.console.frame.tables import (
     Cell,
     ChoiceFilter,
@@ -24,6 +30,7 @@ from ostiary.console.frame.tables import (
     show,
 )
 from ostiary.console.sign_in.viewer import page
+from ostiary.directory import states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
 from ostiary.directory.changes import finding
@@ -60,10 +67,6 @@ def _searched(by: Actor, found: Rows, text: str) -> Rows:
 
 def _path(each: Endpoint) -> str:
     return f"/{each.collection.handle}{each.path}"
-
-
-def _states() -> Mapping[str, tuple[str, Q]]:
-    return {"active": ("Active", Q(active=True)), "inactive": ("Inactive", Q(active=False))}
 
 
 def _methods() -> Mapping[str, tuple[str, Q]]:
@@ -124,10 +127,7 @@ TABLE = Table(
             ),
         ),
         TableColumn(
-            name="state", label="State",
-            cell=lambda each, _: Cell(
-                text="Active" if each.active else "Inactive", state="on" if each.active else "off"
-            ),
+            name="state", label="State", cell=lambda each, _: state_cell(states.of_endpoint(each)),
         ),
         TableColumn(
             name="calls", label="Requests, 7 days", is_number=True,
@@ -139,7 +139,7 @@ TABLE = Table(
         ),
     ),
     filters=(
-        ChoiceFilter(name="state", label="State", values=_states),
+        ChoiceFilter(name="state", label="State", values=lambda: state_choices(states.endpoint_conditions())),
         ChoiceFilter(name="method", label="Method", values=_methods),
         NamedFilter(
             name="collection", label="API collection", objects=collections.collections,
@@ -151,7 +151,7 @@ TABLE = Table(
         ),
     ),
     order="path",
-    detailed=lambda found: found.select_related("collection"),
+    detailed=lambda found: found.select_related("collection", "recipe"),
     beside=_beside,
     label=lambda each: f"{each.method} {_path(each)}",
     project=lambda each: int(each.collection.project_id),

@@ -21,6 +21,7 @@ from ostiary.access.methods import AuthMethod
 from ostiary.console.clients import handovers as handover_pages
 from ostiary.console.clients import previews, profile_limits
 from ostiary.console.clients.connection_sheets import sheet
+from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import TYPED, keep_typed, new_typed, once_page
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent, shown
@@ -28,6 +29,7 @@ from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import first_time, in_force
 from ostiary.console.sign_in.viewer import page
+from ostiary.directory import states
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
@@ -305,7 +307,7 @@ def _credential(
 @require_safe
 def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     profile = access_profiles.find(by, profile_id)
-    context = {
+    context: dict[str, object] = {
         "profile": profile,
         "may_change": by.may(Role.EDITOR, profile.client.project_id),
         "defaults": client_defaults.of(profile.client_id),
@@ -316,7 +318,9 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "rotation": rotations.of_profile(profile, timezone.now()),
         **profile_limits.shown(profile),
     }
-    return render(request, "console/profile.html", context)
+    held = profile.credentials.all()
+    also = [states.of(profile).text, *(states.of_credential(each).text for each in held)]
+    return live.render(request, "console/profile.html", context, *also)
 
 
 @page

@@ -5,14 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
-from ostiary.console.frame.table_values import daily_requests, moment, requests_cell, taken
+from ostiary.console.frame.table_values import (
+    daily_requests,
+    moment,
+    requests_cell,
+    state_cell,
+    state_choices,
+    taken,
+)
 from ostiary.console.frame.tables import (
     Cell,
     ChoiceFilter,
@@ -23,6 +29,7 @@ from ostiary.console.frame.tables import (
     show,
 )
 from ostiary.console.sign_in.viewer import page
+from ostiary.directory import states
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import finding
 from ostiary.directory.changes.confirmation import Saved
@@ -43,10 +50,6 @@ def _beside(by: Actor, found: Sequence[Any]) -> ClientFigures:
     ids = [each.pk for each in found]
     now = int(time.time())
     return ClientFigures(calls=daily_requests(by, queries.By.CLIENT, ids, now))
-
-
-def _states() -> Mapping[str, tuple[str, Q]]:
-    return {"active": ("Active", Q(active=True)), "inactive": ("Inactive", Q(active=False))}
 
 
 class ClientBulk:
@@ -103,10 +106,7 @@ TABLE = Table(
             ),
         ),
         TableColumn(
-            name="state", label="State",
-            cell=lambda each, _: Cell(
-                text="Active" if each.active else "Inactive", state="on" if each.active else "off"
-            ),
+            name="state", label="State", cell=lambda each, _: state_cell(states.of_client(each))
         ),
         TableColumn(
             name="project", label="Project", cell=lambda each, _: Cell(text=each.project.name)
@@ -128,7 +128,7 @@ TABLE = Table(
         ),
     ),
     filters=(
-        ChoiceFilter(name="state", label="State", values=_states),
+        ChoiceFilter(name="state", label="State", values=lambda: state_choices(states.client_conditions())),
         NamedFilter(
             name="project", label="Project", objects=projects.projects,
             having=lambda found, ids: found.filter(project__in=ids),

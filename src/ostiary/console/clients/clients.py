@@ -17,6 +17,7 @@ from ostiary.console.frame.questions import Question, counted, made_at, say_done
 from ostiary.console.frame.saving import in_force
 from ostiary.console.frame.table_values import daily_requests
 from ostiary.console.sign_in.viewer import page
+from ostiary.directory import states
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
@@ -65,7 +66,8 @@ def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         "may_change": by.may(Role.EDITOR, client.project_id),
         "usage_query": f"client={client_id}",
     }
-    return live.render(request, "console/client.html", context)
+    also = [states.of(client).text, *(states.of(each).text for each in shown)]
+    return live.render(request, "console/client.html", context, *also)
 
 
 @page

@@ -14,7 +14,7 @@ from ostiary.console.clients.previews import sentences
 from ostiary.console.clients.profile_table import SHORT_METHODS
 from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
-from ostiary.console.frame.table_values import expiry, last_used, moment
+from ostiary.console.frame.table_values import expiry, last_used, moment, state_cell, state_choices
 from ostiary.console.frame.tables import (
     Cell,
     ChoiceFilter,
@@ -25,7 +25,7 @@ from ostiary.console.frame.tables import (
     show,
 )
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory import search
+from ostiary.directory import search, states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import finding
@@ -67,33 +67,6 @@ def _name(each: Credential) -> str:
     if each.public_id:
         return each.public_id
     return masked(each.prefix, each.last_four) if each.prefix else f"Imported #{each.pk}"
-
-
-def _state(each: Credential, _beside: object) -> Cell:
-    now = timezone.now()
-    if each.revoked_at is not None:
-        return Cell(text="Revoked", state="off")
-    if each.expires_at is not None and each.expires_at <= now:
-        return Cell(text="Expired", state="bad")
-    if each.overlap_until is not None:
-        if each.overlap_until <= now:
-            return Cell(text="Replaced", state="off")
-        return Cell(text="Overlap", state="watched")
-    return Cell(text="Active", state="on")
-
-
-def _states() -> Mapping[str, tuple[str, Q]]:
-    now = timezone.now()
-    lasting = Q(expires_at=None) | Q(expires_at__gt=now)
-    kept = Q(revoked_at=None)
-    return {
-        "active": ("Active", kept & lasting & Q(overlap_until=None)),
-        "overlap": ("Overlap", kept & lasting & Q(overlap_until__gt=now)),
-        "working": ("Active or overlap", Q(pk__in=credentials.working(now).values("pk"))),
-        "expired": ("Expired", kept & Q(expires_at__lte=now)),
-        "replaced": ("Replaced", kept & Q(overlap_until__lte=now)),
-        "revoked": ("Revoked", Q(revoked_at__isnull=False)),
-    }
 
 
 def _ages() -> Mapping[str, tuple[str, Q]]:
@@ -167,7 +140,9 @@ TABLE = Table(
                 text=_name(each), href=reverse("profile", args=[each.profile_id]), is_code=True
             ),
         ),
-        TableColumn(name="state", label="State", cell=_state),
+        TableColumn(
+            name="state", label="State", cell=lambda each, _: state_cell(states.of_credential(each))
+        ),
         TableColumn(
             name="profile", label="Access profile", order=("profile__name", "profile_id", "pk"),
             cell=lambda each, _: Cell(
@@ -198,7 +173,7 @@ TABLE = Table(
         ),
     ),
     filters=(
-        ChoiceFilter(name="state", label="State", values=_states),
+        ChoiceFilter(name="state", label="State", values=lambda: state_choices(states.credential_conditions())),
         ChoiceFilter(name="age", label="Age", values=_ages),
         ChoiceFilter(name="used", label="Last used", values=lambda: last_used("last_used_at")),
         ChoiceFilter(name="expires", label="Expires", values=lambda: expiry("expires_at")),

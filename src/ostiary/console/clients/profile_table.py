@@ -26,6 +26,8 @@ from ostiary.console.frame.table_values import (
     last_used,
     moment,
     requests_cell,
+    state_cell,
+    state_choices,
 )
 from ostiary.console.frame.tables import (
     Cell,
@@ -37,7 +39,7 @@ from ostiary.console.frame.tables import (
     show,
 )
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory import search
+from ostiary.directory import search, states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import finding
@@ -50,7 +52,7 @@ from ostiary.directory.clients import (
     policies,
     profile_bulk,
 )
-from ostiary.directory.models import AccessProfile, Client, Collection
+from ostiary.directory.models import AccessProfile, Collection
 from ostiary.review import limits_used, preview
 from ostiary.review.limits_used import Used
 from ostiary.usage import queries
@@ -121,18 +123,6 @@ def _beside(by: Actor, found: Sequence[AccessProfile]) -> Beside:
     )
 
 
-def _state(profile: AccessProfile, beside: Beside) -> Cell:
-    if not profile.client.active:
-        return Cell(text="Client inactive", state="off")
-    if not profile.active:
-        return Cell(text="Inactive", state="off")
-    if profile.expires_at is not None and profile.expires_at <= beside.now:
-        return Cell(text="Expired", state="bad")
-    if profile.addresses_watched or (profile.policy is not None and profile.policy.watched):
-        return Cell(text="Report-only", state="watched")
-    return Cell(text="Active", state="on")
-
-
 def _collections(profile: AccessProfile, beside: Beside) -> Cell:
     held = list(profile.collections.all())
     shown = [
@@ -164,7 +154,7 @@ COLUMNS = (
         name="name", label="Access profile", order=("name", "pk"),
         cell=lambda each, _: Cell(text=each.name, href=reverse("profile", args=[each.pk])),
     ),
-    TableColumn(name="state", label="State", cell=_state),
+    TableColumn(name="state", label="State", cell=lambda each, _: state_cell(states.of_profile(each))),
     TableColumn(
         name="client", label="Client", order=("client__name", "client_id", "name", "pk"),
         cell=lambda each, _: Cell(
@@ -187,22 +177,6 @@ COLUMNS = (
         cell=lambda each, _: moment(each.expires_at, "Never"),
     ),
 )  # fmt: skip
-
-
-def _states() -> Mapping[str, tuple[str, Q]]:
-    now = timezone.now()
-    # Not as `None or later`: SQLite would look both up one by one in an index.
-    lasting = ~Q(expires_at__lte=now)
-    # Inactive clients are few: that is quicker than to look at the client of each.
-    stopped = Q(client__in=Client.objects.filter(active=False).values("pk"))
-    on = Q(active=True) & ~stopped
-    return {
-        "active": ("Active", on & lasting),
-        "inactive": ("Inactive", Q(active=False)),
-        "client-inactive": ("Client inactive", stopped),
-        "expired": ("Expired", Q(expires_at__lte=now)),
-        "report-only": ("Report-only", Q(addresses_watched=True) | Q(policy__watched=True)),
-    }
 
 
 def _methods() -> Mapping[str, tuple[str, Q]]:
@@ -232,7 +206,7 @@ def _visible_policies(by: Actor) -> Rows:
 
 
 FILTERS = (
-    ChoiceFilter(name="state", label="State", values=_states),
+    ChoiceFilter(name="state", label="State", values=lambda: state_choices(states.profile_conditions())),
     NamedFilter(
         name="client", label="Client", objects=clients.clients,
         having=lambda found, ids: found.filter(client__in=ids),

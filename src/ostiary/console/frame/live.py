@@ -5,6 +5,7 @@ look-up, and the answer is 304 unless something happened.
 """
 
 import hashlib
+import time
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render as whole
@@ -13,6 +14,11 @@ from ostiary.directory.changes import audit_log, feed
 
 #: Sent by `live.js` alone. Such an answer leaves messages for the next page that is looked at.
 HEADER = "X-Ostiary-Live"
+
+
+def minute() -> int:
+    """For pages with states: ends pass without a change, and the gateway follows after it."""
+    return int(time.time()) // 60
 
 
 def render(

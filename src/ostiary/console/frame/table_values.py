@@ -3,6 +3,8 @@
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from django.db.models import Q
@@ -10,6 +12,7 @@ from django.utils import timezone
 
 from ostiary.console.frame.tables import Cell
 from ostiary.directory.actor import Actor
+from ostiary.directory.states import NAMES, SOON, Conditions, EffectiveState, StateCode, works
 from ostiary.usage import queries
 from ostiary.usage.buckets import BucketSize, start_of
 
@@ -20,6 +23,19 @@ HEIGHT: Final = 20
 
 def moment(at: datetime | None, nothing: str) -> Cell:
     return Cell(moment=at) if at else Cell(text=nothing)
+
+
+def state_cell(state: EffectiveState) -> Cell:
+    return Cell(text=state.text, state=state.badge, title=state.detail)
+
+
+def state_choices(conditions: Conditions) -> Mapping[str, tuple[str, Q]]:
+    """Choices of a filter by effective state: active first, then by importance."""
+    found = {code.replace("_", "-"): (NAMES[code], each) for code, each in conditions.items()}
+    active = StateCode.ACTIVE.value
+    working = [each for code, each in conditions.items() if works(code)]
+    any_that_works = {"works": ("Any that works", reduce(or_, working))}
+    return {active: found[active], **(any_that_works if len(working) > 1 else {}), **found}
 
 
 def last_used(column: str) -> Mapping[str, tuple[str, Q]]:
@@ -42,7 +58,7 @@ def expiry(column: str) -> Mapping[str, tuple[str, Q]]:
     later = Q(**{f"{column}__gt": now})
     return {
         "none": ("Never", Q(**{column: None})),
-        "7": ("Within 7 days", later & Q(**{f"{column}__lte": now + timedelta(days=7)})),
+        "7": ("Within 7 days", later & Q(**{f"{column}__lte": now + SOON})),
         "30": ("Within 30 days", later & Q(**{f"{column}__lte": now + timedelta(days=30)})),
         "set": ("Has an expiry", Q(**{f"{column}__isnull": False})),
         "over": ("Expired", Q(**{f"{column}__lte": now})),

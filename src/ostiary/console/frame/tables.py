@@ -317,7 +317,7 @@ def show(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
         ),
     }
     template = "table_rows" if request.htmx else "table"  # type: ignore[attr-defined]  # set by a middleware
-    return live.render(request, f"console/{template}.html", context)
+    return live.render(request, f"console/{template}.html", context, live.minute())
 
 
 def _saved(request: HttpRequest, table: Table) -> HttpResponse:

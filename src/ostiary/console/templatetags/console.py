@@ -19,6 +19,7 @@ from ostiary.console.frame.forms import shown
 from ostiary.console.frame.questions import UNDO
 from ostiary.console.sign_in import steps
 from ostiary.console.workspace import audit_sentences
+from ostiary.directory import states
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.clients import handovers, token_rules
 from ostiary.directory.models import (
@@ -140,6 +141,21 @@ def takes_endless_tokens(profile: AccessProfile) -> bool:
 def kind(collection: Collection) -> str:
     """The kind of a collection, as owners read it."""
     return KINDS[Collection.Kind(collection.kind)]
+
+
+@register.simple_tag
+def badge(row: states.Stated, *, beside: bool = False) -> SafeString | str:
+    """The effective state of a row; `beside` a switch only what the switch does not say."""
+    state = states.of(row)
+    plain = (states.NAMES[states.StateCode.ACTIVE], states.NAMES[states.StateCode.INACTIVE])
+    if beside and state.text in plain:
+        return ""
+    return format_html(
+        '<span class="state {}"{}>{}</span>',
+        state.badge,
+        format_html(' title="{}"', state.detail) if state.detail else "",
+        state.text,
+    )
 
 
 @register.filter

@@ -17,10 +17,16 @@ class UnpublishedSource(Protocol):
         source must remember its answers.
         """
 
+    def ids(self, kind: str) -> frozenset[int]:
+        """Those of a kind that the gateway rejects."""
+
 
 class _NoSource:
     def reason(self, kind: str, object_id: int) -> str:
         return ""
+
+    def ids(self, kind: str) -> frozenset[int]:
+        return frozenset()
 
 
 _installed: UnpublishedSource = _NoSource()
@@ -35,3 +41,8 @@ def install(source: UnpublishedSource) -> None:
 def reason(kind: str, object_id: int) -> str:
     """Why the gateway rejects an object, one sentence; empty if it accepts it."""
     return _installed.reason(kind, object_id)
+
+
+def ids(kind: str) -> frozenset[int]:
+    """The objects of a kind that the gateway rejects."""
+    return _installed.ids(kind)

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from ostiary.directory import states
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, etags, fields, inputs
 from ostiary.directory.changes.errors import Forbidden, InUse, Invalid, NotFound
@@ -27,9 +28,6 @@ from ostiary.identity.secret import Secret
 USE_RESOLUTION = 60
 #: Seconds that a rotated secret may go on working.
 LONGEST_OVERLAP = 30 * 86_400
-
-#: Makers whose tokens work: the command line, and members who are admins still.
-_MAKER_MAY = Q(created_by=None) | Q(created_by__is_active=True, created_by__admin=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,8 @@ class TokenInput(inputs.Input):
 
 def management_tokens(by: Actor, *, search: str = "") -> QuerySet[ManagementToken]:
     require_admin(by)
-    found = ManagementToken.objects.order_by("pk").prefetch_related("projects")
+    found = ManagementToken.objects.order_by("pk").select_related("created_by")
+    found = found.prefetch_related("projects")
     return found.filter(name__icontains=search) if search else found
 
 
@@ -356,7 +355,7 @@ def authenticate(text: str, address: str) -> Actor | None:
     token = (
         ManagementToken.objects.filter(_has(tokens.fingerprint(text), now), revoked_at=None)
         .filter(Q(expires_at=None) | Q(expires_at__gt=now))
-        .filter(_MAKER_MAY)
+        .filter(states.MAKER_MAY)
         .prefetch_related("projects")
         .first()
     )

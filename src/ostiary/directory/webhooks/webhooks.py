@@ -14,6 +14,7 @@ from django.utils import timezone
 from pydantic import AfterValidator, Field
 
 from ostiary import settings
+from ostiary.directory import states
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, deletions, etags, keys
 from ostiary.directory.changes.errors import Invalid, NotFound
@@ -61,7 +62,7 @@ class WebhookInput(keys.KeyedInput):
     url: Annotated[str, Text(maximum=2048)] = ""
     events: Events = []
     project_id: IdOrNull = None
-    expiry_days: Annotated[int, Whole(least=1, most=90)] = 7
+    expiry_days: Annotated[int, Whole(least=1, most=90)] = states.SOON.days
     active: Flag = True
 
 
