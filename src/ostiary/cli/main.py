@@ -84,6 +84,12 @@ def link_member(arguments: argparse.Namespace, settings: Settings) -> None:
     print_secret(accounts.link_member(settings, email=arguments.email, reset_second_factor=reset))
 
 
+def protect(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import protection
+
+    protection.run(arguments, settings)
+
+
 def seed(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli.commands import accounts
 
@@ -174,6 +180,7 @@ def parser() -> Parser:
     examining = _command(commands, "doctor", doctor, "check the set-up and say what to correct")
     examining.add_argument("--json", action="store_true", help="print a list of objects")
     _command(commands, "health", health, "exit with 0 if what runs answers")
+    _protection_command(commands)
     _managing_commands(commands)
     _configuration_commands(commands)
     seeding = _command(commands, "seed", seed, "fill an empty folder with a made-up population")
@@ -192,6 +199,18 @@ def parser() -> Parser:
     )
     completing.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
     return top
+
+
+def _protection_command(commands: "argparse._SubParsersAction[Parser]") -> None:
+    protecting = _command(commands, "protect", protect, "put your own API behind the gateway")
+    protecting.add_argument(
+        "api", metavar="URL", help="its base URL, such as http://127.0.0.1:9000"
+    )
+    protecting.add_argument("--name", metavar="NAME", help="its name (default: its host)")
+    protecting.add_argument(
+        "--openapi", metavar="FILE", help="its OpenAPI document, whose operations become endpoints"
+    )
+    protecting.add_argument("--path", metavar="PATH", help="the path of the first request (/)")
 
 
 def _managing_commands(commands: "argparse._SubParsersAction[Parser]") -> None:

@@ -7,8 +7,10 @@ from ostiary.api.application import api
 from ostiary.console import projects, webhooks
 from ostiary.console.catalog import (
     collections,
+    connection_tests,
     connections,
     endpoint_table,
+    protection,
     recipes,
     reimports,
     test_calls,
@@ -44,6 +46,7 @@ from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pages.home, name="home"),
+    path("protect", protection.new, name="protect"),
     path("healthz", health.healthz, name="healthz"),
     path("doctor", arrival.show, name="doctor"),
     path("readyz", health.readyz, name="readyz"),
@@ -167,6 +170,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections", connections.listing, name="connections"),
     path("connections/new", connections.new, name="new-connection"),
     path("connections/<int:connection_id>/edit", connections.edit, name="edit-connection"),
+    path("connections/<int:connection_id>/test", connection_tests.run, name="test-connection"),
     path("connections/<int:connection_id>/delete", connections.delete, name="delete-connection"),
     path("advice", advice.listing, name="advice"),
     path("explain", explanations.asking, name="explain"),

@@ -22,6 +22,8 @@ class Greeting:
     console: str
     #: The command that gives somebody a way in.
     command: str
+    #: The command that puts the reader's own API behind the gateway.
+    protect: str
     #: Whether there is somebody who can sign in.
     anybody: bool
     #: What the first start of a demo tells, with its secrets; else empty.
@@ -30,17 +32,18 @@ class Greeting:
     def text(self, *, with_secrets: bool) -> str:
         """The lines for people; may be empty."""
         if self.demo and with_secrets:
-            return self.demo
+            return f"{self.demo}\nProtect your own API:  {self.protect}"
         lines = [f"Console:  {self.console}"] if self.console else []
         if not self.anybody:
             lines.append(f"Nobody can sign in yet; run: {self.command}")
         elif self.console:
             lines.append(f"Sign in:  as before, or with a new link from: {self.command}")
+        lines.append(f"Protect your own API:  {self.protect}")
         return "\n".join(lines)
 
     def fields(self) -> dict[str, str]:
         """The same for machines."""
-        return {"console": self.console, "sign_in": self.command}
+        return {"console": self.console, "sign_in": self.command, "protect": self.protect}
 
 
 def of(settings: Settings, provisioned: Provisioned, *, with_console: bool) -> Greeting:
@@ -50,7 +53,9 @@ def of(settings: Settings, provisioned: Provisioned, *, with_console: bool) -> G
     what = ["member", "link"] if provisioned.anybody else ["member", "create"]
     more = [] if provisioned.anybody else ["--admin"]
     words = [_program(), *what, "--data", str(settings.data), "--email", email, *more]
+    protect = [_program(), "protect", "--data", str(settings.data)]
     return Greeting(
+        protect=f"{shlex.join(protect)} URL",
         console=f"{at.public_console or at.console}/" if with_console else "",
         command=shlex.join(words),
         anybody=provisioned.anybody,
