@@ -16,6 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from ostiary.console.frame import moments
+from ostiary.console.insight import places
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory import search
 from ostiary.directory.actor import Actor
@@ -24,6 +25,7 @@ from ostiary.usage.models import LoggedCall
 
 #: Kinds in the order in which they are shown: heading, and the page of a hit.
 KINDS = {
+    "place": ("Pages and actions", ""),
     "call": ("Requests", "log"),
     "client": ("Clients", "client"),
     "profile": ("Access profiles", "client"),
@@ -53,7 +55,7 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         return redirect(f"{reverse('search')}?{urlencode({'find': text})}")
     if request.method == "GET" and secret:
         text = ""
-    found = [*_calls(by, text), *search.search(by, text)]
+    found = [*_places(by, text), *_calls(by, text), *search.search(by, text)]
     groups = [
         {
             "kind": group.kind,
@@ -110,6 +112,19 @@ def _calls(by: Actor, text: str) -> list[search.Group]:
     return [search.Group(kind="call", hits=tuple(hits[: search.MOST]), more=more)] if hits else []
 
 
+def _places(by: Actor, text: str) -> list[search.Group]:
+    """Pages and actions by their names; a hit's page is its number among all of them."""
+    if len(text) < search.SHORTEST:
+        return []
+    found = list(places.named(by, text))
+    hits = [
+        search.Hit(page=places.PLACES.index(place), name=place.label, detail="")
+        for place in found[: places.MOST]
+    ]
+    more = len(found) > places.MOST
+    return [search.Group(kind="place", hits=tuple(hits), more=more)] if hits else []
+
+
 def _outcome(call: LoggedCall) -> str:
     status = str(call.status) if call.status >= 0 else "no answer"
     at = moments.absolute(datetime.fromtimestamp(call.at_ms / 1000, UTC))
@@ -119,5 +134,7 @@ def _outcome(call: LoggedCall) -> str:
 def _page(kind: str, hit: search.Hit) -> str:
     if kind == "call":
         return reverse("log", args=[hit.name])
+    if kind == "place":
+        return reverse(places.PLACES[hit.page].address)
     name = KINDS[kind][1]
     return reverse(name, args=[hit.page]) if name else reverse(_LISTS[kind])

@@ -134,7 +134,7 @@ window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
-// The search box: / leads there, arrows go through what was found, Escape leads back.
+// The search box: / and Ctrl-K (or Command-K) lead there, arrows go through what was found, Escape leads back.
 const finder = document.querySelector(".finder");
 if (finder) {
   const box = finder.querySelector("input[type=search]");
@@ -142,7 +142,8 @@ if (finder) {
   const writes = "input, textarea, select, [contenteditable]";
   document.addEventListener("keydown", (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
-    if (event.key === "/" && plain && !event.target.closest(writes)) {
+    const palette = (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "k";
+    if (palette || (event.key === "/" && plain && !event.target.closest(writes))) {
       event.preventDefault();
       box.focus();
       box.select();
