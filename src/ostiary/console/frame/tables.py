@@ -274,7 +274,8 @@ def show(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
     query = TableQuery.of(table, request.GET.dict())
     if query.is_secret:
         # Neither the browser's history nor a link of the page keeps it.
-        return redirect("?" + urlencode({**query.parameters, "secret": "1"}))
+        kept = urlencode({**query.parameters, "secret": "1"})
+        return redirect(f"{reverse(table.name)}?{kept}")
     matching = query.matching(by)
     if request.GET.get("format") == "csv":
         return _csv(by, query, matching)
