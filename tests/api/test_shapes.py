@@ -133,7 +133,7 @@ def test_the_way_of_an_owner(api: Api, collection: Any) -> None:
     assert api.done("GET", path)["result"]["active"] is False
     renewed = api.done("PUT", f"{path}/refresh_secret")["result"]
     assert renewed["secret"] != made["secret"]
-    assert renewed["revocation"] == {"confirmed": 1, "of": 1, "ms": 0.1, "streams": 0}
+    assert renewed["revocation"] == {"confirmed": 1, "of": 1, "ms": 0.1, "streams": 0, "nodes": []}
     changed = api.done("PUT", path, {"name": "Renamed", "api_policy_id": 0})["result"]
     assert (changed["name"], changed["api_policy_id"]) == ("Renamed", None)
     assert api.done("DELETE", path)["result"] == "success"
@@ -146,7 +146,7 @@ def test_what_revokes_waits_for_the_gateway(api: Api, collection: Any) -> None:
     answer = api.done("PUT", f"v2/api_clients/{client['id']}/disable")
     assert answer == {
         "success": True,
-        "revocation": {"confirmed": 1, "of": 1, "ms": 0.1, "streams": 0},
+        "revocation": {"confirmed": 1, "of": 1, "ms": 0.1, "streams": 0, "nodes": []},
     }
     assert len(api.confirmer.asked) == before + 1
 

@@ -147,7 +147,7 @@ def test_a_connections_secret_goes_with_its_authentication(api: Api) -> None:
     assert (status, list(answer["errors"])) == (400, ["auth_secret"])
 
 
-RECEIPT = {"confirmed": 1, "of": 1, "ms": 0.1, "streams": 0}
+RECEIPT = {"confirmed": 1, "of": 1, "ms": 0.1, "streams": 0, "nodes": []}
 
 
 @pytest.mark.parametrize(
