@@ -83,6 +83,40 @@ def test_a_form_leaves_alone_what_it_does_not_show(owner: Owner, api: Api) -> No
     assert (after["active"], after["expires_at"]) == (False, before["expires_at"])
 
 
+def test_an_expiry_is_set_shown_kept_and_lifted_in_the_form_of_a_profile(
+    owner: Owner, api: Api
+) -> None:
+    collection = api.done("POST", "api_collections", {"name": "Things"})
+    client = api.done("POST", "api_clients", {"name": "Acme"})["result"]
+    filled = {"name": "P", "collections": collection["id"], "auth_type": "token"}
+    new = f"/clients/{client['id']}/profiles/new"
+    review = owner.send(new, filled | {"expires_on": "2999-01-31", "step": "next"})
+    assert "31 January 2999, 23:59 UTC" in review
+    owner.send(new, filled | {"expires_on": "2999-01-31", "step": "create", "once": "1"})
+    (made,) = api.done("GET", "api_access_profiles")
+    assert made["expires_at"].startswith("2999-01-31T23:59:59")
+    path = f"/profiles/{made['id']}"
+    assert "31 January 2999, 23:59 UTC" in owner.read(path)
+
+    def change(day: str, read: str) -> str:
+        version = _version(owner.read(f"{path}/edit"))
+        days = {"expires_on": day, "expires_read": read, "read": version, "step": "save"}
+        return owner.send(f"{path}/edit", filled | days)
+
+    exact = "2999-01-31T08:00:00Z"
+    api.done("PUT", f"api_access_profiles/{made['id']}", {"expires_at": exact})
+    for day, read, expected in (
+        ("2999-01-31", "2999-01-31", "2999-01-31T08:00:00"),
+        ("2998-02-01", "2999-01-31", "2998-02-01T23:59:59"),
+        ("", "2998-02-01", "None"),
+    ):
+        change(day, read)
+        kept = api.done("GET", f"api_access_profiles/{made['id']}")["result"]["expires_at"]
+        assert str(kept).startswith(expected)
+    assert "must be a date" in change("soon", "")
+    assert "must be in the future" in change("2001-01-01", "")
+
+
 def test_a_policy_has_a_window_for_each_number_that_is_filled_in(owner: Owner) -> None:
     said = owner.send(
         "/policies/new",

@@ -1,6 +1,7 @@
 """A preview says what a change would have refused and allowed, and changes nothing itself."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from tests.review.conftest import Log, World
 
 from ostiary.access.reasons import Reason
 from ostiary.directory.models import AccessProfile, AuditEvent, Change, Policy
-from ostiary.usage.models import LoggedCall
+from ostiary.usage.models import LoggedCall, MinuteCount
 
 
 def previewed(world: World, **asked: Any) -> Any:
@@ -168,3 +169,25 @@ def test_other_defaults_show_what_followers_of_a_client_would_have_been_refused(
     assert (found["calls"], found["newly_refused"]) == (2, 2)
     assert [each["access_profile_id"] for each in found["effects"]] == [key["id"]]
     assert previewed(world, api_client_id=client["id"], change={"name": "N"})["changes_nothing"]
+
+
+def test_a_preview_names_the_span_that_it_has_seen_and_its_share_of_the_counted_calls(
+    world: World, log: Log
+) -> None:
+    """The log of a busy gateway holds hours, and not the week that is asked for."""
+    profile = world.a_profile()
+    some_calls(world, log, profile, "192.0.2.7", "198.51.100.9")
+    now = int(time.time())
+    begins = min(LoggedCall.objects.values_list("at_ms", flat=True)) // 1000
+    asked = {"access_profile_id": profile["id"], "change": {"ip_allow_list": ["192.0.2.7"]}}
+    found = previewed(world, **asked)
+    assert datetime.fromisoformat(found["from"]).timestamp() == pytest.approx(begins, abs=1)
+    assert (found["calls"], found["newly_refused"], found["counted_calls"]) == (2, 1, 2)
+    MinuteCount.objects.create(
+        time=(now - 3600) // 60 * 60, profile_id=profile["id"], client_id=world.client["id"],
+        collection_id=world.collection["id"], endpoint_id=world.orders["id"], status=200, calls=198,
+    )  # fmt: skip
+    found = previewed(world, **asked)
+    assert (found["calls"], found["newly_refused"], found["counted_calls"]) == (2, 1, 198)
+    asked["from"] = datetime.fromtimestamp(begins - 10, UTC).isoformat()
+    assert previewed(world, **asked)["counted_calls"] == 2

@@ -246,6 +246,7 @@ FIELDS: Mapping[str, str] = {
     "cors_max_age": "For how many seconds browsers may keep the answer to a preflight request.",
     "cors_origins": "Origins whose scripts may call; `*`: all.",
     "count": "How many there are in all.",
+    "counted_calls": "Calls of these profiles that were counted since the time asked for; null: not known.",
     "counted_since": "When the current window began.",
     "create_clients": "Whether clients that do not exist are made.",
     "created_at": "When it was made.",

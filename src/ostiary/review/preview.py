@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from ostiary.access import limits
 from ostiary.access.addresses import parse_address
@@ -33,6 +33,8 @@ MOST_REPLAYED = 2_000
 MOST_PROFILES = 50
 #: Examples of each kind that are shown for a profile.
 MOST_EXAMPLES = 5
+#: Profiles whose counted calls are summed, and how many are at once.
+MOST_COUNTED, COUNTED_AT_ONCE = 10_000, 500
 #: Profiles whose quotas are begun with what was used before the first replayed call.
 MOST_BEGUN = 500
 
@@ -93,6 +95,10 @@ class Preview:
 
     start: datetime
     end: datetime
+    #: From when on calls were asked about. `start` is later where the log begins later, or was not read as far.
+    asked: datetime
+    #: Calls of these profiles that were counted since `asked`, whether logged or not; empty: not known.
+    counted: int | None = None
     #: Every profile with a difference, the largest first; at most MOST_PROFILES.
     effects: tuple[Effect, ...] = ()
     #: Calls that were replayed, by their weight.
@@ -170,7 +176,8 @@ def of_profile(
         collections=held if drafted.collections is None else drafted.collections,
     )
     sides: Both = {row.pk: (row, before, after)}
-    found = _replay(by, Q(profile_id=profile_id), start, end, lambda _: sides)
+    concerned = models.AccessProfile.objects.filter(pk=profile_id)
+    found = _replay(by, concerned, start, end, lambda _: sides)
     return replace(found, warnings=drafted.warnings, idle=before == after)
 
 
@@ -198,7 +205,7 @@ def of_policy(
             found[profile.pk] = (profile, before, replace(before, profile=after))
         return found
 
-    found = _replay(by, Q(profile_id__in=users.values("pk")), start, end, terms)
+    found = _replay(by, users, start, end, terms)
     return replace(found, warnings=drafted.warnings, idle=_same_limits(row, drafted.policy))
 
 
@@ -226,7 +233,7 @@ def of_defaults(
             found[profile.pk] = (profile, before, after)
         return found
 
-    found = _replay(by, Q(profile_id__in=followers.values("pk")), start, end, terms)
+    found = _replay(by, followers, start, end, terms)
     return replace(found, warnings=drafted.warnings, idle=drafted.idle)
 
 
@@ -260,8 +267,9 @@ def of_many(
         return found
 
     if not changed:
-        return Preview(start=start, end=end, idle=True), drafts
-    return _replay(by, Q(profile_id__in=list(changed)), start, end, terms), drafts
+        return Preview(start=start, asked=start, end=end, idle=True), drafts
+    concerned = models.AccessProfile.objects.filter(pk__in=list(changed))
+    return _replay(by, concerned, start, end, terms), drafts
 
 
 #: What of a policy decides.
@@ -280,12 +288,15 @@ Both = dict[int, tuple[models.AccessProfile, Terms, Terms]]
 
 def _replay(
     by: Actor,
-    concerned: Q,
-    start: datetime,
+    concerned: QuerySet[models.AccessProfile],
+    asked: datetime,
     end: datetime,
     terms: Callable[[Iterable[int]], Both],
 ) -> Preview:
-    lines, truncated = _lines(concerned, start, end)
+    start = max(asked, _log_begins() or asked)
+    numbers = list(concerned.values_list("pk", flat=True)[: MOST_COUNTED + 1])
+    among = Q(profile_id__in=concerned.values("pk"))
+    lines, truncated = _lines(among, start, end)
     if truncated:
         start = datetime.fromtimestamp(lines[0].at_ms / 1000, UTC)
     calls: dict[int, list[ReplayLine]] = {}
@@ -309,11 +320,14 @@ def _replay(
     ]
     shown = sorted((e for e in effects if e.matters), key=lambda e: -e.matters)[:MOST_PROFILES]
     _name_endpoints(by, shown)
+    replayed = sum(effect.calls for effect in effects)
     return Preview(
         start=start,
+        asked=asked,
         end=end,
+        counted=_counted(numbers, asked, end, replayed),
         effects=tuple(shown),
-        calls=sum(effect.calls for effect in effects),
+        calls=replayed,
         profiles=len(effects),
         refused_profiles=sum(1 for effect in effects if effect.newly_refused),
         newly_refused=sum(effect.newly_refused for effect in effects),
@@ -340,6 +354,33 @@ def _lines(concerned: Q, start: datetime, end: datetime) -> tuple[list[ReplayLin
     newest = found.values_list(*ReplayLine._fields)[: MOST_LINES + 1]
     lines = [ReplayLine(*row) for row in newest.iterator(chunk_size=5_000)]
     return lines[:MOST_LINES][::-1], len(lines) > MOST_LINES
+
+
+def _log_begins() -> datetime | None:
+    """When the oldest call of the log was: of a busy gateway, later than a week ago."""
+    oldest = LoggedCall.objects.order_by("at_ms").values_list("at_ms", flat=True).first()
+    return None if oldest is None else datetime.fromtimestamp(oldest / 1000, UTC)
+
+
+def _counted(numbers: Sequence[int], start: datetime, end: datetime, logged: int) -> int | None:
+    """All calls of profiles in a range, by their counters; at least those that are in the log."""
+    if len(numbers) > MOST_COUNTED:
+        return None
+    asker = queries.Asker(SYSTEM, int(datetime.now(UTC).timestamp()))
+    asked = queries.UsageQuestion(start=int(start.timestamp()), end=int(end.timestamp()) + 1)
+    total = 0
+    for first in range(0, len(numbers), COUNTED_AT_ONCE):
+        some = numbers[first : first + COUNTED_AT_ONCE]
+        try:
+            found = queries.rows(
+                asker, replace(asked, by=(queries.By.PROFILE,)), only={queries.By.PROFILE: some}
+            )
+        except Invalid:
+            # The range is older than counts are kept.
+            return None
+        total += sum(row.calls for row in found)
+    # Counters are pushed a little later than lines are written.
+    return max(total, logged)
 
 
 def _begun(

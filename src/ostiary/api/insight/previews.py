@@ -74,11 +74,15 @@ class EffectOut(Schema):
 
 
 class PreviewOut(Schema):
-    """`truncated`: only the newest calls were replayed, from `from` on. `sampled`: estimates."""
+    """`truncated`: only the newest calls were replayed. `sampled`: estimates.
+
+    `from` is where the recorded calls begin; `counted_calls` were counted since the time asked for.
+    """
 
     start: Time = Field(serialization_alias="from")
     end: Time = Field(serialization_alias="to")
     calls: int
+    counted_calls: int | None
     access_profiles: int
     newly_refused: int
     newly_allowed: int
@@ -129,6 +133,7 @@ def _shown(found: preview.Preview) -> dict[str, Any]:
         "start": found.start,
         "end": found.end,
         "calls": found.calls,
+        "counted_calls": found.counted,
         "access_profiles": found.profiles,
         "newly_refused": found.newly_refused,
         "newly_allowed": found.newly_allowed,

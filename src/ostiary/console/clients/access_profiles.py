@@ -24,7 +24,16 @@ from ostiary.console.clients.connection_sheets import sheet
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import TYPED, keep_typed, new_typed, once_page
-from ostiary.console.frame.forms import Errors, done, filled, initial, sent, shown
+from ostiary.console.frame.forms import (
+    Errors,
+    day_of,
+    done,
+    end_of_day,
+    filled,
+    initial,
+    sent,
+    shown,
+)
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
 from ostiary.console.frame.saving import first_time, in_force
@@ -137,6 +146,10 @@ class Form:
         if not self.follows:
             more["collection_ids"] = self.chosen
             more["policy_id"] = number_of(self.data.get("policy"))
+        day = self.data.get("expires_on")
+        if day is not None and day != self.data.get("expires_read", ""):
+            # The day that was read stays, to the second that the API may have given it.
+            more["expires_at"] = end_of_day(day)
         return filled(
             noun,
             self.data,
@@ -248,6 +261,7 @@ def _words(
         "allowed_named": _named(by, client, form.allowed_lists),
         "denied_named": _named(by, client, form.denied_lists),
         "watched": given.addresses_watched,
+        "expires_at": given.expires_at,
         "warnings": warnings,
     }
 
@@ -392,6 +406,7 @@ def _typed(profile: AccessProfile) -> QueryDict:
     for name, text in initial(access_profiles.ProfileInput, profile).items():
         data[name] = text
     data["auth_type"] = profile.auth_type
+    data["expires_on"] = data["expires_read"] = day_of(profile.expires_at)
     data.setlist("collections", [str(c.pk) for c in profile.collections.all()])
     data["policy"] = str(profile.policy_id or "")
     data["allowed_ips"] = "\n".join(profile.allow_list)

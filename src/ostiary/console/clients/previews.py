@@ -65,7 +65,7 @@ def sentences(preview: Preview) -> list[str]:
     """A preview's result in words."""
     since = f"since {localtime(preview.start):%A, %-d %B, %H:%M} UTC"
     if not preview.calls:
-        return [f"No calls are recorded {since}, so the effect is unknown."]
+        return [f"No calls are recorded {since}, so the effect is unknown.", *_share(preview)]
     said = []
     if preview.newly_refused:
         profiles = _count(preview.refused_profiles, "profile")
@@ -85,6 +85,7 @@ def sentences(preview: Preview) -> list[str]:
         said.append(f"None of the {calls} recorded {since} would have had another result.")
     else:
         said.append(f"{calls} of {_count(preview.profiles, 'profile')} were looked at.")
+    said.extend(_share(preview))
     if preview.truncated:
         said.append("Only the newest recorded calls were replayed.")
     if preview.left_out:
@@ -93,6 +94,18 @@ def sentences(preview: Preview) -> list[str]:
     if preview.sampled:
         said.append("Some log lines are samples, so the figures are estimates.")
     return said
+
+
+def _share(preview: Preview) -> list[str]:
+    """What part of the calls was looked at, where it is not all of them."""
+    if preview.counted is None or preview.counted <= preview.calls:
+        return []
+    asked = f"{localtime(preview.asked):%A, %-d %B, %H:%M} UTC"
+    part = f"{preview.calls / preview.counted:.1%}"
+    return [
+        f"Looked at: {preview.calls:,} of the {preview.counted:,} calls ({part}) that were counted "
+         f"since {asked}. The log does not hold the others, so the real effect may be larger."
+    ]
 
 
 def _count(number: int, what: str) -> str:

@@ -6,6 +6,7 @@ not ticked, so a form is taken to show all boxes of its noun but those that it i
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, date, datetime, time
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -39,6 +40,21 @@ def filled(noun: type[N], data: QueryDict, *, without: Collection[str] = (), **m
     # A number that was not typed, where there is always one, stays as it is.
     untyped = {n for n, v in values.items() if v is None and noun.model_fields[n].annotation is int}
     return noun.of(**{n: v for n, v in values.items() if n not in untyped}, **more)
+
+
+def end_of_day(text: str) -> datetime | None:
+    """The end of a day in UTC; nothing: never. Raises Invalid."""
+    if not text.strip():
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(text.strip()), time(23, 59, 59), UTC)
+    except ValueError:
+        raise Invalid({"expires_at": ["must be a date, such as 2030-01-31"]}) from None
+
+
+def day_of(moment: datetime | None) -> str:
+    """The day of an end in UTC, as a field for dates has it."""
+    return moment.astimezone(UTC).date().isoformat() if moment else ""
 
 
 def project_named(data: QueryDict) -> dict[str, Any]:

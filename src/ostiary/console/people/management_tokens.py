@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, timedelta
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console.frame.form_pages import once_page
-from ostiary.console.frame.forms import sent
+from ostiary.console.frame.forms import day_of, end_of_day, sent
 from ostiary.console.frame.listing import asked, number_of
 from ostiary.console.frame.questions import Question, made_at, unanswered
 from ostiary.console.frame.saving import first_time
@@ -45,7 +45,7 @@ def token_list(request: HttpRequest, by: Actor) -> HttpResponse:
     if request.method == "POST" and first_time(request):
         admin = request.POST.get("role") == "admin"
         try:
-            ends = _end(request.POST.get("expires_on", ""))
+            ends = end_of_day(request.POST.get("expires_on", ""))
             issued = management_tokens.create(
                 by=by,
                 expires_at=ends,
@@ -94,16 +94,6 @@ def _shown_once(
     return once_page(request, "console/shown_once.html", shown, replace=replace)
 
 
-def _end(text: str) -> datetime | None:
-    """The end of a day in UTC; nothing: never. Raises Invalid."""
-    if not text.strip():
-        return None
-    try:
-        return datetime.combine(date.fromisoformat(text.strip()), time(23, 59, 59), UTC)
-    except ValueError:
-        raise Invalid({"expires_at": ["must be a date, such as 2030-01-31"]}) from None
-
-
 def _default_day() -> date:
     return _today() + timedelta(days=workspace_settings.read().token_default_days - 1)
 
@@ -139,7 +129,7 @@ def edit_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse:
     context = {
         "token": token,
         "read": etags.etag(token),
-        "given": request.POST or {"name": token.name, "expires_on": _day(token)},
+        "given": request.POST or {"name": token.name, "expires_on": day_of(token.expires_at)},
         "latest": _latest_day(),
         "errors": errors,
         "overlaps": OVERLAPS,
@@ -151,14 +141,10 @@ def edit_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse:
     )
 
 
-def _day(token: ManagementToken) -> str:
-    return token.expires_at.astimezone(UTC).date().isoformat() if token.expires_at else ""
-
-
 def _change(request: HttpRequest, token: ManagementToken) -> TokenInput:
     """What the form changes. The day that it came with is no change of the time within it."""
     day = request.POST.get("expires_on", "").strip()
-    expiry = {} if day == _day(token) else {"expires_at": _end(day)}
+    expiry = {} if day == day_of(token.expires_at) else {"expires_at": end_of_day(day)}
     return TokenInput.of(name=request.POST.get("name", ""), **expiry)
 
 
