@@ -102,10 +102,9 @@ def _share(preview: Preview) -> list[str]:
         return []
     asked = f"{localtime(preview.asked):%A, %-d %B, %H:%M} UTC"
     part = f"{preview.calls / preview.counted:.1%}"
-    return [
-        f"Looked at: {preview.calls:,} of the {preview.counted:,} calls ({part}) that were counted "
-         f"since {asked}. The log does not hold the others, so the real effect may be larger."
-    ]
+    share = f"{preview.calls:,} of the {preview.counted:,} calls ({part})"
+    missing = "The log does not hold the others, so the real effect may be larger."
+    return [f"Looked at: {share} that were counted since {asked}. {missing}"]
 
 
 def _count(number: int, what: str) -> str:
