@@ -10,6 +10,8 @@ import pytest
 from django.test import Client
 from tests.api.conftest import Api, api
 
+from ostiary import settings
+from ostiary.authority.provider_keys import FOLDER, KeySource, _file
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.models import Client as ApiClient
@@ -115,6 +117,38 @@ def test_an_expiry_is_set_shown_kept_and_lifted_in_the_form_of_a_profile(
         assert str(kept).startswith(expected)
     assert "must be a date" in change("soon", "")
     assert "must be in the future" in change("2001-01-01", "")
+
+
+def test_what_guards_a_profile_with_signed_tokens_stands_on_its_page(
+    owner: Owner, api: Api
+) -> None:
+    collection = api.done("POST", "api_collections", {"name": "Things"})
+    client = api.done("POST", "api_clients", {"name": "Acme"})["result"]
+    made = {"api_client_id": client["id"], "api_collection_ids": [collection["id"]], "name": "P"}
+    provider = {
+        "auth_type": "oidc", "oidc_issuer": "https://login.example.com", "audience": "orders",
+        "required_claims": ["scope"], "leeway_seconds": 5,
+    }  # fmt: skip
+    profile = api.done("POST", "api_access_profiles", made | provider)["result"]
+    said = owner.read(f"/profiles/{profile['id']}")
+    for words in ("https://login.example.com", "<code>orders</code>", "<code>scope</code>",
+                  "5 seconds", "Never fetched", "were not fetched yet"):  # fmt: skip
+        assert words in said, words
+    folder, source = settings.current().run / FOLDER, KeySource(issuer="https://login.example.com")
+    folder.mkdir(parents=True, exist_ok=True)
+    _file(folder, source).with_suffix(".failed").write_text("The server does not answer.")
+    said = owner.read(f"/profiles/{profile['id']}")
+    assert "The server does not answer. Until they are, every call" in said
+    _file(folder, source).with_suffix(".failed").unlink()
+    hmac = {
+        "auth_type": "jwt",
+        "jwt_method": "hmac",
+        "jwt_secret": "q7Xv2mKp9RtY4wLzN8sB3dFgH6jC1aEu",
+    }
+    profile = api.done("POST", "api_access_profiles", made | hmac)["result"]
+    said = owner.read(f"/profiles/{profile['id']}")
+    assert "HS256, HS384, HS512, with a shared secret" in said
+    assert "Never fetched" not in said and hmac["jwt_secret"] not in said
 
 
 def test_a_policy_has_a_window_for_each_number_that_is_filled_in(owner: Owner) -> None:

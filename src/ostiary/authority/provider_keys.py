@@ -6,6 +6,7 @@ fetched lies in files too, so that a restart needs no provider.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import logging
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.17
 #: Seconds for which old keys are used at a time while new ones are being fetched.
 STALE_SECONDS = 10
+#: Where keys lie, in the folder of what runs.
+FOLDER = "provider-keys"
 #: Most sources in memory; beyond it, the least recently used one is dropped.
 MOST_SOURCES = 5_000
 #: Documents that are fetched at a time.
@@ -37,6 +40,52 @@ class KeySource:
 
     issuer: str = ""
     jwks_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderStatus:
+    """What became of a source's keys, as the authority of this machine wrote it down."""
+
+    #: Unix seconds; empty: never.
+    fetched_at: float | None = None
+    tried_at: float | None = None
+    #: Ids of the keys that there are; a key without one is "".
+    key_ids: tuple[str, ...] = ()
+    #: Why the last fetch failed, one sentence; empty: it did not.
+    problem: str = ""
+
+
+def status(folder: Path, source: KeySource) -> ProviderStatus:
+    """The state of a source's keys; nothing of one that nobody has fetched."""
+    file = _file(folder, source)
+    fetched_at: float | None = None
+    ids: tuple[str, ...] = ()
+    try:
+        stored = json.loads(file.read_text())
+        keys = key_sets.parse(base64.b64decode(stored["content"]), issuer=stored["issuer"])
+        fetched_at = file.stat().st_mtime
+        ids = tuple(str(key.get("kid") or "") for key in keys.keys)
+    except (OSError, ValueError, KeyError, TypeError):
+        # Never fetched, or not to be read: then it is fetched again.
+        fetched_at = None
+    tried_at, problem = fetched_at, ""
+    try:
+        failure = _failure(file)
+        problem, tried_at = failure.read_text(), failure.stat().st_mtime
+    except (OSError, ValueError):
+        # The last fetch did not fail.
+        problem = ""
+    return ProviderStatus(fetched_at=fetched_at, tried_at=tried_at, key_ids=ids, problem=problem)
+
+
+def _file(folder: Path, source: KeySource) -> Path:
+    name = hashlib.sha256(f"{source.issuer}\n{source.jwks_uri}".encode()).hexdigest()
+    return folder / f"{name}.json"
+
+
+def _failure(file: Path) -> Path:
+    """Beside a file of keys: why the last fetch failed."""
+    return file.with_suffix(".failed")
 
 
 @dataclass(slots=True)
@@ -124,12 +173,14 @@ class ProviderKeys:
             held.problem = str(error)
             log.warning("keys of %s: %s", source.issuer or source.jwks_uri, error)
             measures.fetched("refused")
+            await asyncio.to_thread(self._failed, source, held.problem)
             return
         except Exception:
             # On any error, keep the old keys and try again after the interval.
             held.problem = "the keys could not be fetched"
             log.exception("keys of %s", source.issuer or source.jwks_uri)
             measures.fetched("failed")
+            await asyncio.to_thread(self._failed, source, held.problem)
             return
         measures.fetched("ok")
         held.fetched_at, held.problem = self._clock(), ""
@@ -144,8 +195,13 @@ class ProviderKeys:
         return issuer, (await self._fetcher.fetch(url, allowed)).content
 
     def _file(self, source: KeySource) -> Path:
-        name = hashlib.sha256(f"{source.issuer}\n{source.jwks_uri}".encode()).hexdigest()
-        return self._folder / f"{name}.json"
+        return _file(self._folder, source)
+
+    def _failed(self, source: KeySource, problem: str) -> None:
+        """Write down why a fetch failed, for the page of a profile; calls do not need it."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _failure(self._file(source)).write_text(problem)
 
     def _store(self, source: KeySource, issuer: str, content: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,6 +210,7 @@ class ProviderKeys:
         encoded = base64.b64encode(content).decode()
         draft.write_text(json.dumps({"issuer": issuer, "content": encoded}))
         draft.replace(file)
+        _failure(file).unlink(missing_ok=True)
 
     def _stored(self, source: KeySource) -> _HeldKeys:
         """What an earlier process fetched: good until the provider has said something newer."""

@@ -21,7 +21,7 @@ from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
 from ostiary.authority.presence import Presence, listen
-from ostiary.authority.provider_keys import KeySource, ProviderKeys
+from ostiary.authority.provider_keys import FOLDER, KeySource, ProviderKeys
 from ostiary.authority.signing_keys import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
@@ -129,7 +129,7 @@ async def _serve(
 ) -> None:
     lookup = measures.MeasuredLookup(await _open(database))
     providers = ProviderKeys(
-        folder=node.run / "provider-keys",
+        folder=node.run / FOLDER,
         fetcher=Fetcher(),
         seconds=key_set_seconds,
         allowed=_allowed_hosts,

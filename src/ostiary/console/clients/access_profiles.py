@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console.clients import handovers as handover_pages
-from ostiary.console.clients import previews, profile_limits
+from ostiary.console.clients import previews, profile_limits, signed_token_rules
 from ostiary.console.clients.connection_sheets import sheet
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
@@ -332,8 +332,10 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "rotation": rotations.of_profile(profile, timezone.now()),
         **profile_limits.shown(profile),
     }
+    guard = signed_token_rules.of_profile(profile)
+    context["guard"] = guard
     held = profile.credentials.all()
-    also = [states.of(profile).text, *(states.of_credential(each).text for each in held)]
+    also = [guard, states.of(profile).text, *(states.of_credential(each).text for each in held)]
     return live.render(request, "console/profile.html", context, *also)
 
 
