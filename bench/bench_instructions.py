@@ -61,6 +61,7 @@ OURS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("10,000 endpoints, 1 of 16 with a log line", {"log_rate": SAMPLED, "count": 10_000}),
     ("30 endpoints, X-RateLimit headers as well", {"log_rate": SAMPLED, "legacy": True}),
     ("30 endpoints, behind a trusted proxy", {"log_rate": SAMPLED, "trusted": True}),
+    ("30 endpoints, limits over several gateways", {"log_rate": SAMPLED, "shared": True}),
     ("30 endpoints, a connection made since the start", {"log_rate": SAMPLED, "dynamic": True}),
 )
 

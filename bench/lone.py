@@ -87,6 +87,7 @@ def gateway(
     dynamic: bool = False,
     legacy: bool = False,
     trusted: bool = False,
+    shared: bool = False,
     lease_megabytes: int = 256,
     filler: str = "",
     around: Sequence[str] = (),
@@ -97,6 +98,7 @@ def gateway(
     `alone`: one process without a master. `dynamic`: the connection has no block of its own, as one
     that was made since nginx started. `around`: a command line that nginx runs under, such as
     valgrind's; `beside`: one for the stand-in. `legacy`: answers have the X-RateLimit headers.
+    `shared`: limits are counted over several gateways.
     `trusted`: a proxy that the gateway trusts says who calls.
     `filler`: Lua that a call to the socket `filler.sock` runs in a worker.
     """
@@ -106,6 +108,7 @@ def gateway(
         run=folder, host="127.0.0.1", port=free_port(), workers=workers, log_rate=log_rate,
         certificate=certificate(folder) if tls else None, lease_megabytes=lease_megabytes,
         upcalls_per_address=200, connections_per_address=100_000,
+        shares_limits=shared,
     )  # fmt: skip
     try:
         made = folder / "gateway"

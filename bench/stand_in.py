@@ -2,7 +2,7 @@
 
     stand_in.py UPCALL_SOCKET COUNTS_SOCKET [PROFILES [legacy]]
 
-Every question is answered with a lease that has a rate limit and a quota, and with `legacy` also the
+Every question for a block of a shared limit is answered with a hundredth of it. Every other question is answered with a lease that has a rate limit and a quota, and with `legacy` also the
 X-RateLimit headers. Credentials are spread over so many profiles. Pushes are acknowledged and
 forgotten.
 """
@@ -14,7 +14,16 @@ import zlib
 from functools import lru_cache
 from typing import cast
 
-from ostiary.gateway.contract import Lease, read_question, write_answer
+from ostiary.gateway.contract import (
+    STORE_STATES,
+    Grant,
+    Lease,
+    is_ask,
+    read_ask,
+    read_question,
+    write_answer,
+    write_grant,
+)
 
 #: Longer than any benchmark: no lease is asked about twice.
 LEASE_SECONDS = 3600
@@ -40,6 +49,19 @@ def lease(number: int, endpoint: int, collection: int, hour: int) -> bytes:
     return b"%d\n%s" % (len(answer), answer)
 
 
+def grant(body: bytes) -> bytes:
+    """The framed answer to a question for a block."""
+    ask = read_ask(body)
+    block = max(ask.need, ask.limit // 100)
+    answer = write_grant(
+        Grant(
+            granted=block, counted=ask.counted + block, left=max(0, ask.limit - ask.counted - block),
+            low=block // 4, store=STORE_STATES["answers"],
+        )
+    )  # fmt: skip
+    return b"%d\n%s" % (len(answer), answer)
+
+
 class Authority(asyncio.Protocol):
     """One connection on which the gateway asks; see authority.upcalls for the frames."""
 
@@ -57,8 +79,12 @@ class Authority(asyncio.Protocol):
             length = int(self._buffer[:end])
             if len(self._buffer) < end + 1 + length:
                 return
-            question = read_question(bytes(self._buffer[end + 1 : end + 1 + length]))
+            body = bytes(self._buffer[end + 1 : end + 1 + length])
             del self._buffer[: end + 1 + length]
+            if is_ask(body):
+                self._transport.write(grant(body))
+                continue
+            question = read_question(body)
             number = zlib.crc32(question.credential.encode("latin-1")) % self.profiles + 1
             hour = int(time.time()) // 3600
             self._transport.write(lease(number, question.endpoint, question.collection, hour))

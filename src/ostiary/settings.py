@@ -98,6 +98,8 @@ class Settings:
     node: str
     #: Where gateways that share a database count limits; empty: one gateway counts for itself.
     redis_url: str = field(repr=False)
+    #: What a node does with limits while that store is away: see STORE_DOWN.
+    store_down: str
     #: Seconds without the change feed after which the gateway honours no lease; 0: it honours them on.
     fence_seconds: int
     #: Worker processes of the gateway.
@@ -313,6 +315,14 @@ TEXTS: Mapping[str, TextSetting] = {
             "The Valkey or Redis in which several gateways of one PostgreSQL database count limits."
         ),
     ),
+    "OSTIARY_STORE_DOWN": TextSetting(
+        form="`share` or `refuse`",
+        default="share",
+        meaning=(
+            "What a gateway does with limited calls while the store of `OSTIARY_REDIS_URL` does not answer: "
+            "admit its share of each limit, or refuse them (503)."
+        ),
+    ),
     "OSTIARY_FENCE_SECONDS": TextSetting(
         form="0, or 2 to 600",
         unset="5 with `OSTIARY_REDIS_URL`, else 0",
@@ -480,8 +490,32 @@ def _node(text: str) -> str:
     return text
 
 
+#: A node's ways to go on with limits while the store is away: its share of each, or no limited call.
+STORE_DOWN = ("share", "refuse")
+
+
+def _store_down(text: str) -> str:
+    if text not in STORE_DOWN:
+        raise SettingsError(f"OSTIARY_STORE_DOWN must be share or refuse, not {text[:40]!r}.")
+    return text
+
+
 def _redis(text: str) -> str:
-    if text and not re.match(r"(rediss?://[^/]|unix://)", text):
+    """The URL of a Valkey or Redis; empty stays empty."""
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        number = parts.path.removeprefix("/")
+        if parts.scheme == "unix":
+            usable = bool(number)
+        else:
+            numbered = not number or (number.isascii() and number.isdigit())
+            usable = parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and numbered
+            usable = usable and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
         # Not repeated: it may hold a password.
         raise SettingsError(
             "OSTIARY_REDIS_URL must be a URL such as redis://:PASSWORD@127.0.0.1:6379/0."
@@ -581,6 +615,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         cache_megabytes=_number("OSTIARY_CACHE_MEGABYTES", value),
         node=_node(_text("OSTIARY_NODE", value) or socket.gethostname()),
         redis_url=_redis(value.get("OSTIARY_REDIS_URL", "")),
+        store_down=_store_down(_text("OSTIARY_STORE_DOWN", value)),
         fence_seconds=_fence(
             _text("OSTIARY_FENCE_SECONDS", value)
             or ("5" if value.get("OSTIARY_REDIS_URL") else "0")

@@ -42,6 +42,7 @@ NUMBERS = {
     "malformed_request": 42,
     "credential_too_long": 60,
     "head_too_large": 61,
+    "limits_unavailable": 62,
     "too_many_calls": 43,
     "ambiguous_credential": 50,
     "loop_detected": 51,
@@ -83,6 +84,7 @@ STATUSES = {
     "upstream_failed": 502,
     "upstream_missing": 503,
     "authority_unavailable": 503,
+    "limits_unavailable": 503,
     "overloaded": 503,
     "upstream_timeout": 504,
 }

@@ -50,6 +50,7 @@ class Reason(enum.StrEnum):
     CREDENTIAL_TOO_LONG = "credential_too_long"
     HEAD_TOO_LARGE = "head_too_large"
     TOO_MANY_CALLS = "too_many_calls"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
 
     @property
     def label(self) -> str:
@@ -438,6 +439,17 @@ REASONS: Mapping[Reason, Description] = {
         resolved_by=Party.OPERATOR,
         meaning="There were too many refused or open calls of one address, too many open calls of one project, a table of the gateway was full, or all recipe workers were busy.",
         remedy="Try again; if it goes on, find out in the logs who calls that often.",
+    ),
+    Reason.LIMITS_UNAVAILABLE: Description(
+        code=62,
+        status=503,
+        public=Public(
+            "limits_unavailable", "The limits of this call cannot be counted now; try again."
+        ),
+        stage=Stage.AUTHORITY,
+        resolved_by=Party.OPERATOR,
+        meaning="The profile's limits are counted over several gateways, and the store that they share does not answer. What this gateway may admit without it is used up.",
+        remedy="Look at the Valkey or Redis of OSTIARY_REDIS_URL, and at /readyz; calls pass again as soon as it answers. OSTIARY_STORE_DOWN says what a gateway does until then.",
     ),
     Reason.MALFORMED_CREDENTIAL: Description(
         code=40,

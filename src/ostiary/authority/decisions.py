@@ -290,6 +290,7 @@ async def _lease(
         quota_used=used,
         announced=terms.announced if weight and not profile.limits_watched else "",
         policy_name=_one_line(row.policy_name or "") if question.usage else "",
+        quota_period=quota.period.value if quota else "",
     )
 
 

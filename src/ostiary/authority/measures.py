@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Protocol
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -16,7 +17,7 @@ from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import FeedEntry, Lookup, Row, StoredKey
 from ostiary.authority.traces import Traces
-from ostiary.gateway.contract import Lease, Question, Refusal
+from ostiary.gateway.contract import STORE_STATES, Lease, Question, Refusal
 from ostiary.telemetry import tracing
 
 #: Seconds: an upcall takes a fraction of a millisecond, and the gateway gives up after 2.
@@ -89,11 +90,29 @@ _TRACES_LOST = Gauge(
     "ostiary_traces_lost",
     "Traces of refusals that could not be stored for Explain, since the start.",
 )
+_BUDGET_ASKS = Counter(
+    "ostiary_limit_asks",
+    "Questions of the gateway for a block of a limit that several gateways share.",
+    ("state", "outcome"),
+)
+_STORE_SECONDS = Histogram(
+    "ostiary_limit_store_seconds",
+    "How long the store of shared limits took.",
+    buckets=BUCKETS,
+)
+_STORE_UP = Gauge(
+    "ostiary_limit_store_up",
+    "Whether the store of shared limits answered when it was last asked; absent without a store.",
+    registry=None,
+)
 
 
 # Initialise label combinations to 0, so that `increase()` sees the first event.
 for _verdict in ("leased", "failed"):
     _UPCALLS.labels(_verdict, "")
+for _state in STORE_STATES:
+    for _outcome in ("granted", "nothing", "looked"):
+        _BUDGET_ASKS.labels(_state, _outcome)
 for _outcome in ("ok", "refused", "failed"):
     _FETCHES.labels(_outcome)
 for _outcome in ("confirmed", "too_late"):
@@ -105,6 +124,34 @@ def watch(follower: Follower, gate: Gate, traces: Traces) -> None:
     _CONFIRMED.set_function(lambda: follower.confirmed)
     _CEILINGS.set_function(lambda: gate.refused)
     _TRACES_LOST.set_function(lambda: traces.dropped)
+
+
+class SharedStore(Protocol):
+    """A store of shared limits, as far as it is watched."""
+
+    @property
+    def is_away(self) -> bool: ...
+
+
+def watch_store(store: SharedStore) -> None:
+    """Show whether the store of shared limits answers."""
+    REGISTRY.register(_STORE_UP)
+    _STORE_UP.set_function(lambda: not store.is_away)
+
+
+def asked_for_budget(state: str, *, granted: bool, looked: bool) -> None:
+    """Count a question for a block; `state` as in `contract.STORE_STATES`."""
+    _BUDGET_ASKS.labels(state, "looked" if looked else "granted" if granted else "nothing").inc()
+
+
+@contextlib.contextmanager
+def asking_store() -> Iterator[None]:
+    """Time a question to the store of shared limits."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _STORE_SECONDS.observe(time.perf_counter() - began)
 
 
 def decided(verdict: Lease | Refusal, began: float) -> None:

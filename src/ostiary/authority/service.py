@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,8 +17,10 @@ from django.db import close_old_connections
 
 from ostiary.authority import measures
 from ostiary.authority.authentication import Prover
+from ostiary.authority.budgets import Budgets
 from ostiary.authority.ceilings import Gate
 from ostiary.authority.follower import Follower
+from ostiary.authority.live_nodes import LiveNodes
 from ostiary.authority.lookup import Lookup, PostgresqlLookup, SqliteLookup
 from ostiary.authority.oauth import OAuth
 from ostiary.authority.presence import Presence, listen
@@ -28,6 +31,7 @@ from ostiary.authority.upcalls import Upcalls, protocol
 from ostiary.directory.workspace import public_urls, signing_keys, workspace_settings
 from ostiary.directory.workspace.nodes import Identity
 from ostiary.gateway import snapshot
+from ostiary.gateway.control import Lane
 from ostiary.gateway.node import Node
 from ostiary.identity.fetching import Fetcher
 from ostiary.identity.sealing import KeyRing
@@ -38,6 +42,17 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a confirmation waits; then the owner sees "not yet in force".
 CONFIRM_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How this node shares limits with others; without a URL it counts alone."""
+
+    url: str = field(repr=False)
+    #: See settings.STORE_DOWN.
+    down: str
+    #: The node's name.
+    name: str
 
 
 class AuthorityControl:
@@ -93,6 +108,8 @@ def serve(
     identity: Identity,
     alone: bool,
     recipes: Callable[[], str],
+    redis_url: str,
+    store_down: str,
     ready: Callable[[], None],
 ) -> None:
     """Run until SIGTERM. The sockets are listening already; `ready` is called once.
@@ -107,8 +124,11 @@ def serve(
     sockets = upcall, control, oauth
     with asyncio.Runner(loop_factory=_loop) as runner:
         runner.run(
-            _serve(node, database, keyring, sockets, key_set_seconds, ceilings, presence, ready)
-        )
+            _serve(
+                node, database, keyring, sockets, key_set_seconds, ceilings, presence,
+                Sharing(url=redis_url, down=store_down, name=identity.name), ready,
+            )
+        )  # fmt: skip
 
 
 def _loop() -> asyncio.AbstractEventLoop:
@@ -125,6 +145,7 @@ async def _serve(
     key_set_seconds: int,
     ceilings: Ceilings,
     presence: Callable[[Follower], Presence],
+    sharing: Sharing,
     ready: Callable[[], None],
 ) -> None:
     lookup = measures.MeasuredLookup(await _open(database))
@@ -139,11 +160,27 @@ async def _serve(
     prover = Prover(lookup, signing, providers, keyring)
     gate = Gate(ceilings)
     traces = Traces(node.run / "log.sock")
+    live = LiveNodes()
+    store = budgets = None
+    if sharing.url:
+        from ostiary.budgets.store import Store
+
+        store = Store(sharing.url)
+        budgets = Budgets(
+            store,
+            lookup,
+            Lane(node.control_socket).granted,
+            down=sharing.down,
+            live=lambda: live.count,
+            name=sharing.name,
+        )
+        measures.watch_store(budgets)
     upcalls = Upcalls(
         lookup,
         prover,
         traces,
         gate,
+        budgets=budgets,
         # A span must end in the task in which it began.
         at_once=database.engine == "sqlite" and not tracing.is_on(),
     )
@@ -156,6 +193,9 @@ async def _serve(
     beside.append(asyncio.create_task(present.run()))
     if database.engine == "postgresql":
         beside.append(asyncio.create_task(listen(database, follower.wake)))
+    if budgets is not None:
+        beside.append(asyncio.create_task(live.follow()))
+        beside.append(asyncio.create_task(budgets.run()))
     measures.watch(follower, gate, traces)
     oauth = OAuth(lookup=lookup, signing=signing, issuer=_Issuer(), revoke=_revoker(follower))
     upcall, *others = sockets
@@ -184,6 +224,8 @@ async def _serve(
     await present.end()
     questions.close()
     shown.close()
+    if store is not None:
+        await store.close()
     await lookup.close()
 
 

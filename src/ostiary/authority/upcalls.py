@@ -14,11 +14,19 @@ from typing import Any, cast
 from ostiary.authority import measures
 from ostiary.authority.address_lists import NamedLists
 from ostiary.authority.authentication import Prover
+from ostiary.authority.budgets import Budgets
 from ostiary.authority.ceilings import Busy, Gate
 from ostiary.authority.decisions import answer, overloaded
 from ostiary.authority.lookup import Lookup
 from ostiary.authority.traces import Traces
-from ostiary.gateway.contract import BadQuestion, read_question, write_answer
+from ostiary.gateway.contract import (
+    BadQuestion,
+    is_ask,
+    read_ask,
+    read_question,
+    write_answer,
+    write_grant,
+)
 from ostiary.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -33,16 +41,26 @@ class Upcalls:
     """Answers questions; on any error it sends no answer, and the gateway refuses the call."""
 
     def __init__(
-        self, lookup: Lookup, prover: Prover, traces: Traces, gate: Gate, *, at_once: bool = False
+        self,
+        lookup: Lookup,
+        prover: Prover,
+        traces: Traces,
+        gate: Gate,
+        *,
+        budgets: Budgets | None = None,
+        at_once: bool = False,
     ) -> None:
         self._lookup, self._prover = lookup, prover
         self._traces, self._gate = traces, gate
         self._named = NamedLists(lookup)
+        self._budgets = budgets
         #: Most answers need no task: the SQLite look-up returns without the event loop.
         self.at_once = at_once
 
     async def answer(self, body: bytes) -> bytes | None:
         """The answer to a question; nothing where there is none."""
+        if is_ask(body):
+            return await self._granted(body)
         began = time.perf_counter()
         try:
             question = read_question(body)
@@ -73,6 +91,18 @@ class Upcalls:
                 span.tell(**measures.attributes(question, verdict))
             return write_answer(verdict)
 
+    async def _granted(self, body: bytes) -> bytes | None:
+        if self._budgets is None:
+            return None
+        try:
+            return write_grant(await self._budgets.grant(read_ask(body)))
+        except BadQuestion:
+            return None
+        except Exception:
+            # Fail closed, as above.
+            log.exception("a block of a limit could not be granted")
+            return None
+
 
 class UpcallConnection(asyncio.Protocol):
     """One connection of a gateway's worker."""
@@ -98,7 +128,8 @@ class UpcallConnection(asyncio.Protocol):
             body = self._next(self._transport)
             if body is None:
                 return
-            self._begin(self._upcalls.answer(body))
+            # A block of a limit comes from elsewhere, with a time limit, which a task must hold.
+            self._begin(self._upcalls.answer(body), waits=is_ask(body))
 
     def _next(self, transport: asyncio.Transport) -> bytes | None:
         """The next whole question in the buffer."""
@@ -119,9 +150,9 @@ class UpcallConnection(asyncio.Protocol):
         del self._buffer[:end]
         return body
 
-    def _begin(self, answering: Answering) -> None:
+    def _begin(self, answering: Answering, *, waits: bool) -> None:
         """Answer at once if nothing has to be waited for; a task costs a tenth of a decision."""
-        if not self._upcalls.at_once:
+        if waits or not self._upcalls.at_once:
             self._task = asyncio.get_running_loop().create_task(self._finish(answering))
             return
         try:

@@ -143,8 +143,9 @@ def _dictionaries(node: Node) -> Iterator[str]:
     sizes = {
         "leases": node.lease_megabytes,
         "epochs": 32,
-        "limits_short": 32,
-        "limits_long": 64,
+        # A window that is shared has six entries in place of one.
+        "limits_short": 64 if node.shares_limits else 32,
+        "limits_long": 256 if node.shares_limits else 64,
         "usage": 64,
         "objects": 64,
         "imported": 32,
@@ -274,6 +275,8 @@ def _init(node: Node, facts: ConfigurationFacts) -> Iterator[str]:
     yield f"  fence_seconds = {node.fence_seconds},"
     yield f"  log_rate = {node.log_rate},"
     yield f"  cache_bytes = {node.cache_megabytes * 1024 * 1024 // node.workers},"
+    if node.shares_limits:
+        yield "  shares_limits = true,"
     if node.proxy_protocol:
         yield "  proxy_protocol = true,"
     if node.certificate:

@@ -88,6 +88,8 @@ class Lease:
     announced: str
     #: The policy's name, for questions about used limits; else empty.
     policy_name: str = ""
+    #: The quota's period as its count is stored (`access.limits.Period`); empty: no quota.
+    quota_period: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +107,59 @@ class Refusal:
     trace: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A node asks for a block of a limit's window; on the wire ASKING, and then a line for each field."""
+
+    #: The counter's key, as in LIMIT_KEY.
+    window: str
+    #: When the window ends, Unix seconds.
+    ends: int
+    limit: int
+    #: 0: the limit is only watched, so more than it may be granted.
+    bound: int
+    #: What the waiting calls count together, and the lightest of them; 0: only look.
+    need: int
+    least: int
+    #: What this start of the gateway was granted so far, and what it gives back of that.
+    granted: int
+    returned: int
+    #: What is counted over all nodes, as far as this node knows.
+    counted: int
+    #: For a quota its period as it is stored, else empty.
+    period: str
+    #: Tells one start of nginx from another.
+    birth: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The answer to an Ask; on the wire like a lease."""
+
+    granted: int
+    #: What is counted over all nodes, with that.
+    counted: int
+    #: What may still be granted: over all nodes, or to this one if it goes on with its share.
+    left: int
+    #: The gateway asks again in advance when it has less than this; 0: when it has none.
+    low: int
+    #: See STORE_STATES.
+    store: int
+
+
+#: Whether a grant comes from the store: yes; no, it is this node's share; no, and calls are refused.
+STORE_STATES = {"answers": 1, "share": 2, "refuse": 3}
+
+#: First line of an Ask, where a Question has one of FORMS.
+ASKING = "w"
+ASK = tuple(each.name for each in fields(Ask))
+GRANT = tuple(each.name for each in fields(Grant))
 QUESTION = tuple(each.name for each in fields(Question))
 LEASE = tuple(each.name for each in fields(Lease))
 LEASE_TEXTS = frozenset(each.name for each in fields(Lease) if each.type is str)
 REFUSAL = tuple(each.name for each in fields(Refusal))
 #: First word of an answer.
-ANSWERS = {"lease": "A", "refusal": "D"}
+ANSWERS = {"lease": "A", "refusal": "D", "grant": "G"}
 
 #: How a method travels in leases; stable.
 METHOD_NUMBERS = {
@@ -143,6 +192,37 @@ def read_question(body: bytes) -> Question:
         )
     except ValueError:
         raise BadQuestion from None
+
+
+def is_ask(body: bytes) -> bool:
+    """Whether a message is an Ask, and not a Question."""
+    return body.startswith(f"{ASKING}\n".encode())
+
+
+_ASK_TEXTS = frozenset(each.name for each in fields(Ask) if each.type is str)
+
+
+def read_ask(body: bytes) -> Ask:
+    """Take the lines of an Ask apart; raises BadQuestion."""
+    texts = body.decode("latin-1").split("\n")[1:]
+    if len(texts) != len(ASK):
+        raise BadQuestion
+    try:
+        values: dict[str, Any] = {
+            name: text if name in _ASK_TEXTS else int(text)
+            for name, text in zip(ASK, texts, strict=True)
+        }
+    except ValueError:
+        raise BadQuestion from None
+    return Ask(**values)
+
+
+def write_grant(grant: Grant) -> bytes:
+    """A grant as `lua/ostiary/budgets.lua` reads it."""
+    return "\t".join((ANSWERS["grant"], *map(str, _grant_values(grant)))).encode()
+
+
+_grant_values = attrgetter(*GRANT)
 
 
 def write_answer(answer: Lease | Refusal) -> bytes:
@@ -355,6 +435,10 @@ def values() -> dict[str, Any]:
         "lease": list(LEASE),
         "lease_texts": dict.fromkeys(sorted(LEASE_TEXTS), True),
         "refusal": list(REFUSAL),
+        "asking": ASKING,
+        "ask": list(ASK),
+        "grant": list(GRANT),
+        "store_states": STORE_STATES,
         "usage_path": USAGE_PATH,
         "answers": ANSWERS,
         "method_names": {str(n): m.value for m, n in METHOD_NUMBERS.items()},

@@ -32,6 +32,15 @@ class Revoked:
     streams: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """What this start of nginx was granted of windows that several gateways share."""
+
+    birth: str
+    #: Key of a window (`contract.LIMIT_KEY`) → how much, and the seconds until it is forgotten.
+    windows: Mapping[str, tuple[int, int]]
+
+
 def exchange(
     path: Path, method: str, target: str, body: bytes = b"", *, seconds: float
 ) -> tuple[int, bytes]:
@@ -76,14 +85,25 @@ def state(path: Path, *, seconds: float) -> dict[str, Any]:
     return asked(path, "GET", "/state", seconds=seconds)
 
 
-def used(path: Path, keys: Iterable[str], *, seconds: float) -> dict[str, int]:
-    """Key of a limit's counter (`contract.LIMIT_KEY`) → what it has counted, of those that are there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """Keys of limits' counters (`contract.LIMIT_KEY`), of those that the gateway has."""
 
-    Raises ControlError.
-    """
+    #: Key → what has been counted; over all gateways, if they share limits, as far as this one knows.
+    used: Mapping[str, int]
+    #: Key → what this gateway holds of a shared window, and has not spent.
+    held: Mapping[str, int]
+
+
+def counted(path: Path, keys: Iterable[str], *, seconds: float) -> Counted:
+    """What the gateway has counted under these keys; raises ControlError."""
     body = "".join(f"{key}\n" for key in keys).encode()
-    found = asked(path, "POST", "/used", body, seconds=seconds).get("used") or {}
-    return {str(key): int(number) for key, number in found.items()}
+    found = asked(path, "POST", "/used", body, seconds=seconds)
+    used, held = (
+        {str(key): int(number) for key, number in (found.get(name) or {}).items()}
+        for name in ("used", "held")
+    )
+    return Counted(used=used, held=held)
 
 
 def revoke(
@@ -146,6 +166,17 @@ class Lane:
         """
         body = f"{birth} {max(0.0, ago):.3f}".encode()
         return _object(*await self._ask("POST", "/heard", body))
+
+    async def granted(self) -> Granted:
+        """What `GET /granted` says; raises ControlError."""
+        value = _object(*await self._ask("GET", "/granted"))
+        found = value.get("granted") or {}
+        return Granted(
+            birth=str(value.get("birth", "")),
+            windows={
+                str(key): (int(amount), int(seconds)) for key, (amount, seconds) in found.items()
+            },
+        )
 
     async def alive(self) -> dict[str, Any]:
         """What `GET /alive` says; raises ControlError."""

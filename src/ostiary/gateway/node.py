@@ -48,6 +48,8 @@ class Node:
     log_rate: int = 1000
     #: Room on the disk for answers that are kept.
     cache_megabytes: int = 256
+    #: Limits are counted over several gateways: the authority grants blocks of them.
+    shares_limits: bool = False
 
     @property
     def control_socket(self) -> Path:

@@ -119,6 +119,8 @@ def _checks() -> Mapping[str, Check]:
     if (run / "authority.sock").exists():
         checks["authority"] = _authority
         checks["gateway"] = _gateway
+        if settings.current().redis_url:
+            checks["limits"] = _limits
     if (run / "publisher.sock").exists():
         checks["publisher"] = check_publisher
         checks["upstreams"] = check_upstreams
@@ -188,6 +190,22 @@ def _authority() -> ReadinessResult:
     if not confirmed or _gateway_state().applied < latest:
         raise NotReady(f"The gateway does not follow change {latest}.")
     return ReadinessResult(ok=True, said=f"Change {latest}, the last one, is in force.")
+
+
+def _limits() -> ReadinessResult:
+    """The store of limits that gateways share; without it they go on, if OSTIARY_STORE_DOWN allows it."""
+    try:
+        shown = exposition.read(settings.current().run, "authority", seconds=SECONDS)
+    except exposition.PartSilent as error:
+        raise NotReady("The authority does not say whether the store answers.") from error
+    if _value(shown, "ostiary_limit_store_up"):
+        return ReadinessResult(ok=True, said="The store of shared limits answers.")
+    if settings.current().store_down == "refuse":
+        raise NotReady("The store of shared limits does not answer; limited calls are refused.")
+    return ReadinessResult(
+        ok=True,
+        said="The store of shared limits does not answer; this gateway admits its share of each limit.",
+    )
 
 
 def _shows(part: str) -> bool:

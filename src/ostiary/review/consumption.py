@@ -6,20 +6,16 @@ from datetime import UTC, datetime
 
 from django.db.models import Sum
 
-from ostiary import settings
 from ostiary.access import limits
 from ostiary.access.facts import Profile
 from ostiary.access.reasons import Reason
 from ostiary.access.stages import Stage
-from ostiary.gateway import control
-from ostiary.gateway.node import control_socket
+from ostiary.review import limit_counts
 from ostiary.usage.models import LoggedCall, QuotaCount
 
 #: Lines of the log that are looked through for the calls of one window.
 MOST_LINES = 100_000
 FULL_AGAIN = "full again at"
-#: The gateway answers at once, or is not there.
-SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +127,8 @@ def _by_gateway(profile: Profile, limited: Iterable[Consumed]) -> Mapping[str, i
     if not keys:
         return {}
     try:
-        path = control_socket(settings.current().run)
-        found = control.used(path, keys, seconds=SECONDS)
-    except control.ControlError:
+        found = limit_counts.counted(keys)
+    except limit_counts.Silent:
         return None
     # After a restart, before the first call: then what was stored counts.
     return found if len(found) == len(keys) else None

@@ -3,16 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ostiary import settings
 from ostiary.access import limits
 from ostiary.directory.clients import profile_limits
 from ostiary.directory.models import AccessProfile
-from ostiary.gateway import control
-from ostiary.gateway.node import control_socket
+from ostiary.review import limit_counts
 from ostiary.usage.models import QuotaCount
-
-#: The gateway answers at once, or is not there.
-SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +46,11 @@ def read_many(profiles: Sequence[AccessProfile], now: int) -> Mapping[int, tuple
         for name in profile_limits.names(profile)
     ]
     keys = [_key(profile.pk, name, since) for profile, name, since in wanted]
+    counted: Mapping[str, int] = {}
     try:
-        path = control_socket(settings.current().run)
-        counted = control.used(path, keys, seconds=SECONDS) if keys else {}
-        answered = True
-    except control.ControlError:
-        counted, answered = {}, False
+        counted, answered = limit_counts.counted(keys), True
+    except limit_counts.Silent:
+        answered = False
     missing = [each for each, key in zip(wanted, keys, strict=True) if key not in counted]
     stored = _stored(missing)
     found: dict[int, tuple[Used, ...]] = {profile.pk: () for profile in profiles}

@@ -72,6 +72,7 @@ def _node(settings: Settings) -> "Node":
         connections_per_profile=settings.connections_per_profile,
         connections_per_project=settings.connections_per_project,
         heads_per_address=settings.heads_per_address,
+        shares_limits=bool(settings.redis_url),
     )
 
 
@@ -105,6 +106,8 @@ def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
             identity=_identity(settings, "gateway"),
             alone=not settings.redis_url,
             recipes=lambda: digest(settings.recipes),
+            redis_url=settings.redis_url,
+            store_down=settings.store_down,
             ready=ready,
         )
 

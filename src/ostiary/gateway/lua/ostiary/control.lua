@@ -160,11 +160,17 @@ local function told()
   })
 end
 
--- Keys of limits' counters, one a line; what each has counted, those that have.
+-- Keys of limits' counters, one a line; what each has counted, those that have. If limits are shared, also what
+-- this gateway holds of each unspent.
 local function used()
-  local counted = {}
-  for key in gmatch(body(), "[^\n]+") do counted[key] = limits.counted(key) end
-  return answer(200, { birth = state:get("birth"), used = counted })
+  local counted, held = {}, {}
+  for key in gmatch(body(), "[^\n]+") do counted[key], held[key] = limits.counted(key), limits.held(key) end
+  return answer(200, { birth = state:get("birth"), used = counted, held = held })
+end
+
+-- What this gateway was granted of windows that several share.
+local function granted()
+  return answer(200, { birth = state:get("birth"), granted = limits.granted() })
 end
 
 local HANDLERS = {
@@ -174,6 +180,7 @@ local HANDLERS = {
   ["POST /publish"] = publish,
   ["GET /published"] = published,
   ["POST /used"] = used,
+  ["GET /granted"] = granted,
   ["GET /alive"] = alive,
   ["GET /state"] = told,
 }

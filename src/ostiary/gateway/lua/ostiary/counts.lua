@@ -7,7 +7,7 @@ local limits = require "ostiary.limits"
 
 local usage, state = ngx.shared.usage, ngx.shared.state
 local concat, floor, format, ipairs, next, pairs = table.concat, math.floor, string.format, ipairs, next, pairs
-local time = ngx.time
+local find, time = string.find, ngx.time
 
 local M = {}
 
@@ -36,7 +36,9 @@ function M.init_worker(socket)
   for _, key in pairs(usage:get_keys(0)) do
     if key:sub(-2, -2) ~= "#" then touched[key] = true end
   end
-  for _, key in pairs(ngx.shared.limits_long:get_keys(0)) do limits.touched[key] = ngx.shared.limits_long end
+  for _, key in pairs(ngx.shared.limits_long:get_keys(0)) do
+    if not find(key, "#", 1, true) then limits.touched[key] = ngx.shared.limits_long end
+  end
 end
 
 -- Add to a counter without evicting another; false where there is no room for a new one.
@@ -142,8 +144,8 @@ local function push_shared()
   if n + m + #waiting == 0 then return nil end
   local texts = {}
   for key in pairs(keys) do texts[#texts + 1] = counted(key) end
-  for key, dictionary in pairs(kept) do
-    texts[#texts + 1] = format("%s\t%s\t%d", P_LIMIT, key, dictionary:get(key) or 0)
+  for key in pairs(kept) do
+    texts[#texts + 1] = format("%s\t%s\t%d", P_LIMIT, key, limits.counted(key) or 0)
   end
   for _, line in ipairs(waiting) do texts[#texts + 1] = P_LINE .. "\t" .. line end
   if sent(state:get("birth"), texts) then

@@ -8,6 +8,7 @@
 
 local answers = require "ostiary.answers"
 local browsers = require "ostiary.browsers"
+local budgets = require "ostiary.budgets"
 local caching = require "ostiary.caching"
 local callers = require "ostiary.callers"
 local calls = require "ostiary.calls"
@@ -110,6 +111,7 @@ local function tick()
   state:set("tick/" .. ngx.worker.id(), ngx.worker.pid() .. " " .. moment)
   state:set("unpushed/" .. ngx.worker.id(), counts.unpushed)
   fence.look()
+  limits.tick()
   streams.look()
   heads.look(streams.undo)
   if moment - pushed_at >= 1 then
@@ -155,6 +157,7 @@ function M.init_worker()
   upstreams.init_worker(settings)
   caching.init_worker(settings)
   upcall.init_worker(settings)
+  if settings.shares_limits then budgets.replace(limits) end
   ends.init_worker(settings)
   plan.init_worker()
   heads.init_worker(settings)
@@ -315,9 +318,14 @@ local function too_many_open(call, lease)
   end
 end
 
+-- Count a call. False: it was refused; nil: the lease became void while the call waited for a block of a limit.
 local function spend(call, lease)
+  local code, more, waited = limits.spend(lease, time())
   local now = time()
-  local code, more = limits.spend(lease, now)
+  if waited and not code and not leases.fresh(lease, now, epochs.changes() or -1) then
+    limits.give_back(lease)
+    return nil
+  end
   if code then
     if lease.told then
       ngx.header["RateLimit"] = limits.told(lease, now)
@@ -329,7 +337,7 @@ local function spend(call, lease)
       end
     end
     call.lease, call.profile = lease, lease.profile
-    local details = code ~= codes.overloaded and limits.described(lease, code) or nil
+    local details = contract.reasons[code].status == 429 and limits.described(lease, code) or nil
     return false, refuse(call, code, details, more)
   end
   call.would = more
@@ -337,7 +345,7 @@ local function spend(call, lease)
   return true
 end
 
--- Spend a lease, and let the call go.
+-- Spend a lease, and let the call go. Second result: the lease became void meanwhile, and nothing was done.
 local function admit(call, lease)
   call.lease, call.is_call = lease, true
   if call.route.target then
@@ -353,6 +361,10 @@ local function admit(call, lease)
   end
   if lease.limited then
     local ok, answer = spend(call, lease)
+    if ok == nil then
+      if call.crowds then leave_crowd(call) end
+      return nil, true
+    end
     if not ok then return answer end
   end
   if not upstream or upstream.missing then return refuse(call, codes.upstream_missing) end
@@ -470,11 +482,17 @@ local function slow(uri, changes)
     return refuse(call, codes.credential_too_long, { length = "" .. #credential })
   end
   call.form, call.presented = presented, credential
-  local lease
-  lease, answer = lease_for(call, changes)
-  if not lease then return answer end
-  if call.usage then return usage.answer(call, lease) end
-  return admit(call, lease)
+  for _ = 1, 2 do
+    local lease
+    lease, answer = lease_for(call, changes)
+    if not lease then return answer end
+    if call.usage then return usage.answer(call, lease) end
+    local void
+    answer, void = admit(call, lease)
+    if not void then return answer end
+    changes = epochs.changes()
+  end
+  return refuse(call, codes.authority_unavailable)
 end
 
 -- --- the fast path ------------------------------------------------------------------------------
@@ -524,7 +542,7 @@ local function decide()
   if not lease or not lease.profile or not leases.fresh(lease, now, changes) then return slow(uri, changes) end
   if lease.limited then
     if lease.windows or lease.report_only == 1 then return slow(uri, changes) end
-    local code = limits.spend(lease, now)
+    local code = limits.quick(lease, now)
     if code then
       -- This counted nothing. The slow path below refuses the call again and gives the reason.
       return slow(uri, changes)

@@ -1,6 +1,8 @@
 -- Rate limits and quotas, exact in every window on all workers: one counter in shared memory for each
 -- profile and window. The counter of a running window is never evicted. If a limit gets no counter, it
 -- refuses the call. A call counts with the weight of its endpoint.
+--
+-- Where several gateways share limits, `budgets` replaces what counts and what reads the counters.
 
 local contract = require "contract"
 
@@ -13,6 +15,7 @@ local KEPT_ABOVE = contract.kept_above_seconds
 local LARGEST = contract.largest_limit
 -- Seconds that a counter outlives its window: calls that began in it may still be taken back.
 local AFTERLIFE = 5
+M.AFTERLIFE = AFTERLIFE
 -- Names of windows in the RateLimit header, if a policy has several.
 local NAMES = { [1] = "second", [60] = "minute", [3600] = "hour", [86400] = "day" }
 
@@ -74,6 +77,12 @@ local function enter(window, profile, now)
   window.key = "r/" .. profile .. "/" .. window.seconds .. "/" .. (known and since or start)
   window.before = known and window.used or 0
 end
+M.enter = enter
+
+-- What is counted in one window.
+function M.used(dictionary, key, before)
+  return dictionary:get(key) or before
+end
 
 -- Count a call in one window. Returns what is left after it; below zero, the call exceeds the limit.
 local function take(window, profile, now)
@@ -119,8 +128,7 @@ end
 
 -- What is left of the quota, without counting.
 local function quota_left(lease)
-  local total = long:get(lease.quota_key) or lease.quota_used
-  return max(0, lease.quota - total)
+  return max(0, lease.quota - M.used(long, lease.quota_key, lease.quota_used))
 end
 
 -- Fill in what is left of every limit, for the headers of a refusal. A refused call counts nothing.
@@ -129,7 +137,7 @@ local function look(lease, now)
   for i = 1, #windows do
     local window = windows[i]
     if window.ends <= now then enter(window, lease.profile, now) end
-    window.left = max(0, window.limit - (window.dictionary:get(window.key) or window.before))
+    window.left = max(0, window.limit - M.used(window.dictionary, window.key, window.before))
   end
   if lease.window then lease.rate_left = lease.window.left end
   if lease.quota > 0 then lease.quota_left = quota_left(lease) end
@@ -175,6 +183,9 @@ function M.spend(lease, now)
   end
   if over then return nil, RATE_LIMITED end
 end
+
+-- The same for the fast path, which does not wait: a code means that the call must take the slow path.
+M.quick = M.spend
 
 local function several(lease, now)
   local parts = {}
@@ -226,7 +237,7 @@ function M.described(lease, code)
   end
   return weighed(lease, {
     quota_limit = "" .. lease.quota, quota_end = "" .. lease.quota_ends,
-    quota_counted = "" .. (long:get(lease.quota_key) or lease.quota_used),
+    quota_counted = "" .. M.used(long, lease.quota_key, lease.quota_used),
   })
 end
 
@@ -242,12 +253,12 @@ function M.usage(lease, now)
   local list = {}
   for i, window in ipairs(lease.windows or { lease.window }) do
     if window.ends <= now then enter(window, lease.profile, now) end
-    local used = window.dictionary:get(window.key) or window.before
+    local used = M.used(window.dictionary, window.key, window.before)
     list[i] = used_of(NAMES[window.seconds], window.limit, used, window.ends, now)
   end
   if lease.quota > 0 then
-    list[#list + 1] = used_of("quota", lease.quota, long:get(lease.quota_key) or lease.quota_used, lease.quota_ends,
-      now)
+    list[#list + 1] = used_of("quota", lease.quota, M.used(long, lease.quota_key, lease.quota_used),
+      lease.quota_ends, now)
   end
   return list
 end
@@ -255,6 +266,17 @@ end
 -- The total of a counter by its key (`contract.LIMIT_KEY`), or nil if nothing is counted yet.
 function M.counted(key)
   return long:get(key) or short:get(key)
+end
+
+-- Called a few times a second.
+function M.tick() end
+
+-- What of a counter this gateway was granted and has not spent; nil: it counts alone.
+function M.held() end
+
+-- What this gateway was granted of shared windows, and for how many seconds that is kept, by their keys.
+function M.granted()
+  return {}
 end
 
 -- Delete expired entries when less than a third of the memory is free.

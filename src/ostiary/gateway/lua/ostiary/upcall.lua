@@ -93,14 +93,18 @@ local function leave(group, place)
   end
 end
 
-local function answered(question)
-  local ok, answer = pcall(asked, text_of(question))
+local function exchanged(text)
+  local ok, answer = pcall(asked, text)
   state:incr("upcalls_asked", 1, 0)
   if not ok or not answer then
     state:incr("upcalls_failed", 1, 0)
     return nil
   end
   return answer
+end
+
+local function answered(question)
+  return exchanged(text_of(question))
 end
 
 -- The authority's answer as text, or nil. Second result: whether there was no room to ask.
@@ -127,5 +131,12 @@ end
 -- The same for an open call. It does not wait behind its caller's first calls: the caller of this function
 -- bounds the number of such questions.
 M.ask_again = answered
+
+-- The same for a block of a limit; `fields` are those of `contract.ask`. Such questions are bounded by the caller.
+function M.ask_for_block(fields)
+  local parts = { contract.asking }
+  for i, name in ipairs(contract.ask) do parts[i + 1] = fields[name] end
+  return exchanged(concat(parts, "\n"))
+end
 
 return M
