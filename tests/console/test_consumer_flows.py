@@ -182,7 +182,7 @@ def test_a_deletion_says_what_it_takes_along_and_is_undone_on_a_page(
     world.a_profile(name="Shop")
     path = f"/clients/{world.client['id']}/delete"
     page = owner.read(path)
-    for said in ("1 access profile, 1 of them active", "1 credential that work", "deactivate it"):
+    for said in ("1 access profile, 1 of them active", "1 working credential", "deactivate it"):
         assert said in page
     owner.send(path, name="Acme")
     assert not ApiClient.objects.exists()

@@ -561,7 +561,7 @@ def delete(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         what="access profile",
         name=profile.name,
         consequence="Its credentials stop working at once, and cannot be brought back.",
-        takes=[f"{credentials.alive(profile).count():,} credentials that work"],
+        takes=[counted(credentials.alive(profile).count(), "working credential")],
         instead=reverse("switch-profile", args=[profile_id]) if profile.active else "",
         back=reverse("client", args=[profile.client_id]),
         after=reverse("client", args=[profile.client_id]),

@@ -135,11 +135,10 @@ def delete(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
 def _taken(by: Actor, client_id: int) -> list[str]:
     """What a deletion takes along, in words."""
     report = offboarding_reports.of_client(by, client_id)
-    many = len(report.profiles)
     return [
-        f"{many:,} access profile{'' if many == 1 else 's'}, {report.active:,} of them active",
-        f"{report.working:,} credential{'' if report.working == 1 else 's'} that work",
-        f"They made {report.calls:,} requests in the last {offboarding_reports.DAYS} days",
+        f"{counted(len(report.profiles), 'access profile')}, {report.active:,} of them active",
+        counted(report.working, "working credential"),
+        f"They made {counted(report.calls, 'request')} in the last {offboarding_reports.DAYS} days",
     ]
 
 
