@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.budgets.redis_server import store_server
 from tests.cluster.machines import several
 from tests.postgres import cluster as postgresql
 from tests.stage import Upstream
@@ -23,8 +24,9 @@ TARGET = "/things-v1/things"
 
 
 def main() -> None:
-    env = {"OSTIARY_REDIS_URL": "redis://127.0.0.1:1/0", "OSTIARY_FENCE_SECONDS": str(FENCE)}
     with ExitStack() as stack:
+        store = stack.enter_context(store_server())
+        env = {"OSTIARY_REDIS_URL": store.url, "OSTIARY_FENCE_SECONDS": str(FENCE)}
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(postgresql())
         nodes = stack.enter_context(several(folder, url, env))

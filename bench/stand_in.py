@@ -16,7 +16,7 @@ from typing import cast
 
 from ostiary.gateway.contract import (
     STORE_STATES,
-    Grant,
+    BlockGrant,
     Lease,
     is_ask,
     read_ask,
@@ -54,7 +54,7 @@ def grant(body: bytes) -> bytes:
     ask = read_ask(body)
     block = max(ask.need, ask.limit // 100)
     answer = write_grant(
-        Grant(
+        BlockGrant(
             granted=block, counted=ask.counted + block, left=max(0, ask.limit - ask.counted - block),
             low=block // 4, store=STORE_STATES["answers"],
         )

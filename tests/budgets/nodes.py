@@ -22,10 +22,10 @@ from typing import Any
 from tests.stage import Answer, ask, free_port, wait_for
 
 from ostiary.authority.budgets import Budgets
-from ostiary.budgets.store import Store
+from ostiary.budgets.store import WindowStore
 from ostiary.gateway import control, launch
 from ostiary.gateway.contract import (
-    Grant,
+    BlockGrant,
     Lease,
     is_ask,
     read_ask,
@@ -158,7 +158,7 @@ class GatewayNode:
         self.granting = asyncio.Event()
         cluster.loop.call_soon_threadsafe(self.granting.set)
         self.pushes: dict[str, int] = {}
-        self.store = Store(cluster.url, seconds=cluster.seconds)
+        self.store = WindowStore(cluster.url, seconds=cluster.seconds)
         self.budgets = Budgets(
             self.store,
             cluster.counted,  # type: ignore[arg-type] # no other query is made
@@ -194,7 +194,7 @@ class GatewayNode:
         if is_ask(body):
             self.asks += 1
             await self.granting.wait()
-            granted: Grant = await self.budgets.grant(read_ask(body))
+            granted: BlockGrant = await self.budgets.grant(read_ask(body))
             return write_grant(granted)
         self.questions += 1
         question = read_question(body)

@@ -18,8 +18,8 @@ from hypothesis.stateful import (
 )
 from tests.budgets.redis_server import StoreServer, store_server
 
-from ostiary.budgets.store import Store, counted, key_of
-from ostiary.budgets.windows import AnotherLife, NeedsBase, StoreAway, Taken, Taking
+from ostiary.budgets.store import WindowStore, counted, key_of
+from ostiary.budgets.windows import AnotherLife, NeedsBase, StoreAway, TakenBlock, Taking
 
 WINDOW = "r/1/60/1700000000"
 _NODES = ("a/1", "b/1", "c/1")
@@ -42,7 +42,7 @@ class Loop:
 
     def __init__(self, url: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self.store = Store(url, seconds=30)
+        self.store = WindowStore(url, seconds=30)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self._loop.run_until_complete(coroutine)
@@ -96,11 +96,11 @@ class Granting(RuleBasedStateMachine):
             except NeedsBase:
                 continue
 
-    def take(self, node: str, **more: Any) -> Taken:
+    def take(self, node: str, **more: Any) -> TakenBlock:
         """What the authority does: it brings the base where the store lacks it."""
         taking = a_taking(node, limit=self.limit, claimed=self.granted[node], **more)
         try:
-            taken: Taken = self.loop.run(self.loop.store.take(taking, self.born))
+            taken: TakenBlock = self.loop.run(self.loop.store.take(taking, self.born))
         except NeedsBase:
             # The database has what was counted, at least before the nodes came.
             taken = self.loop.run(self.loop.store.take(taking, self.born, self.base))
@@ -129,7 +129,7 @@ class Granting(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2))
     def look(self, number: int) -> None:
         node = self.nodes[number % len(self.nodes)]
-        assert self.take(node, need=0) == Taken(granted=0, counted=self.total)
+        assert self.take(node, need=0) == TakenBlock(granted=0, counted=self.total)
 
     @rule(number=st.integers(0, 2), returned=st.integers(0, 5), limit=st.integers(1, 1000))
     def change_the_limit(self, number: int, returned: int, limit: int) -> None:
@@ -241,7 +241,7 @@ def test_a_store_that_does_not_answer_is_given_up_in_time() -> None:
         writers: list[asyncio.StreamWriter] = []
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        store = Store(f"redis://127.0.0.1:{port}", seconds=0.1)
+        store = WindowStore(f"redis://127.0.0.1:{port}", seconds=0.1)
         began = time.monotonic()
         with pytest.raises(StoreAway):
             await store.enter("a", live=1, anew=True)

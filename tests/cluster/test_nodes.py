@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.budgets.redis_server import store_server
 from tests.cluster.machines import Cluster, several
 from tests.postgres import cluster as postgresql
 from tests.stage import Upstream, wait_for
@@ -16,11 +17,13 @@ FENCE = 3
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    env = {"OSTIARY_REDIS_URL": "redis://127.0.0.1:1/0", "OSTIARY_FENCE_SECONDS": str(FENCE)}
-    with postgresql() as url, several(tmp_path_factory.mktemp("cluster"), url, env) as several_:
-        for name in ("b", "c"):
-            several_.add(name)
-        yield several_
+    folder = tmp_path_factory.mktemp("cluster")
+    with postgresql() as url, store_server() as store:
+        env = {"OSTIARY_REDIS_URL": store.url, "OSTIARY_FENCE_SECONDS": str(FENCE)}
+        with several(folder, url, env) as several_:
+            for name in ("b", "c"):
+                several_.add(name)
+            yield several_
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,21 @@ def test_a_revocation_returns_when_every_gateway_has_confirmed(
         receipt = done["revocation"]
         assert (receipt["confirmed"], receipt["of"]) == (3, 3)
         assert names(receipt) == {"up": "confirmed", "b": "confirmed", "c": "confirmed"}
+
+
+def test_a_limit_holds_over_all_gateways(cluster: Cluster, things: Any) -> None:
+    limit = {"name": "Twenty a day", "rate_limit": {"limit": 20, "interval": "day"}}
+    policy = cluster.stage.done("POST", "v2/api_policies", limit)["data"]["id"]
+    profile = cluster.stage.a_profile(things, api_policy_id=policy)
+    # One after another, and most of them at one gateway.
+    machine = cluster.machines[0]
+    seen = [machine.call("/things-v1/things", profile["secret"]).status for _ in range(12)]
+    for _ in range(6):
+        seen += statuses(cluster, profile["secret"])
+    assert seen.count(200) == 20
+    assert set(seen) == {200, 429}
+    used = cluster.stage.done("GET", f"v2/access_profiles/{profile['id']}/limits")["data"]
+    assert [(each["used"], each["remaining"]) for each in used["windows"]] == [(20, 0)]
 
 
 def test_a_gateway_that_is_cut_off_honours_no_old_decision(cluster: Cluster, things: Any) -> None:

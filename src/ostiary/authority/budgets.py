@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from ostiary.access.limits import Interval, kept_as
 from ostiary.authority import measures
 from ostiary.authority.lookup import Lookup
-from ostiary.budgets.windows import AnotherLife, Life, NeedsBase, StoreAway, Taken, Taking
-from ostiary.gateway.contract import LIMIT_KEY, STORE_STATES, Ask, BadQuestion, Grant
+from ostiary.budgets.windows import AnotherLife, Life, NeedsBase, StoreAway, TakenBlock, Taking
+from ostiary.gateway.contract import LIMIT_KEY, STORE_STATES, Ask, BadQuestion, BlockGrant
 from ostiary.gateway.control import ControlError, Granted
 
 if TYPE_CHECKING:
-    from ostiary.budgets.store import Store
+    from ostiary.budgets.store import WindowStore
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Budgets:
 
     def __init__(
         self,
-        store: "Store",
+        store: "WindowStore",
         lookup: Lookup,
         claims: Callable[[], Awaitable[Granted]],
         *,
@@ -129,7 +129,7 @@ class Budgets:
                 log.exception("the store of shared limits could not be entered")
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def grant(self, ask: Ask) -> Grant:
+    async def grant(self, ask: Ask) -> BlockGrant:
         """Answer the gateway; raises BadQuestion."""
         window = _parts(ask.window)
         live = max(1, self._live())
@@ -142,7 +142,9 @@ class Budgets:
 
     # --- with the store ------------------------------------------------------------------------
 
-    async def _patiently(self, ask: Ask, block: int, window: tuple[int, int, int]) -> Taken | None:
+    async def _patiently(
+        self, ask: Ask, block: int, window: tuple[int, int, int]
+    ) -> TakenBlock | None:
         """What the store grants; nothing if it is away, or other nodes have not claimed in time."""
         until = time.monotonic() + CLAIM_SECONDS
         while self._breaker.may_try():
@@ -159,7 +161,7 @@ class Budgets:
             await asyncio.sleep(TRY_SECONDS)
         return None
 
-    async def _taken(self, ask: Ask, block: int, window: tuple[int, int, int]) -> Taken | None:
+    async def _taken(self, ask: Ask, block: int, window: tuple[int, int, int]) -> TakenBlock | None:
         """What the store grants; nothing if it may not grant of this window yet. Raises StoreAway."""
         taking = Taking(
             window=ask.window,
@@ -184,7 +186,7 @@ class Budgets:
 
     async def _from(
         self, life: Life, taking: Taking, ask: Ask, window: tuple[int, int, int]
-    ) -> Taken:
+    ) -> TakenBlock:
         try:
             return await self._store.take(taking, life.born)
         except NeedsBase:
@@ -244,7 +246,7 @@ class Budgets:
 
     # --- without the store ---------------------------------------------------------------------
 
-    def _alone(self, ask: Ask, block: int, live: int) -> Grant:
+    def _alone(self, ask: Ask, block: int, live: int) -> BlockGrant:
         """Grant this node's share of the limit, less what it was granted."""
         share = ask.limit // live
         if not ask.bound:
@@ -263,9 +265,9 @@ class Budgets:
 
     def _answer(
         self, ask: Ask, granted: int, counted: int, left: int, block: int, state: str
-    ) -> Grant:
+    ) -> BlockGrant:
         measures.asked_for_budget(state, granted=granted > 0, looked=not ask.need)
-        return Grant(
+        return BlockGrant(
             granted=granted,
             counted=counted,
             left=left,

@@ -163,9 +163,9 @@ async def _serve(
     live = LiveNodes()
     store = budgets = None
     if sharing.url:
-        from ostiary.budgets.store import Store
+        from ostiary.budgets.store import WindowStore
 
-        store = Store(sharing.url)
+        store = WindowStore(sharing.url)
         budgets = Budgets(
             store,
             lookup,

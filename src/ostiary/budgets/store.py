@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry as PatientRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ostiary.budgets.windows import AnotherLife, Life, NeedsBase, StoreAway, Taken, Taking
+from ostiary.budgets.windows import AnotherLife, Life, NeedsBase, StoreAway, TakenBlock, Taking
 
 #: Seconds that the store may take to answer; then it counts as away.
 SECONDS = 0.1
@@ -39,7 +39,7 @@ def key_of(window: str) -> str:
     return f"{_TAG}:{window}"
 
 
-class Store:
+class WindowStore:
     """The store as one node asks it, on the event loop."""
 
     def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
@@ -90,7 +90,7 @@ class Store:
         except _ERRORS as error:
             raise StoreAway(type(error).__name__) from None
 
-    async def take(self, taking: Taking, born: str, base: int | None = None) -> Taken:
+    async def take(self, taking: Taking, born: str, base: int | None = None) -> TakenBlock:
         """Take a block. Raises NeedsBase, AnotherLife or StoreAway."""
         arguments = (
             born, taking.node, taking.limit, taking.need, taking.least, taking.block,
@@ -106,7 +106,7 @@ class Store:
             raise AnotherLife("its data is not what it was")
         if granted == _NEEDS_BASE:
             raise NeedsBase
-        return Taken(granted=granted, counted=counted)
+        return TakenBlock(granted=granted, counted=counted)
 
     async def _timed(self, asking: Awaitable[Any]) -> Any:
         try:

@@ -44,7 +44,7 @@ class Taking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class TakenBlock:
     """What was granted, and what is counted over all nodes with it."""
 
     granted: int

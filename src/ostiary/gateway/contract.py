@@ -133,7 +133,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
+class BlockGrant:
     """The answer to an Ask; on the wire like a lease."""
 
     granted: int
@@ -153,7 +153,7 @@ STORE_STATES = {"answers": 1, "share": 2, "refuse": 3}
 #: First line of an Ask, where a Question has one of FORMS.
 ASKING = "w"
 ASK = tuple(each.name for each in fields(Ask))
-GRANT = tuple(each.name for each in fields(Grant))
+GRANT = tuple(each.name for each in fields(BlockGrant))
 QUESTION = tuple(each.name for each in fields(Question))
 LEASE = tuple(each.name for each in fields(Lease))
 LEASE_TEXTS = frozenset(each.name for each in fields(Lease) if each.type is str)
@@ -217,7 +217,7 @@ def read_ask(body: bytes) -> Ask:
     return Ask(**values)
 
 
-def write_grant(grant: Grant) -> bytes:
+def write_grant(grant: BlockGrant) -> bytes:
     """A grant as `lua/ostiary/budgets.lua` reads it."""
     return "\t".join((ANSWERS["grant"], *map(str, _grant_values(grant)))).encode()
 

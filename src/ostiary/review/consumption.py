@@ -128,7 +128,7 @@ def _by_gateway(profile: Profile, limited: Iterable[Consumed]) -> Mapping[str, i
         return {}
     try:
         found = limit_counts.counted(keys)
-    except limit_counts.Silent:
+    except limit_counts.CountsSilent:
         return None
     # After a restart, before the first call: then what was stored counts.
     return found if len(found) == len(keys) else None

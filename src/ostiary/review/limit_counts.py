@@ -11,7 +11,7 @@ from ostiary.gateway.node import control_socket
 SECONDS = 1.0
 
 
-class Silent(Exception):
+class CountsSilent(Exception):
     """Neither the gateway nor the store answers."""
 
 
@@ -19,7 +19,7 @@ def counted(keys: Iterable[str]) -> Mapping[str, int]:
     """Key of a counter (`contract.LIMIT_KEY`) → what it has counted, of those that are there.
 
     Of shared limits what nodes were granted counts, less what this machine's gateway has not spent.
-    Raises Silent.
+    Raises CountsSilent.
     """
     names = list(keys)
     if not names:
@@ -28,7 +28,7 @@ def counted(keys: Iterable[str]) -> Mapping[str, int]:
     url = settings.current().redis_url
     if not url:
         if own is None:
-            raise Silent
+            raise CountsSilent
         return own.used
     from ostiary.budgets import store
 
@@ -36,7 +36,7 @@ def counted(keys: Iterable[str]) -> Mapping[str, int]:
         shared = store.counted(url, names, seconds=SECONDS)
     except StoreAway:
         if own is None:
-            raise Silent from None
+            raise CountsSilent from None
         return own.used
     held = own.held if own is not None else {}
     return {name: max(0, number - held.get(name, 0)) for name, number in shared.items()}

@@ -49,7 +49,7 @@ def read_many(profiles: Sequence[AccessProfile], now: int) -> Mapping[int, tuple
     counted: Mapping[str, int] = {}
     try:
         counted, answered = limit_counts.counted(keys), True
-    except limit_counts.Silent:
+    except limit_counts.CountsSilent:
         answered = False
     missing = [each for each, key in zip(wanted, keys, strict=True) if key not in counted]
     stored = _stored(missing)

@@ -34,7 +34,13 @@ from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, done, filled, initial, sent
 from ostiary.console.frame.listing import lines_of, listed, number_of
-from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
+from ostiary.console.frame.questions import (
+    ConsequenceQuestion,
+    counted,
+    made_at,
+    say_done,
+    unanswered,
+)
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory import states
@@ -538,12 +544,12 @@ def switch_endpoints(request: HttpRequest, by: Actor, collection_id: int) -> Htt
     return redirect(made_at(request, back))
 
 
-def _all_off(by: Actor, collection_id: int) -> Question:
+def _all_off(by: Actor, collection_id: int) -> ConsequenceQuestion:
     collection = collections.find(by, collection_id)
     require(by, Role.EDITOR, collection.project_id)
     active = endpoints.endpoints(by, collection_id).filter(active=True).count()
     profiles = collection.profiles.count()
-    return Question(
+    return ConsequenceQuestion(
         title=f"Deactivate all endpoints of {collection.name}?",
         sentences=(
             (
@@ -575,10 +581,10 @@ def delete_endpoint(request: HttpRequest, by: Actor, endpoint_id: int) -> HttpRe
     return redirect(made_at(request, back))
 
 
-def _deleted(by: Actor, endpoint: Endpoint) -> Question:
+def _deleted(by: Actor, endpoint: Endpoint) -> ConsequenceQuestion:
     require(by, Role.EDITOR, endpoint.collection.project_id)
     profiles = endpoint.collection.profiles.count()
-    return Question(
+    return ConsequenceQuestion(
         title=f"Delete {endpoint.method} {endpoint.path}?",
         sentences=(
             f"Calls are answered 404 then, at once. {counted(profiles, 'access profile')} may call"

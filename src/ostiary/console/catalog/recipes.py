@@ -13,7 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 from ostiary import settings
 from ostiary.console.frame import live
 from ostiary.console.frame.listing import number_of
-from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
+from ostiary.console.frame.questions import (
+    ConsequenceQuestion,
+    counted,
+    made_at,
+    say_done,
+    unanswered,
+)
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
@@ -69,12 +75,12 @@ def switch(request: HttpRequest, by: Actor, recipe_id: int) -> HttpResponse:
     return redirect(made_at(request, back))
 
 
-def _stopped(by: Actor, recipe_id: int) -> Question:
+def _stopped(by: Actor, recipe_id: int) -> ConsequenceQuestion:
     recipe = recipes.find(by, recipe_id)
     if not recipes.may_switch(by, recipe):
         raise Forbidden
     active = recipe.endpoints.filter(active=True).count()
-    return Question(
+    return ConsequenceQuestion(
         title=f"Stop the recipe {recipe.name}?",
         sentences=(f"{counted(active, 'active endpoint')} of it answer 404 then, at once.",),
         verb="Stop",

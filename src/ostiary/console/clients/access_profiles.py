@@ -35,7 +35,13 @@ from ostiary.console.frame.forms import (
     shown,
 )
 from ostiary.console.frame.listing import number_of
-from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
+from ostiary.console.frame.questions import (
+    ConsequenceQuestion,
+    counted,
+    made_at,
+    say_done,
+    unanswered,
+)
 from ostiary.console.frame.saving import first_time, in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory import states
@@ -461,7 +467,7 @@ def switch(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     return redirect(made_at(request, back, f"#profile-{profile_id}"))
 
 
-def _off(by: Actor, profile: AccessProfile) -> Question:
+def _off(by: Actor, profile: AccessProfile) -> ConsequenceQuestion:
     require(by, Role.EDITOR, profile.client.project_id)
     alive = credentials.alive(profile)
     used = [each.last_used_at for each in alive if each.last_used_at]
@@ -469,7 +475,7 @@ def _off(by: Actor, profile: AccessProfile) -> Question:
     last = (
         f"The last request came {max(used):%-d %B %Y, %H:%M} UTC." if used else "It was never used."
     )
-    return Question(
+    return ConsequenceQuestion(
         title=f"Deactivate {profile.name}?",
         sentences=(
             f"Requests with its {number} are refused at once, and until you activate it again.",

@@ -13,7 +13,13 @@ from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, project_named, sent
 from ostiary.console.frame.listing import PER_PAGE, asked
-from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
+from ostiary.console.frame.questions import (
+    ConsequenceQuestion,
+    counted,
+    made_at,
+    say_done,
+    unanswered,
+)
 from ostiary.console.frame.saving import in_force
 from ostiary.console.frame.table_values import daily_requests
 from ostiary.console.sign_in.viewer import page
@@ -157,13 +163,13 @@ def switch(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     return redirect(made_at(request, back))
 
 
-def _off(by: Actor, client_id: int) -> Question:
+def _off(by: Actor, client_id: int) -> ConsequenceQuestion:
     client = clients.find(by, client_id)
     require(by, Role.EDITOR, client.project_id)
     active = access_profiles.profiles(by, client_id).filter(active=True).count()
     days = daily_requests(by, queries.By.CLIENT, [client_id], int(time.time()))
     calls = sum(days[client_id])
-    return Question(
+    return ConsequenceQuestion(
         title=f"Deactivate {client.name}?",
         sentences=(
             (

@@ -22,7 +22,7 @@ UNDO = "undo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ConsequenceQuestion:
     """What is asked: a title, what would happen, and the button's word for yes."""
 
     title: str
@@ -34,7 +34,7 @@ class Question:
 
 
 def unanswered(
-    request: HttpRequest, question: Callable[[], Question], *, back: str
+    request: HttpRequest, question: Callable[[], ConsequenceQuestion], *, back: str
 ) -> HttpResponse | None:
     """The question as a page; nothing: it was answered, or nobody is there to be asked."""
     if not is_browser(request) or request.POST.get(SURE) == "1":

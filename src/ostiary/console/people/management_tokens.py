@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import day_of, end_of_day, sent
 from ostiary.console.frame.listing import asked, number_of
-from ostiary.console.frame.questions import Question, made_at, unanswered
+from ostiary.console.frame.questions import ConsequenceQuestion, made_at, unanswered
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -185,14 +185,14 @@ def revoke_token(request: HttpRequest, by: Actor, token_id: int) -> HttpResponse
     return redirect(made_at(request, back))
 
 
-def _revoked(by: Actor, token_id: int) -> Question:
+def _revoked(by: Actor, token_id: int) -> ConsequenceQuestion:
     token = management_tokens.find(by, token_id)
     last = (
         f"It was last used {token.last_used_at:%-d %B %Y, %H:%M} UTC."
         if token.last_used_at
         else "It was never used."
     )
-    return Question(
+    return ConsequenceQuestion(
         title=f"Revoke the token {token.name} ({masked(token.prefix, token.last_four)})?",
         sentences=(
             (

@@ -13,7 +13,13 @@ from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import sent
 from ostiary.console.frame.listing import asked, number_of
-from ostiary.console.frame.questions import Question, counted, made_at, say_done, unanswered
+from ostiary.console.frame.questions import (
+    ConsequenceQuestion,
+    counted,
+    made_at,
+    say_done,
+    unanswered,
+)
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in import steps
 from ostiary.console.sign_in.viewer import page
@@ -142,10 +148,10 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
     return redirect(made_at(request, back))
 
 
-def _off(by: Actor, member_id: int) -> Question:
+def _off(by: Actor, member_id: int) -> ConsequenceQuestion:
     member = members.find(by, member_id)
     open_ = sign_ins.sessions(member).count()
-    return Question(
+    return ConsequenceQuestion(
         title=f"Deactivate {member.email}?",
         sentences=(
             (

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ostiary.console.frame.questions import Question, unanswered
+from ostiary.console.frame.questions import ConsequenceQuestion, unanswered
 from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sign_in import lockout, passkeys, steps
 from ostiary.console.sign_in.steps import actor_for, address_of, member_of
@@ -128,8 +128,8 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return redirect("sign-in")
 
 
-def _locked_out() -> Question:
-    return Question(
+def _locked_out() -> ConsequenceQuestion:
+    return ConsequenceQuestion(
         title="Sign out without a password?",
         sentences=(
             (
