@@ -67,10 +67,12 @@ class Link:
 
 
 class Machine:
-    """A running `ostiary gateway`: a node with its own folder."""
+    """A running `ostiary gateway` or `ostiary control`: a node with its own folder."""
 
-    def __init__(self, name: str, data: Path, url: str, env: Mapping[str, str]) -> None:
-        self.name, self.data, self.gateway = name, data, free_port()
+    def __init__(
+        self, name: str, data: Path, url: str, env: Mapping[str, str], role: str = "gateway"
+    ) -> None:
+        self.name, self.data, self.port, self._role = name, data, free_port(), role
         self._env = {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
         self._env.update({"OSTIARY_DATABASE_URL": url, "OSTIARY_NODE": name, **env})
         self.lines: list[str] = []
@@ -79,8 +81,8 @@ class Machine:
     def start(self) -> None:
         self.lines.clear()
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *OSTIARY, "gateway", "--data", str(self.data),
-             "--gateway-bind", f"127.0.0.1:{self.gateway}"],
+            ["setpriv", "--pdeathsig", "TERM", "--", *OSTIARY, self._role, "--data", str(self.data),
+             f"--{self._role}-bind", f"127.0.0.1:{self.port}"],
             env=self._env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
@@ -112,7 +114,7 @@ class Machine:
             os.kill(pid, signal.SIGKILL)
 
     def call(self, target: str, secret: str) -> Answer:
-        return ask(self.gateway, "GET", target, headers={"API-TOKEN": secret})
+        return ask(self.port, "GET", target, headers={"API-TOKEN": secret})
 
 
 class Cluster:
@@ -125,7 +127,9 @@ class Cluster:
         self.stage = Stage(
             folder / "up", env={**env, **self._database("up", url), "OSTIARY_NODE": "up"}
         )
+        #: The further gateways.
         self.machines: list[Machine] = []
+        self._all: list[Machine] = []
 
     def _database(self, name: str, url: str = "") -> dict[str, str]:
         if url:
@@ -133,15 +137,17 @@ class Cluster:
         link = self.links.setdefault(name, Link(self._sockets))
         return {"OSTIARY_DATABASE_URL": f"postgres://ostiary@127.0.0.1:{link.port}/ostiary"}
 
-    def add(self, name: str, *, node: str = "") -> Machine:
-        """Start a further gateway, with the key ring of the first machine; `node`: what it calls itself."""
+    def add(self, name: str, *, node: str = "", role: str = "gateway") -> Machine:
+        """Start a part of another machine, with the first one's key ring; `node`: what it calls itself."""
         data = self._folder / name
         data.mkdir(mode=0o700)
         shutil.copy(self.stage.data / "keyring.json", data)
         (data / "keyring.json").chmod(0o600)
         url = self._database(name)["OSTIARY_DATABASE_URL"]
-        machine = Machine(node or name, data, url, self._env)
-        self.machines.append(machine)
+        machine = Machine(node or name, data, url, self._env, role)
+        self._all.append(machine)
+        if role == "gateway":
+            self.machines.append(machine)
         machine.start()
         return machine
 
@@ -151,7 +157,7 @@ class Cluster:
         return {each["name"]: each for each in listed if each["role"] == "gateway"}
 
     def close(self) -> None:
-        for machine in self.machines:
+        for machine in self._all:
             machine.stop()
         self.stage.stop()
         for link in self.links.values():

@@ -1,5 +1,6 @@
 """Gateways on several machines: receipts name them, and one that is cut off honours no old decision."""
 
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from tests.budgets.redis_server import store_server
 from tests.cluster.machines import Cluster, several
 from tests.postgres import cluster as postgresql
-from tests.stage import Upstream, wait_for
+from tests.stage import Upstream, ask, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.postgres, pytest.mark.slow]
 
@@ -58,6 +59,31 @@ def test_a_revocation_returns_when_every_gateway_has_confirmed(
         receipt = done["revocation"]
         assert (receipt["confirmed"], receipt["of"]) == (3, 3)
         assert names(receipt) == {"up": "confirmed", "b": "confirmed", "c": "confirmed"}
+
+
+def test_a_console_without_a_gateway_beside_it_gives_the_same_receipts(
+    cluster: Cluster, things: Any
+) -> None:
+    control = cluster.add("console", role="control")
+    profile = cluster.stage.a_profile(things)
+    wait_for(lambda: statuses(cluster, profile["secret"]) == [200, 200, 200])
+    token = {"Authorization": f"Bearer {cluster.stage.token}"}
+    path = f"/api/api_access_profiles/{profile['id']}/disable"
+    answer = ask(control.port, "PUT", path, headers={**token, "Content-Length": "0"})
+    assert statuses(cluster, profile["secret"]) == [401, 401, 401]
+    assert answer.status == 200, answer.body
+    assert names(answer.json["revocation"]) == {
+        "up": "confirmed", "b": "confirmed", "c": "confirmed",
+    }  # fmt: skip
+    content = {"name": "Elsewhere", "method": "GET", "path": "/elsewhere", "active": True}
+    body = json.dumps(content).encode()
+    headers = {**token, "Content-Type": "application/json"}
+    path = f"/api/api_collections/{things['id']}/api_endpoints"
+    answer = ask(control.port, "POST", path, headers=headers, body=body)
+    assert (answer.status, answer.json["warnings"]) == (200, []), answer.body
+    secret = cluster.stage.a_profile(things)["secret"]
+    calls = [machine.call("/things-v1/elsewhere", secret) for machine in cluster.machines]
+    assert [each.status for each in calls] == [200, 200]
 
 
 def test_a_limit_holds_over_all_gateways(cluster: Cluster, things: Any) -> None:
