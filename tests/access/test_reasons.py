@@ -170,3 +170,11 @@ def test_the_stage_of_a_reason_says_what_another_decision_could_change(
 def test_a_row_has_every_status_that_a_call_can_get() -> None:
     assert describe(Reason.HEAD_TOO_LARGE).statuses == (414, 431)
     assert describe(Reason.RATE_LIMITED).statuses == (429,)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_label_in_words_of_its_own(reason: Reason) -> None:
+    labels = [each.label for each in Reason]
+    assert labels.count(reason.label) == 1
+    assert "_" not in reason.label
+    assert reason.label[0].isupper()
