@@ -23,6 +23,9 @@ INHERITED_PREFIX = "OSTIARY_FD_"
 #: this is the longest name below it.
 LONGEST_RUN = 107 - len("/recipes-control.sock")
 
+#: Characters of a node's name: counts are stored by it.
+LONGEST_NODE = 32
+
 Bind = tuple[str, int]
 
 
@@ -304,8 +307,8 @@ TEXTS: Mapping[str, TextSetting] = {
         ),
     ),
     "OSTIARY_NODE": TextSetting(
-        form="1 to 63 letters, digits, `.`, `_` or `-`",
-        unset="the host's name",
+        form="1 to 32 letters, digits, `.`, `_` or `-`",
+        unset="the host's name, shortened",
         meaning="The name of this machine's node; no two gateways of one database may share it.",
     ),
     "OSTIARY_REDIS_URL": TextSetting(
@@ -482,10 +485,18 @@ def _choice(name: str, text: str) -> str:
     return text
 
 
+def _host() -> str:
+    """The host's name as a node's; a digest tells long ones that begin alike from each other."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "node"
+    if len(name) <= LONGEST_NODE:
+        return name
+    return f"{name[: LONGEST_NODE - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def _node(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
+    if not re.fullmatch(rf"[A-Za-z0-9._-]{{1,{LONGEST_NODE}}}", text):
         raise SettingsError(
-            f"OSTIARY_NODE must have 1 to 63 letters, digits, dots, underscores or hyphens, not {text[:80]!r}."
+            f"OSTIARY_NODE must have 1 to 32 letters, digits, dots, underscores or hyphens, not {text[:80]!r}."
         )
     return text
 
@@ -613,7 +624,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         database_check_seconds=_number("OSTIARY_DATABASE_CHECK_SECONDS", value),
         log_rate=_number("OSTIARY_LOG_RATE", value),
         cache_megabytes=_number("OSTIARY_CACHE_MEGABYTES", value),
-        node=_node(_text("OSTIARY_NODE", value) or socket.gethostname()),
+        node=_node(_text("OSTIARY_NODE", value) or _host()),
         redis_url=_redis(value.get("OSTIARY_REDIS_URL", "")),
         store_down=_store_down(_text("OSTIARY_STORE_DOWN", value)),
         fence_seconds=_fence(

@@ -1,6 +1,7 @@
 """What an operator may set: checked once, refused in one sentence."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,41 @@ def test_the_consoles_key_lies_beside_its_certificate_or_in_it() -> None:
     assert two.console_key_file == Path("/a.key")
     with pytest.raises(SettingsError, match="needs OSTIARY_CONSOLE_CERTIFICATE"):
         load({"OSTIARY_CONSOLE_KEY": "/a.key"})
+
+
+def test_a_fence_is_up_by_default_where_several_gateways_count_together() -> None:
+    assert load({}).fence_seconds == 0
+    several = {"OSTIARY_REDIS_URL": "redis://127.0.0.1:6379/0"}
+    assert load(several).fence_seconds == 5
+    assert load({**several, "OSTIARY_FENCE_SECONDS": "0"}).fence_seconds == 0
+    assert load({"OSTIARY_FENCE_SECONDS": "600"}).fence_seconds == 600
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("OSTIARY_FENCE_SECONDS", text) for text in ("1", "601", "-1", "x", "٣", "1.5")),
+        *(("OSTIARY_NODE", text) for text in ("a b", "a" * 33, "a/b", "ä", "a\n")),
+    ],
+)
+def test_a_wrong_fence_or_name_of_a_node_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} must "):
+        load({name: text})
+
+
+def test_a_url_of_a_store_that_is_none_is_refused_and_not_repeated() -> None:
+    for text in ("redis", "http://secret@127.0.0.1", "redis://"):
+        with pytest.raises(SettingsError, match=r"^OSTIARY_REDIS_URL must") as refused:
+            load({"OSTIARY_REDIS_URL": text})
+        assert "secret" not in str(refused.value)
+
+
+def test_a_long_name_of_a_host_is_shortened_and_told_from_its_like(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = set()
+    for last in "ab":
+        monkeypatch.setattr(socket, "gethostname", lambda last=last: "gateway-" * 6 + last)
+        names.add(load({}).node)
+    assert len(names) == 2
+    assert {len(name) for name in names} == {settings.LONGEST_NODE}

@@ -8,8 +8,13 @@ import pytest
 from tests.review.conftest import Log, World
 
 from ostiary.access.reasons import Reason
+from ostiary.directory.actor import Actor
+from ostiary.directory.clients import profile_bulk
 from ostiary.directory.models import AccessProfile, AuditEvent, Change, Policy
+from ostiary.review import preview
 from ostiary.usage.models import LoggedCall, MinuteCount
+
+BY = Actor(kind="member", id=1, name="Ada", admin=True)
 
 
 def previewed(world: World, **asked: Any) -> Any:
@@ -42,6 +47,23 @@ def test_a_narrower_allow_list_shows_whom_it_would_have_refused(world: World, lo
     assert example["request_id"].startswith("B-")
     assert (Change.objects.count(), AuditEvent.objects.count()) == rows
     assert AccessProfile.objects.get(pk=profile["id"]).allow_list == []
+
+
+def test_one_change_of_many_profiles_is_previewed_as_one(world: World, log: Log) -> None:
+    one, other = world.a_profile(name="One"), world.a_profile(name="Other")
+    for profile in (one, other):
+        some_calls(world, log, profile, "192.0.2.7", "198.51.100.9")
+    given = profile_bulk.BulkInput(profile_ids=[one["id"], other["id"]], active=False)
+    found, drafts = preview.of_many(by=BY, given=given)
+    assert [each.profile.name for each in drafts] == ["One", "Other"]
+    assert {each.profile.pk: each.newly_refused for each in found.effects} == {
+        one["id"]: 2,
+        other["id"]: 2,
+    }
+    assert AccessProfile.objects.filter(active=True).count() == 2
+    unchanged = profile_bulk.BulkInput(profile_ids=[one["id"]], active=True)
+    idle, _ = preview.of_many(by=BY, given=unchanged)
+    assert idle.idle
 
 
 def test_a_preview_names_no_endpoint_of_a_project_that_one_does_not_see(
