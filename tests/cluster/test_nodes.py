@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -148,10 +149,21 @@ def test_calls_of_all_gateways_are_counted_once(cluster: Cluster, things: Any) -
     assert len({each["request_id"] for each in cluster.stage.done("GET", path)["data"]}) == 90
 
 
-def test_a_gateway_that_was_stopped_is_not_waited_for(cluster: Cluster, things: Any) -> None:
+def test_a_gateway_that_was_stopped_is_not_waited_for(
+    cluster: Cluster, things: Any, upstream: Upstream
+) -> None:
     machine = cluster.machines[1]
-    machine.stop()
-    wait_for(lambda: cluster.nodes()["c"]["state"] == "stopped", what="it is noticed")
+    secret = cluster.stage.a_profile(things)["secret"]
+    cluster.stage.an_endpoint(things, "GET /slow")
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(machine.call, "/things-v1/slow", secret)
+        wait_for(lambda: any(each.target.endswith("/slow") for each in upstream.seen), what="a call")
+        stopping = pool.submit(machine.stop)
+        wait_for(lambda: cluster.nodes()["c"]["state"] == "draining", what="it is noticed")
+        upstream.slow.set()
+        assert slow.result().status == 200
+        assert stopping.result() == 0
+    assert cluster.nodes()["c"]["state"] == "stopped"
     profile = cluster.stage.a_profile(things)
     receipt = cluster.stage.done("PUT", f"api_access_profiles/{profile['id']}/disable")[
         "revocation"

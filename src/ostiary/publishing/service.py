@@ -101,6 +101,10 @@ async def _serve(
     telling = asyncio.create_task(_tell_ready(publisher, ready))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({running, serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    reporting.cancel()
+    if reported_as and stop.is_set():
+        # The publisher is the first part of a gateway that ends.
+        await asyncio.to_thread(_reported, nodes.drains, reported_as)
     server.should_exit = True
     await serving
     shown.close()
@@ -108,7 +112,6 @@ async def _serve(
     stopping.cancel()
     running.cancel()
     renewing.cancel()
-    reporting.cancel()
     results = await asyncio.gather(running, return_exceptions=True)
     await publisher.save()
     for result in results:
@@ -126,16 +129,16 @@ async def _report(publisher: Publisher, name: str) -> None:
     while name:
         published = publisher.agenda.published
         if published != reported or time.monotonic() - at > REPORT_SECONDS:
-            if await asyncio.to_thread(_reported, name, published):
+            if await asyncio.to_thread(_reported, nodes.published, name, published):
                 reported = published
             at = time.monotonic()
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _reported(name: str, sequence: int) -> bool:
+def _reported(report: Callable[..., None], *values: object) -> bool:
     close_old_connections()
     try:
-        nodes.published(name, sequence)
+        report(*values)
     except Error:
         connection.close()
         return False

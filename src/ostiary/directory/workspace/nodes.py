@@ -114,7 +114,12 @@ def report(identity: Identity, **changes: object) -> bool:
 
 def published(name: str, sequence: int) -> None:
     """Note up to which change a gateway has the objects."""
-    NodeReport.objects.filter(name=name, role=GATEWAY).update(published=sequence)
+    NodeReport.objects.filter(name=name, role=GATEWAY).update(published=sequence, draining=False)
+
+
+def drains(name: str) -> None:
+    """Note that a gateway has begun to stop: it takes no new calls, and ends those that it has."""
+    NodeReport.objects.filter(name=name, role=GATEWAY).update(draining=True)
 
 
 def leave(identity: Identity) -> None:
