@@ -157,7 +157,9 @@ def test_a_gateway_that_was_stopped_is_not_waited_for(
     cluster.stage.an_endpoint(things, "GET /slow")
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(machine.call, "/things-v1/slow", secret)
-        wait_for(lambda: any(each.target.endswith("/slow") for each in upstream.seen), what="a call")
+        wait_for(
+            lambda: any(each.target.endswith("/slow") for each in upstream.seen), what="a call"
+        )
         stopping = pool.submit(machine.stop)
         wait_for(lambda: cluster.nodes()["c"]["state"] == "draining", what="it is noticed")
         upstream.slow.set()
