@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from tests.console.steps import a_client, at, say_yes
+from tests.console.steps import a_client, at
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.browser, pytest.mark.gateway, pytest.mark.slow]
@@ -92,7 +92,6 @@ def test_a_button_that_is_pressed_after_the_session_has_ended_leads_back_to_its_
     client = page.url
     _forget_session(page.context)
     page.get_by_role("switch", name="Active", exact=True).click()
-    say_yes(page)
     _sign_in(page)
     page.wait_for_url(client)
     expect(page.get_by_role("switch", name="Active", exact=True)).to_be_checked()
