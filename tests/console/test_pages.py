@@ -30,7 +30,7 @@ def test_the_link_signs_in_once_and_leads_to_a_password(page: Page, link: str) -
     page.get_by_label("New password", exact=True).fill(PASSWORD)
     page.get_by_label("New password again").fill(PASSWORD)
     page.get_by_role("button", name="Set password").click()
-    expect(page.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("password is set")
 
 
@@ -124,14 +124,14 @@ def test_the_switch_of_a_client_asks_and_holds_at_the_gateway(page: Page, stage:
     assert stage.call("/orders-v1/orders", token[1]).status == 200
 
 
-PAGES = ["/clients", "/clients/new", "/clients/1", "/password", "/nothing-here"]
+PAGES = ["/", "/clients", "/clients/new", "/clients/1", "/password", "/nothing-here"]
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_is_accessible_and_fits_at_every_width(
     page: Page, stage: Stage, path: str
 ) -> None:
-    name = path.strip("/").replace("/", "-")
+    name = path.strip("/").replace("/", "-") or "overview"
     for scheme in ("light", "dark"):
         for width in (360, 1280, 2560):
             view(page, width, scheme)

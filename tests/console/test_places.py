@@ -32,6 +32,7 @@ def places(client: Client, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "address"),
     [
+        ("overview", "/"),
         ("audit", "/audit-log"),
         ("settings", "/settings"),
         ("new client", "/clients/new"),

@@ -37,7 +37,7 @@ def by_link(page: Page, stage: Stage, email: str, password: str = PASSWORD) -> N
     """A new admin, signed in by link, with a password set."""
     page.goto(stage.a_member(email, admin=True))
     set_password(page, password)
-    expect(page.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 def set_password(page: Page, password: str) -> None:
@@ -121,13 +121,13 @@ def test_an_app_is_the_second_step_and_no_code_works_twice(fresh: Page, stage: S
     give_code(fresh, code)  # it set the app up, and is spent
     expect(fresh.get_by_role("alert")).to_contain_text("used code")
     give_code(fresh, app.next())
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
     sign_out(fresh, stage)
 
     for attempt, works in ((codes[0].upper().replace("-", " "), True), (codes[0], False)):
         sign_in(fresh, stage, "app@example.com")
         give_code(fresh, attempt)
-        heading = "Clients" if works else "Second step"
+        heading = "Overview" if works else "Second step"
         expect(fresh.get_by_role("heading", name=heading)).to_be_visible()
         if works:
             at(fresh, stage, "/account")
@@ -171,12 +171,12 @@ def test_a_passkey_is_the_second_step_or_both_at_once(fresh: Page, stage: Stage)
     expect(fresh.get_by_role("heading", name="Second step")).to_be_visible()
     looks_good(fresh, "second-step-passkey")
     button(fresh, "Use a passkey")
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
     sign_out(fresh, stage)
 
     looks_good(fresh, "sign-in-passkey")
     button(fresh, "Sign in with a passkey")
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
     at(fresh, stage, "/account/recovery-codes")
     expect(fresh.get_by_role("heading", name="Is it you?")).to_be_visible()
     looks_good(fresh, "confirm")
@@ -202,7 +202,7 @@ def test_a_passkey_that_verifies_nobody_is_a_second_step_and_no_more(
     expect(fresh.get_by_role("alert")).to_contain_text("did not use a passkey")
     sign_in(fresh, stage, email)
     button(fresh, "Use a passkey")
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 def test_an_answer_of_a_passkey_is_good_once_and_for_its_question(
@@ -217,7 +217,7 @@ def test_an_answer_of_a_passkey_is_good_once_and_for_its_question(
     sent: list[str] = []
     fresh.on("request", lambda r: sent.append(r.post_data or "") if r.method == "POST" else None)
     button(fresh, "Sign in with a passkey")
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
     answer = parse_qs(next(text for text in sent if "clientDataJSON" in text))["passkey"][0]
 
     thief = Visitor(stage)
@@ -263,7 +263,7 @@ def test_where_passkeys_cannot_work_the_page_says_so(fresh: Page, stage: Stage) 
     link = stage.command("member", "link", "--email", "where@example.com").strip()
     address = f"http://127.0.0.1:{stage.control}"
     fresh.goto(link.replace("localhost", "127.0.0.1"))
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
     sentence = f"Passkeys do not work at an IP address: open the console by its name, {address}."
     sentence = sentence.replace("127.0.0.1", "localhost")
     for path in ("/account/second-factor", "/account/second-factor/passkey"):
@@ -298,7 +298,7 @@ def test_who_must_have_a_second_factor_is_led_to_it(fresh: Page, stage: Stage) -
         sign_out(fresh, stage)
         sign_in(fresh, stage, "led@example.com")
         give_code(fresh, app.next())
-        expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+        expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
     finally:
         stage.done("PUT", "v2/settings", {"require_second_factor": False})
 

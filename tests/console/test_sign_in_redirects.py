@@ -22,7 +22,7 @@ def page(browser: Browser, link: str) -> Iterator[Page]:
     for label in ("New password", "New password again"):
         page.get_by_label(label, exact=True).fill(PASSWORD)
     page.get_by_role("button", name="Set password").click()
-    page.wait_for_url("**/clients")
+    page.wait_for_url("**/")
     yield page
     context.close()
 

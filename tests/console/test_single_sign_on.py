@@ -263,7 +263,7 @@ def test_it_can_be_switched_off(fresh: Page, admin: Page, stage: Stage, people: 
     at(fresh, stage, "/sign-in/provider")
     expect(fresh.get_by_role("heading", name="Sign in")).to_be_visible()
     sign_in(fresh, stage, ADMIN)
-    expect(fresh.get_by_role("heading", name="Clients")).to_be_visible()
+    expect(fresh.get_by_role("heading", name="Overview")).to_be_visible()
 
 
 class Liar:

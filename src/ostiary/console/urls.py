@@ -31,7 +31,15 @@ from ostiary.console.clients import (
     profile_table,
 )
 from ostiary.console.frame import pages
-from ostiary.console.insight import advice, choices, explanations, request_log, search, usage
+from ostiary.console.insight import (
+    advice,
+    choices,
+    explanations,
+    overview,
+    request_log,
+    search,
+    usage,
+)
 from ostiary.console.people import management_tokens, members
 from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
 from ostiary.console.workspace import (
@@ -45,7 +53,7 @@ from ostiary.console.workspace import (
 from ostiary.operations import arrival, health, metrics
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", pages.home, name="home"),
+    path("", overview.show, name="home"),
     path("protect", protection.new, name="protect"),
     path("healthz", health.healthz, name="healthz"),
     path("doctor", arrival.show, name="doctor"),

@@ -1,17 +1,11 @@
-"""The start page and the error pages."""
+"""The error pages."""
 
 import sys
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 
-from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.directory import database
-
-
-@signed_in
-def home(request: HttpRequest) -> HttpResponse:
-    return redirect("clients")
 
 
 def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:

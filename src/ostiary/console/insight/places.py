@@ -27,6 +27,7 @@ class NamedPage:
 
 
 PLACES = (
+    NamedPage(label="Overview", address="home", words="home start attention"),
     NamedPage(label="Clients", address="clients", words="customers partners"),
     NamedPage(label="Access profiles", address="access-profiles", words="consumers"),
     NamedPage(label="Credentials", address="credentials", words="tokens keys secrets"),
