@@ -32,6 +32,8 @@ from ostiary.usage.models import DecisionTrace, LoggedCall
 MOST_CHANGES = 20
 #: Gateways give ids on their own: so many calls with one id are looked at.
 MOST_TWINS = 50
+#: Characters of a path that gateways log: of a path that long, the rest may be missing.
+LOGGED_PATH = 1000
 
 
 def explained(*, by: Actor, request_id: str) -> Explanation:
@@ -49,7 +51,7 @@ def explained(*, by: Actor, request_id: str) -> Explanation:
     would = by_code(call.would) if call.would else None
     trace = _trace(call)
     changes = _changes(by, call, profile, _since(call, trace))
-    again = _again(call, profile, by) if profile and _depends_on_directory(reason) else None
+    again = _again(call, trace, profile, by) if profile and _depends_on_directory(reason) else None
     if not (reason or would or changes) and again and _rule(again.would) is Rule.ADDRESSES:
         # Lines of admitted calls do not have it; recomputing is safe while no relevant fact changed.
         would = again.would
@@ -223,6 +225,12 @@ def _collection(call: LoggedCall, by: Actor) -> Mapping[str, str]:
     return {"collection": collection.name if seen else collections.HIDDEN}
 
 
+def _path(call: LoggedCall) -> str | None:
+    """The normal form of a call's path; nothing: it is not known, or not to its end."""
+    path = str(call.details.get("path", ""))
+    return facts.normal(path) if len(path) < LOGGED_PATH else None
+
+
 def _endpoint(
     call: LoggedCall, profile: models.AccessProfile | None, by: Actor
 ) -> Mapping[str, str]:
@@ -231,7 +239,7 @@ def _endpoint(
     if endpoint is not None:
         seen = models.Endpoint.objects.visible_to(by).filter(pk=endpoint.pk).exists()
         return {"endpoint": f"{endpoint.method} {endpoint.path}" if seen else collections.HIDDEN}
-    path = facts.normal(str(call.details.get("path", "")))
+    path = _path(call)
     if profile is None or path is None:
         return {}
     route = facts.called(profile, call.method, path, by).route
@@ -337,9 +345,11 @@ def _answer(call: LoggedCall, by: Actor) -> Mapping[str, str]:
     return shown
 
 
-def _again(call: LoggedCall, profile: models.AccessProfile, by: Actor) -> Explanation | None:
+def _again(
+    call: LoggedCall, trace: DecisionTrace | None, profile: models.AccessProfile, by: Actor
+) -> Explanation | None:
     """The same call now, as far as the log says what it was; nothing: it does not say enough."""
-    path = facts.normal(str(call.details.get("path", "")))
+    path = _path(call)
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).select_related("recipe").first()
     if path is not None:
         route = facts.called(profile, call.method, path, by).route
@@ -353,7 +363,9 @@ def _again(call: LoggedCall, profile: models.AccessProfile, by: Actor) -> Explan
         )
     else:
         return None
-    credential = models.Credential.objects.filter(pk=call.credential_id).first()
+    # The line of a refused call does not have the credential, but the trace does.
+    used = call.credential_id or (trace.credential_id if trace else 0)
+    credential = models.Credential.objects.filter(pk=used).first()
     address = addresses.parse_address(call.address)
     endpoint = models.Endpoint.objects.filter(pk=call.endpoint_id).first()
     weight = endpoint.weight if endpoint else 1
