@@ -134,6 +134,7 @@ def test_an_import_keeps_its_report_and_all_endpoints_are_activated_at_once(
     owner.get_by_text("Import an OpenAPI document").click()
     owner.get_by_label("Or paste it").fill(json.dumps(document))
     owner.get_by_role("button", name="Add collection").click()
+    owner.get_by_role("button", name="Create the collection").click()
     expect(owner.get_by_role("status").first).to_contain_text("2 endpoints were taken")
     report = owner.get_by_role("region", name="Report of the import")
     expect(report).to_contain_text("GET /old/:id (line 1) the path has ':id': write {id}")
