@@ -55,7 +55,7 @@ def test_members_work_behind_a_proxy_whose_url_is_set(
             visits.sees_live_parts(page, stage, f"Behind {kind}")
         visits.sign_out(page, url)
         visits.with_password(page, url, email)
-        expect(page.get_by_role("heading", name="Clients", exact=True)).to_be_visible()
+        expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
         assert visits.cookies_are_secure(page.context)
 
 

@@ -64,11 +64,11 @@ def test_members_work_over_https(stage: Stage, page: Page, tmp_path: Path, logo:
     visits.uploads_a_logo(page, url, "Over https", logo)
     visits.sign_out(page, url)
     visits.with_password(page, url, "own@example.com")
-    expect(page.get_by_role("heading", name="Clients", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
     # By a name of its own, without a public URL too.
     named = f"https://{CONSOLE}:{stage.control}"
     visits.with_password(page, named, "own@example.com")
-    expect(page.get_by_role("heading", name="Clients", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
     visits.uses_a_passkey(page, named, CONSOLE)
 
 

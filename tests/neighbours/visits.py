@@ -27,7 +27,7 @@ def by_link(page: Page, link: str) -> None:
     page.get_by_label("New password", exact=True).fill(PASSWORD)
     page.get_by_label("New password again").fill(PASSWORD)
     button(page, "Set password")
-    expect(page.get_by_role("heading", name="Clients", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
 
 
 def with_password(page: Page, url: str, email: str) -> None:
@@ -79,7 +79,7 @@ def uses_a_passkey(page: Page, url: str, host: str) -> None:
     expect(row).to_contain_text(f"for {host}")
     sign_out(page, url)
     button(page, "Sign in with a passkey")
-    expect(page.get_by_role("heading", name="Clients", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
     device.detach()
 
 

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from ostiary import settings as environment
+from ostiary.console.frame.form_pages import UnkeptPage
 from ostiary.console.frame.sign_in_redirects import page_of
 from ostiary.middleware import public_address
 
@@ -60,7 +61,9 @@ def refused_form(request: HttpRequest, reason: str = "") -> HttpResponse:
         "text": problem or OLD_FORM,
         "back": "" if problem else page_of(request),
     }
-    return render(request, "console/problem.html", context, status=403)
+    answer = render(request, "console/problem.html", context, status=403)
+    # Where the address is wrong, a cookie that leads to a kept page would not come back.
+    return UnkeptPage(answer.content, status=403) if problem else answer
 
 
 def explained(form: RefusedForm) -> str:
