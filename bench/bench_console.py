@@ -24,7 +24,7 @@ CLIENTS = 100_000
 ROUNDS = 40
 LIMIT_MS = 100.0
 LARGEST_VISIT = 150 * 1024
-#: Of so many profiles one has address lists, and one was used.
+#: One profile of this number has address lists, and one was used.
 EVERY = 10
 
 PAGES = (

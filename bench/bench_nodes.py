@@ -1,7 +1,7 @@
 """How long a revocation takes until three gateways have confirmed it, and one that is cut off.
 
-Three gateways on one PostgreSQL, each called without a pause by a thread of ours; the database writes to the
-disk as it is told (`fsync=off`: a disk would add its own time to every commit alike).
+Three gateways on one PostgreSQL, each called every few milliseconds by a thread. The database runs with
+`fsync=off`: a disk would add its own time to every commit.
 """
 
 import statistics

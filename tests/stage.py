@@ -521,7 +521,7 @@ prepared = Prepared()
 
 
 def pids_of(process: int, part: str) -> list[int]:
-    """Process ids of a part's processes among the descendants of one of ours."""
+    """Process ids of a part's processes among the descendants of a process."""
     found = []
     for pid in _descendants(process):
         try:

@@ -20,7 +20,7 @@ from ostiary.usage import outcomes
 from ostiary.usage.models import LoggedCall
 
 CHUNK = 500
-#: Among so many of the newest lines a part of a request id is looked for, and the slowest are ranked.
+#: The newest lines among which a part of a request id is looked for, and the slowest are ranked.
 NEWEST = 100_000
 NOT_GRANTED = describe(Reason.COLLECTION_NOT_GRANTED).code
 NOT_FOUND = describe(Reason.COLLECTION_NOT_FOUND).code

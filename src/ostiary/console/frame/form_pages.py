@@ -134,7 +134,7 @@ def _kept(request: HttpRequest, response: HttpResponse) -> HttpResponse:
 
 
 def _kept_in_browser(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Nobody is signed in: strangers fill no table of ours."""
+    """Nobody is signed in: strangers cannot fill a table."""
     draft = secrets.token_urlsafe(9)
     page = base64.b64encode(zlib.compress(response.content, 9)).decode()
     value = signing.dumps([draft, request.path, page], salt=COOKIE)

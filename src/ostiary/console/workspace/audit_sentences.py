@@ -84,7 +84,7 @@ _ACTIONS: Mapping[str, str] = {
 }
 #: Nouns of which there is one: the name says nothing more.
 _ONE = frozenset({"settings", "property", "configuration"})
-#: A change names so many of its fields.
+#: The most fields that a change names.
 _MOST_FIELDS = 3
 
 
