@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, cast
 
 import pytest
@@ -171,6 +171,54 @@ def test_the_oldest_half_sent_heads_above_the_ceiling_of_an_address_end(
     finally:
         for sock in (spared, *halves):
             sock.close()
+
+
+def test_a_burst_of_half_sent_heads_that_become_whole_is_let_through(
+    stage: Stage, things: Any
+) -> None:
+    profile = stage.a_profile(things)
+    rest = b"EN: " + profile["secret"].encode() + b"\r\nConnection: close\r\n\r\n"
+
+    def burst(source: str) -> list[bytes]:
+        """What twice as many as the ceiling are answered, none if it took longer than a look allows."""
+        began = time.monotonic()
+        with ExitStack() as stack:
+            socks = [
+                stack.enter_context(
+                    socket.create_connection(
+                        ("127.0.0.1", stage.gateway), source_address=(source, 0)
+                    )
+                )
+                for _ in range(2 * HEADS)
+            ]
+            for sock in socks:
+                sock.sendall(b"GET /things-v1/things HTTP/1.1\r\nHost: x\r\nAPI-TOK")
+            # A worker looks each 0.25 seconds, so most bursts have a look in their middle, and none has two.
+            time.sleep(max(0.0, began + 0.18 - time.monotonic()))
+            for sock in socks:
+                with suppress(OSError):
+                    sock.sendall(rest)
+            if time.monotonic() - began > 0.22:
+                return []
+            return [_answer(sock)[:12] for sock in socks]
+
+    # Called before, so that each call of the bursts has its decision.
+    assert stage.call("/things-v1/things", profile["secret"]).status == 200
+    seen = 0
+    for number in range(60):
+        answers = burst(f"127.0.8.{number + 1}")
+        assert set(answers) <= {b"HTTP/1.1 200"}
+        seen += bool(answers)
+        if seen == 3:
+            return
+    pytest.skip("this machine is too busy to send a burst between two looks")
+
+
+def _answer(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(65536)
+    except OSError:
+        return b""
 
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

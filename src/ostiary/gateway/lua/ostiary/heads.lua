@@ -1,5 +1,6 @@
 -- Half-sent heads: bounds each address's connections whose head (or TLS handshake) is not complete, or that
--- speak HTTP/2 and have had no call. If an address has more, the oldest are ended.
+-- speak HTTP/2 and have had no call. If an address has more, the oldest are ended. A burst of new connections
+-- is given until the next look: only above several times the ceiling does a connection end that young.
 --
 -- nginx's own limits count only what has a whole head, so its connections are walked four times a second,
 -- but only while there may be more half-sent heads than one address may have. The layout of nginx's structs
@@ -36,7 +37,7 @@ typedef struct {
   void *modules; uintptr_t modules_n, modules_used; void *reusable[2]; uintptr_t reusable_n;
 } ostiary_cycle_t;
 extern ostiary_cycle_t *ngx_cycle;
-extern uintptr_t *ngx_stat_reading;
+extern uintptr_t *ngx_stat_reading, *ngx_connection_counter;
 ]]
 
 local M = {}
@@ -54,6 +55,8 @@ local HTTP2 = "processing HTTP/2 connection"
 local NONE, HALF, UNCALLED = 0, 1, 2
 -- The most connections that are ended at the same time: nginx must close each, and calls wait meanwhile.
 local AT_ONCE = 50
+-- How many times the ceiling an address may have in half-sent heads that came since the last look.
+local BURST = 4
 -- Seconds between two walks for HTTP/2 alone, whose idle connections nginx does not tell from others.
 local HTTP2_SECONDS = 1
 -- Calls' connections that are remembered, twice: older ones are forgotten.
@@ -70,6 +73,8 @@ local request_type = ffi.typeof("ostiary_request_t *")
 local first, size, total
 local most = 0
 local is_busy, walked_at = false, 0
+-- The number of the newest connection at the last look.
+local newest = 0
 -- Whether callers may speak HTTP/2.
 local http2 = false
 -- Numbers of connections over which a call has come, and how many the newer ones are.
@@ -186,21 +191,24 @@ local function older(a, b)
   return a.number < b.number
 end
 
--- The oldest half-sent heads of each address that has too many.
-local function surplus()
+-- The oldest half-sent heads of each address that has too many; `settled` is the newest connection's number at
+-- the look before this one.
+local function surplus(settled)
   local ends = {}
   for _, list in pairs(gathered()) do
     if #list > most then
       sort(list, older)
-      for i = 1, #list - most do ends[#ends + 1] = list[i] end
+      for i = 1, #list - most do
+        if list[i].number <= settled or i <= #list - BURST * most then ends[#ends + 1] = list[i] end
+      end
     end
   end
   return ends
 end
 
 -- End them, some at a time, if they are still the same connections; `undo` ends one by its descriptor.
-local function thin(undo)
-  local ends = surplus()
+local function thin(undo, settled)
+  local ends = surplus(settled)
   for i = 1, #ends do
     local caller = ends[i].caller
     if is_half(caller) and tonumber(caller.log.number) == ends[i].number then undo(caller.fd) end
@@ -209,8 +217,8 @@ local function thin(undo)
   if #ends > 0 then state:incr("ceiling_heads", #ends, 0) end
 end
 
-local function run(undo)
-  local ok, why = pcall(thin, undo)
+local function run(undo, settled)
+  local ok, why = pcall(thin, undo, settled)
   is_busy = false
   if not ok then ngx.log(ngx.ERR, "half-sent heads: ", why) end
 end
@@ -226,9 +234,12 @@ local function may_be_many()
 end
 
 function M.look(undo)
-  if not first or is_busy or not may_be_many() then return end
+  if not first then return end
+  local settled = newest
+  newest = tonumber(C.ngx_connection_counter[0])
+  if is_busy or not may_be_many() then return end
   is_busy, walked_at = true, now()
-  spawn(run, undo)
+  spawn(run, undo, settled)
 end
 
 return M
