@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from ostiary.configuration import checks, plans
 from ostiary.configuration.entries import Configuration, FileEntry
-from ostiary.configuration.nouns import PROFILES, Fields, Made, as_json
+from ostiary.configuration.nouns.clients import PROFILES
+from ostiary.configuration.nouns.file_noun import Fields, Made, as_json
 from ostiary.configuration.plans import Options, PlannedChange, PlannedConfiguration
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import audit_log
@@ -100,28 +101,27 @@ class _Applier:
     def done(self) -> Applied:
         # Profiles and clients go first: they hold what others would be deleted for in vain.
         for change in self._plan.changes:
-            if change.action == "delete" and change.noun.kind in {"profile", "client"}:
+            if change.noun.kind in {"profile", "client"}:
                 self._delete(change)
         for change in self._plan.changes:
-            if change.action != "delete":
-                self._do(change)
+            if change.entry is not None:
+                self._do(change, change.entry)
         for change in self._plan.changes:
-            if change.action == "delete" and change.noun.kind not in {"profile", "client"}:
+            if change.noun.kind not in {"profile", "client"}:
                 self._delete(change)
         self._keep()
         return self._applied
 
-    def _do(self, change: PlannedChange) -> None:
-        entry = change.entry
-        assert entry is not None  # noqa: S101 - a programming error, not input
+    def _do(self, change: PlannedChange, entry: FileEntry) -> None:
+        row_id = change.row_id
         try:
-            made = self._create(entry) if change.row_id is None else self._change(change, entry)
+            made = self._create(entry) if row_id is None else self._change(change, entry, row_id)
         except Invalid as error:
             raise Invalid(checks.in_files(entry, error)) from None
         self._ids[entry.name] = made.row_id
         self._note(made, entry)
-        if change.rotates and change.row_id is not None:
-            self._note(PROFILES.refresh(self._by, change.row_id, entry.overlap_seconds), entry)
+        if change.rotates and row_id is not None:
+            self._note(PROFILES.refresh(self._by, row_id, entry.overlap_seconds), entry)
         self._keep_row(entry, made.row_id)
 
     def _create(self, entry: FileEntry) -> Made:
@@ -140,8 +140,7 @@ class _Applier:
             return {}
         return {n: getattr(entry.given, n) for n in PROFILES.of_new if entry.given.has(n)}
 
-    def _change(self, change: PlannedChange, entry: FileEntry) -> Made:
-        assert change.row_id is not None  # noqa: S101 - a programming error, not input
+    def _change(self, change: PlannedChange, entry: FileEntry, row_id: int) -> Made:
         names = {each.name for each in change.fields}
         fields = {
             **{name: value for name, value in entry.fields.items() if name in names},
@@ -151,11 +150,12 @@ class _Applier:
         if change.action == "adopt" or change.moved_from:
             fields |= {} if entry.noun.kind == "endpoint" else entry.noun.own(entry.key)
         if not fields:
-            return Made(row_id=change.row_id)
-        return entry.noun.change(self._by, change.row_id, fields)
+            return Made(row_id=row_id)
+        return entry.noun.change(self._by, row_id, fields)
 
     def _delete(self, change: PlannedChange) -> None:
-        assert change.row_id is not None  # noqa: S101 - a programming error, not input
+        if change.action != "delete" or change.row_id is None:
+            return
         # Those of a client went with it.
         if change.noun is PROFILES and not PROFILES.exists(change.row_id):
             return

@@ -13,7 +13,8 @@ from django.db import models
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import parse_template
 from ostiary.configuration.entries import FileEntry
-from ostiary.configuration.nouns import PROFILES, Fields
+from ostiary.configuration.nouns.clients import PROFILES
+from ostiary.configuration.nouns.file_noun import Fields
 from ostiary.configuration.plans import PlannedChange, PlannedConfiguration, secret_name
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Invalid, Problem
@@ -91,7 +92,8 @@ class _Checks:
         if entry.noun.parent is not None and entry.parent is not None:
             above = self._entries.get((entry.noun.parent, entry.parent))
             parent = self._draft(above) if above is not None else None
-        return entry.noun.draft(self._plan.project.pk, parent)
+        draft: models.Model = entry.noun.draft(self._plan.project.pk, parent)
+        return draft
 
     def _fields(self, change: PlannedChange, entry: FileEntry) -> Fields:
         noun, fields = entry.noun, dict(entry.fields)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostiary.configuration.effects import ChangeEffect, Effects
-from ostiary.configuration.nouns import as_json
+from ostiary.configuration.nouns.file_noun import as_json
 from ostiary.configuration.plans import PlannedChange, PlannedConfiguration
 
 #: Changes that are described one by one; of more, the first.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from ostiary.configuration.entries import FileEntry
-from ostiary.configuration.nouns import Fields
+from ostiary.configuration.nouns.file_noun import Fields
 from ostiary.configuration.plans import PlannedChange, PlannedConfiguration
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.errors import Refused
@@ -53,31 +53,30 @@ class Effects:
 def of_plan(by: Actor, plan: PlannedConfiguration) -> Effects:
     """Replay the calls of the last days for the changes that may refuse some."""
     concerned = [
-        (index, change)
+        (index, change, change.row_id)
         for index, change in enumerate(plan.changes)
         if change.row_id is not None and change.revokes
     ]
     found = tuple(
         effect
-        for index, change in islice(concerned, MOST_REPLAYED)
-        if (effect := _effect(by, plan, index, change)) is not None
+        for index, change, row_id in islice(concerned, MOST_REPLAYED)
+        if (effect := _effect(by, plan, index, change, row_id)) is not None
     )
     return Effects(days=DAYS, changes=found, left_out=max(0, len(concerned) - MOST_REPLAYED))
 
 
 def _effect(
-    by: Actor, plan: PlannedConfiguration, index: int, change: PlannedChange
+    by: Actor, plan: PlannedConfiguration, index: int, change: PlannedChange, row_id: int
 ) -> ChangeEffect | None:
-    assert change.row_id is not None  # noqa: S101 - a programming error, not input
     switched_off = any(each.name == "active" and each.new is False for each in change.fields)
     if change.action == "delete" or (switched_off and change.kind != "profile"):
-        calls = _admitted(by, change)
+        calls = _admitted(by, change.kind, row_id)
         return ChangeEffect(index=index, calls=calls, newly_refused=calls)
     if change.kind not in {"profile", "policy"}:
         return None
     lost, gained = _endpoints(change)
     try:
-        seen = _replayed(by, plan, change)
+        seen = _replayed(by, plan, change, row_id)
     except Refused:
         # It refers to what is made with it: that had no calls yet.
         seen = None
@@ -93,24 +92,23 @@ def _effect(
     )
 
 
-def _admitted(by: Actor, change: PlannedChange) -> int:
-    column = _CALLED.get(change.kind)
-    if column is None or change.row_id is None:
+def _admitted(by: Actor, kind: str, row_id: int) -> int:
+    column = _CALLED.get(kind)
+    if column is None:
         return 0
     now = datetime.now(UTC)
     question = queries.UsageQuestion(
         start=int((now - timedelta(days=DAYS)).timestamp()),
         end=int(now.timestamp()),
-        filters={column: frozenset({change.row_id})},
+        filters={column: frozenset({row_id})},
     )
     asker = queries.Asker(by, int(now.timestamp()))
     return sum(each.calls - each.refused for each in queries.rows(asker, question))
 
 
 def _replayed(
-    by: Actor, plan: PlannedConfiguration, change: PlannedChange
+    by: Actor, plan: PlannedConfiguration, change: PlannedChange, row_id: int
 ) -> preview.Preview | None:
-    assert change.row_id is not None  # noqa: S101 - a programming error, not input
     entry = change.entry
     if entry is None:
         return None
@@ -118,10 +116,10 @@ def _replayed(
     fields: Fields = {name: value for name, value in entry.fields.items() if name in names}
     if change.kind == "policy":
         given = policies.PolicyInput.of(**fields)
-        return preview.of_policy(by=by, policy_id=change.row_id, given=given)
+        return preview.of_policy(by=by, policy_id=row_id, given=given)
     fields |= dict(_known_references(plan, entry, names))
     changed = access_profiles.ProfileInput.of(**fields)
-    return preview.of_profile(by=by, profile_id=change.row_id, given=changed)
+    return preview.of_profile(by=by, profile_id=row_id, given=changed)
 
 
 def _known_references(

@@ -12,15 +12,10 @@ from datetime import UTC
 from pydantic_core import PydanticCustomError
 
 from ostiary.access.paths import BadTemplate, parse_template
-from ostiary.configuration.nouns import (
-    BY_KIND,
-    NOUNS,
-    PROFILES,
-    Fields,
-    FileNoun,
-    endpoint_key,
-    parts_of,
-)
+from ostiary.configuration.nouns.catalog import endpoint_key
+from ostiary.configuration.nouns.clients import PROFILES
+from ostiary.configuration.nouns.file_noun import AnyNoun, Fields
+from ostiary.configuration.nouns.registry import BY_KIND, NOUNS, parts_of
 from ostiary.directory.changes.errors import Invalid, Problem
 from ostiary.directory.changes.inputs import AnyTime, Input
 
@@ -42,7 +37,7 @@ _TOP = frozenset({"format", "set", "project", "moved", *(n.section for n in NOUN
 class FileEntry:
     """What files say of one object."""
 
-    noun: FileNoun
+    noun: AnyNoun
     key: str
     #: Its place in the configuration.
     place: str
@@ -130,13 +125,13 @@ class _EntryReader:
         return value
 
     def entries(
-        self, noun: FileNoun, place: str, value: object, parent: str | None
+        self, noun: AnyNoun, place: str, value: object, parent: str | None
     ) -> Iterator[FileEntry]:
         for number, each in enumerate(self.several(place, value)):
             yield from self.entry(noun, f"{place}.{number}", each, parent)
 
     def entry(
-        self, noun: FileNoun, place: str, value: object, parent: str | None
+        self, noun: AnyNoun, place: str, value: object, parent: str | None
     ) -> Iterator[FileEntry]:
         parts = parts_of(noun)
         named = {"method", "path"} if noun.kind == "endpoint" else {"key"}
@@ -191,7 +186,7 @@ class _EntryReader:
             self.add(f"{place}.expires_at", said)
             return {}
 
-    def key(self, noun: FileNoun, place: str, found: Fields, parent: str | None) -> str:
+    def key(self, noun: AnyNoun, place: str, found: Fields, parent: str | None) -> str:
         if noun.single:
             return parent or ""
         if noun.kind != "endpoint":
@@ -214,7 +209,7 @@ class _EntryReader:
         return endpoint_key(parent or "", str(getattr(given, "method")), template.text)  # noqa: B009
 
     def references(
-        self, noun: FileNoun, place: str, found: Fields
+        self, noun: AnyNoun, place: str, found: Fields
     ) -> tuple[Mapping[str, list[str]], frozenset[str]]:
         named: dict[str, list[str]] = {}
         without = set()
@@ -233,7 +228,7 @@ class _EntryReader:
             named[name] = sorted(set(keys))
         return named, frozenset(without)
 
-    def secrets(self, noun: FileNoun, place: str, found: Fields) -> Mapping[str, str]:
+    def secrets(self, noun: AnyNoun, place: str, found: Fields) -> Mapping[str, str]:
         named: dict[str, str] = {}
         for name in noun.secrets:
             value = found.get(name)
@@ -254,7 +249,7 @@ class _EntryReader:
             self.add(f"{place}.{name}", _SECRET, "secret")
         return named
 
-    def given(self, noun: FileNoun, place: str, found: Fields) -> Input | None:
+    def given(self, noun: AnyNoun, place: str, found: Fields) -> Input | None:
         try:
             return noun.input.of(**{n: v for n, v in found.items() if n != "key"})
         except Invalid as error:

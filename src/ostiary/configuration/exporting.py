@@ -6,16 +6,9 @@ from functools import partial
 from django.db import models
 
 from ostiary.configuration.entries import FORMAT
-from ostiary.configuration.nouns import (
-    NOUNS,
-    PROFILES,
-    Fields,
-    FileNoun,
-    Keys,
-    as_json,
-    parts_of,
-    read_project,
-)
+from ostiary.configuration.nouns.clients import PROFILES
+from ostiary.configuration.nouns.file_noun import AnyNoun, Fields, Keys, as_json
+from ostiary.configuration.nouns.registry import NOUNS, parts_of, read_project
 from ostiary.directory.actor import Actor
 from ostiary.directory.models import ManagedObject, Project
 
@@ -58,7 +51,7 @@ def export(by: Actor, project: Project, *, set_name: str) -> Mapping[str, object
     return content
 
 
-def _entry(noun: FileNoun, row: models.Model, keys: Keys, managed: ManagedObject | None) -> Fields:
+def _entry(noun: AnyNoun, row: models.Model, keys: Keys, managed: ManagedObject | None) -> Fields:
     key = keys.of(noun, row)
     entry: Fields = noun.own(key) if noun.kind == "endpoint" or noun.single else {"key": key}
     defaults = _defaults(noun)
@@ -75,7 +68,7 @@ def _entry(noun: FileNoun, row: models.Model, keys: Keys, managed: ManagedObject
     return entry
 
 
-def _defaults(noun: FileNoun) -> Fields:
+def _defaults(noun: AnyNoun) -> Fields:
     """What fields are that are not said, as `shown` shows them."""
     given = noun.input.model_construct()
     required = set(noun.input.required)
@@ -88,5 +81,5 @@ def _defaults(noun: FileNoun) -> Fields:
     return {**none, **plain, **noun.defaults}
 
 
-def _variable(noun: FileNoun, key: str, name: str) -> str:
+def _variable(noun: AnyNoun, key: str, name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in f"{noun.kind}_{key}_{name}").upper()

@@ -16,16 +16,9 @@ from django.db.models import Q
 
 from ostiary import settings
 from ostiary.configuration.entries import Configuration, FileEntry, Moved
-from ostiary.configuration.nouns import (
-    BY_KIND,
-    NOUNS,
-    PROFILES,
-    Fields,
-    FileNoun,
-    Keys,
-    as_json,
-    read_project,
-)
+from ostiary.configuration.nouns.clients import PROFILES
+from ostiary.configuration.nouns.file_noun import AnyNoun, Fields, Keys, as_json
+from ostiary.configuration.nouns.registry import BY_KIND, NOUNS, read_project
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.errors import Invalid, Problem
 from ostiary.directory.changes.permission import require, visible_projects
@@ -83,7 +76,7 @@ class Drift:
 @dataclass(slots=True, kw_only=True)
 class PlannedChange:
     action: Action
-    noun: FileNoun
+    noun: AnyNoun
     key: str
     name: str
     #: Its place in the configuration; empty: it is not there.

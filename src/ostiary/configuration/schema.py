@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostiary.configuration.entries import FORMAT
-from ostiary.configuration.nouns import NOUNS, PROFILES, FileNoun, parts_of
+from ostiary.configuration.nouns.clients import PROFILES
+from ostiary.configuration.nouns.file_noun import AnyNoun
+from ostiary.configuration.nouns.registry import NOUNS, parts_of
 
 _SECRET = {
     "oneOf": [
@@ -62,11 +64,11 @@ def json_schema() -> Mapping[str, Any]:
     }
 
 
-def _several(noun: FileNoun) -> dict[str, Any]:
+def _several(noun: AnyNoun) -> dict[str, Any]:
     return {"type": "array", "items": {"$ref": f"#/$defs/{noun.kind}"}}
 
 
-def _entry(noun: FileNoun, definitions: dict[str, Any]) -> dict[str, Any]:
+def _entry(noun: AnyNoun, definitions: dict[str, Any]) -> dict[str, Any]:
     made = noun.input.model_json_schema(by_alias=True, ref_template="#/$defs/{model}")
     definitions |= made.pop("$defs", {})
     properties = {n: each for n, each in made["properties"].items() if n in noun.names}
