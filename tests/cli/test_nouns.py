@@ -17,7 +17,9 @@ from ostiary.cli.commands import completion
 from ostiary.cli.failure import Failure
 from ostiary.cli.main import parser
 from ostiary.cli.remote import output, values
-from ostiary.cli.remote.nouns import LOGS, NOUNS, USAGE, AnswerForm, RemoteOperation
+from ostiary.cli.remote.nouns.calls import LOGS, USAGE
+from ostiary.cli.remote.nouns.declarations import AnswerForm, RemoteOperation
+from ostiary.cli.remote.nouns.registry import NOUNS
 from ostiary.cli.remote.secret_files import SecretFile
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from importlib import import_module
 
 from ostiary.cli.failure import Failure
-from ostiary.cli.remote import nouns, values
+from ostiary.cli.remote import values
+from ostiary.cli.remote.nouns.people import MEMBER, TOKEN
 from ostiary.cli.startup import addresses, django_setup
 from ostiary.settings import Settings
 
@@ -17,7 +18,7 @@ def create_token(settings: Settings, arguments: Namespace) -> str:
 
     It expires unless it was said that it must not.
     """
-    wanted = values.body(nouns.TOKEN.of("create"), arguments, datetime.now(UTC)) or {}
+    wanted = values.body(TOKEN.of("create"), arguments, datetime.now(UTC)) or {}
     ends = wanted.get("expires_at")
     if arguments.never_expires and ends:
         raise Failure("--never-expires and --expires-at contradict each other; give one of them.")
@@ -40,7 +41,7 @@ def create_token(settings: Settings, arguments: Namespace) -> str:
 
 def create_member(settings: Settings, arguments: Namespace) -> str:
     """Add a member; returns a one-time sign-in link."""
-    wanted = values.body(nouns.MEMBER.of("create"), arguments, datetime.now(UTC)) or {}
+    wanted = values.body(MEMBER.of("create"), arguments, datetime.now(UTC)) or {}
     with django_setup.opened(settings):
         from ostiary.directory.actor import SYSTEM
 

@@ -17,7 +17,7 @@ from ostiary.cli.commands import objects
 from ostiary.cli.failure import Failure
 from ostiary.cli.remote import output, values
 from ostiary.cli.remote.management_api import ApiRefusal, ManagementApi
-from ostiary.cli.remote.nouns import Option, OptionKind
+from ostiary.cli.remote.nouns.declarations import Option, OptionKind
 from ostiary.identity import tokens
 from ostiary.settings import Settings
 

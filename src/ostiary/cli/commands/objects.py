@@ -11,7 +11,8 @@ from typing import Any
 from ostiary.cli.failure import Failure
 from ostiary.cli.remote import management_api, output, values
 from ostiary.cli.remote.management_api import ApiRefusal, ManagementApi
-from ostiary.cli.remote.nouns import TOKEN, AnswerForm, RemoteOperation
+from ostiary.cli.remote.nouns.declarations import AnswerForm, RemoteOperation
+from ostiary.cli.remote.nouns.people import TOKEN
 from ostiary.cli.remote.secret_files import SecretFile
 from ostiary.cli.startup import addresses
 from ostiary.settings import Settings

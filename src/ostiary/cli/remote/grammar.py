@@ -1,19 +1,18 @@
-"""The subcommands of what the command manages by the API, made of the table in `nouns`."""
+"""The subcommands of what the command manages by the API, made of the tables in `nouns`."""
 
 import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ostiary.cli.remote.nouns import (
-    LOGS,
-    NOUNS,
-    USAGE,
+from ostiary.cli.remote.nouns.calls import LOGS, USAGE
+from ostiary.cli.remote.nouns.declarations import (
     AnswerForm,
     Option,
     OptionKind,
     RemoteNoun,
     RemoteOperation,
 )
+from ostiary.cli.remote.nouns.registry import NOUNS
 
 #: `argparse._SubParsersAction[Parser]`, which is generic for mypy alone.
 Commands = Any

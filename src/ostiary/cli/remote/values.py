@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ostiary.cli.failure import Failure
-from ostiary.cli.remote.nouns import Option, OptionKind, RemoteOperation
+from ostiary.cli.remote.nouns.declarations import Option, OptionKind, RemoteOperation
 
 NONE = frozenset({"none", "never", "null"})
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
