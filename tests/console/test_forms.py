@@ -372,17 +372,19 @@ def test_several_profiles_are_switched_and_moved_together_in_the_console(
         api.done("POST", "api_access_profiles", made | {"name": f"P{n}"})["result"]["id"]
         for n in range(2)
     ]
-    assert "Change several profiles at once" in owner.read(f"/clients/{first}")
-    path = f"/clients/{first}/profiles/change"
-    assert "2 access profiles were switched off." in owner.send(
-        path, {"profiles": ids, "what": "off"}
-    )
-    for wrong in ({"what": "move", "to": "C"}, {"what": "other"}):
-        assert "Nothing was changed: " in owner.send(path, {"profiles": ids, **wrong})
-    assert "Nothing was changed: " in owner.send(path, {"what": "on"})
-    assert "1 access profile was moved." in owner.send(
-        path, {"profiles": ids[:1], "what": "move", "to": "B"}
-    )
+    page = f"/clients/{first}"
+    for each in ("Deactivate…", "Move…", f'name="back" value="{page}"', f'id="profile-{ids[0]}"'):
+        assert each in owner.read(page)
+    path = "/access-profiles/change"
+    whole = {"back": page, "filter": f"client={first}"}
+    said = owner.send(path, {**whole, "ids": f"{ids[0]}-{ids[1]}", "what": "deactivate"})
+    assert "2 access profiles deactivated" in said
+    assert f'href="{page}"' in said
+    for wrong in ("C", ""):
+        given = {**whole, "ids": str(ids[0]), "what": "move", "value": wrong}
+        assert "Nothing was changed: " in owner.send(path, given)
+    said = owner.send(path, {**whole, "ids": str(ids[0]), "what": "move", "value": "B"})
+    assert "1 access profile moved" in said
     moved = api.done("GET", f"api_access_profiles?api_client_id={second}")
     assert [(each["id"], each["active"]) for each in moved] == [(ids[0], False)]
 

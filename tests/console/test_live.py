@@ -28,7 +28,7 @@ def test_a_profile_that_is_switched_off_elsewhere_shows_without_a_reload(
 ) -> None:
     at(owner, stage, f"/clients/{made['client']['id']}")
     owner.evaluate("window.sameDocument = true")
-    owner.get_by_role("link", name="Edit Two").focus()
+    owner.get_by_role("link", name="Two", exact=True).focus()
     first, second = (profile["id"] for profile in made["profiles"])
     stage.done("PUT", f"api_access_profiles/{first}/disable")
     switch = owner.get_by_role("switch", name="Active: One")
@@ -37,8 +37,8 @@ def test_a_profile_that_is_switched_off_elsewhere_shows_without_a_reload(
     expect(owner.locator("#news")).not_to_contain_text("Two")
     # A row that goes away leaves the others' buttons, and the focus, where they are.
     stage.done("DELETE", f"api_access_profiles/{first}")
-    expect(owner.get_by_role("region", name="One")).to_have_count(0, timeout=SOON)
-    expect(owner.get_by_role("link", name="Edit Two")).to_be_focused()
+    expect(owner.get_by_role("link", name="One", exact=True)).to_have_count(0, timeout=SOON)
+    expect(owner.get_by_role("link", name="Two", exact=True)).to_be_focused()
     stage.done("PUT", f"api_clients/{made['client']['id']}", {"name": "Watched and renamed"})
     heading = owner.get_by_role("heading", name="Watched and renamed", level=1)
     expect(heading).to_be_visible(timeout=SOON)

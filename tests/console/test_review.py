@@ -1,6 +1,7 @@
 """Explain and preview in the console: what an owner sees before and after a refusal."""
 
 import json
+import re
 import sqlite3
 import time
 from typing import Any
@@ -81,8 +82,8 @@ def test_an_unknown_request_id_is_said_and_kept(owner: Page, stage: Stage) -> No
 
 
 def test_a_made_up_call_is_explained_from_the_profile_s_card(owner: Page, stage: Stage) -> None:
-    at(owner, stage, "/clients/1")
-    owner.get_by_role("link", name="Explain a call").first.click()
+    at(owner, stage, "/profiles/1")
+    owner.get_by_role("link", name="Explain a call").click()
     owner.get_by_label("Method", exact=True).select_option("DELETE")
     owner.get_by_label("Path", exact=True).fill("/orders-v1/orders")
     owner.get_by_label("Address", exact=True).fill("203.0.113.7")
@@ -123,8 +124,11 @@ def test_a_change_of_a_profile_is_shown_before_it_is_saved(owner: Page, stage: S
     owner.get_by_role("button", name="Save").click()
     expect(short).to_contain_text("enforced, it would refuse 3 calls")
     owner.get_by_role("button", name="Save this change").click()
-    expect(owner.get_by_text("Only watched: nobody is refused by the lists")).to_be_visible()
+    row = owner.get_by_role("row", name=re.compile("Changing"))
+    expect(row.get_by_text("Report-only")).to_be_visible()
     looks_good(owner, "client-watched")
+    row.get_by_role("link", name="Changing", exact=True).click()
+    expect(owner.get_by_text("Only watched: nobody is refused by the lists")).to_be_visible()
 
 
 def test_what_switching_off_would_stop_is_shown_to_who_asks_before(
@@ -199,4 +203,5 @@ def test_advice_leads_to_the_change_with_its_values_filled_in(owner: Page, stage
     short = owner.get_by_role("region", name="In short")
     expect(short).to_contain_text("None of the 25 calls recorded")
     owner.get_by_role("button", name="Save this change").click()
-    expect(owner.get_by_role("region", name="Nightly")).to_contain_text("192.0.2.7")
+    owner.get_by_role("link", name="Nightly", exact=True).click()
+    expect(owner.get_by_role("region", name="Access profile")).to_contain_text("192.0.2.7")

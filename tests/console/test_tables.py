@@ -375,3 +375,28 @@ def test_a_whole_token_is_not_searched_for_by_an_address(world: World, reader: R
     assert "That looks like a whole token" in said
     assert secret not in said
     assert "Save this filter" not in said
+
+
+def test_a_client_s_page_shows_its_profiles_as_rows_of_the_same_list(
+    world: World, reader: Reader
+) -> None:
+    made = [world.a_profile(name=f"P{number:02}") for number in range(PER_PAGE + 1)]
+    other = world.api.done("POST", "api_clients", {"name": "B"})["result"]
+    world.a_profile(name="Elsewhere", api_client_id=other["id"])
+    page = f"/clients/{world.client['id']}"
+    shown = reader.read(page)
+    assert len(reader.names(page)) == PER_PAGE
+    assert reader.names(page, page=2) == ["P25"]
+    assert reader.names(page, order="-name")[0] == "P25"
+    assert f'href="/access-profiles?client={world.client["id"]}&format=csv"' in shown
+    held = Credential.objects.get(profile_id=made[0]["id"])
+    for each in (
+        f'id="profile-{made[0]["id"]}"', f"{held.prefix}…{held.last_four}", "Refresh",
+        f"All {PER_PAGE + 1} that match", 'aria-label="Active: P00"',
+    ):  # fmt: skip
+        assert each in shown, each
+    chosen = {"what": "deactivate", "all": "1", "filter": f"client={world.client['id']}"}
+    said = reader.apply(reader.read(CHANGE, **chosen, back=page), CHANGE)
+    assert f"{PER_PAGE + 1} access profiles deactivated" in said
+    assert f'href="{page}"' in said
+    assert AccessProfile.objects.filter(active=True).count() == 1

@@ -26,7 +26,6 @@ from ostiary.console.clients import (
     offboarding,
     pauses,
     policies,
-    profile_bulk,
     profile_limits,
     profile_table,
 )
@@ -102,11 +101,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("address-lists/<int:list_id>/delete", address_lists.delete, name="delete-address-list"),
     path("profiles/<int:profile_id>", access_profiles.show, name="profile"),
     path("clients/<int:client_id>/profiles/new", access_profiles.new, name="new-profile"),
-    path(
-        "clients/<int:client_id>/profiles/change",
-        profile_bulk.change,
-        name="change-profiles",
-    ),
     path("profiles/<int:profile_id>/edit", access_profiles.edit, name="edit-profile"),
     path("clients/<int:client_id>/defaults", client_defaults.edit, name="client-defaults"),
     path("profiles/<int:profile_id>/follow", access_profiles.follow, name="follow-client"),

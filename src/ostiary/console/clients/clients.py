@@ -6,13 +6,12 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ostiary.console.frame import live
+from ostiary.console.clients import profile_table
+from ostiary.console.frame import live, tables
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, project_named, sent
-from ostiary.console.frame.listing import PER_PAGE, asked
 from ostiary.console.frame.questions import (
     ConsequenceQuestion,
     counted,
@@ -25,7 +24,6 @@ from ostiary.console.frame.table_values import daily_requests
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory import states
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.catalog import collections
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.permission import require
 from ostiary.directory.clients import access_profiles, client_defaults, clients, logo
@@ -59,20 +57,14 @@ def new(request: HttpRequest, by: Actor) -> HttpResponse:
 @require_safe
 def show(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
     client = clients.find(by, client_id)
-    found = access_profiles.profiles(by, client_id)
-    paging = asked(request).paging(found.count())
-    start = (paging.number - 1) * PER_PAGE
-    shown = found[start : start + PER_PAGE]
     context: dict[str, object] = {
+        **tables.part(request, by, profile_table.OF_CLIENT, {"client": str(client_id)}),
         "client": client,
         "defaults": client_defaults.views(by, [client])[client_id],
-        "profiles": shown,
-        "seen": SimpleLazyObject(lambda: collections.seen(by, shown)),
-        "paging": paging,
         "may_change": by.may(Role.EDITOR, client.project_id),
         "usage_query": f"client={client_id}",
     }
-    also = [states.of(client).text, *(states.of(each).text for each in shown)]
+    also = [states.of(client).text, live.minute()]
     return live.render(request, "console/client.html", context, *also)
 
 

@@ -14,7 +14,14 @@ from ostiary.console.clients.previews import sentences
 from ostiary.console.clients.profile_table import SHORT_METHODS
 from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
-from ostiary.console.frame.table_values import expiry, last_used, moment, state_cell, state_choices
+from ostiary.console.frame.table_values import (
+    credential_name,
+    expiry,
+    last_used,
+    moment,
+    state_cell,
+    state_choices,
+)
 from ostiary.console.frame.tables import (
     Cell,
     ChoiceFilter,
@@ -32,7 +39,6 @@ from ostiary.directory.changes import finding
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.clients import clients, credential_bulk, credentials, profile_bulk
 from ostiary.directory.models import AccessProfile, Client, Credential
-from ostiary.identity.tokens import masked
 from ostiary.review import preview
 
 #: Ages of a filter, in days.
@@ -61,12 +67,6 @@ def _searched(by: Actor, found: Rows, text: str) -> Rows:
         Q(pk__in=named.values("pk")) | Q(client__in=owners.values("pk"))
     )
     return found.filter(profile__in=profiles.values("pk"))
-
-
-def _name(each: Credential) -> str:
-    if each.public_id:
-        return each.public_id
-    return masked(each.prefix, each.last_four) if each.prefix else f"Imported #{each.pk}"
 
 
 def _ages() -> Mapping[str, tuple[str, Q]]:
@@ -115,7 +115,9 @@ class CredentialBulk:
         if used := sum(1 for each in changed if each.last_used_at is not None):
             said.append(f"Used before: {used:,} of {len(changed):,}.")
         return BulkPlan(
-            changed=[(each.pk, f"{_name(each)} of {each.profile.name}") for each in changed],
+            changed=[
+                (each.pk, f"{credential_name(each)} of {each.profile.name}") for each in changed
+            ],
             same=len(chosen) - len(changed),
             preview=found,
             sentences=said,
@@ -137,7 +139,7 @@ TABLE = Table(
         TableColumn(
             name="credential", label="Credential",
             cell=lambda each, _: Cell(
-                text=_name(each), href=reverse("profile", args=[each.profile_id]), is_code=True
+                text=credential_name(each), href=reverse("profile", args=[each.profile_id]), is_code=True
             ),
         ),
         TableColumn(
@@ -188,7 +190,7 @@ TABLE = Table(
     ),
     order="-created",
     detailed=_detailed,
-    label=_name,
+    label=credential_name,
     project=lambda each: int(each.profile.client.project_id),
     bulk=CredentialBulk(),
     empty="A credential is made with its access profile, and when it is refreshed.",

@@ -1,5 +1,6 @@
 """**API platform > Access profiles**: every profile that its reader may see, and many of them changed at once."""
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.table_values import (
+    credential_name,
     daily_requests,
     expiry,
     last_used,
@@ -34,6 +36,7 @@ from ostiary.console.frame.tables import (
     ChoiceFilter,
     NamedFilter,
     Rows,
+    RowSwitch,
     Table,
     TableColumn,
     show,
@@ -48,6 +51,7 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import (
     address_lists,
     clients,
+    credentials,
     listed_networks,
     policies,
     profile_bulk,
@@ -130,8 +134,11 @@ def _collections(profile: AccessProfile, beside: Beside) -> Cell:
         for each in held
         if each.pk in beside.seen
     ]
-    more = len(held) - len(shown[:MOST_COLLECTIONS])
-    rest = (Cell(text=f"and {more} more"),) if more else ()
+    rest = []
+    if more := len(shown[MOST_COLLECTIONS:]):
+        rest.append(Cell(text=f"and {more} more"))
+    if unseen := len(held) - len(shown):
+        rest.append(Cell(text="one of another project" if unseen == 1 else f"{unseen} of others"))
     return Cell(more=(*shown[:MOST_COLLECTIONS], *rest))
 
 
@@ -147,6 +154,33 @@ def _limit(profile: AccessProfile, beside: Beside) -> Cell:
     text = f"{known} of {chosen.limit:,} a {chosen.per}"
     meter = None if chosen.used is None else (chosen.used, chosen.limit)
     return Cell(text=text, title=f"Policy {profile.policy.name}", meter=meter)
+
+
+#: What the credential of each method is called.
+_CREDENTIALS = {AuthMethod.TOKEN: "Auth Token", AuthMethod.OAUTH2: "Client ID"}
+
+
+def _credential(profile: AccessProfile, _: Beside) -> Cell:
+    """The newest one that works, with the button beside it that replaces it."""
+    held = profile.credentials.all()
+    method = AuthMethod(profile.auth_type)
+    issued = method in _CREDENTIALS
+    action = ("Refresh", reverse("refresh-profile", args=[profile.pk])) if issued else None
+    if not held:
+        return Cell(text="None", action=action)
+    name = credential_name(held[0])
+    more = (Cell(text=f"and {len(held) - 1} more"),) if len(held) > 1 else ()
+    title = f"{_CREDENTIALS.get(method, 'Profile key')} {name}"
+    return Cell(text=name, title=title, more=more, is_code=True, action=action)
+
+
+def _switch(profile: AccessProfile, _: Beside) -> Cell:
+    """The switch, and beside it what it does not say."""
+    state = states.of_profile(profile)
+    plain = state.code in {states.StateCode.ACTIVE, states.StateCode.INACTIVE}
+    cell = Cell() if plain else state_cell(state)
+    address = reverse("switch-profile", args=[profile.pk])
+    return dataclasses.replace(cell, switch=RowSwitch(address=address, is_on=profile.active))
 
 
 COLUMNS = (
@@ -268,6 +302,10 @@ class ProfileBulk:
                 meaning="After that day their requests are refused. “never” removes the expiry.",
             ),
             Action(
+                name="move", label="Move", done="moved", value="Client to move to", is_typed=True,
+                meaning="Its name or its id. It must be a client of the same project.",
+            ),
+            Action(
                 name="revoke", label="Revoke credentials", done="left without credentials",
                 meaning="All their credentials stop working at once, and can't be brought back.",
                 is_dangerous=True,
@@ -276,7 +314,7 @@ class ProfileBulk:
     }  # fmt: skip
 
     def plan(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> BulkPlan:
-        given = profile_bulk.BulkInput.of(**_change(action, value), profile_ids=ids[:1])
+        given = profile_bulk.BulkInput.of(**_change(by, action, value), profile_ids=ids[:1])
         given = given.model_copy(update={"profile_ids": list(ids)})
         found, drafts = preview.of_many(by=by, given=given)
         fitting = [each for each in drafts if not each.problems]
@@ -293,11 +331,11 @@ class ProfileBulk:
         )
 
     def apply(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> Saved[Any]:
-        given = profile_bulk.BulkInput.of(**_change(action, value), profile_ids=ids[:1])
+        given = profile_bulk.BulkInput.of(**_change(by, action, value), profile_ids=ids[:1])
         return profile_bulk.change_all(by=by, given=given, ids=ids)
 
 
-def _change(action: Action, value: str) -> dict[str, object]:
+def _change(by: Actor, action: Action, value: str) -> dict[str, object]:
     """What the input of a change has for an action; raises Invalid."""
     match action.name:
         case "activate" | "deactivate":
@@ -310,6 +348,8 @@ def _change(action: Action, value: str) -> dict[str, object]:
             return {"removed": [_number(value)]}
         case "expire":
             return {"expires_at": _last_day(value)}
+        case "move":
+            return {"client_id": _client(by, value)}
         case _:
             return {"revoke_credentials": True}
 
@@ -319,6 +359,18 @@ def _number(value: str) -> int:
     if number is None:
         raise Invalid({"value": ["must be one of the choices"]})
     return number
+
+
+def _client(by: Actor, said: str) -> int:
+    """The client that a name or an id means."""
+    seen = clients.clients(by)
+    named = list(seen.filter(name=said).values_list("pk", flat=True)[:2])
+    if not named:
+        named = list(seen.filter(pk=number_of(said) or 0).values_list("pk", flat=True))
+    if len(named) == 1:
+        return int(named[0])
+    which = "several clients are called so; give the id" if named else "there is no such client"
+    raise Invalid({"value": [which]})
 
 
 def _last_day(value: str) -> datetime | None:
@@ -348,6 +400,30 @@ TABLE = Table(
     project=lambda each: int(each.client.project_id),
     bulk=ProfileBulk(),
     empty="An access profile lets a consumer of a client call API collections. Create one on the client's page.",
+    anchor="profile",
+)
+
+
+def _with_credentials(found: Rows) -> Rows:
+    working = credentials.working(timezone.now()).order_by("-pk")
+    return _detailed(found).prefetch_related(Prefetch("credentials", queryset=working))
+
+
+def _on_clients_page(column: TableColumn) -> list[TableColumn]:
+    if column.name == "client":
+        return []
+    if column.name == "state":
+        return [TableColumn(name="state", label="State", cell=_switch)]
+    if column.name == "method":
+        return [column, TableColumn(name="credential", label="Auth Token", cell=_credential)]
+    return [column]
+
+
+#: The same rows on the page of their client.
+OF_CLIENT = dataclasses.replace(
+    TABLE,
+    columns=tuple(shown for each in COLUMNS for shown in _on_clients_page(each)),
+    detailed=_with_credentials,
 )
 
 

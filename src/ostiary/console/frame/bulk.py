@@ -25,8 +25,10 @@ class Action:
     meaning: str = ""
     #: Label of the value that it needs; empty: none.
     value: str = ""
-    #: What can be chosen as value; empty: it is a date.
+    #: What can be chosen as value; empty: it is typed, or a date.
     choices: Callable[[Actor], Iterable[tuple[str, str]]] | None = None
+    #: The value is typed; of many objects, a name or a number.
+    is_typed: bool = False
     is_dangerous: bool = False
 
 

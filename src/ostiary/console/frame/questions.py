@@ -58,12 +58,16 @@ def made_at(request: HttpRequest, default: str, fragment: str = "") -> str:
     """The page that a small form was sent on, or `default`; `fragment`: the place on it."""
     named = request.POST.get(BACK, "") or page_of(request)
     parts = urlsplit(named)
-    own = urlsplit(request.path).path
-    local = named.startswith("/") and not named.startswith(("//", "/\\")) and not parts.netloc
-    if not local or parts.path in {"/", own}:
+    if not is_own(named) or parts.path in {"/", request.path}:
         return f"{default}{fragment}"
     query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] != DRAFT])
     return parts._replace(query=query, fragment=fragment.removeprefix("#")).geturl()
+
+
+def is_own(address: str) -> bool:
+    """Whether an address that a form named is one of the console."""
+    local = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return local and not urlsplit(address).netloc
 
 
 def counted(number: int, what: str) -> str:

@@ -17,6 +17,7 @@ from django.urls import reverse
 
 from ostiary.console.frame import bulk
 from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.questions import is_own
 from ostiary.console.frame.saving import in_force
 from ostiary.console.frame.tables import Table, TableQuery, parsed
 from ostiary.directory.actor import Actor
@@ -28,6 +29,7 @@ MOST_NAMES: Final = 100
 MOST_RECEIPTS: Final = 10
 #: Characters of the numbers that an address carries: a receipt is found by them.
 LONGEST_IDS: Final = 200_000
+LONGEST_ADDRESS: Final = 500
 
 
 def change(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
@@ -43,7 +45,7 @@ def _asked(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
     if action is None:
         raise Http404
     query = TableQuery.of(table, parsed(request.GET.get("filter", "")))
-    back = reverse(table.name) + (f"?{query.text}" if query.text else "")
+    back = _back(request.GET.get("back", ""), query)
     ids, problem = _chosen(request, by, table, query)
     if problem:
         messages.error(request, problem)
@@ -58,7 +60,7 @@ def _asked(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
         "ids": bulk.written(ids),
         "value": value,
         "nouns": ",".join(table.nouns),
-        "given": [(n, v) for n in ("what", "filter", "all") if (v := request.GET.get(n))],
+        "given": [(n, v) for n in ("what", "filter", "all", "back") if (v := request.GET.get(n))],
         "ticked": request.GET.getlist("id"),
     }
     if action.value and not value:
@@ -98,6 +100,13 @@ def _chosen(
     return ids, "" if ids else f"Choose at least one {table.nouns[0]}."
 
 
+def _back(named: str, query: TableQuery) -> str:
+    """The page of the console that the rows were chosen on, or the list."""
+    if is_own(named[:LONGEST_ADDRESS]):
+        return named[:LONGEST_ADDRESS]
+    return reverse(query.table.name) + (f"?{query.text}" if query.text else "")
+
+
 def _done(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
     assert table.bulk is not None  # noqa: S101 - asked before
     action = table.bulk.actions.get(request.POST.get("what", ""))
@@ -105,7 +114,7 @@ def _done(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
     if action is None or not ids:
         raise Http404
     query = TableQuery.of(table, parsed(request.POST.get("filter", "")))
-    back = reverse(table.name) + (f"?{query.text}" if query.text else "")
+    back = _back(request.POST.get("back", ""), query)
     value = request.POST.get("value", "").strip()
     try:
         plan = table.bulk.plan(by, action, value, ids)

@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from ostiary.console.frame.tables import Cell
 from ostiary.directory.actor import Actor
+from ostiary.directory.models import Credential
 from ostiary.directory.states import NAMES, SOON, Conditions, EffectiveState, StateCode, works
+from ostiary.identity.tokens import masked
 from ostiary.usage import queries
 from ostiary.usage.buckets import BucketSize, start_of
 
@@ -23,6 +25,13 @@ HEIGHT: Final = 20
 
 def moment(at: datetime | None, nothing: str) -> Cell:
     return Cell(moment=at) if at else Cell(text=nothing)
+
+
+def credential_name(each: Credential) -> str:
+    """A credential as tables show it: masked, unless it is public."""
+    if each.public_id:
+        return each.public_id
+    return masked(each.prefix, each.last_four) if each.prefix else f"Imported #{each.pk}"
 
 
 def state_cell(state: EffectiveState) -> Cell:

@@ -43,6 +43,14 @@ _NUMBERED: Final = re.compile(r"(?:^|#)([0-9]{1,9})$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowSwitch:
+    """A switch in a row: a form of its own beside the form of the ticks."""
+
+    address: str
+    is_on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """What one column shows of one row."""
 
@@ -61,6 +69,9 @@ class Cell:
     more: tuple["Cell", ...] = ()
     #: Whose logo stands before the text.
     logo: Any = None
+    #: For those who may change the row: a button's word and address.
+    action: tuple[str, str] | None = None
+    switch: RowSwitch | None = None
 
     @property
     def plain(self) -> str:
@@ -174,6 +185,8 @@ class Table:
     #: Address name and label of the button that makes a new one.
     new: tuple[str, str] | None = None
     empty: str = ""
+    #: What the id of a row begins with, for links to it: `profile-12`.
+    anchor: str = ""
 
     def ordered(self, order: str) -> tuple[str, ...]:
         sign = "-" if order.startswith("-") else ""
@@ -197,9 +210,13 @@ class TableQuery:
     order: str = ""
     page: int = 1
     values: Mapping[str, str] = field(default_factory=dict)
+    #: Filters of the page that the list is a part of: they do not stand in that page's address.
+    within: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, table: Table, given: Mapping[str, str]) -> "TableQuery":
+    def of(
+        cls, table: Table, given: Mapping[str, str], within: Mapping[str, str] | None = None
+    ) -> "TableQuery":
         """What is not known is left out."""
         texts = {
             name: text.strip().replace("\x00", "")[:LONGEST_TEXT] for name, text in given.items()
@@ -214,17 +231,19 @@ class TableQuery:
             order=order if order.removeprefix("-") in table.orders else "",
             page=max(1, number_of(texts.get("page")) or 1),
             values={each.name: texts[each.name] for each in table.filters if texts.get(each.name)},
+            within=within or {},
         )
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What filters and sorts, without the page."""
+        """What filters and sorts in the address of the page, without the number of its page."""
         given = {"search": self.search, **self.values, "order": self.order}
         return {name: value for name, value in given.items() if value}
 
     @property
     def text(self) -> str:
-        return urlencode(self.parameters)
+        """All that filters and sorts, as the address of the list alone has it."""
+        return urlencode({**self.within, **self.parameters})
 
     @property
     def is_filtered(self) -> bool:
@@ -234,9 +253,10 @@ class TableQuery:
         rows = self.table.rows(by)
         if self.search:
             rows = self.table.searched(by, rows, self.search)
+        values = {**self.values, **self.within}
         for each in self.table.filters:
-            if each.name in self.values:
-                rows = each.narrowed(by, rows, self.values[each.name])
+            if each.name in values:
+                rows = each.narrowed(by, rows, values[each.name])
         return rows
 
     def sorted(self, rows: Rows) -> Rows:
@@ -279,7 +299,37 @@ def show(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
     matching = query.matching(by)
     if request.GET.get("format") == "csv":
         return _csv(by, query, matching)
-    total = matching.count()
+    context: dict[str, object] = {
+        **_read(by, query, matching),
+        "was_secret": request.GET.get("secret") == "1",
+        "filters": SimpleLazyObject(
+            lambda: [each.field(by, query.values.get(each.name, "")) for each in table.filters]
+        ),
+        "saved": SimpleLazyObject(
+            lambda: saved_filters.of(cast("Member", request.user), table.name)
+        ),
+    }
+    template = "table_rows" if request.htmx else "table"  # type: ignore[attr-defined]  # set by a middleware
+    return live.render(request, f"console/{template}.html", context, live.minute())
+
+
+def part(
+    request: HttpRequest, by: Actor, table: Table, within: Mapping[str, str]
+) -> dict[str, object]:
+    """What the page of another noun needs to show its rows of the list, sorted and paged.
+
+    Whoever changes several of them comes back to that page.
+    """
+    given = {name: request.GET.get(name, "") for name in ("order", "page")}
+    query = TableQuery.of(table, given, within)
+    found = _read(by, query, query.matching(by))
+    alone = cast("Pager", found["paging"]).total < 2
+    return {**found, "alone": alone, "back": request.get_full_path()}
+
+
+def _read(by: Actor, query: TableQuery, matching: Rows) -> dict[str, object]:
+    """The page of a list that a query asks for, as the templates show it."""
+    table, total = query.table, matching.count()
     paging = Pager(number=query.page, total=total, filters=query.parameters)
     paging = Pager(number=min(query.page, paging.pages), total=total, filters=query.parameters)
     start = (paging.number - 1) * PER_PAGE
@@ -298,27 +348,20 @@ def show(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
             for row in page
         ]
 
-    context: dict[str, object] = {
+    return {
         "table": table,
         "query": query,
         "paging": paging,
         "nouns": ",".join(table.nouns),
         "may_add": by.may_somewhere(Role.EDITOR),
-        "may_change": may_change,
+        "ticks": may_change,
         "most": table.bulk.most if table.bulk else 0,
-        "was_secret": request.GET.get("secret") == "1",
-        "csv": "?" + urlencode({**query.parameters, "format": "csv"}),
+        "csv": "?".join(
+            (reverse(table.name), urlencode({**query.within, **query.parameters, "format": "csv"}))
+        ),
         # Not read for a page that is still true.
         "rows": SimpleLazyObject(rows),
-        "filters": SimpleLazyObject(
-            lambda: [each.field(by, query.values.get(each.name, "")) for each in table.filters]
-        ),
-        "saved": SimpleLazyObject(
-            lambda: saved_filters.of(cast("Member", request.user), table.name)
-        ),
     }
-    template = "table_rows" if request.htmx else "table"  # type: ignore[attr-defined]  # set by a middleware
-    return live.render(request, f"console/{template}.html", context, live.minute())
 
 
 def _saved(request: HttpRequest, table: Table) -> HttpResponse:
