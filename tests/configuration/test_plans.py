@@ -298,6 +298,62 @@ def test_a_secret_is_compared_and_stands_nowhere(api: Api) -> None:
     assert refused(api, content)["connections.0.auth_secret"]
 
 
+HOOK = "https://hooks.example/services/T0/B0"
+
+
+def test_a_webhook_is_kept_in_files_without_its_address(api: Api) -> None:
+    hook = {
+        "key": "ops", "name": "Operations", "events": ["quota.reached"], "url": {"env": "OPS_URL"},
+    }  # fmt: skip
+    secrets = {"webhooks.ops.url": HOOK}
+    done = applied(api, files(webhooks=[hook]), secrets=secrets)
+    (issued,) = [each for each in done["issued"] if each["kind"] == "webhook"]
+    assert (issued["webhook"], issued["client"]) == ("ops", None)
+    assert issued["secret"].startswith("whsec_")
+    (shown,) = api.done("GET", "v2/webhooks")["data"]
+    assert (shown["url"], shown["events"]) == (HOOK, ["quota.reached"])
+    assert plan(api, files(webhooks=[hook]), secrets=secrets)["changes"] == []
+    exported = api.done("GET", "v2/configuration?set=payments")["data"]
+    assert exported["webhooks"] == [hook | {"url": {"env": "WEBHOOK_OPS_URL"}}]
+    (change,) = plan(api, files(webhooks=[hook]), secrets={"webhooks.ops.url": f"{HOOK}/2"})[
+        "changes"
+    ]
+    assert ([f["name"] for f in change["fields"]], change["revokes"]) == (["url"], False)
+    assert refused(api, files(webhooks=[hook | {"url": HOOK}]))["webhooks.0.url"]
+    plain = {"webhooks.ops.url": "http://192.0.2.1/"}
+    assert refused(api, files(webhooks=[hook]), secrets=plain)["webhooks.0.url"]
+    gone = applied(api, files(), delete=True)
+    assert gone["counts"]["delete"] == 1
+    assert api.done("GET", "v2/webhooks")["data"] == []
+
+
+def test_properties_are_kept_in_files_as_texts_or_secrets(api: Api) -> None:
+    content = files(
+        properties=[
+            {"key": "region", "value": "eu"},
+            {"key": "Shared key", "value": {"env": "SHARED"}},
+        ]
+    )
+    secrets = {"properties.Shared key.value": "opensesame"}
+    made = plan(api, content, secrets=secrets)
+    assert "opensesame" not in str(made)
+    api.done("POST", f"v2/plans/{made['id']}/apply", {"secrets": secrets})
+    path = f"properties?project_id={api.home}&prefix="
+    assert api.done("GET", path) == {"Shared key": "opensesame", "region": "eu"}
+    assert plan(api, content, secrets=secrets)["changes"] == []
+    exported = api.done("GET", "v2/configuration?set=payments")["data"]
+    assert exported["properties"] == [
+        {"key": "Shared key", "value": {"env": "PROPERTY_SHARED_KEY_VALUE"}},
+        {"key": "region", "value": "eu"},
+    ]
+    content["properties"] = [{"key": "region", "value": "us"}]
+    assert actions(plan(api, content, delete=True)) == [
+        ("update", "property", "region"), ("delete", "property", "Shared key"),
+    ]  # fmt: skip
+    applied(api, content, delete=True)
+    assert api.done("GET", path) == {"region": "us"}
+
+
 def test_a_higher_rotation_issues_one_new_credential(api: Api) -> None:
     first = applied(api, files())["issued"][0]["secret"]
     content = files()

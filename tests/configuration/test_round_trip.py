@@ -19,6 +19,7 @@ from ostiary.directory.models import Policy, Recipe
 
 pytestmark = pytest.mark.slow
 
+HOOK = "https://hooks.example/services/T0/B0"
 SECRET = "kept-0123456789-ABCDEFGHIJKLMNOP"
 NAMES = st.sampled_from(
     ["A", "a", "A b", "a-b", "Größe: 1", "no", "1.10", "ж", "~", "'x'", "# y", "x" * 64]
@@ -109,6 +110,12 @@ PROFILE = st.tuples(
     ),
     PROOF,
 ).map(lambda both: both[0] | both[1])  # fmt: skip
+WEBHOOK = named(
+    events=st.sampled_from([["quota.reached"], ["credential.issued", "credential.revoked"]]),
+    expiry_days=st.integers(1, 90), active=st.booleans(),
+)  # fmt: skip
+#: Their names are no keys: they may have blanks, and letters of any script.
+PROPERTY = st.sampled_from(["a.x", "A x", "é", "a-" * 50])
 #: References are numbers, taken among what there is.
 PROJECT = st.fixed_dictionaries(
     {
@@ -116,6 +123,8 @@ PROJECT = st.fixed_dictionaries(
         "lists": st.lists(LIST, max_size=2),
         "connections": st.lists(CONNECTION, max_size=3),
         "collections": st.lists(st.tuples(COLLECTION, st.lists(ENDPOINT, max_size=3)), max_size=2),
+        "webhooks": st.lists(WEBHOOK, max_size=2),
+        "properties": st.dictionaries(PROPERTY, st.sampled_from(["", "1", " no", "a\nb", "é"]), max_size=3),
         "clients": st.lists(st.tuples(CLIENT, st.booleans(), st.lists(PROFILE, max_size=3)), max_size=3),
         "pick": st.integers(0, 6),
     }
@@ -134,6 +143,10 @@ class Project:
             *self._made("v2/api_policies", drawn["policies"], "data"),
             *self._shared["policies"],
         ]
+        self._made("v2/webhooks", [{"url": HOOK, **each} for each in drawn["webhooks"]], "data")
+        if drawn["properties"]:
+            path = f"properties?project_id={self._api.home}"
+            self._api.done("POST", path, {"properties": drawn["properties"]})
         lists = self._made("v2/address_lists", drawn["lists"], "data")
         connections = [
             self._api("POST", "connections", {
@@ -216,7 +229,7 @@ def load(folder: Path) -> loading.Loaded:
     texts = [path.read_text() for path in folder.rglob("*.yaml")]
     named = {name for text in texts for name in _VARIABLE.findall(text)}
     before = dict(os.environ)  # noqa: TID251 - which files name
-    os.environ.update(dict.fromkeys(named, SECRET))  # noqa: TID251 - which files name
+    os.environ.update({n: HOOK if n.endswith("_URL") else SECRET for n in named})  # noqa: TID251 - which files name
     try:
         return loading.load(folder)
     finally:

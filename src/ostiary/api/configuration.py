@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr
 
 from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, done
 from ostiary.configuration import schema, use_cases
+from ostiary.configuration.applying import Issued
 from ostiary.configuration.plans import MOST_DELETED, Options
 from ostiary.directory.changes.inputs import Flag
 from ostiary.directory.models import ConfigurationPlan
@@ -146,10 +147,19 @@ class ApplyIn(Strict):
 class IssuedCredentialOut(Schema):
     """A credential that was issued; it is shown this once."""
 
-    client: str = Field(description="The client's key.")
-    access_profile: str = Field(description="The access profile's key.")
-    access_profile_id: int = Field(description="The access profile's id.")
-    secret: str = Field(description="The token, or the client secret of OAuth 2.0.")
+    kind: Literal["profile", "webhook"] = Field(description="The kind of object that it is of.")
+    client: str | None = Field(description="The key of the client; of a webhook, null.")
+    access_profile: str | None = Field(
+        description="The key of the access profile; of a webhook, null."
+    )
+    access_profile_id: int | None = Field(
+        description="The id of the access profile; of a webhook, null."
+    )
+    webhook: str | None = Field(description="The key of the webhook; of an access profile, null.")
+    webhook_id: int | None = Field(description="The id of the webhook; of an access profile, null.")
+    secret: str = Field(
+        description="The token, the client secret of OAuth 2.0, or the key that a webhook signs with."
+    )
     oauth_client_id: str | None = Field(description="The client id of OAuth 2.0.")
 
 
@@ -197,6 +207,20 @@ def _shown(plan: ConfigurationPlan) -> dict[str, Any]:
     }
 
 
+def _issued(issued: Issued) -> dict[str, Any]:
+    hook = issued.kind == "webhook"
+    return {
+        "kind": issued.kind,
+        "client": issued.parent,
+        "access_profile": None if hook else issued.key,
+        "access_profile_id": None if hook else issued.object_id,
+        "webhook": issued.key if hook else None,
+        "webhook_id": issued.object_id if hook else None,
+        "secret": issued.secret.reveal(),
+        "oauth_client_id": issued.public_id or None,
+    }
+
+
 @router.post("/v2/plans", response={200: PlanData, **ERRORS})
 def create_plan(request: HttpRequest, payload: PlanIn) -> Any:
     """Plan what a configuration changes. Nothing is changed."""
@@ -222,16 +246,7 @@ def apply_plan(request: HttpRequest, plan_id: int, payload: ApplyIn) -> Any:
         "data": {
             "plan_id": plan.pk,
             "counts": plan.described["counts"],
-            "issued": [
-                {
-                    "client": each.client,
-                    "access_profile": each.profile,
-                    "access_profile_id": each.profile_id,
-                    "secret": each.secret.reveal(),
-                    "oauth_client_id": each.public_id or None,
-                }
-                for each in applied.issued
-            ],
+            "issued": [_issued(each) for each in applied.issued],
             "warnings": [*applied.warnings, *unconfirmed],
             "revocation": receipt,
         }

@@ -22,10 +22,13 @@ from ostiary.identity.secret import Secret
 class Issued:
     """A credential that was issued, which is shown once."""
 
-    client: str
-    profile: str
-    profile_id: int
+    kind: str
+    #: The key and the id of the object that it is of.
+    key: str
+    object_id: int
     secret: Secret
+    #: The key of what that is a part of: a profile's client.
+    parent: str | None = None
     #: The client id of OAuth 2.0; empty for tokens.
     public_id: str = ""
 
@@ -198,9 +201,10 @@ class _Applier:
         self._applied.warnings += [f"{entry.noun.kind} {entry.key}: {w}" for w in made.warnings]
         if made.secret is not None:
             issued = Issued(
-                client=entry.parent or "",
-                profile=entry.key,
-                profile_id=made.row_id,
+                kind=entry.noun.kind,
+                key=entry.key,
+                object_id=made.row_id,
+                parent=entry.parent,
                 secret=made.secret,
                 public_id=made.public_id,
             )

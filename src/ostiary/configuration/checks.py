@@ -23,8 +23,6 @@ from ostiary.directory.models import AccessProfile, Collection, Endpoint, Recipe
 from ostiary.identity.secret import Secret
 
 TAKEN = "has already been taken"
-#: In place of a secret that nobody has sent: it fits everywhere.
-_UNSEEN = "unseen-0123456789-abcdefghijklmnop"
 
 
 def in_files(entry: FileEntry, error: Invalid) -> Iterator[Problem]:
@@ -121,7 +119,7 @@ class _Checks:
                 fields[reference.field] = ids[0] if ids else None
         for name in secrets:
             value = self._secrets.get(secret_name(entry, name))
-            fields[name] = value.reveal() if value is not None else _UNSEEN
+            fields[name] = value.reveal() if value is not None else noun.unseen
         return fields
 
     def _taken_names(self) -> Iterator[Problem]:

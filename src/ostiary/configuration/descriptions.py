@@ -15,7 +15,7 @@ _KINDS = {
     "policy": "policy", "address_list": "address list", "connection": "connection",
     "collection": "API collection", "endpoint": "API endpoint", "client": "client",
     "client_defaults": "defaults of the client",
-    "profile": "access profile",
+    "profile": "access profile", "webhook": "webhook", "property": "property",
 }  # fmt: skip
 
 

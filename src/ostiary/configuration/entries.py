@@ -16,6 +16,7 @@ from ostiary.configuration.nouns.catalog import endpoint_key
 from ostiary.configuration.nouns.clients import PROFILES
 from ostiary.configuration.nouns.file_noun import AnyNoun, Fields
 from ostiary.configuration.nouns.registry import BY_KIND, NOUNS, parts_of
+from ostiary.configuration.nouns.workspace import PROPERTIES
 from ostiary.directory.changes.errors import Invalid, Problem
 from ostiary.directory.changes.inputs import AnyTime, Input
 
@@ -189,6 +190,8 @@ class _EntryReader:
     def key(self, noun: AnyNoun, place: str, found: Fields, parent: str | None) -> str:
         if noun.single:
             return parent or ""
+        if noun is PROPERTIES:
+            return self.text(f"{place}.key", found.get("key"), _PROPERTY, "the property's name")
         if noun.kind != "endpoint":
             form = _HANDLE if noun.kind == "collection" else _KEY
             return self.text(
@@ -232,10 +235,7 @@ class _EntryReader:
         named: dict[str, str] = {}
         for name in noun.secrets:
             value = found.get(name)
-            if name not in found or (isinstance(value, str) and name in noun.names):
-                if isinstance(value, str) and found.get("jwt_method") in ("hmac", None):
-                    self.add(f"{place}.{name}", _SECRET, "secret")
-                    found.pop(name)
+            if name not in found or (isinstance(value, str) and noun.may_stand(name, found)):
                 continue
             del found[name]
             if isinstance(value, dict) and len(value) == 1:
@@ -262,6 +262,7 @@ class _EntryReader:
 
 
 _SECRET = "must not stand in a file: refer to it by {env: NAME} or {file: PATH}"  # noqa: S105 - a sentence
+_PROPERTY = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,98}[^\s\x00-\x1f\x7f])?")
 _HANDLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -318,7 +319,7 @@ def _refuse_doubles(reader: _EntryReader, entries: Iterable[FileEntry]) -> None:
 
 
 def _moved(reader: _EntryReader, value: object) -> Iterator[Moved]:
-    kinds = [noun.kind for noun in NOUNS if noun.kind != "endpoint" and not noun.single]
+    kinds = [noun.kind for noun in NOUNS if noun.movable]
     for number, each in enumerate(reader.several("moved", value)):
         place = f"moved.{number}"
         found = reader.mapping(place, each, ("kind", "from", "to"))

@@ -32,6 +32,8 @@ def export(by: Actor, project: Project, *, set_name: str) -> Mapping[str, object
     inside: dict[tuple[str, int], list[Fields]] = {}
     # Parts come after what they are parts of, and are put into it.
     for noun in reversed(NOUNS):
+        if not by.may(noun.least, project.pk):
+            continue
         entries = []
         for row in sorted(rows[noun.kind], key=partial(keys.of, noun)):
             managed = owners.get((noun.kind, row.pk))
@@ -59,7 +61,8 @@ def _entry(noun: AnyNoun, row: models.Model, keys: Keys, managed: ManagedObject 
         if name not in defaults or value != defaults[name]:
             entry[name] = as_json(value)
     for name in noun.secrets:
-        if noun.has_secret(row, name):
+        referred = managed is not None and name in managed.fingerprints
+        if referred or noun.has_secret(row, name):
             entry[name] = {"env": _variable(noun, key, name)}
     if managed is not None and managed.protected:
         entry["protect"] = True
@@ -82,4 +85,6 @@ def _defaults(noun: AnyNoun) -> Fields:
 
 
 def _variable(noun: AnyNoun, key: str, name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in f"{noun.kind}_{key}_{name}").upper()
+    return "".join(
+        c if c.isascii() and c.isalnum() else "_" for c in f"{noun.kind}_{key}_{name}"
+    ).upper()

@@ -368,7 +368,7 @@ class _Planner:
         )
 
     def _says(self, entry: FileEntry, name: str) -> bool:
-        return name in entry.fields or name in entry.references
+        return name in entry.fields or name in entry.references or name in entry.secrets
 
     def _compared(self, entry: FileEntry, found: _LiveObject) -> PlannedChange:
         noun, managed = entry.noun, found.managed
@@ -399,8 +399,8 @@ class _Planner:
         self._check_changed(entry, found, change)
         if entry.rotate > (managed.rotated if managed is not None else entry.rotate):
             change.rotates = True
-        change.revokes = change.rotates or any(
-            each.name not in noun.harmless for each in change.fields
+        change.revokes = change.rotates or (
+            noun.alters_calls and any(each.name not in noun.harmless for each in change.fields)
         )
         return change
 
@@ -477,7 +477,7 @@ class _Planner:
                     key=key,
                     name=str(noun.shown(found.row, self._keys).get("name") or key),
                     row_id=found.row.pk,
-                    revokes=kind not in {"policy", "address_list", "connection"},
+                    revokes=noun.revokes,
                 )
             )
         if len(deletions) > self._options.most_deleted:
@@ -495,7 +495,7 @@ class _Planner:
         names = {
             "client": "clients", "profile": "access_profiles", "collection": "api_collections",
             "endpoint": "api_endpoints", "connection": "connections", "policy": "policies",
-            "address_list": "address_lists",
+            "address_list": "address_lists", "webhook": "webhooks",
         }  # fmt: skip
         for kind, name in names.items():
             if name not in quotas:

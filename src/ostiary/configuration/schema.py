@@ -51,9 +51,7 @@ def json_schema() -> Mapping[str, Any]:
                     "additionalProperties": False,
                     "required": ["kind", "from", "to"],
                     "properties": {
-                        "kind": {
-                            "enum": [n.kind for n in NOUNS if n.kind != "endpoint" and not n.single]
-                        },
+                        "kind": {"enum": [n.kind for n in NOUNS if n.movable]},
                         "from": {"type": "string"},
                         "to": {"type": "string"},
                     },

@@ -178,6 +178,9 @@ def _lines_of(done: Mapping[str, Any], secrets_file: str | None) -> Iterator[str
         yield f"{len(done['issued'])} new credentials are in {secrets_file}."
     for each in done["issued"] if secrets_file is None else ():
         oauth = f"{each['oauth_client_id']} " if each["oauth_client_id"] else ""
+        if each["webhook"] is not None:
+            yield f"Key of the webhook {each['webhook']}: {each['secret']}"
+            continue
         yield f"Credential of {each['client']}/{each['access_profile']}: {oauth}{each['secret']}"
     if done["issued"] and secrets_file is None:
         yield "They are shown this once."

@@ -16,7 +16,7 @@ from ostiary.cli.failure import Failure
 
 SUFFIXES = (".yaml", ".yml", ".json")
 #: Fields whose value is a secret, which is sent apart from the configuration.
-SECRETS = ("auth_secret", "jwt_secret")
+SECRETS = ("auth_secret", "jwt_secret", "url", "value")
 _LARGEST = 32 * 1024 * 1024
 #: Of all files together: the server takes no larger body.
 _LARGEST_FOLDER = 64 * 1024 * 1024

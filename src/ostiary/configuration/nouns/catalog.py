@@ -13,6 +13,7 @@ from ostiary.identity.secret import Secret
 
 class ConnectionFiles(FileNoun[Connection, None]):
     kind, section, input = "connection", "connections", connections.ConnectionInput
+    revokes = False
     hidden = frozenset({"project_id", "key"})
     has_own_name = True
     secrets = ("auth_secret",)
@@ -105,6 +106,7 @@ class EndpointFiles(FileNoun[Endpoint, Collection]):
     """Endpoints have no key of their own: a method and a path name them in their collection."""
 
     kind, section, parent, input = "endpoint", "endpoints", "collection", endpoints.EndpointInput
+    movable = False
     defaults: ClassVar[Mapping[str, object]] = {"active": False}
     hidden = frozenset({"method", "path", "key"})
     references: ClassVar[Mapping[str, Reference]] = {"recipe": Reference("flow_id", "recipe")}

@@ -1,7 +1,6 @@
 """Clients, their defaults and their access profiles in files."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import ClassVar
 
 from django.db.models import Prefetch
@@ -98,17 +97,13 @@ class DefaultsFiles(FileNoun[ClientDefaults, Client]):
     """What the profiles that follow a client have of it: one for each client, without a key."""
 
     kind, section, parent, single = "client_defaults", "defaults", "client", True
-    input = DefaultsInFiles
+    input, movable = DefaultsInFiles, False
     defaults: ClassVar[Mapping[str, object]] = _UNSAID
     references: ClassVar[Mapping[str, Reference]] = {
         "collections": Reference("api_collection_ids", "collection", several=True),
         "policy": Reference("api_policy_id", "policy"),
     }
-    secrets = ("jwt_secret",)
-
-    @cached_property
-    def names(self) -> Mapping[str, str]:
-        return {**super().names, "jwt_secret": "jwt_secret"}
+    secrets, secrets_in_files = ("jwt_secret",), frozenset({"jwt_secret"})
 
     def rows(self, project_id: int) -> Iterable[ClientDefaults]:
         found = ClientDefaults.objects.filter(client__project_id=project_id).order_by("pk")
@@ -123,6 +118,10 @@ class DefaultsFiles(FileNoun[ClientDefaults, Client]):
 
     def is_keyed(self, row: ClientDefaults) -> bool:
         return True
+
+    def may_stand(self, name: str, fields: Fields) -> bool:
+        """A public key may, and the key of an HMAC is a secret."""
+        return fields.get("jwt_method") not in ("hmac", None)
 
     def has_secret(self, row: ClientDefaults, name: str) -> bool:
         return bool(getattr(row, "sealed_secret", ""))
@@ -181,13 +180,9 @@ class ProfileFiles(FileNoun[AccessProfile, Client]):
         "ip_deny_lists": Reference("ip_deny_list_ids", "address_list", several=True),
     }
     #: A secret if the method is hmac, and a public key else.
-    secrets = ("jwt_secret",)
+    secrets, secrets_in_files = ("jwt_secret",), frozenset({"jwt_secret"})
     #: Fields of one that is made; later they say nothing.
     of_new: ClassVar[frozenset[str]] = frozenset({"token_sha256", "profile_key"})
-
-    @cached_property
-    def names(self) -> Mapping[str, str]:
-        return {**super().names, "jwt_secret": "jwt_secret"}
 
     def rows(self, project_id: int) -> Iterable[AccessProfile]:
         found = AccessProfile.objects.filter(client__project_id=project_id).order_by("pk")
@@ -202,6 +197,10 @@ class ProfileFiles(FileNoun[AccessProfile, Client]):
 
     def holds(self, row: AccessProfile, name: str, secret: Secret) -> bool:
         return token_rules.hmac_secret(row) == secret.reveal()
+
+    def may_stand(self, name: str, fields: Fields) -> bool:
+        """A public key may, and the key of an HMAC is a secret."""
+        return fields.get("jwt_method") not in ("hmac", None)
 
     def has_secret(self, row: AccessProfile, name: str) -> bool:
         return not getattr(row, "follows_client", False) and bool(getattr(row, "sealed_secret", ""))

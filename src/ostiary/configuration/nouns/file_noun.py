@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeAlias, TypeVar
 from anyascii import anyascii
 from django.db import models
 
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.inputs import Input
 from ostiary.identity.secret import Secret
@@ -122,6 +122,17 @@ class FileNoun(ABC, Generic[R, P]):
     references: ClassVar[Mapping[str, Reference]] = {}
     #: Fields whose value is a secret, which files only refer to.
     secrets: ClassVar[tuple[str, ...]] = ()
+    #: Secrets that may stand in a file as they are as well.
+    secrets_in_files: ClassVar[frozenset[str]] = frozenset()
+    #: What stands for a secret that nobody has sent, where it is only checked.
+    unseen: ClassVar[str] = "unseen-0123456789-abcdefghijklmnop"
+    #: The role that an export of it needs.
+    least: ClassVar[Role] = Role.VIEWER
+    #: Whether `moved` can give one another key.
+    movable: ClassVar[bool] = True
+    #: Whether calls may be refused once one is deleted, or changed.
+    revokes: ClassVar[bool] = True
+    alters_calls: ClassVar[bool] = True
     #: What else fields are that are not said.
     defaults: ClassVar[Mapping[str, object]] = {}
     #: Fields that never change how a call is answered.
@@ -132,7 +143,8 @@ class FileNoun(ABC, Generic[R, P]):
     @cached_property
     def names(self) -> Mapping[str, str]:
         """The plain fields of a file, by their names there, and their names in the input."""
-        hidden = {*self.hidden, *self.secrets, *(ref.field for ref in self.references.values())}
+        secrets = set(self.secrets) - self.secrets_in_files
+        hidden = {*self.hidden, *secrets, *(ref.field for ref in self.references.values())}
         return {
             alias: name
             for name, field in self.input.model_fields.items()
@@ -157,6 +169,10 @@ class FileNoun(ABC, Generic[R, P]):
     def has_secret(self, row: R, name: str) -> bool:
         """Whether a row has a secret of that name."""
         return bool(getattr(row, name, ""))
+
+    def may_stand(self, name: str, fields: Fields) -> bool:
+        """Whether a text that may be a secret may stand in a file beside these fields."""
+        return name in self.secrets_in_files
 
     def holds(self, row: R, name: str, secret: Secret) -> bool:
         """Whether a secret of that name has that value."""

@@ -12,6 +12,7 @@ from ostiary.directory.models import AddressList, Policy
 
 class PolicyFiles(FileNoun[Policy, None]):
     kind, section, input = "policy", "policies", policies.PolicyInput
+    revokes = False
     hidden = frozenset({"project_id", "key", "rate_limit"})
     has_own_name = True
 
@@ -59,6 +60,7 @@ class PolicyFiles(FileNoun[Policy, None]):
 
 class AddressListFiles(FileNoun[AddressList, None]):
     kind, section, input = "address_list", "address_lists", address_lists.AddressListInput
+    revokes = False
     hidden = frozenset({"project_id", "key"})
     has_own_name = True
 

@@ -8,11 +8,13 @@ from ostiary.configuration.nouns.catalog import COLLECTIONS, CONNECTIONS, ENDPOI
 from ostiary.configuration.nouns.clients import CLIENTS, DEFAULTS, PROFILES
 from ostiary.configuration.nouns.file_noun import AnyNoun, Keys
 from ostiary.configuration.nouns.limits import ADDRESS_LISTS, POLICIES
+from ostiary.configuration.nouns.workspace import PROPERTIES, WEBHOOKS
 from ostiary.directory.models import Policy
 
 #: All of them, each after those that it refers to.
 NOUNS: tuple[AnyNoun, ...] = (
-    POLICIES, ADDRESS_LISTS, CONNECTIONS, COLLECTIONS, ENDPOINTS, CLIENTS, DEFAULTS, PROFILES,
+    POLICIES, ADDRESS_LISTS, CONNECTIONS, COLLECTIONS, ENDPOINTS, CLIENTS, DEFAULTS, PROFILES, WEBHOOKS,
+    PROPERTIES,
 )  # fmt: skip
 BY_KIND: Mapping[str, AnyNoun] = {noun.kind: noun for noun in NOUNS}
 

@@ -109,6 +109,13 @@ def create(*, by: Actor, given: WebhookInput) -> tuple[Webhook, Secret]:
     return webhook, secret
 
 
+def check(webhook: Webhook, given: WebhookInput) -> None:
+    """Put what was sent into a webhook that nobody saves; raises Invalid."""
+    problems = Problems(WebhookInput)
+    _fill(problems, webhook, given)
+    problems.raise_if_any()
+
+
 def _project(by: Actor, project_id: int | None) -> Project | None:
     if project_id is None:
         require_admin(by)
