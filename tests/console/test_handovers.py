@@ -3,7 +3,9 @@
 import base64
 import json
 import logging
+import shlex
 from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import pytest
@@ -187,6 +189,28 @@ def test_an_hmac_secret_is_handed_over_or_replaced_by_a_new_one(api: Api, collec
     assert SHARED not in text
     assert profile["profile_key"] in text
     assert opened(older).status_code == 404
+
+
+@pytest.mark.parametrize("auth_type", ["token", "oauth2", "jwt"])
+def test_no_path_and_no_imported_token_runs_a_command_of_its_own_where_the_first_request_is_pasted(
+    api: Api, collection: Any, auth_type: str
+) -> None:
+    path = "/$(id)'&x={a}"
+    content = {"name": "Hostile", "method": "GET", "path": path, "active": True}
+    api.done("POST", f"api_collections/{collection['id']}/api_endpoints", content)
+    token = "';id>x;'$(id)-0123456789"
+    signed = {"jwt_method": "hmac", "jwt_secret": SHARED} if auth_type == "jwt" else {}
+    more = {"token": token} if auth_type == "token" else signed
+    profile = a_profile(api, collection, auth_type, **more)
+    given = {"secret": token} if auth_type == "token" else {}
+    text = unescape(opened(a_link(api, profile, **given)).content.decode())
+    call = text.partition('<textarea id="call"')[2].partition(">")[2].partition("</textarea>")[0]
+    words = shlex.split(call.splitlines()[-1])
+    assert words[0] == "curl"
+    assert len(words) == 4
+    assert words[3].endswith("/orders-v1/$(id)'&x=1")
+    if auth_type == "token":
+        assert words[1:3] == ["-H", f"API-TOKEN: {token}"]
 
 
 def test_methods_without_a_secret_have_nothing_to_hand_over(api: Api, collection: Any) -> None:

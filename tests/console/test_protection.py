@@ -1,6 +1,8 @@
 """Protect your API and the test of a connection: what the forms create, show and refuse."""
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
@@ -50,12 +52,29 @@ def test_one_form_puts_an_api_behind_the_gateway_and_shows_its_token_once(
     owner = signed_in()
     page = sent(owner, "/protect", url=upstream.url, name="Books", once="1")
     assert "Books is protected" in page
-    assert re.search(r"curl -i -H 'API-TOKEN: ost_\w+'", page)
+    assert re.search(r"curl -i -H 'API-TOKEN: ost_[\w-]+'", page)
     collection = Collection.objects.get(name="Books")
     assert collection.connection is not None
     assert collection.connection.base_urls == [upstream.url]
     assert {each.method for each in collection.endpoints.all()} == {"ANY"}
     assert collection.profiles.get().client.name == "Books clients"
+
+
+def test_the_first_requests_to_a_path_of_a_foreign_document_run_no_command_of_its_own(
+    upstream: Upstream,
+) -> None:
+    document = {
+        "openapi": "3.1.0", "info": {"title": "B", "version": "1"},
+        "paths": {"/it's$(id)": {"get": {"responses": {"200": {"description": "Fine"}}}}},
+    }  # fmt: skip
+    page = sent(
+        signed_in(), "/protect", url=upstream.url, once="1", openapi_spec=json.dumps(document)
+    )
+    for name, words in (("refused", 3), ("admitted", 5)):
+        call = page.partition(f'<textarea id="{name}"')[2].partition(">")[2]
+        found = shlex.split(call.partition("</textarea>")[0])
+        assert len(found) == words
+        assert found[-1].endswith("/it's$(id)")
 
 
 def test_an_api_that_is_protected_already_is_left_as_it_is(upstream: Upstream) -> None:

@@ -1,5 +1,6 @@
 """Protect an API: one form for all that stands in front of it."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from ostiary.console.catalog.openapi_documents import sent_document
+from ostiary.console.clients.connection_sheets import token_call
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import Errors, sent
 from ostiary.console.frame.saving import in_force
@@ -64,10 +66,12 @@ def _answer(request: HttpRequest, made: Protected) -> HttpResponse:
 
 
 def _created(request: HttpRequest, made: Protected, secret: Secret) -> HttpResponse:
+    url = f"{public_urls.gateway_url()}{made.target}"
     context = {
         "collection": made.collection,
         "profile": made.profile,
-        "url": f"{public_urls.gateway_url()}{made.target}",
+        "refused": shlex.join(["curl", "-i", url]),
+        "admitted": token_call(secret.reveal(), url, "-i"),
         "secret": secret.reveal(),
         "warnings": made.warnings,
     }

@@ -1,6 +1,7 @@
 """What a consumer needs to make its first call: where, with which header, how often and from where."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,17 +75,24 @@ def _header(profile: AccessProfile, public: str) -> str:
 
 
 def _call(profile: AccessProfile, public: str, secret: str, url: str, gateway: str) -> str:
+    """What a consumer pastes into a shell: paths and imported tokens may hold `$(`, quotes and `&`."""
     match AuthMethod(profile.auth_type):
         case AuthMethod.TOKEN:
-            return f"curl -H 'API-TOKEN: {secret}' {url}"
+            return token_call(secret, url)
         case AuthMethod.OAUTH2:
             return (
-                f"TOKEN=$(curl -s -u '{public}:{secret}' -d grant_type=client_credentials "
-                f'{gateway}/oauth2/token | sed \'s/.*"access_token": *"\\([^"]*\\)".*/\\1/\')\n'
-                f'curl -H "Authorization: Bearer $TOKEN" {url}'
+                f"TOKEN=$(curl -s -u {shlex.quote(f'{public}:{secret}')} -d grant_type=client_credentials "
+                f"{shlex.quote(f'{gateway}/oauth2/token')} "
+                '| sed \'s/.*"access_token": *"\\([^"]*\\)".*/\\1/\')\n'
+                f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}'
             )
         case _:
-            return f'curl -H "Authorization: Bearer $TOKEN" {url}'
+            return f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(url)}'
+
+
+def token_call(token: str, url: str, *options: str) -> str:
+    """The command that calls an API with an auth token, in the words of a shell."""
+    return shlex.join(["curl", *options, "-H", f"API-TOKEN: {token}", url])
 
 
 def _first_target(chosen: Sequence[Collection]) -> str:
