@@ -19,6 +19,7 @@ from ostiary.directory.models import (
     DeletedObject,
     Endpoint,
     ListedNetwork,
+    Recipe,
     Webhook,
 )
 
@@ -196,6 +197,47 @@ def test_it_comes_back_once_and_for_who_may_make_it(world: World) -> None:
     assert stranger.done("GET", "v2/deleted_objects")["data"] == []
     api.done("POST", path)
     assert api("POST", path)[0] == 404
+
+
+def test_nobody_puts_a_profile_into_a_project_that_its_client_was_moved_to(world: World) -> None:
+    api = world.api
+    profile = world.a_profile()
+    api.done("DELETE", f"api_access_profiles/{profile['id']}")
+    project = int(api.done("POST", "folders", {"name": "Other"})["id"])
+    editor = api.as_(admin=False, role="editor", project_ids=[api.home])
+    api.done("PUT", f"api_clients/{world.client['id']}", {"project_id": project})
+    for asking in (editor, api):
+        assert "is in another project now" in refused(asking)
+    assert not AccessProfile.objects.exists()
+
+
+def test_defaults_with_a_collection_that_the_editor_may_not_grant_stay_away(world: World) -> None:
+    """Else its editor could let new profiles into it, which follow the client."""
+    api = world.api
+    project = int(api.done("POST", "folders", {"name": "Other"})["id"])
+    content = {
+        "name": "Followed", "project_id": project, "auth_type": "token",
+        "api_collection_ids": [world.collection["id"]],
+    }  # fmt: skip
+    client = api.done("POST", "v2/api_clients", content)["data"]["id"]
+    editor = api.as_(admin=False, role="editor", project_ids=[project])
+    editor.done("DELETE", f"api_clients/{client}")
+    assert "may not grant" in refused(editor)
+    put_back(api)
+
+
+def test_a_recipe_that_is_for_other_projects_by_now_is_not_run(world: World) -> None:
+    api = world.api
+    other = int(api.done("POST", "folders", {"name": "Other"})["id"])
+    recipe = Recipe.objects.create(name="quote")
+    made = api.done("POST", "api_collections", {"name": "Tools", "kind": "recipe"})
+    content = {"name": "Q", "method": "GET", "path": "/q", "flow_id": recipe.pk}
+    endpoint = api.done("POST", f"api_collections/{made['id']}/api_endpoints", content)
+    api.done("DELETE", f"api_endpoints/{endpoint['id']}")
+    Recipe.objects.update(project=other, shared=False)
+    assert "for other projects now" in refused(api)
+    Recipe.objects.update(project=api.home)
+    put_back(api)
 
 
 def test_a_quota_that_is_full_leaves_no_room(api: Api) -> None:

@@ -6,7 +6,7 @@ secrets do not come back.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,14 @@ from ostiary.directory.models import (
     AccessProfile,
     AddressList,
     Client,
+    ClientDefaults,
     Collection,
     Connection,
     DeletedObject,
     Endpoint,
     Policy,
     Project,
+    Recipe,
     Webhook,
 )
 from ostiary.directory.workspace import project_quotas
@@ -104,7 +106,11 @@ def restore(*, by: Actor, deleted_id: int) -> Saved[Restored]:
         warnings: list[str] = []
         for each in rows:
             _prepare(each.object, warnings, alone=found.kind == "access_profile")
-            _check(by, each.object, each.m2m_data or {})
+        _check_parents(rows)
+        _check_place(found, rows)
+        _check_grants(by, rows)
+        for each in rows:
+            _check(each.object)
             each.save()
         _check_together(found, rows)
         sequence = _announce(found, rows)
@@ -153,20 +159,74 @@ def _prepare(row: models.Model, warnings: list[str], *, alone: bool) -> None:
             pass
 
 
-def _check(by: Actor, row: models.Model, many: Mapping[str, Sequence[Any]]) -> None:
-    """Refuse what is taken meanwhile, and what relies on an object that is gone."""
-    name = getattr(row, "name", "") or type(row).__name__
-    for field in row._meta.concrete_fields:
-        value = getattr(row, field.attname)
+def _check_parents(rows: Sequence[Any]) -> None:
+    """Refuse what relies on an object that is gone; asked for once for all rows."""
+    back = {(type(each.object), each.object.pk) for each in rows}
+    wanted: dict[type[models.Model], set[int]] = {}
+    for each in rows:
+        for _, model, ids in _relies(each):
+            wanted.setdefault(model, set()).update(ids)
+    there = {
+        model: set(_rows(model).filter(pk__in=ids).values_list("pk", flat=True))
+        for model, ids in wanted.items()
+    }
+    for each in rows:
+        for what, model, ids in _relies(each):
+            if any(pk not in there[model] and (model, pk) not in back for pk in ids):
+                sentence = f"{_name(each.object)} relies on something that is deleted ({what})"
+                raise InUse(f"{sentence}: put that back first")
+    _check_recipes([each.object for each in rows if isinstance(each.object, Endpoint)])
+
+
+def _relies(row: Any) -> Iterator[tuple[str, type[models.Model], list[int]]]:
+    """What a row refers to: in which words, of which model, and the ids."""
+    for field in row.object._meta.concrete_fields:
+        value = getattr(row.object, field.attname)
         model = field.related_model
         if isinstance(model, type) and value is not None:
-            _there(name, str(field.verbose_name), model, [value])
-    for field_name, ids in many.items():
-        model = row._meta.get_field(field_name).related_model
+            yield str(field.verbose_name), model, [value]
+    for name, ids in (row.m2m_data or {}).items():
+        model = row.object._meta.get_field(name).related_model
         if isinstance(model, type):
-            _there(name, field_name.replace("_", " "), model, [int(each) for each in ids])
-    if isinstance(row, AccessProfile):
-        _check_grants(by, name, [int(each) for each in many.get("collections", ())])
+            yield name.replace("_", " "), model, [int(each) for each in ids]
+
+
+def _check_place(found: DeletedObject, rows: Sequence[Any]) -> None:
+    """Refuse a profile whose client was moved: what may be done in that project is not known here."""
+    if found.kind != "access_profile":
+        return
+    profile = rows[0].object
+    if profile.client.project_id != found.project_id:
+        sentence = f"The client of {profile.name} is in another project now"
+        raise InUse(f"{sentence}: {profile.name} can't be put back")
+
+
+def _check_recipes(endpoints: Sequence[Endpoint]) -> None:
+    """Refuse an endpoint whose recipe is for other projects by now."""
+    by_project: dict[int, list[Endpoint]] = {}
+    for each in endpoints:
+        if each.recipe_id is not None:
+            by_project.setdefault(each.collection.project_id, []).append(each)
+    for project_id, those in by_project.items():
+        usable = set(Recipe.objects.usable_in(project_id).values_list("pk", flat=True))
+        for each in those:
+            if each.recipe_id not in usable:
+                raise InUse(f"{each.name} runs a recipe that is for other projects now")
+
+
+def _check_grants(by: Actor, rows: Sequence[Any]) -> None:
+    """Refuse collections that `by` may not grant: of profiles, and of defaults that profiles follow."""
+    granting = [each for each in rows if isinstance(each.object, AccessProfile | ClientDefaults)]
+    ids = {int(pk) for each in granting for pk in (each.m2m_data or {}).get("collections", ())}
+    granted = set(collections.grantable(by).filter(pk__in=ids).values_list("pk", flat=True))
+    for each in granting:
+        if {int(pk) for pk in (each.m2m_data or {}).get("collections", ())} - granted:
+            raise InUse(f"{_name(each.object)} has an API collection that you may not grant")
+
+
+def _check(row: models.Model) -> None:
+    """Refuse what is taken meanwhile."""
+    name = _name(row)
     if _rows(type(row)).filter(pk=row.pk).exists():
         raise InUse(f"{name} is there already")
     try:
@@ -183,20 +243,14 @@ def _check(by: Actor, row: models.Model, many: Mapping[str, Sequence[Any]]) -> N
         raise InUse(f"The key of {name} has been taken since") from None
 
 
+def _name(row: models.Model) -> str:
+    if isinstance(row, ClientDefaults):
+        return "The client's defaults"
+    return getattr(row, "name", "") or type(row).__name__
+
+
 def _rows(model: type[models.Model]) -> QuerySet[Any]:
     return QuerySet(model)
-
-
-def _there(name: str, what: str, model: type[models.Model], ids: Sequence[Any]) -> None:
-    there = set(_rows(model).filter(pk__in=ids).values_list("pk", flat=True))
-    if set(ids) - there:
-        raise InUse(f"{name} relies on something that is deleted ({what}): put that back first")
-
-
-def _check_grants(by: Actor, name: str, ids: Sequence[int]) -> None:
-    granted = set(collections.grantable(by).filter(pk__in=ids).values_list("pk", flat=True))
-    if set(ids) - granted:
-        raise InUse(f"{name} has an API collection that you may not grant")
 
 
 def _check_together(found: DeletedObject, rows: Sequence[Any]) -> None:
