@@ -43,7 +43,7 @@ def read(client: Client) -> str:
 @pytest.mark.django_db(transaction=True)
 def test_an_empty_workspace_leads_step_by_step_to_a_first_call() -> None:
     page = read(signed_in())
-    assert "To a first call" in page
+    assert "Get to a first request" in page
     for address in ("/protect", "/connections/new", "/collections/new", "/clients/new"):
         assert f'href="{address}"' in page
 
