@@ -33,18 +33,27 @@ def test_a_key_leads_to_the_box_and_arrows_to_what_it_found(
     owner.keyboard.press("/")
     owner.keyboard.type("zebra")
     found = owner.locator("#found")
-    expect(found.get_by_role("link", name="Zebra <b>Industries</b> Home")).to_be_visible()
+    expect(found.get_by_role("option", name="Zebra <b>Industries</b> Home")).to_be_visible()
     for heading in ("Clients", "Access profiles", "API collections", "Connections"):
-        expect(found.get_by_role("heading", name=heading)).to_be_visible()
+        expect(found.get_by_role("group", name=heading)).to_be_visible()
     looks_good(owner, "found")
+    box = owner.get_by_role("combobox", name="Find anything")
+    expect(box).to_have_attribute("aria-expanded", "true")
+    expect(owner.locator("#found-said")).to_contain_text("Choose with the arrow keys")
+    first = found.get_by_role("option").first
     owner.keyboard.press("ArrowDown")
-    expect(found.get_by_role("link").first).to_be_focused()
+    expect(first).to_have_attribute("aria-selected", "true")
+    expect(box).to_have_attribute("aria-activedescendant", str(first.get_attribute("id")))
+    expect(box).to_be_focused()
+    # Past either end nothing is chosen, and the text is what counts.
+    owner.keyboard.press("ArrowUp")
+    expect(found.locator("[aria-selected]")).to_have_count(0)
     owner.keyboard.press("Escape")
     expect(found).to_be_empty()
-    expect(owner.get_by_label("Find anything")).to_be_focused()
+    expect(box).to_be_focused()
+    expect(box).to_have_attribute("aria-expanded", "false")
     owner.keyboard.type(" i")
-    owner.keyboard.press("ArrowDown")
-    expect(found.get_by_role("link").first).to_be_visible()
+    expect(found.get_by_role("option").first).to_be_visible()
     owner.keyboard.press("ArrowDown")
     owner.keyboard.press("Enter")
     expect(owner.get_by_role("heading", name="Zebra <b>Industries</b>", level=1)).to_be_visible()
@@ -69,7 +78,7 @@ def test_everything_is_found_by_what_one_knows_of_it(owner: Page, stage: Stage, 
         ("admin@local", "admin@localhost"),
         ("Hom", "Home"),
     ):
-        found = find(owner, text).get_by_role("link", name=link)
+        found = find(owner, text).get_by_role("option", name=link)
         expect(found.first).to_be_visible()
     assert token not in owner.url
     expect(find(owner, "nothing like it")).to_contain_text("Nothing found")

@@ -71,6 +71,7 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         "groups": groups,
         "count": count,
         "more": any(group.more for group in found),
+        "in_box": found_in_box,
         "short": len(text) < search.SHORTEST,
         "secret": secret and request.method == "GET",
         "searched": "" if secret else text,

@@ -134,12 +134,45 @@ window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
 
-// The search box: / and Ctrl-K (or Command-K) lead there, arrows go through what was found, Escape leads back.
+// A folded form of filters says how many are chosen.
+document.addEventListener("change", ({ target }) => {
+  const fold = target.closest(".fold");
+  if (!fold) return;
+  const chosen = [...fold.querySelectorAll("select, input")].filter(({ name, value }) => value && name !== "order");
+  fold.querySelector("[data-chosen]").textContent = chosen.length ? `(${chosen.length})` : "";
+});
+
+// The search box is a combobox: / and Ctrl-K (or Command-K) lead there, arrows choose, Enter opens, Escape closes.
 const finder = document.querySelector(".finder");
 if (finder) {
   const box = finder.querySelector("input[type=search]");
   const found = finder.querySelector(".found");
   const writes = "input, textarea, select, [contenteditable]";
+  const options = () => [...found.querySelectorAll("[role=option]")];
+  let chosen;
+
+  function choose(option) {
+    if (chosen) chosen.removeAttribute("aria-selected");
+    chosen = option;
+    if (option) {
+      option.setAttribute("aria-selected", "true");
+      option.scrollIntoView({ block: "nearest" });
+      box.setAttribute("aria-activedescendant", option.id);
+    } else box.removeAttribute("aria-activedescendant");
+  }
+
+  function listChanged() {
+    choose();
+    box.setAttribute("aria-expanded", String(options().length > 0));
+  }
+
+  const close = () => found.replaceChildren();
+
+  box.setAttribute("role", "combobox");
+  box.setAttribute("aria-autocomplete", "list");
+  box.setAttribute("aria-controls", "found-list");
+  listChanged();
+  new MutationObserver(listChanged).observe(found, { childList: true });
   document.addEventListener("keydown", (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
     const palette = (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "k";
@@ -149,26 +182,24 @@ if (finder) {
       box.select();
     }
   });
-  finder.addEventListener("keydown", (event) => {
-    const stops = [box, ...found.querySelectorAll("a")];
-    const at = stops.indexOf(document.activeElement);
+  box.addEventListener("keydown", (event) => {
+    const all = options();
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (step && stops.length > 1) {
+    if (step && all.length) {
       event.preventDefault();
-      stops[(at + step + stops.length) % stops.length].focus();
+      // Past either end it is the text again.
+      const at = all.indexOf(chosen) + step;
+      choose(all[at === -2 ? all.length - 1 : at]);
+    } else if (event.key === "Enter" && chosen && !event.isComposing) {
+      event.preventDefault();
+      chosen.click();
     } else if (event.key === "Escape" && found.childElementCount) {
       event.preventDefault();
-      found.replaceChildren();
-      box.focus();
+      close();
     }
   });
-  // Who goes elsewhere is not followed by the list.
-  document.addEventListener("focusin", (event) => {
-    if (!finder.contains(event.target)) found.replaceChildren();
-  });
-  document.addEventListener("click", (event) => {
-    if (!finder.contains(event.target)) found.replaceChildren();
-  });
+  document.addEventListener("focusin", (event) => finder.contains(event.target) || close());
+  document.addEventListener("click", (event) => finder.contains(event.target) || close());
 }
 
 // A request behind the page that fails says so where it was made. What was typed and shown before stays.
@@ -195,7 +226,7 @@ function tellFailure({ detail, type }) {
   const form = elt.closest("[data-unanswered]");
   const more = form ? form.dataset.unanswered : "Nothing was changed on this page. Try again.";
   text.textContent = `${FAILURES[type](detail)} ${more}`;
-  if (place.matches("[aria-live]")) place.prepend(text);
+  if (place.matches("[aria-live], .found")) place.prepend(text);
   else place.before(text);
 }
 
