@@ -86,6 +86,18 @@ def test_a_row_shows_what_a_profile_is_and_has(world: World, reader: Reader) -> 
     ]
 
 
+def test_the_filters_fold_into_one_line_that_counts_those_that_are_chosen(
+    world: World, reader: Reader
+) -> None:
+    world.a_profile(name="Plain")
+    folded = re.compile(r'<details class="fold">.*?</details>', re.DOTALL)
+    part = folded.search(reader.read(LIST, state="active", method="token", search="Plain"))
+    assert part
+    assert "Filters <span data-chosen>(2)</span>" in part[0]
+    assert 'name="search"' not in part[0]
+    assert "data-chosen></span>" in reader.read(LIST)
+
+
 def test_each_filter_finds_its_rows_and_no_others(world: World, reader: Reader) -> None:
     policy = world.a_policy("Gold")
     world.a_profile(name="Plain")

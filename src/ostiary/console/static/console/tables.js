@@ -12,6 +12,8 @@ function count(form) {
     page.checked = ticked > 0 && ticked === ticks.length;
     page.indeterminate = ticked > 0 && ticked < ticks.length;
   }
+  const bulk = form.querySelector(".bulk");
+  if (bulk) bulk.dataset.ticks = all && all.checked ? "all" : ticked;
   if (said) said.textContent = all && all.checked ? "All that match" : ticked ? `${ticked} ticked` : "";
 }
 
