@@ -1,14 +1,25 @@
 """Configuration as files, planned and applied through the API."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
 from tests.api.conftest import Api
+from tests.console.browsing import Browser
 
-from ostiary.configuration import use_cases
+from ostiary.configuration import sets, use_cases
 from ostiary.directory.changes.confirmation import UNCONFIRMED
-from ostiary.directory.models import AuditEvent, Change, ConfigurationPlan, Policy
+from ostiary.directory.models import (
+    AuditEvent,
+    Change,
+    ConfigurationPlan,
+    ConfigurationSet,
+    Member,
+    Policy,
+    WebhookEvent,
+)
+from ostiary.operations import metrics
 
 FILES: dict[str, Any] = {
     "format": 1,
@@ -352,6 +363,70 @@ def test_properties_are_kept_in_files_as_texts_or_secrets(api: Api) -> None:
     ]  # fmt: skip
     applied(api, content, delete=True)
     assert api.done("GET", path) == {"region": "us"}
+
+
+def test_drift_is_found_by_itself_and_told_once(api: Api) -> None:
+    hook = {"name": "H", "url": HOOK, "events": ["config.drifted"]}
+    api.done("POST", "v2/webhooks", hook)
+    applied(api, files())
+    row = ConfigurationSet.objects.get()
+    assert (row.applied_by, sets.compare_changed(), row.drifted) == ("tests", 1, 0)
+    assert not WebhookEvent.objects.filter(type="config.drifted").exists()
+    (policy,) = api.done("GET", "v2/api_policies")["data"]
+    quick = {"rate_limits": [{"limit": 500, "interval": "minute"}]}
+    api.done("PUT", f"v2/api_policies/{policy['id']}", quick)
+    (profile,) = api.done("GET", "api_access_profiles")
+    api.done("DELETE", f"api_access_profiles/{profile['id']}")
+    ConfigurationSet.objects.update(compared_at=None)
+    assert (sets.compare_changed(), sets.compare_changed()) == (1, 0)
+    row.refresh_from_db()
+    drift = [
+        {"kind": "policy", "key": "standard", "fields": ["rate_limits"]},
+        {"kind": "profile", "key": "nightly", "fields": []},
+    ]
+    assert (row.drifted, row.drift) == (2, drift)
+    content = json.loads(WebhookEvent.objects.get(type="config.drifted").payload)["data"]
+    assert (content["set"]["name"], content["objects"]) == ("payments", drift)
+    assert metrics.drift_of_sets() == [("Home", "payments", 2)]
+    # The same drift is not told twice, and nothing of the set is left of it once it is applied.
+    api.done("POST", "api_clients", {"name": "Somebody else"})
+    ConfigurationSet.objects.update(compared_at=None)
+    assert sets.compare_changed() == 1
+    assert WebhookEvent.objects.filter(type="config.drifted").count() == 1
+    applied(api, files())
+    ConfigurationSet.objects.update(compared_at=None)
+    sets.compare_changed()
+    row.refresh_from_db()
+    assert (row.drifted, row.drift) == (0, [])
+
+
+def test_pages_say_what_is_managed_by_files_and_the_sets_have_a_page(api: Api) -> None:
+    applied(api, files())
+    member = Member.objects.create(email="a@example.com", name="A", admin=True, is_active=True)
+    browser = Browser(member)
+    (client,) = api.done("GET", "api_clients")
+    (profile,) = api.done("GET", "api_access_profiles")
+    (collection,) = api.done("GET", "api_collections")
+    (policy,) = api.done("GET", "v2/api_policies")["data"]
+    for path, warns in (
+        (f"/clients/{client['id']}", False),
+        (f"/clients/{client['id']}/edit", True),
+        (f"/profiles/{profile['id']}", False),
+        (f"/profiles/{profile['id']}/edit", True),
+        (f"/collections/{collection['id']}", False),
+        (f"/policies/{policy['id']}/edit", True),
+    ):
+        shown = browser.open(path)
+        assert "Managed by set" in shown, path
+        assert ("may overwrite what you change" in shown) == warns, path
+    assert "Managed by set" not in browser.open("/clients/new")
+    assert "None" in browser.open("/configuration-files") or "Not compared yet" in browser.page
+    ConfigurationSet.objects.update(
+        drifted=1, drift=[{"kind": "policy", "key": "standard", "fields": ["name"]}]
+    )
+    shown = browser.open("/configuration-files")
+    assert "1 changed" in shown
+    assert "Policy <code>standard</code>: name" in shown
 
 
 def test_a_higher_rotation_issues_one_new_credential(api: Api) -> None:

@@ -13,7 +13,7 @@ from django.test import Client
 from tests.api.conftest import Api, api
 
 from ostiary.console.sign_in import lockout
-from ostiary.directory.models import AccessProfile, AuditEvent, Credential, Handover
+from ostiary.directory.models import AccessProfile, AuditEvent, Credential, Handover, WebhookEvent
 from ostiary.identity import handover_keys, tokens
 
 __all__ = ["api"]
@@ -66,6 +66,8 @@ def opened(link: Any) -> Any:
 def test_a_link_shows_a_new_token_once_with_all_that_a_first_request_needs(
     api: Api, profile: Any
 ) -> None:
+    hook = {"name": "H", "url": "https://hooks.example.com/", "events": ["handover.opened"]}
+    api.done("POST", "v2/webhooks", hook)
     link = a_link(api, profile)
     page = opened(link)
     assert page.status_code == 200
@@ -81,6 +83,11 @@ def test_a_link_shows_a_new_token_once_with_all_that_a_first_request_needs(
     assert "otify" not in text
     found = api.done("GET", f"v2/handovers/{link['id']}")["data"]
     assert (found["handover_state"], found["opened_from"]) == ("opened", "127.0.0.1")
+    (event,) = WebhookEvent.objects.filter(type="handover.opened")
+    content = json.loads(event.payload)["data"]
+    assert content["handover"] == {"id": link["id"], "opened_from": "127.0.0.1"}
+    assert content["access_profile"]["id"] == profile["id"]
+    assert shown not in event.payload
     assert list(AuditEvent.objects.filter(action="handover.open").values_list("address")) == [
         ("127.0.0.1",)
     ]

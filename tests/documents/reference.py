@@ -26,7 +26,7 @@ from ostiary.api.error_codes import ERRORS, FIELDS
 from ostiary.cli.main import parser
 from ostiary.directory.webhooks.events import MEANINGS, EventType
 from ostiary.gateway import statistics
-from ostiary.operations.metrics import FEED_SEQUENCE, PART_UP
+from ostiary.operations.metrics import DRIFT, FEED_SEQUENCE, PART_UP
 from ostiary.settings import CLIENT, NUMBERS, TEXTS, TextSetting
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -226,6 +226,7 @@ def _families() -> Iterator[tuple[str, str, str, str]]:
         importlib.import_module(name)
     yield _family(Metric(*PART_UP, "gauge"), ("part",))
     yield _family(Metric(*FEED_SEQUENCE, "gauge"), ())
+    yield _family(Metric(*DRIFT, "gauge"), ("project", "set"))
     for metric in statistics.families(_a_gateway()):
         yield _family(metric, _labels(metric))
     for collector in list(REGISTRY._collector_to_names):

@@ -71,7 +71,8 @@ def apply(
         if plan.digest != digest:
             raise Stale("Something that the plan speaks of has changed since; plan again")
         applied = _Applier(by, plan, secrets, row).done()
-        row.applied_at, row.commit = timezone.now(), commit[:100]
+        row.applied_at, row.commit, row.applied_by = timezone.now(), commit[:100], by.name[:255]
+        row.drifted, row.drift = 0, []
         row.save()
         if plan.changes:
             audit_log.record(

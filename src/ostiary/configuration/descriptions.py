@@ -11,7 +11,7 @@ from ostiary.configuration.plans import PlannedChange, PlannedConfiguration
 #: Changes that are described one by one; of more, the first.
 MOST_DESCRIBED = 1000
 _VERBS = {"create": "Create", "update": "Change", "adopt": "Take over", "delete": "Delete"}
-_KINDS = {
+KINDS = {
     "policy": "policy", "address_list": "address list", "connection": "connection",
     "collection": "API collection", "endpoint": "API endpoint", "client": "client",
     "client_defaults": "defaults of the client",
@@ -85,7 +85,7 @@ def _change(change: PlannedChange, effect: ChangeEffect | None, days: int) -> Ma
 
 def sentence(change: PlannedChange, effect: ChangeEffect | None, days: int) -> str:
     """What a change does, and what it means for access."""
-    what = f"{_VERBS[change.action]} the {_KINDS[change.kind]} {change.key}"
+    what = f"{_VERBS[change.action]} the {KINDS[change.kind]} {change.key}"
     if change.moved_from:
         what += f", which was {change.moved_from}"
     if change.rotates:

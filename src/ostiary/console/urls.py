@@ -44,6 +44,7 @@ from ostiary.console.sign_in import account, passkeys, sign_in, single_sign_on
 from ostiary.console.workspace import (
     api_reference,
     audit_log,
+    configuration_sets,
     deleted_objects,
     nodes,
     properties,
@@ -129,6 +130,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("handover/openapi.json", handovers.document, name="handover-document"),
     path("help/addresses", access_profiles.help_addresses, name="help-addresses"),
     path("help/key", access_profiles.help_key, name="help-key"),
+    path("configuration-files", configuration_sets.listing, name="configuration-sets"),
     path("policies", policies.listing, name="policies"),
     path("policies/new", policies.new, name="new-policy"),
     path("policies/<int:policy_id>/edit", policies.edit, name="edit-policy"),

@@ -40,6 +40,8 @@ LABELS: Mapping[EventType, str] = {
     EventType.CLIENT_DEACTIVATED: "A client was switched off",
     EventType.QUOTA_WARNING: "80 % of a usage quota is used",
     EventType.QUOTA_REACHED: "A usage quota is used up",
+    EventType.HANDOVER_OPENED: "A hand-over link was opened",
+    EventType.CONFIG_DRIFTED: "Objects managed by files were changed beside them",
     EventType.TEST: "Test",
 }
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from ostiary import settings
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import feed
+from ostiary.directory.models import ConfigurationSet
 from ostiary.directory.people.management_tokens import authenticate
 from ostiary.gateway import statistics
 from ostiary.gateway.node import control_socket
@@ -34,6 +35,11 @@ REMEMBERED_SECONDS = 3600.0
 #: Name and meaning of the metrics that this module adds.
 PART_UP = ("ostiary_part_up", "1 if a part of this machine answered this scrape.")
 FEED_SEQUENCE = ("ostiary_feed_sequence", "The last change of the feed.")
+
+DRIFT = (
+    "ostiary_config_drift",
+    "Objects of a set of configuration files that were changed beside the files.",
+)
 
 _pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="metrics")
 #: Its own threads: each request that waits for a hanging database occupies one.
@@ -109,7 +115,7 @@ def gather() -> list[Metric]:
             up.add_metric([part], 0)
         else:
             up.add_metric([part], 1)
-    return [up, *_feed(), *found.values()]
+    return [up, *_feed(), *_drift(), *found.values()]
 
 
 def _merge(found: dict[str, Metric], part: str, metrics: Iterable[Metric]) -> None:
@@ -139,3 +145,25 @@ def _feed() -> Iterator[Metric]:
     except (DatabaseError, InterfaceError, TimeoutError):
         return
     yield GaugeMetricFamily(*FEED_SEQUENCE, latest)
+
+
+def drift_of_sets() -> list[tuple[str, str, int]]:
+    """Project, name and changed objects of each set of files that was applied."""
+    close_old_connections()
+    found = ConfigurationSet.objects.exclude(applied_at=None).order_by("project__name", "name")
+    return list(found.values_list("project__name", "name", "drifted"))
+
+
+_drifted = Patient(drift_of_sets, "metrics-drift")
+
+
+def _drift() -> Iterator[Metric]:
+    try:
+        found = _drifted.ask(SECONDS)
+    except (DatabaseError, InterfaceError, TimeoutError):
+        return
+    if found:
+        family = GaugeMetricFamily(*DRIFT, labels=["project", "set"])
+        for project, name, number in found:
+            family.add_metric([project, name], number)
+        yield family

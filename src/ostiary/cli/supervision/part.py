@@ -173,6 +173,7 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
     from ostiary.cli.serving.bounded_bodies import BoundedBodies
     from ostiary.cli.serving.reporting import reporting
     from ostiary.cli.serving.server import Alive, OnlyTls, serve
+    from ostiary.configuration import sets
     from ostiary.directory import database
     from ostiary.directory.changes import (
         confirmation,
@@ -194,7 +195,7 @@ def run_control(settings: Settings, ready: Callable[[], None]) -> None:
         GatewayProgress(local, publisher, others_than=settings.node if several else None)
     )
     gateway_check.install(CertificateChecker(_node(settings)))
-    with webhooks.sending(), reporting(_identity(settings, "control")):
+    with webhooks.sending(), sets.watching(), reporting(_identity(settings, "control")):
         application: Any = BoundedBodies(import_module("ostiary.console.asgi").application)
         # Else the first request imports every page and call, for seconds, in the event loop.
         import_module(settings_django.ROOT_URLCONF)

@@ -43,6 +43,7 @@ PLACES = (
     NamedPage(label="Explain", address="explain", words="why refused simulate"),
     NamedPage(label="Advice", address="advice", words="suggestions"),
     NamedPage(label="Projects", address="projects"),
+    NamedPage(label="Configuration files", address="configuration-sets", words="sets drift git"),
     NamedPage(label="Members", address="members", words="people users", for_admins=True),
     NamedPage(label="Management tokens", address="tokens", words="api", for_admins=True),
     NamedPage(label="Audit log", address="audit-log", words="history changes"),

@@ -7,11 +7,14 @@ from typing import assert_never
 
 from django import template
 from django.contrib.messages.storage.base import Message
+from django.db.models import Model
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from ostiary import __version__
 from ostiary.access.addresses import Entry
+from ostiary.configuration import sets
+from ostiary.configuration.descriptions import KINDS as KINDS_IN_FILES
 from ostiary.console.catalog.collections import KINDS
 from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.console.frame import moments
@@ -99,6 +102,18 @@ def until(at: datetime) -> SafeString:
 def server_time() -> int:
     """Unix milliseconds: pages keep `moment` true by it, whatever the browser's clock says."""
     return int(time.time() * 1000)
+
+
+@register.inclusion_tag("console/managed.html")
+def managed(kind: str, row: Model | None, *, editing: bool = False) -> dict[str, object]:
+    """Which set of files an object belongs to, if it belongs to one; none: it is made just now."""
+    return {"set": row and sets.owner(kind, row.pk), "editing": editing}
+
+
+@register.filter
+def kind_in_files(kind: str) -> str:
+    """A kind of object as people call it."""
+    return KINDS_IN_FILES[kind].capitalize() if kind.islower() else kind
 
 
 @register.inclusion_tag("console/copy.html")

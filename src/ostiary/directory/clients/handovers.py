@@ -22,6 +22,7 @@ from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
 from ostiary.directory.clients import access_profiles, credentials, token_rules
 from ostiary.directory.models import AccessProfile, Credential, Handover
+from ostiary.directory.webhooks import events
 from ostiary.directory.workspace import public_urls
 from ostiary.identity import handover_keys, tokens
 from ostiary.identity.secret import Secret
@@ -198,8 +199,10 @@ def open_link(key: str, *, address: str) -> OpenedHandover | None:
         opened = Handover.objects.filter(pk=found.pk, opened_at=None, withdrawn_at=None)
         if not opened.update(opened_at=timezone.now(), opened_from=address[:64], sealed=""):
             return None
+        found.opened_from = address[:64]
         holder = Actor(kind="system", id=None, name="Holder of a hand-over link", address=address)
         _record(holder, "open", found)
+        events.of_handover(found)
     return OpenedHandover(profile=found.profile, credential=found.credential, secret=secret)
 
 

@@ -15,6 +15,14 @@ class ConfigurationSet(models.Model):
     #: What was applied last: when, and from which commit.
     applied_at = models.DateTimeField(null=True)
     commit = models.CharField(max_length=100, blank=True, default="")
+    #: Who applied it, by name.
+    applied_by = models.CharField(max_length=255, blank=True, default="")
+    #: Objects that were changed beside the files since: how many, and the first of them.
+    drifted = models.PositiveIntegerField(default=0)
+    drift = models.JSONField(default=list)
+    #: The newest event of the audit log of its project when it was compared, and when that was.
+    compared_event = models.BigIntegerField(default=0)
+    compared_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [

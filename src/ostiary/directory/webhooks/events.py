@@ -7,7 +7,7 @@ console shows of it.
 import enum
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,9 @@ from ostiary.directory.models import (
     AccessProfile,
     AuditEvent,
     Client,
+    ConfigurationSet,
     Credential,
+    Handover,
     Webhook,
     WebhookDelivery,
     WebhookEvent,
@@ -44,6 +46,8 @@ class EventType(enum.StrEnum):
     CLIENT_DEACTIVATED = "client.deactivated"
     QUOTA_WARNING = "quota.warning"
     QUOTA_REACHED = "quota.reached"
+    HANDOVER_OPENED = "handover.opened"
+    CONFIG_DRIFTED = "config.drifted"
     #: Sent when a member asks for it, to any webhook.
     TEST = "webhook.test"
 
@@ -68,6 +72,11 @@ MEANINGS: Mapping[EventType, str] = {
     EventType.CLIENT_DEACTIVATED: "A client was switched off.",
     EventType.QUOTA_WARNING: "80 % of a usage quota is used; sent once in each period.",
     EventType.QUOTA_REACHED: "A usage quota is used up; sent once in each period.",
+    EventType.HANDOVER_OPENED: "A hand-over link was opened, and has shown its credential.",
+    EventType.CONFIG_DRIFTED: (
+        "Objects of a set of configuration files were changed or deleted beside the files; sent again "
+        "when others are."
+    ),
     EventType.TEST: "A member asked for a test; any webhook gets it.",
 }
 
@@ -194,6 +203,31 @@ def of_quota(
 def quota_key(profile_id: int, start: int, percent: int) -> str:
     """What makes a quota's event happen once."""
     return f"quota:{profile_id}:{start}:{percent}"
+
+
+def of_handover(handover: Handover) -> None:
+    """Tell that a hand-over link was opened."""
+    profile = handover.profile
+    to = listening(EventType.HANDOVER_OPENED, profile.client.project_id)
+    if to:
+        opened = {"id": handover.pk, "opened_from": handover.opened_from}
+        data = _profile(profile) | {"credential": _credential(handover.credential)}
+        tell(EventType.HANDOVER_OPENED, data | {"handover": opened}, to)
+
+
+def of_drift(
+    row: ConfigurationSet, *, drifted: int, objects: Sequence[Mapping[str, object]]
+) -> None:
+    """Tell that objects of a set are not as its files said; names of fields, no values."""
+    to = listening(EventType.CONFIG_DRIFTED, row.project_id)
+    if to:
+        data = {
+            "project_id": row.project_id,
+            "set": {"name": row.name, "commit": row.commit, "applied_by": row.applied_by},
+            "drifted": drifted,
+            "objects": objects,
+        }
+        tell(EventType.CONFIG_DRIFTED, data, to)
 
 
 def tell_expiring(now: datetime) -> int:
