@@ -8,7 +8,7 @@ import pytest
 
 from ostiary.directory.catalog.upstream_url import refused_address
 from ostiary.identity import fetching
-from ostiary.identity.fetching import Fetcher, FetchRefused, check_url, is_public
+from ostiary.identity.fetching import Fetcher, FetchRefused, check_url, is_link_local, is_public
 
 INSIDE = [
     "https://127.0.0.1/k", "https://127.1/k", "https://0x7f000001/k", "https://2130706433/k",
@@ -117,9 +117,13 @@ def test_an_address_that_is_not_public_is_not_in_any_form_of_ipv6(form: str, inn
     assert not is_public(wrapped(form, inner))
 
 
+@pytest.mark.parametrize("inner", ["169.254.169.254", "100.100.100.200", "168.63.129.16"])
 @pytest.mark.parametrize("form", FORMS)
-def test_no_upstream_has_the_address_of_metadata_in_any_form_of_ipv6(form: str) -> None:
-    assert refused_address(wrapped(form, "169.254.169.254"))
+def test_nothing_is_sent_to_an_address_of_metadata_in_any_form_of_ipv6(
+    form: str, inner: str
+) -> None:
+    assert refused_address(wrapped(form, inner))
+    assert is_link_local(wrapped(form, inner))
 
 
 @pytest.mark.parametrize("form", ["mapped", "6to4", "translated"])

@@ -139,6 +139,16 @@ _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 _TRANSLATED_LOCALLY = ipaddress.ip_network("64:ff9b:1::/48")
 
 
+#: Where clouds keep metadata and secrets of a machine, beside the link-local addresses: AWS over IPv6,
+#: Alibaba, Azure's wire server, and Oracle.
+METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
+)
+
+
 def destinations(address: Address) -> tuple[Address, ...]:
     """Every address at which packets to this one can arrive: who refuses one must ask about all.
 

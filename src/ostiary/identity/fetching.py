@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
-from ostiary.access.addresses import Address, destinations
+from ostiary.access.addresses import METADATA, Address, destinations
 from ostiary.identity.key_sets import LARGEST
 
 # Eight megabytes, which parts that never fetch anything do without: it is imported where it is used.
@@ -76,13 +76,9 @@ def is_public(address: Address) -> bool:
     return all(each.is_global and not each.is_multicast for each in destinations(address))
 
 
-#: Where Amazon's machines reach their metadata over IPv6: as private as others, and as dangerous.
-_METADATA = ipaddress.ip_address("fd00:ec2::254")
-
-
 def is_link_local(address: Address) -> bool:
     """Whether an address is where clouds keep metadata and secrets of a machine; no admin allows it."""
-    return any(each.is_link_local or each == _METADATA for each in destinations(address))
+    return any(each.is_link_local or each in METADATA for each in destinations(address))
 
 
 def link_local(host: str) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import idna
 
-from ostiary.access.addresses import Address, destinations, unmapped
+from ostiary.access.addresses import METADATA, Address, destinations, unmapped
 from ostiary.access.paths import normalise
 
 LONGEST = 2048
@@ -23,8 +23,6 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 #: What some resolvers take for an IPv4 address, though it is not written as one.
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
 
-#: Addresses of cloud metadata that are not link-local: AWS over IPv6, Alibaba.
-_METADATA = frozenset({"fd00:ec2::254", "100.100.100.200"})
 _NOWHERE = ipaddress.ip_network("0.0.0.0/8")
 
 
@@ -100,7 +98,7 @@ def _is_refused(address: Address) -> bool:
         or address.is_unspecified
         or address in _NOWHERE
         or address == ipaddress.IPv4Address("255.255.255.255")
-        or str(address) in _METADATA
+        or address in METADATA
     )
 
 
