@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from tests.review.conftest import World
 
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
+from ostiary.directory.catalog import collections
 from ostiary.directory.clients import offboarding
 from ostiary.directory.models import Credential
 from ostiary.review import offboarding_reports
@@ -51,3 +52,14 @@ def test_afterwards_nothing_of_the_client_can_call(world: World) -> None:
     offboarding.offboard(by=BY, client_id=world.client["id"])
     report = offboarding_reports.of_client(BY, world.client["id"])
     assert (report.working, report.active, report.is_done) == (0, 0, True)
+
+
+def test_a_collection_of_a_project_out_of_sight_is_not_named(world: World) -> None:
+    api = world.api
+    project = int(api.done("POST", "folders", {"name": "Other"})["id"])
+    client = api.done("POST", "api_clients", {"name": "Theirs", "project_id": project})["result"]
+    world.a_profile(api_client_id=client["id"])
+    reader = Actor(kind="member", id=2, name="Bob", roles={project: Role.VIEWER})
+    report = offboarding_reports.of_client(reader, client["id"])
+    assert report.profiles[0].collections == [collections.HIDDEN]
+    assert world.collection["name"] not in str(offboarding_reports.table(report))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ostiary.directory.actor import Actor
+from ostiary.directory.catalog import collections
 from ostiary.directory.clients import clients
 from ostiary.directory.models import AccessProfile, Client, Credential
 from ostiary.identity import tokens
@@ -72,7 +73,9 @@ class OffboardingReport:
 def of_client(by: Actor, client_id: int) -> OffboardingReport:
     """The report of a client that `by` may see; raises NotFound."""
     client = clients.find(by, client_id)
-    profiles = AccessProfile.objects.filter(client=client).order_by("name", "pk")
+    rows = AccessProfile.objects.filter(client=client).order_by("name", "pk")
+    profiles = list(rows.prefetch_related("collections"))
+    seen = collections.seen(by, profiles)
     calls = _calls(by, client_id)
     held: dict[int, list[ReportedCredential]] = {}
     for each in Credential.objects.filter(profile__client=client, trial=False).order_by("pk"):
@@ -85,11 +88,14 @@ def of_client(by: Actor, client_id: int) -> OffboardingReport:
                 name=each.name,
                 auth_type=each.auth_type,
                 active=each.active,
-                collections=sorted(one.name for one in each.collections.all()),
+                collections=sorted(
+                    one.name if one.pk in seen else collections.HIDDEN
+                    for one in each.collections.all()
+                ),
                 calls=calls.get(each.pk, 0),
                 credentials=held.get(each.pk, []),
             )
-            for each in profiles.prefetch_related("collections")
+            for each in profiles
         ],
     )
 
