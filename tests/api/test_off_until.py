@@ -93,6 +93,27 @@ def test_what_somebody_says_meanwhile_counts(api: Api, profile: Any) -> None:
     assert shown(api, profile)["inactive_until"] is None
 
 
+def test_what_is_deactivated_together_with_others_does_not_come_back(
+    api: Api, profile: Any
+) -> None:
+    client = profile["api_client_id"]
+    paths = (f"api_access_profiles/{profile['id']}", f"v2/api_clients/{client}")
+    for path in paths:
+        switch_off(api, path, in_hours(2))
+    off = {"access_profile_ids": [profile["id"]], "active": False}
+    changed = api.done("POST", "v2/access_profiles/bulk", off)
+    assert changed["data"]["changed_ids"] == [profile["id"]]
+    last = AuditEvent.objects.latest("pk")
+    assert last.action == "profile.deactivate"
+    assert last.before["inactive_until"]
+    assert not last.after.get("inactive_until")
+    off = {"api_client_ids": [client], "active": False}
+    api.done("POST", "v2/api_clients/bulk", off)
+    assert returning.bring_back(timezone.now() + timedelta(hours=3)) == 0
+    assert not AccessProfile.objects.get().active
+    assert not Client.objects.get().active
+
+
 def test_a_change_that_repeats_what_is_shown_leaves_the_moment(api: Api, profile: Any) -> None:
     path = f"api_access_profiles/{profile['id']}"
     switch_off(api, path, in_hours(2))

@@ -16,6 +16,7 @@ from tests.review.conftest import Log, World, log, world
 from ostiary.console.frame import bulk
 from ostiary.console.frame.tables import MOST_CHOICES, PER_PAGE
 from ostiary.directory.actor import SYSTEM, Role
+from ostiary.directory.clients import profile_bulk
 from ostiary.directory.models import AccessProfile, AuditEvent, Credential
 from ostiary.directory.models import Client as ApiClient
 from ostiary.directory.people import members
@@ -294,6 +295,37 @@ def test_who_cannot_be_changed_is_named_and_left_out(world: World, reader: Reade
     said = reader.apply(preview, CHANGE)
     assert "<h1>1 access profile changed: the API collection was removed</h1>" in said
     assert AccessProfile.objects.get(pk=alone["id"]).collections.count() == 1
+
+
+def test_where_a_later_part_fails_the_page_says_what_was_changed(
+    world: World, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile_bulk, "MOST", 1)
+    second = world.api.done(
+        "POST", "api_collections",
+        {"name": "Second", "proxy_connection_id": world.collection["proxy_connection_id"]},
+    )  # fmt: skip
+    held = [world.collection["id"], second["id"]]
+    both = world.a_profile(name="Both", api_collection_ids=held)
+    alone = world.a_profile(name="Alone")
+    other = world.a_profile(name="Other", api_collection_ids=held)
+    asked = len(world.api.confirmer.asked)
+
+    def sent(*ids: int) -> str:
+        form = {"what": "remove", "ids": ",".join(map(str, ids))}
+        return reader.send(CHANGE, value=world.collection["id"], **form)
+
+    said = sent(both["id"], alone["id"], other["id"])
+    assert "1 access profile changed: the API collection was removed, and then it stopped: " in said
+    assert "the access profile Alone would have no API collection" in said
+    assert "The other 2 are as they were." in said
+    assert "Nothing was changed" not in said
+    # What was taken away is waited for all the same.
+    assert len(world.api.confirmer.asked) == asked + 1
+    assert AccessProfile.objects.get(pk=both["id"]).collections.count() == 1
+    assert AccessProfile.objects.get(pk=other["id"]).collections.count() == 2
+    assert "Nothing was changed: " in sent(alone["id"], other["id"])
+    assert AccessProfile.objects.get(pk=other["id"]).collections.count() == 2
 
 
 def test_a_filter_by_name_is_typed_where_there_are_more_than_fit_a_select(

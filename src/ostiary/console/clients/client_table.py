@@ -67,7 +67,7 @@ class ClientBulk:
     def plan(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> BulkPlan:
         active = action.name == "activate"
         chosen = list(clients.clients(by).filter(pk__in=ids))
-        changed = [each for each in chosen if each.active != active]
+        changed = [each for each in chosen if client_bulk.is_changed(each, active=active)]
         pks = [each.pk for each in changed]
         said = []
         if pks:

@@ -21,6 +21,7 @@ from ostiary.console.frame.questions import is_own
 from ostiary.console.frame.saving import in_force
 from ostiary.console.frame.tables import Table, TableQuery, parsed
 from ostiary.directory.actor import Actor
+from ostiary.directory.changes.confirmation import Unfinished
 from ostiary.directory.changes.errors import Invalid
 
 #: Names that a page of many shows; how many more there are is said.
@@ -121,6 +122,15 @@ def _done(request: HttpRequest, by: Actor, table: Table) -> HttpResponse:
         saved = table.bulk.apply(by, action, value, ids)
     except Invalid as error:
         messages.error(request, f"Nothing was changed: {error.sentences}")
+        return redirect(back)
+    except Unfinished as error:
+        changed = len(error.saved.value)
+        in_force(request, error.saved)
+        text = (
+            f"{_many(changed, table)} {action.done}, and then it stopped: {error.why}. "
+            f"The other {len(ids) - changed:,} are as they were."
+        )
+        messages.error(request, text)
         return redirect(back)
     receipt = {
         "what": f"{_many(len(plan.changed), table)} {action.done}",

@@ -54,6 +54,14 @@ class Saved(Generic[T]):
     unconfirmed: str = ""
 
 
+class Unfinished(Exception):
+    """A change of many stopped after a part of them: what it did until then, and why, in a sentence."""
+
+    def __init__(self, saved: Saved[list[int]], why: str) -> None:
+        super().__init__(why)
+        self.saved, self.why = saved, why
+
+
 class Confirmer(Protocol):
     def confirm(self, sequence: int) -> Receipt:
         """Wait until every gateway follows `sequence`; raises NotInForce."""

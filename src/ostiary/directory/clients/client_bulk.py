@@ -41,8 +41,13 @@ def switch(*, by: Actor, given: SwitchInput) -> Saved[list[int]]:
         problems.raise_if_any()
         for project in sorted({each.project_id for each in rows.values()}):
             require(by, Role.EDITOR, project)
-        changed = [each for each in rows.values() if each.active != given.active]
+        changed = [each for each in rows.values() if is_changed(each, active=given.active)]
         sequence = 0
         for each in changed:
             sequence = clients.set_active(by, each, active=given.active)
     return Saved(value=[each.pk for each in changed], sequence=sequence)
+
+
+def is_changed(client: Client, *, active: bool) -> bool:
+    """Whether a switch changes a client: one that is off until a moment is then off for good."""
+    return client.active != active or client.inactive_until is not None

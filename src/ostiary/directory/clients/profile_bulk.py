@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from pydantic import Field
 
+from ostiary.directory import database
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed, keys
-from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import Invalid, NotFound
+from ostiary.directory.changes.confirmation import Saved, Unfinished
+from ostiary.directory.changes.errors import Invalid, NotFound, Refused
 from ostiary.directory.changes.inputs import (
     Flag,
     FlagOrNull,
@@ -26,7 +27,7 @@ from ostiary.directory.changes.inputs import (
     Text,
 )
 from ostiary.directory.changes.permission import require
-from ostiary.directory.clients import access_profiles, clients, credentials, grants
+from ostiary.directory.clients import access_profiles, clients, credentials, grants, pauses
 from ostiary.directory.models import AccessProfile, Client, Collection, Credential, Policy
 from ostiary.directory.webhooks import events
 
@@ -130,15 +131,34 @@ def change(*, by: Actor, given: BulkInput) -> Saved[list[int]]:
 
 
 def change_all(*, by: Actor, given: BulkInput, ids: Sequence[int]) -> Saved[list[int]]:
-    """`change` for more than fit in one call: in parts of MOST, each all or none."""
+    """`change` for more than fit in one call: in parts of MOST, each all or none.
+
+    Raises as `change` does where nothing was changed, and Unfinished where earlier parts were.
+    """
     done: list[int] = []
     sequence = 0
     for start in range(0, len(ids), MOST):
         part = given.model_copy(update={"profile_ids": list(ids[start : start + MOST])})
-        saved = change(by=by, given=part)
+        try:
+            saved = change(by=by, given=part)
+        except (Refused, DatabaseError) as error:
+            if not done:
+                raise
+            raise Unfinished(Saved(value=done, sequence=sequence), _why(error)) from error
         done += saved.value
         sequence = saved.sequence or sequence
     return Saved(value=done, sequence=sequence)
+
+
+def _why(error: Refused | DatabaseError) -> str:
+    """A sentence without its full stop."""
+    match error:
+        case Invalid():
+            return error.sentences
+        case Refused():
+            return str(error) or "Your role does not allow this"
+        case _:
+            return database.trouble(error).rstrip(".")
 
 
 def draft(*, by: Actor, given: BulkInput) -> list[BulkDraft]:
@@ -313,7 +333,7 @@ def _save(by: Actor, each: BulkDraft) -> int:
     access_profiles.tell_switched(by, profile, bool(before["active"]))
     if before != after:
         verb = "activate" if profile.active else "deactivate"
-        switched = {**before, "active": profile.active} == after
+        switched = _besides_switch(before) == _besides_switch(after)
         _record(by, f"profile.{verb}" if switched else "profile.change", profile, before, after)
     if each.revoked:
         Credential.objects.filter(pk__in=[one.pk for one in each.revoked]).update(
@@ -333,6 +353,10 @@ def _save(by: Actor, each: BulkDraft) -> int:
     return profile.epoch
 
 
+def _besides_switch(shown: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: each for name, each in shown.items() if name not in {"active", "inactive_until"}}
+
+
 def _record(
     by: Actor,
     action: str,
@@ -350,6 +374,7 @@ def _shown(profile: AccessProfile, collections: frozenset[int]) -> Mapping[str, 
     """What can change, as the audit log shows it."""
     return {
         "active": profile.active,
+        **pauses.shown(profile),
         "client_id": profile.client_id,
         "labels": dict(profile.labels),
         "collection_ids": sorted(collections),
