@@ -100,7 +100,12 @@ def test_a_consumer_is_let_in_changed_and_shut_out_by_commands_alone(far: Far) -
     lines = far.done("clients", "list").splitlines()
     assert lines[0].split() == ["ID", "NAME", "PROJECT", "ID", "ACTIVE"]
     assert lines[1].split() == [str(client), "Acme", "1", "no"]
-    assert far.done("client", "delete", str(client)) == "Done.\n"
+    far.done("client", "change", str(client), "--key", "acme")
+    assert far.read("client", "show", "acme")["id"] == client
+    assert [each["name"] for each in far.read("profile", "list", "--api-client-id", "acme")] == [
+        "Q"
+    ]
+    assert far.done("client", "delete", "acme") == "Done.\n"
     assert far.read("client", "list") == []
 
 

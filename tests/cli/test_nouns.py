@@ -16,9 +16,9 @@ from ostiary.api.document import ServedDocument
 from ostiary.cli.commands import completion
 from ostiary.cli.failure import Failure
 from ostiary.cli.main import parser
-from ostiary.cli.remote import output, values
+from ostiary.cli.remote import object_keys, output, values
 from ostiary.cli.remote.nouns.calls import LOGS, USAGE
-from ostiary.cli.remote.nouns.declarations import AnswerForm, RemoteOperation
+from ostiary.cli.remote.nouns.declarations import AnswerForm, OptionKind, RemoteOperation
 from ostiary.cli.remote.nouns.registry import NOUNS
 from ostiary.cli.remote.secret_files import SecretFile
 
@@ -101,6 +101,48 @@ def test_every_operation_and_option_is_one_of_the_apis(
             if columns <= set(schema.get("properties", ()))
         ]
         assert names, (columns, shown)
+
+
+def test_lists_that_are_asked_for_keys_find_by_key(document: dict[str, Any]) -> None:
+    for path in {*object_keys.LISTS.values(), *object_keys.NOUN_LISTS.values()}:
+        names = {p["name"] for p in document["paths"][f"/api/{path}"]["get"]["parameters"]}
+        assert "key" in names, path
+    assert object_keys.NOUN_LISTS.keys() <= {noun.name for noun in NOUNS}
+    # What holds ids is found by key, unless its objects have none.
+    without = {"id", "credential_ids", "flow_id"}
+    numbers = {
+        option.name
+        for _, operation in OPERATIONS
+        for option in (*operation.body, *operation.query)
+        if option.kind in {OptionKind.NUMBER, OptionKind.NUMBERS}
+        and option.name.endswith(("_id", "_ids"))
+    }
+    assert numbers - without <= object_keys.LISTS.keys()
+
+
+class Rows:
+    """An API whose lists have one row for each of some keys."""
+
+    def __init__(self, **keys: list[int]) -> None:
+        self.keys = keys
+
+    def call(self, method: str, path: str, *, query: Mapping[str, str | int]) -> Any:
+        return [{"id": each} for each in self.keys.get(str(query["key"]), [])]
+
+
+def test_keys_stand_for_ids_in_paths_and_options() -> None:
+    words = "profile change nightly --api-policy-id gold --ip-allow-list-ids office --ip-allow-list-ids 4"
+    arguments = _parsed(*words.split())
+    api = Rows(nightly=[7], gold=[2], office=[3], twice=[1, 2])
+    object_keys.resolve(api, arguments.noun, arguments.operation, arguments)
+    assert values.path(arguments.operation, arguments) == "api_access_profiles/7"
+    assert values.body(arguments.operation, arguments, NOW) == {
+        "api_policy_id": 2, "ip_allow_list_ids": [3, 4],
+    }  # fmt: skip
+    for key, said in (("nothing", "None of the clients has"), ("twice", "Several of the clients")):
+        arguments = _parsed("client", "show", key)
+        with pytest.raises(Failure, match=said):
+            object_keys.resolve(api, arguments.noun, arguments.operation, arguments)
 
 
 def _parsed(*words: str) -> argparse.Namespace:

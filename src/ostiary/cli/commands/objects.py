@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ostiary.cli.failure import Failure
-from ostiary.cli.remote import management_api, output, values
+from ostiary.cli.remote import management_api, object_keys, output, values
 from ostiary.cli.remote.management_api import ApiRefusal, ManagementApi
 from ostiary.cli.remote.nouns.declarations import AnswerForm, RemoteOperation
 from ostiary.cli.remote.nouns.people import TOKEN
@@ -52,13 +52,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """Carry out the operation that was parsed; raises Failure."""
     operation: RemoteOperation = arguments.operation
     now = datetime.now(UTC)
-    path, query = values.path(operation, arguments), values.query(operation, arguments, now)
-    body = values.body(operation, arguments, now)
-    if operation is TOKEN.of("create") and body is not None:
-        body["admin"] = "role" not in body
-        if arguments.never_expires:
-            body["expires_at"] = None
     with connected(arguments, settings) as api:
+        object_keys.resolve(api, arguments.noun, operation, arguments)
+        path, query = values.path(operation, arguments), values.query(operation, arguments, now)
+        body = values.body(operation, arguments, now)
+        if operation is TOKEN.of("create") and body is not None:
+            body["admin"] = "role" not in body
+            if arguments.never_expires:
+                body["expires_at"] = None
         if operation.form is AnswerForm.LIST:
             _list(api, arguments, path, query)
             return

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ostiary.cli.remote import object_keys
 from ostiary.cli.remote.nouns.calls import LOGS, USAGE
 from ostiary.cli.remote.nouns.declarations import (
     AnswerForm,
@@ -42,11 +43,11 @@ def add(commands: Commands, make: Making) -> dict[str, Commands]:
         for operation in noun.operations:
             command = make(group, operation.verb, operation.help)
             command.set_defaults(noun=noun, operation=operation)
-            _arguments(command, operation)
+            _arguments(command, noun, operation)
     for operation in (USAGE, LOGS):
         command = make(commands, operation.verb, operation.help)
         command.set_defaults(noun=None, operation=operation)
-        _arguments(command, operation)
+        _arguments(command, None, operation)
         if operation is LOGS:
             command.add_argument(
                 "--follow", action="store_true", help="go on with new calls until it is interrupted"
@@ -60,10 +61,16 @@ def _group(commands: Commands, noun: RemoteNoun) -> Commands:
     return group.add_subparsers(dest="action", required=True, metavar="ACTION")
 
 
-def _arguments(command: argparse.ArgumentParser, operation: RemoteOperation) -> None:
+def _arguments(
+    command: argparse.ArgumentParser, noun: RemoteNoun | None, operation: RemoteOperation
+) -> None:
     for name in operation.arguments:
+        keyed = object_keys.has_keys(noun, name)
         command.add_argument(
-            f"path_{name}", metavar=name.upper(), type=identifier, help=_named(name)
+            f"path_{name}",
+            metavar=name.upper(),
+            type=named if keyed else identifier,
+            help=_named(name, keyed=keyed),
         )
     has_body = bool(operation.body) and operation.form is not AnswerForm.SECRET
     # What `--body` may have as well cannot be required of the options.
@@ -88,8 +95,9 @@ def _arguments(command: argparse.ArgumentParser, operation: RemoteOperation) -> 
         )
 
 
-def _named(name: str) -> str:
-    return "id" if name == "id" else f"id of the {name.removesuffix('_id').replace('_', ' ')}"
+def _named(name: str, *, keyed: bool) -> str:
+    what = "id or key" if keyed else "id"
+    return what if name == "id" else f"{what} of the {name.removesuffix('_id').replace('_', ' ')}"
 
 
 def _options(
@@ -144,6 +152,13 @@ def add_connection(command: argparse.ArgumentParser) -> None:
 def identifier(text: str) -> str:
     if not text.isascii() or not text.isdigit() or len(text) > 10:
         raise argparse.ArgumentTypeError(f"must be an id, a number, not {text!r}")
+    return text
+
+
+def named(text: str) -> str:
+    """An id, or a key of an owner's own."""
+    if not text or len(text) > 600 or (text.isdigit() and len(text) > 10):
+        raise argparse.ArgumentTypeError(f"must be an id or a key, not {text[:80]!r}")
     return text
 
 
