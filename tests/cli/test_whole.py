@@ -75,6 +75,9 @@ def test_parts_are_forked_and_each_is_a_process_of_its_own(stage: Stage) -> None
     files = [os.readlink(path) for path in Path(f"/proc/{server}/fd").iterdir()]
     assert sum(name.startswith("socket:") for name in files) == 1
     assert not any("sqlite" in name for name in files)
+    # What a part needs for one kind of request alone, or for PostgreSQL, is loaded by who needs it.
+    mapped = Path(f"/proc/{server}/maps").read_text()
+    assert not [name for name in ("/PIL/", "/lxml/", "/psycopg") if name in mapped]
     for part in FORKED:
         pid = pids[part]
         assert os.getsid(pid) == os.getpgid(pid) == pid

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticUndefined
 
+from ostiary.api import response_models
 from ostiary.api.rendering import moment
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
@@ -155,6 +156,7 @@ ERRORS: dict[Any, Any] = {
     500: ServerError,
     503: Message,
 }
+response_models.share()
 
 
 class DisableIn(Strict):

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-import psycopg
 from django.db import Error, connection
 
 from ostiary.authority.follower import Follower
@@ -119,6 +118,9 @@ class Presence:
 
 async def listen(database: Database, wake: Callable[[], None]) -> None:
     """Wake the follower when a change is committed, until cancelled; polling is the net below it."""
+    # With SQLite nobody needs it, and it is eight megabytes.
+    import psycopg
+
     while True:
         with contextlib.suppress(psycopg.Error, OSError):
             async with await psycopg.AsyncConnection.connect(

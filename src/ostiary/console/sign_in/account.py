@@ -12,8 +12,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from qrcode.image.svg import SvgPathFillImage
-from qrcode.main import QRCode
 
 from ostiary import settings
 from ostiary.console.frame.form_pages import once_page
@@ -221,6 +219,10 @@ def _app_page(
 
 def _picture(address: Secret) -> str:
     """A QR code as an address of data: it is in no file and in no URL that is asked for."""
+    # They load lxml and Pillow, which nothing else of the console needs.
+    from qrcode.image.svg import SvgPathFillImage
+    from qrcode.main import QRCode
+
     code = QRCode(image_factory=SvgPathFillImage, border=2)
     code.add_data(address.reveal())
     out = io.BytesIO()
