@@ -92,6 +92,60 @@ def test_an_endpoint_and_a_token_go_after_a_question(
     assert ManagementToken.objects.get(name="CI").revoked_at is not None
 
 
+def test_a_member_is_asked_with_numbers_before_rights_and_sessions_end(browser: Browser) -> None:
+    other = members.create(by=SYSTEM, email="other@example.com")
+    change = f"/members/{other.pk}"
+    assert "see and change everything" in browser.send(change, {"admin": "1"})
+    browser.send(change, browser.hidden())
+    other.refresh_from_db()
+    assert other.admin
+    assert "have no role in a project" in browser.send(change, {"admin": "0"})
+    browser.send(change, browser.hidden())
+    other.refresh_from_db()
+    assert not other.admin
+    page = browser.send(f"/members/{other.pk}/second-factor/reset", {})
+    assert "0 second factors and the recovery codes stop working" in page
+    page = browser.send("/sign-out/everywhere", {})
+    assert "This ends 0 other sessions" in page
+
+
+def test_a_webhook_and_a_property_are_asked_for_before_they_stop(
+    browser: Browser, api: Api
+) -> None:
+    given = {"name": "Tickets", "url": "https://hooks.example.com/x", "events": ["quota.reached"]}
+    made = api.done("POST", "v2/webhooks", given)["data"]
+    page = browser.send(f"/webhooks/{made['id']}/active", {"active": "0"})
+    assert "Deactivate the webhook Tickets?" in page
+    page = browser.send(f"/webhooks/{made['id']}/secret", {})
+    assert "For 24 hours, deliveries are signed with both secrets" in page
+    # The secret is shown on a page of its own, once.
+    assert "data-in-place" not in page.partition('class="asks"')[2].partition(">")[0]
+    assert "0 events that wait" in browser.open(f"/webhooks/{made['id']}/delete")
+    browser.send("/settings/properties", {"name": "colour", "value": "red"})
+    page = browser.send("/settings/properties", {"name": "colour", "delete": "1"})
+    assert "Its value cannot be brought back" in page
+    assert "<strong>colour</strong>" in browser.open("/settings/properties")
+
+
+def test_a_deletion_says_what_goes_along_or_who_uses_it(
+    browser: Browser, api: Api, profile: Any
+) -> None:
+    collection = profile["api_collection_ids"][0]
+    page = browser.open(f"/collections/{collection}/delete")
+    assert "0 endpoints, 0 of them active" in page
+    assert "The access of 1 access profile to it" in page
+    policy = api.done("POST", "v2/api_policies", {"name": "Gold"})["data"]["id"]
+    path = f"/policies/{policy}/delete"
+    assert 'name="name"' in browser.open(path)
+    given = {"api_policy_id": policy}
+    api.done("PUT", f"api_access_profiles/{profile['id']}", given)
+    assert f'<a href="/access-profiles?policy={policy}">1 access profile</a>' in browser.open(path)
+    assert 'name="name"' not in browser.page.partition("<main")[2]
+    page = browser.open("/connections/1/delete")
+    assert f'<a href="/collections/{collection}">Things</a>' in page
+    assert "1 address or range" not in page
+
+
 def test_a_script_is_not_asked(browser: Browser, profile: Any) -> None:
     answer = browser.client.post(f"/profiles/{profile['id']}/active", {"active": "0"})
     assert answer.status_code == 302

@@ -255,7 +255,7 @@ def test_the_second_step_is_asked_here_too_and_links_nobody_before(
 
 def test_it_can_be_switched_off(fresh: Page, admin: Page, stage: Stage, people: People) -> None:
     at(admin, stage, "/settings/single-sign-on")
-    button(admin, "Switch it off")
+    button(admin, "Turn off single sign-on")
     say_yes(admin)
     expect(admin.get_by_role("status")).to_contain_text("is off")
     at(fresh, stage, "/sign-in")

@@ -10,10 +10,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import filled, initial, sent
+from ostiary.console.frame.questions import ConsequenceQuestion, counted, unanswered
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.models import Folder
 from ostiary.directory.people import members
 from ostiary.directory.projects import project_deletion, projects
 from ostiary.directory.workspace import project_quotas
@@ -142,6 +144,10 @@ def member(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
     """A role of a member in the project: given, changed, or taken away."""
     project = projects.find(by, project_id)
     email, role = request.POST.get("email", ""), request.POST.get("role") or None
+    if role is None:
+        back = reverse("edit-project", args=[project_id])
+        if answer := unanswered(request, lambda: _without(by, project, email), back=back):
+            return answer
     try:
         members.invite(by=by, project_id=project_id, email=email, role=role)
     except Invalid as error:
@@ -153,6 +159,20 @@ def member(request: HttpRequest, by: Actor, project_id: int) -> HttpResponse:
     if by.may(Role.VIEWER, project_id):
         return redirect("edit-project", project_id)
     return redirect("projects")
+
+
+def _without(by: Actor, project: Folder, email: str) -> ConsequenceQuestion:
+    others = max(0, members.of_project(by, project.pk).count() - 1)
+    return ConsequenceQuestion(
+        title=f"Remove {email[:254]} from {project.name}?",
+        sentences=(
+            (
+                "They no longer see anything in this project."
+                f" {counted(others, 'other member')} keep{'s' if others == 1 else ''} access."
+            ),
+        ),
+        verb="Remove",
+    )
 
 
 @page

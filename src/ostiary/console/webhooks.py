@@ -15,7 +15,13 @@ from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import once_page
 from ostiary.console.frame.forms import filled, initial, project_named, sent
 from ostiary.console.frame.listing import PER_PAGE, Pager, number_of
-from ostiary.console.frame.questions import made_at, say_done
+from ostiary.console.frame.questions import (
+    ConsequenceQuestion,
+    counted,
+    made_at,
+    say_done,
+    unanswered,
+)
 from ostiary.console.frame.saving import first_time
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
@@ -138,11 +144,29 @@ def _row(delivery: WebhookDelivery) -> dict[str, Any]:
 @require_POST
 def switch(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
     active = request.POST.get("active") == "1"
+    back = reverse("webhook", args=[webhook_id])
+    if not active and (answer := unanswered(request, lambda: _off(by, webhook_id), back=back)):
+        return answer
     webhook = webhooks.switch(by=by, webhook_id=webhook_id, active=active)
     state = "active again" if active else "inactive; events are not sent to it"
     undo = (request.path, "active", "0" if active else "1")
     say_done(request, f"The webhook {webhook.name} is {state}.", undo=undo)
-    return redirect(made_at(request, reverse("webhook", args=[webhook_id])))
+    return redirect(made_at(request, back))
+
+
+def _off(by: Actor, webhook_id: int) -> ConsequenceQuestion:
+    webhook = webhooks.find(by, webhook_id)
+    waiting = _waiting(by, webhook_id)
+    pending = f" {counted(waiting, 'event')} waiting to be sent." if waiting else ""
+    return ConsequenceQuestion(
+        title=f"Deactivate the webhook {webhook.name}?",
+        sentences=(f"Events that happen while it is inactive are not sent to it.{pending}",),
+        verb="Deactivate",
+    )
+
+
+def _waiting(by: Actor, webhook_id: int) -> int:
+    return webhooks.log(by, webhook_id, WebhookDelivery.State.WAITING).count()
 
 
 @page
@@ -174,10 +198,26 @@ def redeliver(request: HttpRequest, by: Actor, webhook_id: int, delivery_id: int
 @page
 @require_POST
 def rotate(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
+    back = reverse("webhook", args=[webhook_id])
+    if answer := unanswered(request, lambda: _rotated(by, webhook_id), back=back):
+        return answer
     if not first_time(request):
         return redirect("webhook", webhook_id)
     webhook, secret = webhooks.rotate_secret(by=by, webhook_id=webhook_id)
     return _shown_once(request, webhook, secret)
+
+
+def _rotated(by: Actor, webhook_id: int) -> ConsequenceQuestion:
+    webhook = webhooks.find(by, webhook_id)
+    hours = webhooks.OLD_SECRET_HOURS
+    return ConsequenceQuestion(
+        title=f"Replace the secret of {webhook.name}?",
+        sentences=(
+            f"The new secret is shown once. For {hours} hours, deliveries are signed with both secrets.",
+        ),
+        verb="Replace",
+        in_place=False,
+    )
 
 
 @page
@@ -189,7 +229,13 @@ def delete(request: HttpRequest, by: Actor, webhook_id: int) -> HttpResponse:
         lambda: webhooks.delete(by=by, webhook_id=webhook_id),
         what="webhook",
         name=webhook.name,
-        consequence="Nothing more is sent to it, and pending deliveries are deleted.",
+        consequence="No more events are sent to it.",
+        takes=[
+            counted(_waiting(by, webhook_id), "event that waits", "events that wait"),
+            counted(
+                webhooks.log(by, webhook_id).count(), "delivery in its log", "deliveries in its log"
+            ),
+        ],
         back=reverse("webhook", args=[webhook_id]),
         after=reverse("webhooks"),
         restorable=True,

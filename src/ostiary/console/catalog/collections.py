@@ -608,8 +608,22 @@ def delete(request: HttpRequest, by: Actor, collection_id: int) -> HttpResponse:
         lambda: collections.delete(by=by, collection_id=collection_id),
         what="API collection",
         name=collection.name,
-        consequence="Its endpoints are deleted with it, and answer 404 at once.",
+        consequence="Requests to it are answered 404 at once.",
+        takes=_taken(by, collection),
+        instead=reverse("collection", args=[collection_id]),
+        instead_label="deactivate its endpoints instead",
         back=reverse("collection", args=[collection_id]),
         after=reverse("collections"),
         restorable=True,
     )
+
+
+def _taken(by: Actor, collection: Collection) -> list[str]:
+    """What goes with a collection, in numbers."""
+    every = endpoints.endpoints(by, collection.pk)
+    active = every.filter(active=True).count()
+    profiles = collection.profiles.count()
+    return [
+        f"{counted(every.count(), 'endpoint')}, {active} of them active",
+        f"The access of {counted(profiles, 'access profile')} to it",
+    ]

@@ -101,7 +101,11 @@ def delete(request: HttpRequest, by: Actor, connection_id: int) -> HttpResponse:
         lambda: connections.delete(by=by, connection_id=connection_id),
         what="connection",
         name=connection.name,
-        consequence="It can be deleted when no API collection has it.",
+        consequence="It can be deleted when no API collection uses it.",
+        used_by=[
+            (name, reverse("collection", args=[pk]))
+            for pk, name in connection.collections.order_by("name").values_list("pk", "name")
+        ],
         back=reverse("connections"),
         after=reverse("connections"),
         restorable=True,

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.forms import Errors, done, filled, initial, project_named, sent
 from ostiary.console.frame.listing import listed, users
+from ostiary.console.frame.questions import counted
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
@@ -73,10 +74,19 @@ def delete(request: HttpRequest, by: Actor, list_id: int) -> HttpResponse:
         what="address list",
         name=found.name,
         consequence="It can be deleted when no access profile uses it.",
+        takes=[counted(found.entries, "address or range", "addresses and ranges")],
+        used_by=_used_by(found),
         back=reverse("address-lists"),
         after=reverse("address-lists"),
         restorable=True,
     )
+
+
+def _used_by(found: AddressList) -> list[tuple[str, str]]:
+    """Who uses the list: how many profiles, with the list of them."""
+    using = found.allowing.values("pk").union(found.denying.values("pk")).count()
+    page = f"{reverse('access-profiles')}?list={found.pk}"
+    return [(counted(using, "access profile"), page)] if using else []
 
 
 def _given(request: HttpRequest) -> address_lists.AddressListInput:

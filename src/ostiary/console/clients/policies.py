@@ -21,6 +21,7 @@ from ostiary.console.frame.forms import (
     sent,
 )
 from ostiary.console.frame.listing import listed, users
+from ostiary.console.frame.questions import counted
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
@@ -101,11 +102,20 @@ def delete(request: HttpRequest, by: Actor, policy_id: int) -> HttpResponse:
         lambda: policies.delete(by=by, policy_id=policy_id),
         what="policy",
         name=policy.name,
-        consequence="It can be deleted when no access profile has it.",
+        consequence="It can be deleted when no access profile and no client's defaults use it.",
+        used_by=_users(policy),
         back=reverse("policies"),
         after=reverse("policies"),
         restorable=True,
     )
+
+
+def _users(policy: Policy) -> list[tuple[str, str]]:
+    """Who uses the policy: how many profiles, with the list of them, and the defaults of how many clients."""
+    profiles, defaults = policy.profiles.count(), policy.defaults.count()
+    page = f"{reverse('access-profiles')}?policy={policy.pk}"
+    found = [(counted(profiles, "access profile"), page)] if profiles else []
+    return [*found, (f"The defaults of {counted(defaults, 'client')}", "")] if defaults else found
 
 
 def _form(

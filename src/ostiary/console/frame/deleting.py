@@ -24,12 +24,15 @@ def by_name(
     after: str,
     takes: Sequence[str] = (),
     instead: str = "",
+    instead_label: str = "deactivate it instead",
     restorable: bool = False,
+    used_by: Sequence[tuple[str, str]] = (),
 ) -> HttpResponse:
     """Ask for the name, and call `delete` when it matches; `back` and `after` are addresses.
 
     `takes`: what goes with it; `instead`: where it can be deactivated; `restorable`: it can be put
-    back for some days. An object in use is not deleted, and the page says where it is used.
+    back for some days; `used_by`: who uses it, with their addresses. An object in use is not deleted,
+    and the page says where it is used.
     """
     problem = ""
     if request.method == "POST":
@@ -54,6 +57,8 @@ def by_name(
         "problem": problem,
         "takes": takes,
         "instead": instead,
+        "instead_label": instead_label,
+        "used_by": used_by,
         "days": deletions.KEPT.days if restorable else 0,
     }
     return render(request, "console/delete.html", context, status=400 if problem else 200)

@@ -31,6 +31,8 @@ class ConsequenceQuestion:
     #: A page that shows more of what would happen.
     more: str = ""
     more_label: str = ""
+    #: False: the answer is a page of its own, such as one that shows a secret once.
+    in_place: bool = True
 
 
 def unanswered(
@@ -70,8 +72,9 @@ def is_own(address: str) -> bool:
     return local and not urlsplit(address).netloc
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def counted(number: int, what: str, several: str = "") -> str:
+    """`1 profile`, `2 profiles`; `several`: where an s does not make it plural."""
+    return f"{number:,} {what if number == 1 else several or what + 's'}"
 
 
 def say_done(request: HttpRequest, text: str, *, undo: tuple[str, str, str] | None = None) -> None:

@@ -27,6 +27,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import etags
 from ostiary.directory.changes.errors import Invalid, Refused
 from ostiary.directory.changes.permission import require_admin
+from ostiary.directory.models import Member
 from ostiary.directory.people import members, second_factors, sign_ins, single_sign_on
 from ostiary.directory.projects import projects
 from ostiary.directory.workspace import public_urls
@@ -91,6 +92,9 @@ def member_link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse
 @require_POST
 def reset_second_factor(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     member = members.find(by, member_id)
+    back = reverse("members")
+    if answer := unanswered(request, lambda: _without_factors(member), back=back):
+        return answer
     second_factors.reset(by=by, member=member)
     messages.success(request, f"{member.email} has no second factor any more, and is signed out.")
     return redirect("members")
@@ -100,6 +104,9 @@ def reset_second_factor(request: HttpRequest, by: Actor, member_id: int) -> Http
 @require_POST
 def unlink_member(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:
     member = members.find(by, member_id)
+    back = reverse("members")
+    if answer := unanswered(request, lambda: _unlinked(member), back=back):
+        return answer
     single_sign_on.unlink_all(by=by, member=member)
     messages.success(request, f"{member.email} is linked to no provider any more.")
     return redirect("members")
@@ -129,6 +136,10 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
     off = flags.get("active") is False
     if off and (answer := unanswered(request, lambda: _off(by, member_id), back=back)):
         return answer
+    if "admin" in flags:
+        answer = unanswered(request, lambda: _admin(by, member_id, admin=flags["admin"]), back=back)
+        if answer:
+            return answer
     try:
         if "project" in request.POST:
             project = projects.find(by, number_of(request.POST["project"]) or 0)
@@ -146,6 +157,58 @@ def change_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
             undo = (request.path, "active", "0" if flags["active"] else "1")
         say_done(request, "The member was changed.", undo=undo)
     return redirect(made_at(request, back))
+
+
+def _without_factors(member: Member) -> ConsequenceQuestion:
+    factors = counted(second_factors.of(member).count(), "second factor")
+    return ConsequenceQuestion(
+        title=f"Remove all second factors of {member.email}?",
+        sentences=(
+            f"{factors} and the recovery codes stop working. {_signed_out(member)}",
+            "Until a new one is set up, a password or a sign-in link is enough to sign in.",
+        ),
+        verb="Remove",
+    )
+
+
+def _unlinked(member: Member) -> ConsequenceQuestion:
+    return ConsequenceQuestion(
+        title=f"Unlink {member.email} from single sign-on?",
+        sentences=(
+            (
+                f"{counted(single_sign_on.links(member).count(), 'link')} to the provider ends."
+                f" {_signed_out(member)}"
+            ),
+            "At the next single sign-on, the e-mail address has to match again.",
+        ),
+        verb="Unlink",
+    )
+
+
+def _signed_out(member: Member) -> str:
+    return f"They are signed out ({counted(sign_ins.sessions(member).count(), 'open session')})."
+
+
+def _admin(by: Actor, member_id: int, *, admin: bool) -> ConsequenceQuestion:
+    member = members.find(by, member_id)
+    if admin:
+        every = counted(projects.projects(by).count(), "project")
+        return ConsequenceQuestion(
+            title=f"Make {member.email} a workspace admin?",
+            sentences=(
+                f"They can then see and change everything: {every}, members, tokens and settings.",
+            ),
+            verb="Make admin",
+        )
+    roles = member.memberships.count()
+    left = (
+        f"They keep their roles in {counted(roles, 'project')}."
+        if roles
+        else "They have no role in a project, and will see nothing."
+    )
+    return ConsequenceQuestion(
+        title=f"Remove the admin role of {member.email}?", sentences=(left,), verb="Remove"
+    )
 
 
 def _off(by: Actor, member_id: int) -> ConsequenceQuestion:
@@ -208,6 +271,11 @@ def delete_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
             "They are signed out everywhere and lose roles, sign-in links and second factors. Management"
             " tokens that they made are revoked. What they did stays in the audit log."
         ),
+        takes=[
+            counted(sign_ins.sessions(member).count(), "open session"),
+            counted(member.memberships.count(), "role"),
+            counted(second_factors.of(member).count(), "second factor"),
+        ],
         back=reverse("members"),
         after=reverse("members"),
     )

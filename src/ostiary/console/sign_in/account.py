@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from ostiary import settings
 from ostiary.console.frame.form_pages import once_page
+from ostiary.console.frame.questions import ConsequenceQuestion, counted, unanswered
 from ostiary.console.frame.saving import first_time
 from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sign_in import lockout, passkeys, steps
@@ -22,7 +23,7 @@ from ostiary.console.sign_in.sessions import digest_of
 from ostiary.console.sign_in.sign_in import WRONG_CODE, WRONG_PASSKEY, code_of
 from ostiary.console.sign_in.steps import actor_for, member_of
 from ostiary.directory.changes.errors import InUse, Invalid, NotFound
-from ostiary.directory.models import Member
+from ostiary.directory.models import Member, SecondFactor
 from ostiary.directory.people import second_factors, sign_ins, single_sign_on
 from ostiary.directory.people.second_factors import Added
 from ostiary.directory.workspace import workspace_settings
@@ -300,6 +301,9 @@ def change_factor(request: HttpRequest, factor_id: int) -> HttpResponse:
     try:
         factor = second_factors.find(member, factor_id)
         if request.method == "POST" and "remove" in request.POST:
+            back = reverse("account")
+            if answer := unanswered(request, lambda: _removed(member, factor), back=back):
+                return answer
             second_factors.remove(by=by, member=member, factor_id=factor_id)
             messages.success(request, f"{factor.name} was removed.")
             return redirect("account")
@@ -322,6 +326,16 @@ def change_factor(request: HttpRequest, factor_id: int) -> HttpResponse:
         "last": second_factors.of(member).count() == 1,
     }
     return render(request, "console/change_factor.html", context, status=400 if errors else 200)
+
+
+def _removed(member: Member, factor: SecondFactor) -> ConsequenceQuestion:
+    left = second_factors.of(member).count() - 1
+    if left:
+        after = f"It can no longer be used to sign in. {counted(left, 'second factor')} remain{'s' if left == 1 else ''}."
+    else:
+        codes = counted(second_factors.codes_left(member), "recovery code")
+        after = f"It is your only one. Your password alone is enough to sign in then, and {codes} stop working."
+    return ConsequenceQuestion(title=f"Remove {factor.name}?", sentences=(after,), verb="Remove")
 
 
 @signed_in

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from ostiary.console.frame.questions import ConsequenceQuestion, unanswered
+from ostiary.console.frame.questions import ConsequenceQuestion, counted, unanswered
 from ostiary.console.frame.sign_in_redirects import signed_in
 from ostiary.console.sign_in import lockout, passkeys, steps
 from ostiary.console.sign_in.steps import actor_for, address_of, member_of
@@ -148,7 +148,18 @@ def _locked_out() -> ConsequenceQuestion:
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every other session of the member; this one goes on."""
     member = member_of(request)
+    if answer := unanswered(request, lambda: _elsewhere(member), back=reverse("account")):
+        return answer
     ended = end_sessions(by=actor_for(request, member), member=member)
     update_session_auth_hash(request, ended)
     messages.success(request, "You are signed out everywhere else.")
     return redirect("account")
+
+
+def _elsewhere(member: Member) -> ConsequenceQuestion:
+    others = counted(max(0, sign_ins.sessions(member).count() - 1), "other session")
+    return ConsequenceQuestion(
+        title="Sign out everywhere else?",
+        sentences=(f"This ends {others}. You stay signed in here.",),
+        verb="Sign out",
+    )

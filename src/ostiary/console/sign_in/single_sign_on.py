@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ostiary.console.frame.questions import ConsequenceQuestion, counted, unanswered
 from ostiary.console.sign_in import passkeys, steps
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
@@ -182,9 +183,24 @@ def _try(request: HttpRequest, client: RelyingParty) -> None:
 @page
 @require_POST
 def remove(request: HttpRequest, by: Actor) -> HttpResponse:
+    require_admin(by)
+    if answer := unanswered(request, _off, back=reverse("single-sign-on")):
+        return answer
     try:
         single_sign_on.remove(by=by)
     except NotFound:
         return redirect("single-sign-on")
     messages.success(request, "Single sign-on is off.")
     return redirect("single-sign-on")
+
+
+def _off() -> ConsequenceQuestion:
+    members = counted(single_sign_on.linked_members(), "member")
+    return ConsequenceQuestion(
+        title="Turn off single sign-on?",
+        sentences=(
+            f"Nobody can sign in at the provider then. {members} used it to sign in.",
+            "Whoever has neither a password nor a passkey needs a sign-in link.",
+        ),
+        verb="Turn off",
+    )

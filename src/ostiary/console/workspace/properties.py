@@ -6,6 +6,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from ostiary.console.frame.forms import sent
+from ostiary.console.frame.questions import ConsequenceQuestion, unanswered
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.permission import require_admin
@@ -40,6 +41,10 @@ def _shown(request: HttpRequest, by: Actor, project: Folder | None) -> HttpRespo
         messages.success(request, f"The property {name} was {'deleted' if gone else 'set'}.")
         return redirect(request.path)
 
+    if request.method == "POST" and "delete" in request.POST:
+        question = unanswered(request, lambda: _deleted(request), back=request.path)
+        if question:
+            return question
     answer, errors = sent(request, save)
     name = request.POST.get("name", "")
     context = {
@@ -53,4 +58,12 @@ def _shown(request: HttpRequest, by: Actor, project: Folder | None) -> HttpRespo
     }
     return answer or render(
         request, "console/properties.html", context, status=400 if errors else 200
+    )
+
+
+def _deleted(request: HttpRequest) -> ConsequenceQuestion:
+    return ConsequenceQuestion(
+        title=f"Delete the property {request.POST.get('name', '')[:100]}?",
+        sentences=("Scripts that read it find nothing then. Its value cannot be brought back.",),
+        verb="Delete",
     )

@@ -151,6 +151,11 @@ def links(member: Member) -> QuerySet[ProviderLink]:
     return ProviderLink.objects.filter(member=member).order_by("pk")
 
 
+def linked_members() -> int:
+    """How many members have signed in at a provider."""
+    return ProviderLink.objects.values("member").distinct().count()
+
+
 def unlink(*, by: Actor, member: Member, link_id: int) -> None:
     """Take a link away; the member's next sign-in there looks at the address again."""
     if by.kind != "member" or by.id != member.pk:
