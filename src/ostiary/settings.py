@@ -83,6 +83,8 @@ class Settings:
     console_key: Path | None
     #: The console as browsers reach it, an origin; empty: as the workspace's settings say.
     console_url: str
+    #: Of the built documents, without a slash at the end; empty: nobody serves them.
+    docs_url: str
     #: Seconds for which browsers use only https for the console (HSTS); 0: no such header is sent.
     console_hsts_seconds: int
     secure_cookies: bool
@@ -297,6 +299,14 @@ TEXTS: Mapping[str, TextSetting] = {
         meaning=(
             "The public URL of the console, where browsers reach it. "
             "It goes before the one in the workspace's settings."
+        ),
+    ),
+    "OSTIARY_DOCS_URL": TextSetting(
+        form="http or https URL",
+        unset="no links",
+        meaning=(
+            "Where you serve the documents that `make docs` builds. "
+            "Each page of the console then links to the one that describes it."
         ),
     ),
     "OSTIARY_SECURE_COOKIES": TextSetting(
@@ -566,6 +576,28 @@ def _origin(name: str, text: str) -> str:
     return f"{match[1]}://{match[2]}{'' if port == _USUAL_PORTS[match[1]] else port}"
 
 
+def _is_base(text: str) -> bool:
+    """Whether paths can be added to a URL: no query, no fragment, no password."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return usable and not (parts.query or parts.fragment or "@" in parts.netloc)
+
+
+def _base(name: str, text: str) -> str:
+    """A URL that paths are added to, without a slash at its end; empty stays empty."""
+    if not text:
+        return ""
+    if not _is_base(text):
+        raise SettingsError(
+            f"{name} must be an http or https URL, such as https://docs.example.com/ostiary,"
+            f" not {text[:100]!r}."
+        )
+    return text.rstrip("/")
+
+
 #: Where an OTLP receiver takes traces (OTLP/HTTP specification).
 TRACES_PATH = "/v1/traces"
 
@@ -573,12 +605,7 @@ TRACES_PATH = "/v1/traces"
 def _endpoint(name: str, text: str) -> str:
     if not text:
         return ""
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment or "@" in parts.netloc:
+    if not _is_base(text):
         # Not repeated: it may hold a password.
         raise SettingsError(f"{name} must be a URL such as http://127.0.0.1:4318.")
     base = text.rstrip("/")
@@ -618,6 +645,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         console_certificate=Path(console_certificate).absolute() if console_certificate else None,
         console_key=Path(console_key).absolute() if console_key else None,
         console_url=_origin("OSTIARY_CONSOLE_URL", _text("OSTIARY_CONSOLE_URL", value)),
+        docs_url=_base("OSTIARY_DOCS_URL", _text("OSTIARY_DOCS_URL", value)),
         console_hsts_seconds=_number("OSTIARY_CONSOLE_HSTS_SECONDS", value),
         secure_cookies=_flag("OSTIARY_SECURE_COOKIES", _text("OSTIARY_SECURE_COOKIES", value)),
         key_set_seconds=_number("OSTIARY_KEY_SET_SECONDS", value),

@@ -81,6 +81,21 @@ def test_a_public_url_is_kept_as_browsers_send_it(text: str, origin: str) -> Non
     assert load({"OSTIARY_CONSOLE_URL": text}).console_url == origin
 
 
+def test_the_address_of_the_documents_has_no_slash_at_its_end() -> None:
+    assert load({}).docs_url == ""
+    assert load({"OSTIARY_DOCS_URL": "https://docs.example.com/ost/"}).docs_url == (
+        "https://docs.example.com/ost"
+    )
+    for text in (
+        "docs.example.com",
+        "javascript:alert(1)",
+        "https://u@docs.example.com",
+        "http://x?y",
+    ):
+        with pytest.raises(SettingsError, match="OSTIARY_DOCS_URL must be"):
+            load({"OSTIARY_DOCS_URL": text})
+
+
 @pytest.mark.parametrize(
     "text",
     [

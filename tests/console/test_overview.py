@@ -4,6 +4,7 @@ import re
 import time
 from datetime import timedelta
 from html import unescape
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -14,6 +15,8 @@ from tests.api.conftest import api
 from tests.console.test_forms import Refusals, refusals
 from tests.review.conftest import World, log, world
 
+from ostiary import settings
+from ostiary.console.frame import documentation
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import protection
 from ostiary.directory.changes import unpublished_objects
@@ -114,3 +117,26 @@ def test_what_the_gateway_left_out_is_named_with_its_reason(
     assert "Left out of the gateway" in page
     assert all(reason in page for reason in reasons.values())
     assert f'href="/collections/{collection}"' in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_link_to_the_documents_where_somebody_serves_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = signed_in()
+    assert ">Docs</a>" not in read(client)
+    monkeypatch.setenv("OSTIARY_DOCS_URL", "https://docs.example.com/")
+    settings.current.cache_clear()
+    try:
+        for path, address in (("/", "tutorial"), ("/policies", "how-to/limit-calls")):
+            page = client.get(path).content.decode()
+            assert f'href="https://docs.example.com/{address}.html"' in page
+    finally:
+        monkeypatch.undo()
+        settings.current.cache_clear()
+
+
+def test_each_page_of_the_documents_that_is_linked_exists() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    for name in {*documentation.PAGES.values(), "index"}:
+        assert (docs / f"{name}.md").is_file(), name

@@ -17,7 +17,7 @@ from ostiary.configuration import sets
 from ostiary.configuration.descriptions import KINDS as KINDS_IN_FILES
 from ostiary.console.catalog.collections import KINDS
 from ostiary.console.clients.access_profiles import METHODS, policy_words
-from ostiary.console.frame import moments
+from ostiary.console.frame import documentation, moments
 from ostiary.console.frame.forms import shown
 from ostiary.console.frame.questions import UNDO
 from ostiary.console.sign_in import steps
@@ -47,6 +47,12 @@ register = template.Library()
 def release() -> str:
     """The release that runs."""
     return __version__
+
+
+@register.simple_tag
+def docs_url(path: str) -> str:
+    """Where the documents describe the page at a path; empty: nobody serves them."""
+    return documentation.url(path)
 
 
 @register.simple_tag
