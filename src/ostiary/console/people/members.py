@@ -97,7 +97,7 @@ def reset_second_factor(request: HttpRequest, by: Actor, member_id: int) -> Http
         return answer
     second_factors.reset(by=by, member=member)
     messages.success(request, f"{member.email} has no second factor any more, and is signed out.")
-    return redirect("members")
+    return redirect(made_at(request, back))
 
 
 @page
@@ -109,7 +109,7 @@ def unlink_member(request: HttpRequest, by: Actor, member_id: int) -> HttpRespon
         return answer
     single_sign_on.unlink_all(by=by, member=member)
     messages.success(request, f"{member.email} is linked to no provider any more.")
-    return redirect("members")
+    return redirect(made_at(request, back))
 
 
 def _link(request: HttpRequest, by: Actor, member_id: int) -> HttpResponse:

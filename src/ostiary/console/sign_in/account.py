@@ -335,7 +335,9 @@ def _removed(member: Member, factor: SecondFactor) -> ConsequenceQuestion:
     else:
         codes = counted(second_factors.codes_left(member), "recovery code")
         after = f"It is your only one. Your password alone is enough to sign in then, and {codes} stop working."
-    return ConsequenceQuestion(title=f"Remove {factor.name}?", sentences=(after,), verb="Remove")
+    return ConsequenceQuestion(
+        title=f"Remove {factor.name}?", sentences=(after,), verb="Remove", in_place=False
+    )
 
 
 @signed_in
