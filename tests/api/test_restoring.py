@@ -71,6 +71,34 @@ def test_a_client_comes_back_with_its_profiles_and_ids_but_without_credentials(
     assert api.done("GET", "v2/deleted_objects")["data"] == []
 
 
+def test_what_is_deleted_and_put_back_costs_no_statement_for_each_profile(
+    world: World, django_assert_max_num_queries: Any
+) -> None:
+    """All other writers wait meanwhile, also who revokes."""
+    api, policy = world.api, world.a_policy()
+    given = {"api_policy_id": policy["id"], "ip_allow_list": ["192.0.2.0/24"]}
+    made = [
+        world.a_profile(name=f"P{n}", key=f"p{n}", labels={"n": f"{n}"}, **given) for n in range(12)
+    ]
+    before = [api.done("GET", f"api_access_profiles/{each['id']}")["result"] for each in made]
+    with django_assert_max_num_queries(70):
+        api.done("DELETE", f"api_clients/{world.client['id']}")
+    with django_assert_max_num_queries(50):
+        put_back(api)
+    after = [api.done("GET", f"api_access_profiles/{each['id']}")["result"] for each in made]
+    for one, other in zip(before, after, strict=True):
+        changed = {name for name in one if one[name] != other[name]}
+        assert changed <= {"epoch", "token_prefix", "updated_at"}
+    assert ListedNetwork.objects.count() == 12
+    assert Change.objects.filter(kind="profile", pk__gt=before[-1]["epoch"]).count() == 2 * 12
+    # A key that another one has by now is found among many.
+    api.done("DELETE", f"api_clients/{world.client['id']}")
+    client = api.done("POST", "api_clients", {"name": "Other"})["result"]
+    world.a_profile(api_client_id=client["id"], key="p7")
+    assert "The key of P7 has been taken since" in refused(api)
+    assert not AccessProfile.objects.filter(client_id=world.client["id"]).exists()
+
+
 def test_a_collection_comes_back_with_its_endpoints(world: World) -> None:
     api, number = world.api, world.collection["id"]
     api.done("DELETE", f"api_collections/{number}")

@@ -8,7 +8,8 @@ secrets do not come back.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
 from django.core import serializers
 from django.core.exceptions import ValidationError
@@ -20,8 +21,7 @@ from ostiary.directory.actor import Actor, Role
 from ostiary.directory.catalog import collections
 from ostiary.directory.changes import audit_log, deletions, feed, keys
 from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.errors import InUse, Invalid, NotFound
-from ostiary.directory.changes.inputs import Problems
+from ostiary.directory.changes.errors import InUse, NotFound
 from ostiary.directory.changes.permission import require, require_admin
 from ostiary.directory.clients import credentials, listed_networks
 from ostiary.directory.models import (
@@ -39,6 +39,10 @@ from ostiary.directory.models import (
     Webhook,
 )
 from ostiary.directory.workspace import project_quotas
+
+_T = TypeVar("_T")
+#: Rows of one statement.
+_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +108,17 @@ def restore(*, by: Actor, deleted_id: int) -> Saved[Restored]:
         rows = [*serializers.deserialize("json", found.content, ignorenonexistent=True)]
         _check_room(found, rows)
         warnings: list[str] = []
+        _join(rows)
         for each in rows:
             _prepare(each.object, warnings, alone=found.kind == "access_profile")
         _check_parents(rows)
         _check_place(found, rows)
         _check_grants(by, rows)
-        for each in rows:
-            _check(each.object)
-            each.save()
-        _check_together(found, rows)
+        for model, those in _by_model(rows):
+            _check_free(model, [each.object for each in those])
+        for model, those in _by_model(rows):
+            _write(model, those)
+        _check_together([each.object for each in rows if isinstance(each.object, AccessProfile)])
         sequence = _announce(found, rows)
         audit_log.record(
             by,
@@ -224,23 +230,64 @@ def _check_grants(by: Actor, rows: Sequence[Any]) -> None:
             raise InUse(f"{_name(each.object)} has an API collection that you may not grant")
 
 
-def _check(row: models.Model) -> None:
+def _join(rows: Sequence[Any]) -> None:
+    """Give profiles the client that comes back with them: it is not to be found yet."""
+    clients = {each.object.pk: each.object for each in rows if isinstance(each.object, Client)}
+    for each in rows:
+        if isinstance(each.object, AccessProfile) and each.object.client_id in clients:
+            each.object.client = clients[each.object.client_id]
+
+
+def _by_model(rows: Sequence[Any]) -> Iterator[tuple[type[models.Model], list[Any]]]:
+    """Rows of one model after another, in their order."""
+    for model, those in groupby(rows, key=lambda each: type(each.object)):
+        yield model, list(those)
+
+
+def _check_free(model: type[models.Model], rows: Sequence[models.Model]) -> None:
     """Refuse what is taken meanwhile."""
-    name = _name(row)
-    if _rows(type(row)).filter(pk=row.pk).exists():
-        raise InUse(f"{name} is there already")
-    try:
-        row.validate_unique()
-        row.validate_constraints()
-    except ValidationError as error:
-        fields = ", ".join(sorted(error.message_dict)).replace("__all__", "name or key")
-        raise InUse(f"The {fields} of {name} has been taken since") from None
-    problems = Problems()
-    keys.check(problems, row)
-    try:
-        problems.raise_if_any()
-    except Invalid:
-        raise InUse(f"The key of {name} has been taken since") from None
+    for some in _batches(rows):
+        there = _rows(model).filter(pk__in=[each.pk for each in some]).first()
+        if there is not None:
+            raise InUse(f"{_name(there)} is there already")
+    for each in rows:
+        try:
+            each.validate_unique(exclude={model._meta.pk.name})
+            each.validate_constraints()
+        except ValidationError as error:
+            fields = ", ".join(sorted(error.message_dict)).replace("__all__", "name or key")
+            raise InUse(f"The {fields} of {_name(each)} has been taken since") from None
+    taken = keys.taken(rows)
+    if taken is not None:
+        raise InUse(f"The key of {_name(taken)} has been taken since")
+
+
+def _write(model: type[models.Model], rows: Sequence[Any]) -> None:
+    """Insert rows of a model with what they have of others, many with one statement: all writers wait."""
+    objects = [each.object for each in rows]
+    # Which the database layer would set to now.
+    once = [each.name for each in model._meta.concrete_fields if getattr(each, "auto_now_add", 0)]
+    made = [[getattr(each, name) for name in once] for each in objects]
+    _rows(model).bulk_create(objects, batch_size=_BATCH)
+    if once:
+        for each, moments in zip(objects, made, strict=True):
+            for name, at in zip(once, moments, strict=True):
+                setattr(each, name, at)
+        _rows(model).bulk_update(objects, once, batch_size=_BATCH)
+    for field in model._meta.many_to_many:
+        through: Any = field.remote_field.through
+        own, other = f"{field.m2m_field_name()}_id", f"{field.m2m_reverse_field_name()}_id"
+        pairs = [
+            through(**{own: each.object.pk, other: int(pk)})
+            for each in rows
+            for pk in (each.m2m_data or {}).get(field.name, ())
+        ]
+        _rows(through).bulk_create(pairs, batch_size=_BATCH)
+
+
+def _batches(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
 
 
 def _name(row: models.Model) -> str:
@@ -253,10 +300,9 @@ def _rows(model: type[models.Model]) -> QuerySet[Any]:
     return QuerySet(model)
 
 
-def _check_together(found: DeletedObject, rows: Sequence[Any]) -> None:
-    profiles = [each.object for each in rows if isinstance(each.object, AccessProfile)]
+def _check_together(profiles: Sequence[AccessProfile]) -> None:
+    listed_networks.put_new(profiles)
     for profile in profiles:
-        listed_networks.put(profile)
         if profile.auth_type in {AuthMethod.JWT, AuthMethod.OIDC}:
             other = credentials.key_holder(profile)
             if other is not None:
@@ -290,12 +336,14 @@ def _announce(found: DeletedObject, rows: Sequence[Any]) -> int:
     if kind.announced is None:
         return 0
     sequence = feed.announce(kind.announced, found.object_id)
-    for each in rows:
-        row = each.object
-        if isinstance(row, AccessProfile) and found.kind != "access_profile":
-            sequence = feed.announce(feed.Kind.PROFILE, row.pk)
-        if hasattr(row, "epoch"):
-            _rows(type(row)).filter(pk=row.pk).update(epoch=sequence)
+    if kind.model is Client:
+        profiles = [each.object.pk for each in rows if isinstance(each.object, AccessProfile)]
+        sequence = feed.announce_all(feed.Kind.PROFILE, profiles) or sequence
+    for model, those in _by_model(rows):
+        if hasattr(model, "epoch"):
+            for some in _batches(those):
+                of_some = _rows(model).filter(pk__in=[each.object.pk for each in some])
+                of_some.update(epoch=sequence)
     if kind.model is Endpoint:
         for each in rows:
             _rows(Collection).filter(pk=each.object.collection_id).update(epoch=sequence)

@@ -81,8 +81,12 @@ def keep_client(by: Actor, client: Client) -> None:
         "client",
         client,
         project_id=client.project_id,
-        besides=[*ClientDefaults.objects.filter(client=client), *profiles, *_names(profiles)],
-        takes={"access_profiles": len(profiles), "credentials": alive.count()},
+        besides=[
+            *ClientDefaults.objects.filter(client=client),
+            *profiles.prefetch_related("collections", "allowed_lists", "denied_lists"),
+            *_names(profiles),
+        ],
+        takes={"access_profiles": profiles.count(), "credentials": alive.count()},
     )
 
 

@@ -1,6 +1,7 @@
 """The change feed: one row per change that a gateway must follow, in commit order."""
 
 import enum
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import connection
@@ -36,6 +37,21 @@ def announce(kind: Kind, object_id: int) -> int:
     The last statement that takes locks should be this one: on PostgreSQL, writers queue here
     until the transaction ends.
     """
+    _queue()
+    row = Change.objects.create(kind=kind.value, object_id=object_id)
+    return row.pk
+
+
+def announce_all(kind: Kind, object_ids: Iterable[int]) -> int:
+    """`announce` for many of a kind; returns the last sequence, 0 for none."""
+    _queue()
+    rows = (Change(kind=kind.value, object_id=each) for each in object_ids)
+    made = Change.objects.bulk_create(rows, batch_size=500)
+    return max((row.pk for row in made), default=0)
+
+
+def _queue() -> None:
+    """Wait for the other writers, and let gateways hear of it."""
     assert connection.in_atomic_block  # noqa: S101 - a programming error, not input
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -43,8 +59,6 @@ def announce(kind: Kind, object_id: int) -> int:
             cursor.execute(
                 "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [FEED_LOCK, CHANNEL]
             )
-    row = Change.objects.create(kind=kind.value, object_id=object_id)
-    return row.pk
 
 
 def latest() -> int:

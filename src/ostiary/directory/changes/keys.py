@@ -5,7 +5,7 @@ objects by it where ids are not known. Labels are names with values, for owners 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from django.db import models
@@ -114,11 +114,32 @@ def check(problems: Problems, row: models.Model) -> None:
     key = getattr(row, "key", None)
     if key is None:
         return
+    _lock(row)
+    if _of_the_same_kind(row).filter(key=key).exclude(pk=row.pk).exists():
+        problems.add("key", "has already been taken", code="taken")
+
+
+def taken(rows: Sequence[models.Model]) -> models.Model | None:
+    """Of rows that are not stored yet, of one kind and project, one whose key an object has.
+
+    Locks as `check` does.
+    """
+    keyed = {key: row for row in rows if (key := getattr(row, "key", None)) is not None}
+    if not keyed:
+        return None
+    one, wanted = next(iter(keyed.values())), list(keyed)
+    _lock(one)
+    for start in range(0, len(wanted), 500):
+        found = _of_the_same_kind(one).filter(key__in=wanted[start : start + 500]).first()
+        if found is not None:
+            return keyed[found.key]
+    return None
+
+
+def _lock(row: models.Model) -> None:
     projects = Folder.objects.filter(pk=owner) if (owner := _project_id(row)) else _workspace()
     # Not what foreign keys conflict with: whoever makes an object without a key need not wait.
     list(projects.select_for_update(no_key=True).values_list("pk", flat=True))
-    if _of_the_same_kind(row).filter(key=key).exclude(pk=row.pk).exists():
-        problems.add("key", "has already been taken", code="taken")
 
 
 def _project_id(row: models.Model) -> int | None:

@@ -207,8 +207,8 @@ def delete(*, by: Actor, client_id: int, if_match: str | None = None) -> Saved[N
                 events.of_credentials(revoked, profile, partial(credentials.alive, profile), by)
         # The profiles are gone when the change is followed, so each is announced by itself.
         sequence = feed.announce(feed.Kind.CLIENT, client.pk)
-        for profile_id in client.profiles.values_list("pk", flat=True):
-            sequence = feed.announce(feed.Kind.PROFILE, profile_id)
+        own = client.profiles.values_list("pk", flat=True)
+        sequence = feed.announce_all(feed.Kind.PROFILE, own) or sequence
         client.delete()
     return Saved(value=None, sequence=sequence)
 

@@ -5,6 +5,7 @@ an index answers that, with however many profiles.
 """
 
 import ipaddress
+from collections.abc import Iterable
 
 from django.db.models import Q, QuerySet
 
@@ -15,8 +16,7 @@ from ostiary.directory.models import AccessProfile, AddressList, ListedNetwork
 
 def put(profile: AccessProfile) -> None:
     """Write the networks of a saved profile's own lists, in the caller's transaction."""
-    entries = [*profile.allow_list, *profile.deny_list]
-    wanted = {str(network) for network in addresses.stored_networks(entries)} if entries else set()
+    wanted = _networks(profile)
     rows = ListedNetwork.objects.filter(profile=profile)
     held = set(rows.values_list("network", flat=True))
     if held - wanted:
@@ -24,6 +24,23 @@ def put(profile: AccessProfile) -> None:
     ListedNetwork.objects.bulk_create(
         ListedNetwork(profile=profile, network=network) for network in sorted(wanted - held)
     )
+
+
+def put_new(profiles: Iterable[AccessProfile]) -> None:
+    """`put` for profiles that were just inserted, and have no row yet."""
+    ListedNetwork.objects.bulk_create(
+        (
+            ListedNetwork(profile=profile, network=network)
+            for profile in profiles
+            for network in sorted(_networks(profile))
+        ),
+        batch_size=500,
+    )
+
+
+def _networks(profile: AccessProfile) -> set[str]:
+    entries = [*profile.allow_list, *profile.deny_list]
+    return {str(network) for network in addresses.stored_networks(entries)} if entries else set()
 
 
 def asked(text: str) -> addresses.Network | None:
