@@ -158,7 +158,7 @@ class GatewayNode:
         self.granting = asyncio.Event()
         cluster.loop.call_soon_threadsafe(self.granting.set)
         self.pushes: dict[str, int] = {}
-        self.store = WindowStore(cluster.url, seconds=cluster.seconds)
+        self.store = WindowStore(cluster.url, owner="tests", seconds=cluster.seconds)
         self.budgets = Budgets(
             self.store,
             cluster.counted,  # type: ignore[arg-type] # no other query is made

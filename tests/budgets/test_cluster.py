@@ -130,7 +130,7 @@ def test_headers_say_what_is_left_over_all_gateways(nodes: Cluster) -> None:
     assert refused.headers["ratelimit"].startswith('"rate";r=0;t=')
     assert int(refused.headers["retry-after"]) > 30
     key = f"r/{number}/{HOUR}/{int(time.time()) // HOUR * HOUR}"
-    assert store.counted(nodes.url, [key], seconds=10) == {key: 5}
+    assert store.counted(nodes.url, [key], owner="tests", seconds=10) == {key: 5}
 
 
 def test_what_is_counted_over_all_gateways_reaches_the_collector(nodes: Cluster) -> None:
@@ -185,7 +185,7 @@ def test_a_limit_that_is_only_watched_refuses_nothing_and_counts(nodes: Cluster)
     nodes.change(token, report_only=1)
     assert sum(load_all(nodes, token, [20, 10, 5])) == 35
     key = f"r/{number}/{HOUR}/{int(time.time()) // HOUR * HOUR}"
-    assert store.counted(nodes.url, [key], seconds=10) == {key: 35}
+    assert store.counted(nodes.url, [key], owner="tests", seconds=10) == {key: 35}
 
 
 def test_a_call_that_waits_for_a_block_is_decided_again_after_a_revocation(
@@ -268,7 +268,7 @@ def test_without_the_store_each_gateway_admits_its_share_and_counts_are_reconcil
         wait_for(
             lambda: (
                 sum(load_all(made, token, [3, 3, 3])) == 0
-                and store.counted(own.url, [key_of_hour(number)], seconds=10).get(
+                and store.counted(own.url, [key_of_hour(number)], owner="tests", seconds=10).get(
                     key_of_hour(number)
                 )
                 == 90

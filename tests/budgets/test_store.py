@@ -40,9 +40,9 @@ def empty(server: StoreServer) -> StoreServer:
 class Loop:
     """An event loop with a client of the store."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, owner: str = "tests") -> None:
         self._loop = asyncio.new_event_loop()
-        self.store = WindowStore(url, seconds=30)
+        self.store = WindowStore(url, owner=owner, seconds=30)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self._loop.run_until_complete(coroutine)
@@ -177,14 +177,30 @@ def test_a_window_is_forgotten_a_minute_after_its_end(empty: StoreServer, loop: 
     life = loop.run(loop.store.enter("a", live=1))
     loop.run(loop.store.take(a_taking(), life.born, 0))
     with empty.client() as client:
-        assert 110 < client.ttl(key_of(WINDOW)) <= 120
+        assert 110 < client.ttl(key_of("tests", WINDOW)) <= 120
+
+
+def test_two_workspaces_in_one_store_count_nothing_of_each_other(
+    empty: StoreServer, loop: Loop
+) -> None:
+    """Ids of profiles, and often names of nodes, are the same in both."""
+    other = Loop(empty.url, owner="others")
+    try:
+        life = loop.run(loop.store.enter("a", live=1))
+        theirs = other.run(other.store.enter("a", live=1))
+        assert life.born != theirs.born
+        whole = a_taking(need=10)
+        assert loop.run(loop.store.take(whole, life.born, 0)).granted == 10
+        assert other.run(other.store.take(whole, theirs.born, 0)).granted == 10
+    finally:
+        other.close()
 
 
 def test_the_counts_of_all_nodes_can_be_read(empty: StoreServer, loop: Loop) -> None:
     life = loop.run(loop.store.enter("a", live=1))
     loop.run(loop.store.take(a_taking("a/1", need=3), life.born, 2))
     loop.run(loop.store.take(a_taking("b/1", need=4), life.born))
-    assert counted(empty.url, [WINDOW, "r/2/60/0"], seconds=10) == {WINDOW: 9}
+    assert counted(empty.url, [WINDOW, "r/2/60/0"], owner="tests", seconds=10) == {WINDOW: 9}
 
 
 def test_a_life_is_whole_once_every_live_node_has_claimed_in_it(loop: Loop) -> None:
@@ -205,12 +221,12 @@ def test_a_server_that_was_started_again_begins_another_life() -> None:
             life = loop.run(loop.store.enter("a", live=1))
             loop.run(loop.store.take(a_taking(), life.born, 0))
             with server.client() as client:
-                stored = client.hgetall("{ostiary}:store")
+                stored = client.hgetall(key_of("tests", "store"))
             server.kill()
             server.start()
             with server.client() as client:
                 # As a server restores it that writes its data to disk now and then.
-                client.hset("{ostiary}:store", mapping=stored)
+                client.hset(key_of("tests", "store"), mapping=stored)
             with pytest.raises(StoreAway):
                 loop.run(loop.store.take(a_taking(), life.born, 0))
             again = loop.run(loop.store.enter("a", live=1, anew=True))
@@ -227,7 +243,7 @@ def test_what_is_said_of_a_store_that_is_away_has_no_password(empty: StoreServer
             loop.run(loop.store.enter("a", live=1, anew=True))
         assert "secret" not in str(caught.value)
         with pytest.raises(StoreAway) as read:
-            counted(url, [WINDOW], seconds=1)
+            counted(url, [WINDOW], owner="tests", seconds=1)
         assert "secret" not in str(read.value)
     finally:
         loop.close()
@@ -241,7 +257,7 @@ def test_a_store_that_does_not_answer_is_given_up_in_time() -> None:
         writers: list[asyncio.StreamWriter] = []
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        store = WindowStore(f"redis://127.0.0.1:{port}", seconds=0.1)
+        store = WindowStore(f"redis://127.0.0.1:{port}", owner="tests", seconds=0.1)
         began = time.monotonic()
         with pytest.raises(StoreAway):
             await store.enter("a", live=1, anew=True)

@@ -163,9 +163,9 @@ async def _serve(
     live = LiveNodes()
     store = budgets = None
     if sharing.url:
-        from ostiary.budgets.store import WindowStore
+        from ostiary.budgets.store import PURPOSE, WindowStore
 
-        store = WindowStore(sharing.url)
+        store = WindowStore(sharing.url, owner=keyring.public_name(PURPOSE))
         budgets = Budgets(
             store,
             lookup,

@@ -28,22 +28,26 @@ MOST_CONNECTIONS = 16
 
 _SCRIPTS = resources("ostiary.budgets")
 _ERRORS = (redis.RedisError, OSError, TimeoutError, ValueError, TypeError, KeyError)
-#: All keys are of one slot: a script reads two of them.
-_TAG = "{ostiary}"
-_STORE = f"{_TAG}:store"
+#: Of the name by which a workspace's keys are known in the store.
+PURPOSE = "windows"
+_STORE = "store"
 _ANOTHER_LIFE, _NEEDS_BASE = -1, -2
 
 
-def key_of(window: str) -> str:
-    """The key of a window in the store."""
-    return f"{_TAG}:{window}"
+def key_of(owner: str, window: str) -> str:
+    """The key of a window in the store.
+
+    `owner`: the workspace, since ids are the same in each. All keys of one are of one slot: a script
+    reads two of them.
+    """
+    return f"{{ostiary-{owner}}}:{window}"
 
 
 class WindowStore:
     """The store as one node asks it, on the event loop."""
 
-    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+    def __init__(self, url: str, *, owner: str, seconds: float = SECONDS) -> None:
+        self._seconds, self._owner = seconds, owner
         #: The run of the server that all connections must be to; empty: the next one says it.
         self._run = ""
         # No retries: a grant that is repeated would be granted twice.
@@ -83,7 +87,7 @@ class WindowStore:
         if not self._run:
             await self._timed(self._client.ping())
         arguments = (node, live, uuid.uuid4().hex, self._run, int(time.time()), claimed)
-        answer = await self._timed(self._enter(keys=[_STORE], args=arguments))
+        answer = await self._timed(self._enter(keys=[key_of(self._owner, _STORE)], args=arguments))
         try:
             born, at, whole = answer
             return Life(born=born.decode(), at=int(at), whole=whole == b"1")
@@ -96,7 +100,7 @@ class WindowStore:
             born, taking.node, taking.limit, taking.need, taking.least, taking.block,
             taking.claimed, taking.returned, taking.seconds + AFTERLIFE, -1 if base is None else base,
         )  # fmt: skip
-        keys = [key_of(taking.window), _STORE]
+        keys = [key_of(self._owner, taking.window), key_of(self._owner, _STORE)]
         answer = await self._timed(self._grant(keys=keys, args=arguments))
         try:
             granted, counted = map(int, answer)
@@ -119,7 +123,7 @@ class WindowStore:
         await self._client.aclose()
 
 
-def counted(url: str, windows: Iterable[str], *, seconds: float) -> dict[str, int]:
+def counted(url: str, windows: Iterable[str], *, owner: str, seconds: float) -> dict[str, int]:
     """Window → what is counted over all nodes, of those that the store knows; raises StoreAway."""
     names = list(windows)
     try:
@@ -131,7 +135,7 @@ def counted(url: str, windows: Iterable[str], *, seconds: float) -> dict[str, in
         )
         with client, client.pipeline(transaction=False) as pipeline:
             for name in names:
-                pipeline.hmget(key_of(name), "total", "known", "base")
+                pipeline.hmget(key_of(owner, name), "total", "known", "base")
             rows = pipeline.execute()
         return {
             name: int(total) + max(0, int(base) - int(known))

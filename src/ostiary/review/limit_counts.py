@@ -6,6 +6,7 @@ from ostiary import settings
 from ostiary.budgets.windows import StoreAway
 from ostiary.gateway import control
 from ostiary.gateway.node import control_socket
+from ostiary.identity.sealing import KeyRing
 
 #: The gateway and the store answer at once, or are not there.
 SECONDS = 1.0
@@ -33,13 +34,17 @@ def counted(keys: Iterable[str]) -> Mapping[str, int]:
     from ostiary.budgets import store
 
     try:
-        shared = store.counted(url, names, seconds=SECONDS)
+        shared = store.counted(url, names, owner=_owner(store.PURPOSE), seconds=SECONDS)
     except StoreAway:
         if own is None:
             raise CountsSilent from None
         return own.used
     held = own.held if own is not None else {}
     return {name: max(0, number - held.get(name, 0)) for name, number in shared.items()}
+
+
+def _owner(purpose: str) -> str:
+    return KeyRing.load(settings.current().data / "keyring.json").public_name(purpose)
 
 
 def _gateway(names: Iterable[str]) -> control.Counted | None:
