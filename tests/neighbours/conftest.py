@@ -26,6 +26,8 @@ def files(authority: Authority) -> Files:
 @pytest.fixture(scope="module")
 def browser(files: Files) -> Iterator[Browser]:
     options = [
+        # As in the console's tests.
+        "--disable-gpu",
         "--host-resolver-rules=MAP *.example.com 127.0.0.1",
         # Unlike an error that is ignored, this one leaves the page a secure one.
         f"--ignore-certificate-errors-spki-list={files.fingerprint}",
