@@ -65,6 +65,11 @@ LONGEST = (
 )
 #: Files of long tests that share nothing: any worker takes the next test.
 EACH_ALONE = {"tests/documents/test_blocks.py"}
+#: Files that share a product of another kind than `shared_stage` go to one worker, one after another.
+OF_ONE_PRODUCT = {
+    f"tests/gateway/test_{name}.py": "tests/gateway/secure.py"
+    for name in ("grpc", "hostile", "http2", "streams", "tls")
+}
 #: Packages whose quick tests scripts/coverage-floors runs.
 MEASURED = ("tests/access/", "tests/identity/", "tests/review/", "tests/usage/")
 #: How a file says that all of its tests are slow.
@@ -91,11 +96,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Scheduling(LoadFileScheduling):
-    """A file stays on one worker, since its tests share what is slow to start; see EACH_ALONE."""
+    """A file stays on one worker, since its tests share what is slow to start.
+
+    See EACH_ALONE and OF_ONE_PRODUCT.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path = super()._split_scope(nodeid)
-        return nodeid if path in EACH_ALONE else path
+        return nodeid if path in EACH_ALONE else OF_ONE_PRODUCT.get(path, path)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from tests.stage import Stage, free_port, running
+from tests.gateway.secure import Secure
+from tests.stage import Stage, free_port
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
@@ -92,53 +92,36 @@ class Door:
         return [("api-token", self.profile["secret"])]
 
 
-def a_certificate(folder: Path) -> tuple[bytes, Path]:
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=IP:127.0.0.1,DNS:localhost",
-         "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
-    return (folder / "cert.pem").read_bytes(), both
-
-
 @pytest.fixture(scope="module", params=["grpc", "grpcs"])
-def door(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("grpc")
-    pem, both = a_certificate(folder)
-    plain = free_port()
-    env = {"OSTIARY_CERTIFICATE": str(both), "OSTIARY_GATEWAY_H2C_BIND": f"127.0.0.1:{plain}"}
+def door(request: Any, worker_secure: Secure) -> Iterator[Door]:
+    stage, certificate = worker_secure.stage, worker_secure.certificate
+    stage.clear()
+    pem = certificate.pem
     echo = Echo()
     server = grpc.server(ThreadPoolExecutor(8), handlers=(echo,))
     if request.param == "grpcs":
-        keys = grpc.ssl_server_credentials([((folder / "key.pem").read_bytes(), pem)])
+        keys = grpc.ssl_server_credentials([(certificate.key.read_bytes(), pem)])
         port = server.add_secure_port("127.0.0.1:0", keys)
     else:
         port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    with running(folder / "data", env=env) as stage:
-        given = {"base_url": f"{request.param}://localhost:{port}/{SERVICE}"}
-        if request.param == "grpcs":
-            given["ca_pem"] = pem.decode()
-        connection = stage.done("POST", "connections", {"name": "Echo", "input": given})
-        collection = stage.done(
-            "POST",
-            "api_collections",
-            {"name": "Echo", "handle": SERVICE, "proxy_connection_id": connection["id"]},
-        )
-        for method in METHODS:
-            stage.an_endpoint(collection, f"POST /{method}")
-        profile = stage.a_profile(collection)
-        secure = grpc.secure_channel(
-            f"localhost:{stage.gateway}", grpc.ssl_channel_credentials(pem)
-        )
-        clear = grpc.insecure_channel(f"127.0.0.1:{plain}")
-        yield Door(stage, echo, collection, profile, {"tls": secure, "clear": clear})
-        secure.close()
-        clear.close()
+    given = {"base_url": f"{request.param}://localhost:{port}/{SERVICE}"}
+    if request.param == "grpcs":
+        given["ca_pem"] = pem.decode()
+    connection = stage.done("POST", "connections", {"name": "Echo", "input": given})
+    collection = stage.done(
+        "POST",
+        "api_collections",
+        {"name": "Echo", "handle": SERVICE, "proxy_connection_id": connection["id"]},
+    )
+    for method in METHODS:
+        stage.an_endpoint(collection, f"POST /{method}")
+    profile = stage.a_profile(collection)
+    secure = grpc.secure_channel(f"localhost:{stage.gateway}", grpc.ssl_channel_credentials(pem))
+    clear = grpc.insecure_channel(worker_secure.clear)
+    yield Door(stage, echo, collection, profile, {"tls": secure, "clear": clear})
+    secure.close()
+    clear.close()
     server.stop(None)
 
 

@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import struct
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ import hpack
 import pytest
 from tests.gateway.corpus import FOREIGN, SMUGGLED, cases, request
 from tests.gateway.recording import Recorder, Request
-from tests.stage import Stage, Upstream, raw, running
+from tests.gateway.secure import Secure
+from tests.stage import Stage, Upstream, raw
 
 from ostiary.access.paths import METHODS, normalise
 
@@ -88,19 +88,9 @@ def door(stage: Stage, recorder: Recorder) -> Door:
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+def secure(shared_secure: Secure) -> Iterator[Door]:
     recorder = Recorder()
-    with running(folder / "data", env={"OSTIARY_CERTIFICATE": str(both)}) as stage:
-        yield _door(stage, recorder)
+    yield _door(shared_secure.stage, recorder)
     recorder.close()
 
 

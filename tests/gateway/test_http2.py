@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gateway.test_grpc import a_certificate
+from tests.gateway.certificates import Certificate, made_in
+from tests.gateway.secure import Secure
 from tests.stage import Answer, Stage, free_port, running
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
@@ -39,35 +40,48 @@ class Door:
         return done.stdout
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    return made_in(tmp_path_factory.mktemp("http2"))
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stage, str]]:
+    """A product, and its address for callers over HTTP/2 without TLS."""
+    clear = f"127.0.0.1:{free_port()}"
+    data = tmp_path_factory.mktemp("data")
+    with running(data, env={"OSTIARY_GATEWAY_H2C_BIND": clear}) as stage:
+        yield stage, clear
+
+
 @pytest.fixture(scope="module", params=["http", "https"])
-def door(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("http2")
-    pem, _ = a_certificate(folder)
-    words = [str(folder / "cert.pem"), str(folder / "key.pem")] if request.param == "https" else []
+def door(request: Any, product: tuple[Stage, str], certificate: Certificate) -> Iterator[Door]:
+    stage, clear = product
+    stage.clear()
+    secure = request.param == "https"
+    words = [str(certificate.certificate), str(certificate.key)] if secure else []
     server = subprocess.Popen(["node", str(SERVER), *words], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     port = int(server.stdout.readline())
-    clear = f"127.0.0.1:{free_port()}"
     try:
-        with running(folder / "data", env={"OSTIARY_GATEWAY_H2C_BIND": clear}) as stage:
-            given = {
-                "base_url": f"{request.param}://localhost:{port}",
-                "http_version": "2",
-                "timeout_seconds": 3,
-            }
-            if words:
-                given["ca_pem"] = pem.decode()
-            connection = stage.done("POST", "connections", {"name": "API", "input": given})
-            assert connection["input"]["http_version"] == "2"
-            collection = stage.done(
-                "POST",
-                "api_collections",
-                {"name": "API", "handle": "api-v1", "proxy_connection_id": connection["id"]},
-            )
-            for path in ("/{path...}", "/silent"):
-                stage.an_endpoint(collection, f"ANY {path}")
-            token = stage.a_profile(collection)["secret"]
-            yield Door(stage, collection, token, f"http://{clear}/api-v1")
+        given = {
+            "base_url": f"{request.param}://localhost:{port}",
+            "http_version": "2",
+            "timeout_seconds": 3,
+        }
+        if secure:
+            given["ca_pem"] = certificate.pem.decode()
+        connection = stage.done("POST", "connections", {"name": "API", "input": given})
+        assert connection["input"]["http_version"] == "2"
+        collection = stage.done(
+            "POST",
+            "api_collections",
+            {"name": "API", "handle": "api-v1", "proxy_connection_id": connection["id"]},
+        )
+        for path in ("/{path...}", "/silent"):
+            stage.an_endpoint(collection, f"ANY {path}")
+        token = stage.a_profile(collection)["secret"]
+        yield Door(stage, collection, token, f"http://{clear}/api-v1")
     finally:
         server.terminate()
         server.wait()
@@ -224,29 +238,28 @@ def test_health_checks_of_http_1_are_refused_for_http_2_without_tls(door: Door) 
     assert "http_version" in answer.json["errors"], answer.body
 
 
-def test_an_answer_of_any_length_passes_to_callers_over_tls(tmp_path: Path) -> None:
+def test_an_answer_of_any_length_passes_to_callers_over_tls(shared_secure: Secure) -> None:
     """Short answers over HTTP/1.1 are joined there, by what nginx has read of their bodies; frames are not."""
-    _, both = a_certificate(tmp_path)
+    stage = shared_secure.stage
     server = subprocess.Popen(["node", str(SERVER)], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     port = int(server.stdout.readline())
     try:
-        with running(tmp_path / "data", env={"OSTIARY_CERTIFICATE": str(both)}) as stage:
-            given = {"base_url": f"http://localhost:{port}", "http_version": "2"}
-            connection = stage.done("POST", "connections", {"name": "API", "input": given})
-            collection = stage.done(
-                "POST", "api_collections", {"name": "API", "proxy_connection_id": connection["id"]}
-            )
-            stage.an_endpoint(collection, "ANY /{path...}")
-            token = stage.a_profile(collection)["secret"]
-            for path, body in (("empty", ""), ("split", "123456789"), ("large", "x" * 5_000_000)):
-                done = subprocess.run(
-                    ["curl", "-sSk", "--http2", "--max-time", "60", "-H", f"api-token: {token}",
-                     f"https://127.0.0.1:{stage.gateway}/api-v1/{path}"],
-                    check=True, capture_output=True, text=True,
-                )  # fmt: skip
-                assert done.stdout == body
-            assert not any("exited on signal" in line for line in stage.lines)
+        given = {"base_url": f"http://localhost:{port}", "http_version": "2"}
+        connection = stage.done("POST", "connections", {"name": "API", "input": given})
+        collection = stage.done(
+            "POST", "api_collections", {"name": "API", "proxy_connection_id": connection["id"]}
+        )
+        stage.an_endpoint(collection, "ANY /{path...}")
+        token = stage.a_profile(collection)["secret"]
+        for path, body in (("empty", ""), ("split", "123456789"), ("large", "x" * 5_000_000)):
+            done = subprocess.run(
+                ["curl", "-sSk", "--http2", "--max-time", "60", "-H", f"api-token: {token}",
+                 f"https://127.0.0.1:{stage.gateway}/api-v1/{path}"],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            assert done.stdout == body
+        assert not any("exited on signal" in line for line in stage.lines)
     finally:
         server.terminate()
         server.wait()

@@ -5,7 +5,6 @@ import os
 import socket
 import sqlite3
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import h2.connection
 import h2.events
 import pytest
 from h2.exceptions import StreamClosedError
+from tests.gateway.secure import Secure
 from tests.stage import Stage, Upstream, running, wait_for
 
 from ostiary.gateway import control
@@ -288,19 +288,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory, streaming: Streaming) -> Ite
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, streaming: Streaming) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
-    with running(folder / "data", env={"OSTIARY_CERTIFICATE": str(both)}) as stage:
-        _publish(stage, streaming)
-        yield stage
+def secure(shared_secure: Secure, streaming: Streaming) -> Stage:
+    _publish(shared_secure.stage, streaming)
+    return shared_secure.stage
 
 
 #: Data folder → its collection.

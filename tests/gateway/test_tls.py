@@ -16,30 +16,20 @@ import h2.events
 import httpx
 import pytest
 from cryptography import x509
+from tests.gateway.secure import Secure
 from tests.stage import Stage, Upstream, running, wait_for
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    both = folder / "both.pem"
-    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
-    return both
+def certificate(shared_secure: Secure) -> Path:
+    return shared_secure.certificate.both
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Iterator[Stage]:
-    env = {"OSTIARY_CERTIFICATE": str(certificate)}
-    with running(tmp_path_factory.mktemp("data"), env=env) as stage:
-        yield stage
+def secure(shared_secure: Secure) -> Stage:
+    return shared_secure.stage
 
 
 @pytest.fixture(scope="module")
