@@ -14,6 +14,11 @@ WIDTHS = (1280, 360)
 
 
 @pytest.fixture(scope="module")
+def stage(shared_stage: Stage) -> Stage:
+    return shared_stage
+
+
+@pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
     upstream = Upstream()
     yield upstream
