@@ -2,13 +2,13 @@
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.browsers import browser_program
 from tests.console.steps import PICTURES
 from tests.stage import Stage, running
 
@@ -42,7 +42,7 @@ def link(stage: Stage) -> str:
 def browser() -> Iterator[Browser]:
     # Not for the session: Playwright keeps an event loop running, which other tests would meet.
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("google-chrome")
+        path = browser_program()
         # Nobody sees it; without a GPU, the software that stands in for one takes a sixth of the time.
         options = ["--disable-gpu"]
         options += ["--no-sandbox"] if os.geteuid() == 0 else []

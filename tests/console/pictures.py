@@ -6,13 +6,13 @@ the spot and worth nothing afterwards.
 
 import io
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+from tests.browsers import browser_program
 from tests.stage import Stage, running
 
 SIZE = {"width": 1360, "height": 800}
@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
         assert link
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+                executable_path=browser_program(), args=["--no-sandbox"]
             )
             page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
             page.goto(link[0])

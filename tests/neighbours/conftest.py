@@ -1,12 +1,12 @@
 """A certificate of an authority that the browser trusts, and a browser that finds the manual's hosts."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.browsers import browser_program
 from tests.neighbours.proxies import API, CONSOLE, Authority, Files
 
 # How long is for a slow machine, and claims nothing.
@@ -34,7 +34,7 @@ def browser(files: Files) -> Iterator[Browser]:
     ]
     options += ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        path = shutil.which("chromium") or shutil.which("google-chrome")
+        path = browser_program()
         browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser
         browser.close()
