@@ -60,7 +60,7 @@ def test_a_new_profile_is_handed_over_without_its_owner_seeing_the_secret(
     text = opened(link_on(page))
     assert "Your credential" in text
     assert Credential.objects.filter(profile=made).count() == 1
-    page = owner.read(f"/profiles/{made.pk}")
+    page = owner.read(f"/profiles/{made.pk}/credentials")
     assert "from 127.0.0.1" in page
     assert "Withdraw" not in page
 
@@ -69,7 +69,7 @@ def test_a_link_is_withdrawn_on_the_profiles_page(world: World, owner: Reader) -
     profile = world.a_profile()
     path = f"/profiles/{profile['id']}/handover"
     link = link_on(owner.send(path, once="1", valid="3600", overlap="0"))
-    assert "Not opened yet" in owner.read(f"/profiles/{profile['id']}")
+    assert "Not opened yet" in owner.read(f"/profiles/{profile['id']}/credentials")
     made = Handover.objects.get()
     page = owner.send(f"/handovers/{made.pk}/withdraw")
     assert "Hand-over link withdrawn" in page
@@ -118,11 +118,13 @@ def test_a_refresh_keeps_the_old_one_for_a_day_and_revoking_it_says_who_would_be
     page = owner.read(f"{path}/credentials/{old.pk}/cut-off")
     assert "has not been used yet" in page
     Credential.objects.filter(pk=new.pk).update(last_used_at=timezone.now())
-    assert "it can be revoked" in owner.read(path)
+    assert "Follow the rotation" in owner.read(path)
+    assert "it can be revoked" in owner.read(f"{path}/credentials")
     owner.send(f"{path}/credentials/{old.pk}/cut-off")
     old.refresh_from_db()
     assert old.revoked_at is not None
-    assert "Rotation" not in owner.read(path)
+    assert "rotation" not in owner.read(path)
+    assert "Rotation" not in owner.read(f"{path}/credentials")
     page = owner.read(f"{path}/credentials/{new.pk}/cut-off")
     assert "It is the only credential" in page
 
@@ -161,10 +163,13 @@ def test_the_api_offboards_and_reports_the_same(world: World) -> None:
 
 def test_a_viewer_is_offered_none_of_it_and_may_do_none_of_it(world: World, viewer: Reader) -> None:
     profile = world.a_profile()
-    pages = viewer.read(f"/profiles/{profile['id']}") + viewer.read(
-        f"/clients/{world.client['id']}"
-    )
-    for offered in ("New credential by link", "Deactivate for a time", "Offboard", "Revoke…"):
+    page = f"/profiles/{profile['id']}"
+    tabs = (page, f"{page}/credentials", f"{page}/requests", f"{page}/history")
+    pages = "".join(map(viewer.read, (*tabs, f"/clients/{world.client['id']}")))
+    for offered in (
+        "New credential by link", "Deactivate for a time", "Offboard", "Revoke…", "Set expiry",
+        "Refresh", ">Settings</a>\n</nav>",
+    ):  # fmt: skip
         assert offered not in pages
     for path in (
         f"/profiles/{profile['id']}/handover",
@@ -196,3 +201,27 @@ def test_a_deletion_says_what_it_takes_along_and_is_undone_on_a_page(
     assert "Client Acme was put back." in page
     assert "Credentials are gone" in page
     assert "put back already" in owner.send(f"/recently-deleted/{number}/restore")
+
+
+def test_a_profile_has_a_page_for_each_question_and_says_which_one_it_is(
+    world: World, owner: Reader
+) -> None:
+    profile, other = world.a_profile(name="Shop"), world.a_profile(name="Other")
+    page = f"/profiles/{profile['id']}"
+    names = {"": "Overview", "/requests": "Requests", "/credentials": "Credentials"}
+    for path, name in {**names, "/history": "History", "/edit": "Settings"}.items():
+        said = owner.read(page + path)
+        assert f'<a href="{page}{path}" aria-current="page">{name}</a>' in said, path
+        assert said.count('aria-current="page">') == 2, path  # with the one of the main menu
+    held = Credential.objects.get(profile_id=profile["id"])
+    said = owner.read(f"{page}/credentials")
+    assert f'data-key="{held.pk}"' in said
+    assert f"{page}/credentials/{held.pk}/cut-off" in said
+    assert str(Credential.objects.get(profile_id=other["id"]).last_four) not in said
+    world.change(profile, name="Web shop")
+    said = owner.read(f"{page}/history")
+    assert "created the access profile" in said
+    assert "Web shop" in said
+    assert "Other" not in said
+    assert "How to call" in owner.read(page)
+    assert "<auth token>" in owner.read(page)

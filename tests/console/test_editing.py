@@ -327,7 +327,7 @@ def test_defaults_change_for_all_that_follow_and_one_press_detaches(
     owner.get_by_label("Profile name", exact=True).fill("Nightly import")
     owner.get_by_role("button", name="Save").click()
     expect(owner.get_by_role("status")).to_contain_text("was changed")
-    at(owner, stage, f"/profiles/{key['id']}")
+    at(owner, stage, f"/profiles/{key['id']}/edit")
     owner.get_by_role("button", name="Detach from the client").click()
     expect(owner.get_by_role("status")).to_contain_text("settings of its own")
     stage.done("PUT", f"v2/api_clients/{client['id']}", given)

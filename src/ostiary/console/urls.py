@@ -26,6 +26,7 @@ from ostiary.console.clients import (
     offboarding,
     pauses,
     policies,
+    profile_credentials,
     profile_limits,
     profile_table,
 )
@@ -101,6 +102,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("address-lists/<int:list_id>", address_lists.edit, name="edit-address-list"),
     path("address-lists/<int:list_id>/delete", address_lists.delete, name="delete-address-list"),
     path("profiles/<int:profile_id>", access_profiles.show, name="profile"),
+    path("profiles/<int:profile_id>/requests", request_log.of_profile, name="profile-requests"),
+    path(
+        "profiles/<int:profile_id>/credentials",
+        profile_credentials.show,
+        name="profile-credentials",
+    ),
+    path("profiles/<int:profile_id>/history", audit_log.of_profile, name="profile-history"),
     path("clients/<int:client_id>/profiles/new", access_profiles.new, name="new-profile"),
     path("profiles/<int:profile_id>/edit", access_profiles.edit, name="edit-profile"),
     path("clients/<int:client_id>/defaults", client_defaults.edit, name="client-defaults"),

@@ -19,8 +19,12 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ostiary.access import addresses
 from ostiary.access.methods import AuthMethod
 from ostiary.console.clients import handovers as handover_pages
-from ostiary.console.clients import previews, profile_limits, signed_token_rules
-from ostiary.console.clients.connection_sheets import sheet
+from ostiary.console.clients import (
+    previews,
+    profile_limits,
+    signed_token_rules,
+)
+from ostiary.console.clients.connection_sheets import ConnectionSheet, sheet
 from ostiary.console.frame import live
 from ostiary.console.frame.deleting import by_name
 from ostiary.console.frame.form_pages import TYPED, keep_typed, new_typed, once_page
@@ -91,8 +95,6 @@ OVERLAPS = {
     0: "None: the old one is revoked immediately",
 }
 MOST_ENDPOINTS = 60
-#: Hand-over links that the page of a profile shows, the newest.
-MOST_HANDOVERS = 10
 
 P = TypeVar("P", bound=access_profiles.ProfileInput)
 
@@ -330,12 +332,10 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     context: dict[str, object] = {
         "profile": profile,
         "may_change": by.may(Role.EDITOR, profile.client.project_id),
-        "defaults": client_defaults.of(profile.client_id),
         "seen": collections.seen(by, [profile]),
         "usage_query": f"profile={profile_id}",
-        "handovers": handovers.handovers(by, profile_id)[:MOST_HANDOVERS],
-        "can_hand_over": handovers.has_secret(profile),
         "rotation": rotations.of_profile(profile, timezone.now()),
+        "sheet": _sheet(profile),
         **profile_limits.shown(profile),
     }
     guard = signed_token_rules.of_profile(profile)
@@ -343,6 +343,17 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     held = profile.credentials.all()
     also = [guard, states.of(profile).text, *(states.of_credential(each).text for each in held)]
     return live.render(request, "console/profile.html", context, *also)
+
+
+#: What stands for a secret that is not known, in a command that its reader fills in.
+_UNKNOWN = {AuthMethod.TOKEN: "<auth token>", AuthMethod.OAUTH2: "<client secret>"}
+
+
+def _sheet(profile: AccessProfile) -> ConnectionSheet:
+    """How to call with the newest credential."""
+    newest = credentials.alive(profile).first()
+    secret = _UNKNOWN.get(AuthMethod(profile.auth_type), "")
+    return sheet(profile, public=newest.public_id if newest else "", secret=secret)
 
 
 @page
@@ -367,6 +378,8 @@ def edit(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         "proposed": proposed and request.method == "GET",
         "client": profile.client,
         "profile": profile,
+        "may_change": by.may(Role.EDITOR, profile.client.project_id),
+        "defaults": client_defaults.of(profile.client_id),
         "unseen": [
             c for c in profile.collections.all() if c.pk not in seen and c.pk in form.chosen
         ],
@@ -437,7 +450,7 @@ def follow(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
         saved = access_profiles.change(by=by, profile_id=profile_id, given=given)
     except Invalid as error:
         messages.error(request, error.sentences)
-        return redirect("profile", profile_id)
+        return redirect("edit-profile", profile_id)
     if in_force(request, saved):
         state = (
             "follows its client now, and has what the client's defaults say"
@@ -445,7 +458,7 @@ def follow(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
             else "has settings of its own now. They are the same as before"
         )
         messages.success(request, f"{saved.value.name} {state}.")
-    return redirect("profile", profile_id)
+    return redirect("edit-profile", profile_id)
 
 
 @page

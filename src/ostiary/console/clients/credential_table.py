@@ -1,5 +1,6 @@
 """**API platform > Credentials**: every credential of the profiles that its reader may see, with age and use."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -180,6 +181,10 @@ TABLE = Table(
         ChoiceFilter(name="used", label="Last used", values=lambda: last_used("last_used_at")),
         ChoiceFilter(name="expires", label="Expires", values=lambda: expiry("expires_at")),
         NamedFilter(
+            name="profile", label="Access profile", objects=AccessProfile.objects.visible_to,
+            having=lambda found, ids: found.filter(profile__in=ids),
+        ),
+        NamedFilter(
             name="client", label="Client", objects=clients.clients,
             having=lambda found, ids: found.filter(profile__client__in=ids),
         ),
@@ -195,6 +200,29 @@ TABLE = Table(
     bulk=CredentialBulk(),
     empty="A credential is made with its access profile, and when it is refreshed.",
 )  # fmt: skip
+
+
+def _on_profiles_page(column: TableColumn) -> list[TableColumn]:
+    if column.name == "credential":
+        return [dataclasses.replace(column, cell=_to_revoke)]
+    return [] if column.name in {"profile", "client", "method"} else [column]
+
+
+def _to_revoke(each: Credential, _: object) -> Cell:
+    """Its name, and for one that works the page that revokes it."""
+    ended = {states.StateCode.REVOKED, states.StateCode.REPLACED, states.StateCode.EXPIRED}
+    works = states.of_credential(each).code not in ended
+    revoke = ("Revoke…", reverse("cut-off", args=[each.profile_id, each.pk]))
+    log = f"{reverse('profile-requests', args=[each.profile_id])}?credential={each.pk}"
+    return Cell(
+        text=credential_name(each), href=log, is_code=True, action=revoke if works else None
+    )
+
+
+#: The same rows on the page of their access profile.
+OF_PROFILE = dataclasses.replace(
+    TABLE, columns=tuple(shown for each in TABLE.columns for shown in _on_profiles_page(each))
+)
 
 
 @page

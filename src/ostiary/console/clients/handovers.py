@@ -80,7 +80,7 @@ def new(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 def _made(request: HttpRequest, by: Actor, profile: AccessProfile) -> HttpResponse:
     if not first_time(request):
         messages.warning(request, "That form was sent already. The link that it made is below.")
-        return redirect("profile", profile.pk)
+        return redirect("profile-credentials", profile.pk)
     try:
         saved = handovers.create(
             by=by,
@@ -92,7 +92,7 @@ def _made(request: HttpRequest, by: Actor, profile: AccessProfile) -> HttpRespon
     except (Invalid, InUse) as error:
         text = error.sentences if isinstance(error, Invalid) else str(error)
         messages.error(request, f"No link was made: {text}.")
-        return redirect("profile", profile.pk)
+        return redirect("profile-credentials", profile.pk)
     in_force(request, saved)
     return link_page(request, saved.value)
 
@@ -120,9 +120,9 @@ def withdraw(request: HttpRequest, by: Actor, handover_id: int) -> HttpResponse:
         found = handovers.withdraw(by=by, handover_id=handover_id)
     except InUse as error:
         messages.error(request, f"{error}.")
-        return redirect("profile", handovers.find(by, handover_id).profile_id)
+        return redirect("profile-credentials", handovers.find(by, handover_id).profile_id)
     messages.success(request, "Hand-over link withdrawn. It shows nothing any more.")
-    return redirect("profile", found.profile_id)
+    return redirect("profile-credentials", found.profile_id)
 
 
 @csrf_exempt  # there is no session to misuse: the key in the form is the whole right

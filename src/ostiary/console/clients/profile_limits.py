@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from ostiary.access.limits import QUOTA
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
@@ -18,25 +19,34 @@ from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.clients import access_profiles, profile_limits
 from ostiary.directory.models import AccessProfile
 from ostiary.review import limits_used
+from ostiary.review.limits_used import Used
 
 
 def shown(profile: AccessProfile) -> Mapping[str, Any]:
     """What the profile's page shows of its limits."""
+    found = limits_used.read(profile, int(time.time()))
+    shown = [_words(each) for each in found]
     return {
-        "limits": [
-            {
-                "window": each.window,
-                "per": each.per,
-                "limit": f"{each.limit:,}",
-                "policy": f"{each.policy_limit:,}" if each.limit != each.policy_limit else "",
-                "used": "Not known now" if each.used is None else f"{each.used:,}",
-                "left": "" if each.remaining is None else f"{each.remaining:,}",
-                "ends": datetime.fromtimestamp(each.ends, UTC),
-                "since": datetime.fromtimestamp(each.since, UTC) if each.is_reset else None,
-            }
-            for each in limits_used.read(profile, int(time.time()))
-        ],
+        "limits": shown,
+        # The quota, or else the longest window.
+        "main_limit": next((each for each in shown if each["window"] == QUOTA), shown[-1])
+        if shown
+        else None,
         "raised_until": profile.raised_until if profile_limits.raised(profile) else None,
+    }
+
+
+def _words(each: Used) -> Mapping[str, Any]:
+    return {
+        "window": each.window,
+        "per": each.per,
+        "limit": f"{each.limit:,}",
+        "policy": f"{each.policy_limit:,}" if each.limit != each.policy_limit else "",
+        "used": "Not known now" if each.used is None else f"{each.used:,}",
+        "left": "" if each.remaining is None else f"{each.remaining:,}",
+        "ends": datetime.fromtimestamp(each.ends, UTC),
+        "since": datetime.fromtimestamp(each.since, UTC) if each.is_reset else None,
+        "meter": None if each.used is None else (each.used, each.limit),
     }
 
 

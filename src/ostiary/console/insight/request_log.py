@@ -17,7 +17,7 @@ from ostiary.console.frame.choosers import COLLECTIONS, ENDPOINTS, Chooser
 from ostiary.console.frame.listing import number_of
 from ostiary.console.insight.explanations import explained_or_missing
 from ostiary.console.sign_in.viewer import page
-from ostiary.directory.actor import Actor
+from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes.errors import Invalid, NotFound
 from ostiary.directory.clients import access_profiles, clients
 from ostiary.directory.models import Credential
@@ -55,6 +55,8 @@ _FIELDS = {
 }  # fmt: skip
 #: Chosen by chips and links, and not by a field of the form.
 _CHIPS = ("range", "outcome", "order")
+#: Filters that the page of a profile fixes.
+_OF_PROFILE = ("client", "client_name", "profile", "profile_name")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,7 +75,30 @@ class LogPageQuery:
 @page
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    asked = _asked(by, request.GET)
+    return _answered(request, by, _asked(by, request.GET), "logs")
+
+
+@page
+@require_safe
+def of_profile(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    """The tab **Requests** of an access profile: its calls alone, with the same chips and links."""
+    profile = access_profiles.find(by, profile_id)
+    # What the page says anyway does not stand in its addresses.
+    chosen = {name: text for name, text in request.GET.dict().items() if name not in _OF_PROFILE}
+    asked = _asked(by, {**chosen, "profile": str(profile_id)})
+    asked.given.pop("profile")
+    more = {"profile": profile, "may_change": by.may(Role.EDITOR, profile.client.project_id)}
+    return _answered(request, by, asked, "profile_requests", more)
+
+
+def _answered(
+    request: HttpRequest,
+    by: Actor,
+    asked: LogPageQuery,
+    template: str,
+    more: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """A page of lines, those that arrived since, or all of them as CSV."""
     if request.GET.get("format") == "csv" and not asked.errors:
         request_log.check(by, asked.wanted)  # refused before the first line is sent, if at all
         found_all = request_log.every(by, asked.wanted, most=MOST_LINES)
@@ -113,8 +138,9 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "tail": asked.address() if tails and not asked.errors else "",
         "latest": latest,
         "days": workspace_settings.read().request_log_days,
+        **(more or {}),
     }
-    return render(request, "console/logs.html", context, status=400 if asked.errors else 200)
+    return render(request, f"console/{template}.html", context, status=400 if asked.errors else 200)
 
 
 def _choices(by: Actor, asked: LogPageQuery) -> dict[str, Any]:

@@ -66,6 +66,35 @@ class AuditQuery:
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     """Who did what; `format=csv` sends all that the filter finds."""
     asked = _asked(request.GET)
+    more = {
+        "kinds": sorted(NOUNS.items(), key=lambda kind: kind[1]),
+        "projects": projects.projects(by).order_by("name"),
+        "people": _people(by),
+    }
+    return _answered(request, by, asked, "audit_log", more)
+
+
+@page
+@require_safe
+def of_profile(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
+    """The tab **History** of an access profile: its own events."""
+    profile = access_profiles.find(by, profile_id)
+    asked = _asked({**request.GET.dict(), "kind": "profile", "id": str(profile_id)})
+    for name in ("kind", "id"):
+        # What the page says anyway does not stand in its addresses.
+        asked.given.pop(name)
+    more = {"profile": profile, "may_change": by.may(Role.EDITOR, profile.client.project_id)}
+    return _answered(request, by, asked, "profile_history", more)
+
+
+def _answered(
+    request: HttpRequest,
+    by: Actor,
+    asked: AuditQuery,
+    template: str,
+    more: Mapping[str, object],
+) -> HttpResponse:
+    """A page of events, or all of them as CSV."""
     found = audit_log.matching(by, asked.wanted)
     if request.GET.get("format") == "csv" and not asked.errors:
         lines = _lines(found.iterator(chunk_size=500))
@@ -83,9 +112,6 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "asked": asked,
         "given": asked.given,
         "errors": asked.errors,
-        "kinds": sorted(NOUNS.items(), key=lambda kind: kind[1]),
-        "projects": projects.projects(by).order_by("name"),
-        "people": _people(by),
         "active": [
             (label, value, asked.address(**dict.fromkeys(names, "")))
             for label, value, names in _active(shown, asked)
@@ -93,8 +119,9 @@ def listing(request: HttpRequest, by: Actor) -> HttpResponse:
         "older": older,
         "newest": asked.address() if before else "",
         "csv": asked.address(format="csv"),
+        **more,
     }
-    return render(request, "console/audit_log.html", context, status=400 if asked.errors else 200)
+    return render(request, f"console/{template}.html", context, status=400 if asked.errors else 200)
 
 
 def _asked(query: Mapping[str, str]) -> AuditQuery:
