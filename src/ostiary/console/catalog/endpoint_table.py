@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
 
 from ostiary.access.paths import ENDPOINT_METHODS
 from ostiary.console.frame import table_changes
@@ -27,9 +25,8 @@ from ostiary.console.frame.tables import (
     Rows,
     Table,
     TableColumn,
-    show,
 )
-from ostiary.console.sign_in.viewer import page
+from ostiary.console.sign_in.table_views import views
 from ostiary.directory import states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, endpoints
@@ -160,13 +157,4 @@ TABLE = Table(
 )  # fmt: skip
 
 
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    return show(request, by, TABLE)
-
-
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def change(request: HttpRequest, by: Actor) -> HttpResponse:
-    return table_changes.change(request, by, TABLE)
+listing, change = views(TABLE)

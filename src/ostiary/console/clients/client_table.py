@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods
 
 from ostiary.console.frame import table_changes
 from ostiary.console.frame.bulk import Action, BulkPlan
@@ -26,9 +24,8 @@ from ostiary.console.frame.tables import (
     Rows,
     Table,
     TableColumn,
-    show,
 )
-from ostiary.console.sign_in.viewer import page
+from ostiary.console.sign_in.table_views import views
 from ostiary.directory import states
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import finding
@@ -145,13 +142,4 @@ TABLE = Table(
 )  # fmt: skip
 
 
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    return show(request, by, TABLE)
-
-
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def change(request: HttpRequest, by: Actor) -> HttpResponse:
-    return table_changes.change(request, by, TABLE)
+listing, change = views(TABLE)
