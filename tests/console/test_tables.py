@@ -3,7 +3,7 @@
 import csv
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
@@ -444,3 +444,34 @@ def test_a_client_s_page_shows_its_profiles_as_rows_of_the_same_list(
     assert f"{PER_PAGE + 1} access profiles deactivated" in said
     assert f'href="{page}"' in said
     assert AccessProfile.objects.filter(active=True).count() == 1
+
+
+def test_a_credential_is_given_an_end_and_freed_of_it_on_its_profile_s_page(
+    world: World, reader: Reader
+) -> None:
+    profile = world.a_profile(name="Shop")
+    held = Credential.objects.get()
+    page = f"/profiles/{profile['id']}/credentials"
+    asked = re.search(r'href="(/credentials/change[^"]+)"', reader.read(page))
+    assert asked
+    assert "Last day (UTC)" in reader.read(asked[1])
+    change = "/credentials/change"
+    said = reader.apply(reader.read(f"{asked[1]}&value=2031-01-31"), change)
+    assert "1 credential given an expiry" in said
+    assert f'href="{page}"' in said
+    held.refresh_from_db()
+    assert held.expires_at == datetime(2031, 2, 1, tzinfo=UTC)
+    assert "changed the expiry of a credential" in reader.read(f"/profiles/{profile['id']}/history")
+    assert "they stop working at once" in reader.read(f"{asked[1]}&value=2001-01-31")
+    Credential.objects.update(expires_at=datetime(2001, 1, 1, tzinfo=UTC))
+    preview = reader.read(f"{asked[1]}&value=never")
+    assert "Expired ones that work again: 1." in preview
+    reader.apply(preview, change)
+    held.refresh_from_db()
+    assert held.expires_at is None
+    Credential.objects.update(revoked_at=timezone.now())
+    assert "it is revoked" in reader.read(f"{asked[1]}&value=2031-01-31")
+    reader.send(change, what="expire", value="2031-01-31", ids=str(held.pk))
+    held.refresh_from_db()
+    assert held.expires_at is None
+    assert "Set expiry</" not in reader.read(page)

@@ -2,19 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
 
 from ostiary.console.clients.previews import sentences
 from ostiary.console.clients.profile_table import SHORT_METHODS
 from ostiary.console.frame import table_changes
-from ostiary.console.frame.bulk import Action, BulkPlan
+from ostiary.console.frame.bulk import Action, BulkPlan, last_day
 from ostiary.console.frame.table_values import (
     credential_name,
     expiry,
@@ -30,9 +28,8 @@ from ostiary.console.frame.tables import (
     Rows,
     Table,
     TableColumn,
-    show,
 )
-from ostiary.console.sign_in.viewer import page
+from ostiary.console.sign_in.table_views import views
 from ostiary.directory import search, states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
@@ -85,10 +82,14 @@ def _with_collections(found: Rows, ids: QuerySet[Any] | Sequence[int]) -> Rows:
 
 
 class CredentialBulk:
-    """Many credentials can be revoked, as the management API does it."""
+    """Many credentials can be revoked, as the management API does it, or given an end."""
 
     most = credential_bulk.MOST
     actions: Mapping[str, Action] = {
+        "expire": Action(
+            name="expire", label="Set expiry", done="given an expiry", value="Last day (UTC)",
+            meaning="After that day they stop working. “never” removes the expiry.",
+        ),
         "revoke": Action(
             name="revoke", label="Revoke", done="revoked", is_dangerous=True,
             meaning="They stop working at once, and can't be brought back.",
@@ -97,6 +98,8 @@ class CredentialBulk:
 
     def plan(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> BulkPlan:
         chosen = list(_detailed(rows(by).filter(pk__in=ids)).order_by("pk"))
+        if action.name == "expire":
+            return _expiry_plan(chosen, last_day(value))
         changed = [each for each in chosen if each.revoked_at is None]
         left = credentials.working(timezone.now()).exclude(pk__in=ids)
         owners = {each.profile_id for each in changed}
@@ -125,8 +128,38 @@ class CredentialBulk:
         )
 
     def apply(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> Saved[Any]:
+        if action.name == "expire":
+            end = credential_bulk.ExpiryInput.of(
+                credential_ids=list(ids), expires_at=last_day(value)
+            )
+            return credential_bulk.set_expiry(by=by, given=end)
         given = credential_bulk.RevokeInput.of(credential_ids=list(ids))
         return credential_bulk.revoke(by=by, given=given)
+
+
+def _expiry_plan(chosen: Sequence[Credential], end: datetime | None) -> BulkPlan:
+    alive = [each for each in chosen if each.revoked_at is None]
+    changed = [each for each in alive if each.expires_at != end]
+    now = timezone.now()
+    said = []
+    if end is not None and end <= now and changed:
+        said.append("That day is over: they stop working at once.")
+    if back := sum(1 for each in changed if _is_over(each, now) and (end is None or end > now)):
+        said.append(f"Expired ones that work again: {back:,}.")
+    return BulkPlan(
+        changed=[(each.pk, f"{credential_name(each)} of {each.profile.name}") for each in changed],
+        same=len(alive) - len(changed),
+        refused=[
+            (f"{credential_name(each)} of {each.profile.name}", "it is revoked")
+            for each in chosen
+            if each.revoked_at is not None
+        ],
+        sentences=said,
+    )
+
+
+def _is_over(each: Credential, now: datetime) -> bool:
+    return each.expires_at is not None and each.expires_at <= now
 
 
 TABLE = Table(
@@ -205,7 +238,18 @@ TABLE = Table(
 def _on_profiles_page(column: TableColumn) -> list[TableColumn]:
     if column.name == "credential":
         return [dataclasses.replace(column, cell=_to_revoke)]
+    if column.name == "expires":
+        return [dataclasses.replace(column, cell=_to_expire)]
     return [] if column.name in {"profile", "client", "method"} else [column]
+
+
+def _to_expire(each: Credential, _: object) -> Cell:
+    """When it ends, and for one that is not revoked the page that changes it."""
+    cell = moment(each.overlap_until or each.expires_at, "Never")
+    back = reverse("profile-credentials", args=[each.profile_id])
+    change = table_changes.address("change-credentials", what="expire", id=str(each.pk), back=back)
+    action = ("Set expiry", change) if each.revoked_at is None else None
+    return dataclasses.replace(cell, action=action)
 
 
 def _to_revoke(each: Credential, _: object) -> Cell:
@@ -225,13 +269,4 @@ OF_PROFILE = dataclasses.replace(
 )
 
 
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    return show(request, by, TABLE)
-
-
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def change(request: HttpRequest, by: Actor) -> HttpResponse:
-    return table_changes.change(request, by, TABLE)
+listing, change = views(TABLE)

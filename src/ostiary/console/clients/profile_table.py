@@ -4,22 +4,21 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from datetime import time as clock
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
 from ostiary.access.limits import QUOTA
 from ostiary.access.methods import AuthMethod
 from ostiary.console.clients.access_profiles import METHODS
 from ostiary.console.clients.previews import sentences
 from ostiary.console.frame import table_changes
-from ostiary.console.frame.bulk import Action, BulkPlan
+from ostiary.console.frame.bulk import Action, BulkPlan, last_day
 from ostiary.console.frame.listing import number_of
 from ostiary.console.frame.table_values import (
     credential_name,
@@ -39,8 +38,8 @@ from ostiary.console.frame.tables import (
     RowSwitch,
     Table,
     TableColumn,
-    show,
 )
+from ostiary.console.sign_in.table_views import views
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory import search, states
 from ostiary.directory.actor import Actor
@@ -347,7 +346,7 @@ def _change(by: Actor, action: Action, value: str) -> dict[str, object]:
         case "remove":
             return {"removed": [_number(value)]}
         case "expire":
-            return {"expires_at": _last_day(value)}
+            return {"expires_at": last_day(value)}
         case "move":
             return {"client_id": _client(by, value)}
         case _:
@@ -371,17 +370,6 @@ def _client(by: Actor, said: str) -> int:
         return int(named[0])
     which = "several clients are called so; give the id" if named else "there is no such client"
     raise Invalid({"value": [which]})
-
-
-def _last_day(value: str) -> datetime | None:
-    """The end of a day in UTC; `never`: none."""
-    if value == "never":
-        return None
-    try:
-        day = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 - a day, with a zone below
-        return datetime.combine(day + timedelta(days=1), clock(0), UTC)
-    except (ValueError, OverflowError):
-        raise Invalid({"value": ["must be a day, such as 2030-01-31"]}) from None
 
 
 TABLE = Table(
@@ -427,16 +415,7 @@ OF_CLIENT = dataclasses.replace(
 )
 
 
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def listing(request: HttpRequest, by: Actor) -> HttpResponse:
-    return show(request, by, TABLE)
-
-
-@page
-@require_http_methods(["GET", "HEAD", "POST"])
-def change(request: HttpRequest, by: Actor) -> HttpResponse:
-    return table_changes.change(request, by, TABLE)
+listing, change = views(TABLE)
 
 
 @page

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from typing import Any, Final, Protocol
 
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid
 from ostiary.review.preview import Preview
 
 #: Numbers of rows as a form carries them: `3,7-12`.
@@ -87,3 +90,14 @@ def read(text: str, *, most: int) -> list[int]:
     if sum(max(0, last - first + 1) for first, last in ends) > most:
         return []
     return sorted({number for first, last in ends for number in range(first, last + 1)})
+
+
+def last_day(value: str) -> datetime | None:
+    """The end of a day in UTC; `never`: none."""
+    if value == "never":
+        return None
+    try:
+        day = datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 - a day, with a zone below
+        return datetime.combine(day + timedelta(days=1), clock(0), UTC)
+    except (ValueError, OverflowError):
+        raise Invalid({"value": ["must be a day, such as 2030-01-31"]}) from None

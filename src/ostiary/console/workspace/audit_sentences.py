@@ -51,6 +51,7 @@ _ACTIONS: Mapping[str, str] = {
     "profile.lower_limits": "ended the raised limits of {}",
     "profile.ambiguous": "found that tokens of {} match another one too",
     "credential.cut_off": "revoked a credential of {}",
+    "credential.expiry": "changed the expiry of a credential of {}",
     "handover.create": "made a hand-over link for {}",
     "handover.open": "opened the hand-over link of {}",
     "handover.withdraw": "withdrew the hand-over link of {}",

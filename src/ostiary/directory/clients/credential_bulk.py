@@ -1,6 +1,7 @@
-"""Many credentials revoked at once, of however many access profiles: one transaction, confirmed once."""
+"""Many credentials revoked or given an end at once, of however many profiles: one transaction, confirmed once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, ClassVar
 
 from django.db import transaction
@@ -9,7 +10,7 @@ from django.utils import timezone
 from ostiary.directory.actor import Actor, Role
 from ostiary.directory.changes import audit_log, feed
 from ostiary.directory.changes.confirmation import Saved
-from ostiary.directory.changes.inputs import IdType, Input, ListOf, Problems
+from ostiary.directory.changes.inputs import IdType, Input, ListOf, Moment, Problems
 from ostiary.directory.changes.permission import require
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.webhooks import events
@@ -26,52 +27,117 @@ class RevokeInput(Input):
     credential_ids: Annotated[list[int], ListOf(each=IdType(), most=MOST, required=True)] = []
 
 
+class ExpiryInput(Input):
+    """Which credentials end, and when."""
+
+    apart: ClassVar[tuple[str, ...]] = ("credential_ids", "expires_at")
+
+    credential_ids: Annotated[list[int], ListOf(each=IdType(), most=MOST, required=True)] = []
+    #: Null: never.
+    expires_at: Annotated[datetime | None, Moment()] = None
+
+
+def set_expiry(*, by: Actor, given: ExpiryInput) -> Saved[list[int]]:
+    """Give credentials an end, or lift it, all or none; returns the ids of those that changed.
+
+    One that has ended by its old expiry works again. A revoked one stays revoked. Raises Invalid, Forbidden.
+    """
+    given.check_complete()
+    with transaction.atomic():
+        rows, profiles = _locked(by, Problems(ExpiryInput), given.credential_ids)
+        changed = [
+            each for each in rows if each.revoked_at is None and each.expires_at != given.expires_at
+        ]
+        Credential.objects.filter(pk__in=[each.pk for each in changed]).update(
+            expires_at=given.expires_at
+        )
+        sequence = 0
+        for profile_id, own in _by_profile(changed).items():
+            profile = profiles[profile_id]
+            for each in own:
+                _record(
+                    by, "credential.expiry", profile, each,
+                    before={"expires_at": _shown(each.expires_at)},
+                    after={"expires_at": _shown(given.expires_at)},
+                )  # fmt: skip
+            sequence = _announced(profile)
+    return Saved(value=[each.pk for each in changed], sequence=sequence)
+
+
 def revoke(*, by: Actor, given: RevokeInput) -> Saved[list[int]]:
     """Revoke credentials, all or none; returns the ids of those that were not revoked before.
 
     Raises Invalid, Forbidden.
     """
     given.check_complete()
-    problems = Problems(RevokeInput)
     with transaction.atomic():
-        seen = Credential.objects.visible_to(by).filter(trial=False, pk__in=given.credential_ids)
-        owners = set(seen.values_list("profile_id", flat=True))
-        # Profiles first, as whoever changes one locks it: nobody waits for the other.
-        profiles = AccessProfile.objects.filter(pk__in=owners).select_related("client")
-        profiles = profiles.defer("client__logo_small", "client__logo_medium")
-        locked = {each.pk: each for each in profiles.select_for_update(of=("self",)).order_by("pk")}
-        rows = {each.pk: each for each in seen.order_by("pk") if each.profile_id in locked}
-        for missing in sorted(set(given.credential_ids) - set(rows)):
-            problems.add("credential_ids", f"there is no credential {missing}", code="unknown")
-        problems.raise_if_any()
-        for project in sorted({each.client.project_id for each in locked.values()}):
-            require(by, Role.EDITOR, project)
-        revoked = [each for each in rows.values() if each.revoked_at is None]
-        sequence = _revoke(by, revoked, locked)
+        rows, profiles = _locked(by, Problems(RevokeInput), given.credential_ids)
+        revoked = [each for each in rows if each.revoked_at is None]
+        now = timezone.now()
+        Credential.objects.filter(pk__in=[each.pk for each in revoked]).update(revoked_at=now)
+        sequence = 0
+        for profile_id, own in _by_profile(revoked).items():
+            profile = profiles[profile_id]
+            for each in own:
+                each.revoked_at = now
+            _say_revoked(by, profile, own)
+            sequence = _announced(profile)
     return Saved(value=[each.pk for each in revoked], sequence=sequence)
 
 
-def _revoke(by: Actor, rows: Sequence[Credential], profiles: dict[int, AccessProfile]) -> int:
-    now = timezone.now()
-    Credential.objects.filter(pk__in=[each.pk for each in rows]).update(revoked_at=now)
-    of_profiles: dict[int, list[Credential]] = {}
+def _locked(
+    by: Actor, problems: Problems, ids: Sequence[int]
+) -> tuple[list[Credential], Mapping[int, AccessProfile]]:
+    """Credentials that `by` may change, and their profiles, locked."""
+    seen = Credential.objects.visible_to(by).filter(trial=False, pk__in=ids)
+    owners = set(seen.values_list("profile_id", flat=True))
+    # Profiles first, as whoever changes one locks it: nobody waits for the other.
+    profiles = AccessProfile.objects.filter(pk__in=owners).select_related("client")
+    profiles = profiles.defer("client__logo_small", "client__logo_medium")
+    locked = {each.pk: each for each in profiles.select_for_update(of=("self",)).order_by("pk")}
+    rows = {each.pk: each for each in seen.order_by("pk") if each.profile_id in locked}
+    for missing in sorted(set(ids) - set(rows)):
+        problems.add("credential_ids", f"there is no credential {missing}", code="unknown")
+    problems.raise_if_any()
+    for project in sorted({each.client.project_id for each in locked.values()}):
+        require(by, Role.EDITOR, project)
+    return list(rows.values()), locked
+
+
+def _by_profile(rows: Iterable[Credential]) -> Mapping[int, list[Credential]]:
+    found: dict[int, list[Credential]] = {}
     for each in rows:
-        each.revoked_at = now
-        of_profiles.setdefault(each.profile_id, []).append(each)
-    sequence = 0
-    for profile_id, own in of_profiles.items():
-        sequence = _announced(by, profiles[profile_id], own)
-    return sequence
+        found.setdefault(each.profile_id, []).append(each)
+    return found
 
 
-def _announced(by: Actor, profile: AccessProfile, own: Sequence[Credential]) -> int:
+def _say_revoked(by: Actor, profile: AccessProfile, own: Sequence[Credential]) -> None:
     events.of_credentials(events.EventType.CREDENTIAL_REVOKED, profile, lambda: own, by)
     for each in own:
-        audit_log.record(
-            by, "credential.cut_off", target_kind="profile", target_id=profile.pk,
-            target_name=profile.name, project_id=profile.client.project_id,
-            after={"credential_id": each.pk},
-        )  # fmt: skip
+        _record(by, "credential.cut_off", profile, each)
+
+
+def _record(
+    by: Actor,
+    action: str,
+    profile: AccessProfile,
+    credential: Credential,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> None:
+    audit_log.record(
+        by, action, target_kind="profile", target_id=profile.pk, target_name=profile.name,
+        project_id=profile.client.project_id, before=before,
+        after={"credential_id": credential.pk, **(after or {})},
+    )  # fmt: skip
+
+
+def _shown(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _announced(profile: AccessProfile) -> int:
     profile.epoch = feed.announce(feed.Kind.PROFILE, profile.pk)
     profile.save(update_fields=["epoch", "updated_at"])
     return profile.epoch
