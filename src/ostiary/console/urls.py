@@ -47,6 +47,7 @@ from ostiary.console.workspace import (
     audit_log,
     configuration_sets,
     deleted_objects,
+    demo,
     nodes,
     properties,
     workspace_settings,
@@ -56,6 +57,7 @@ from ostiary.operations import arrival, health, metrics
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", overview.show, name="home"),
     path("protect", protection.new, name="protect"),
+    path("demo/remove", demo.remove, name="remove-demo"),
     path("healthz", health.healthz, name="healthz"),
     path("doctor", arrival.show, name="doctor"),
     path("readyz", health.readyz, name="readyz"),

@@ -91,6 +91,15 @@ def time_of(number: int) -> int:
     return (number & ((1 << _TIMES) - 1)) * _unit(number >> _TIMES & 7)
 
 
+def span_of(number: int) -> BucketSize:
+    """The granularity of a slot's bucket."""
+    return BucketSize(number >> _TIMES & 7)
+
+
+def level_of(number: int) -> Level:
+    return Level(number >> _TIMES >> 3)
+
+
 def _unit(span: int) -> int:
     """Seconds by which a slot counts time."""
     return 600 if span == BucketSize.TEN_MINUTES else 3600

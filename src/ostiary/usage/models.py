@@ -257,8 +257,9 @@ class LoggedCall(models.Model):
     bytes_out = models.BigIntegerField(default=0)
     #: How many calls this line stands for; more than 1 if calls were sampled.
     stands_for = models.IntegerField(default=1)
-    #: Of a refused call: `path`, `peer` and `forwarded` (where a trusted proxy spoke for the
-    #: caller), `trace` (number of a `DecisionTrace`), and the limit that was reached.
+    #: Of a call that was refused or failed, its `path`. Of a refused one also `peer` and `forwarded`
+    #: (where a trusted proxy spoke for the caller), `trace` (number of a `DecisionTrace`), and the
+    #: limit that was reached.
     details = models.JSONField(default=dict)
 
     class Meta:

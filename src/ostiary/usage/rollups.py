@@ -4,7 +4,7 @@ A stretch is always added up whole from its source, and only what differs from t
 there is written: late rows, crashes and repetitions are harmless. docs/decisions says why so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
@@ -171,6 +171,18 @@ def roll_up(span: BucketSize, start: int, projects: Projects, *, seen: str = "")
         span=span, time=start, defaults={"seen": seen, "stale": False, "moved": False}
     )
     return changed
+
+
+def leave_out(
+    span: BucketSize, start: int, projects: Projects, unwanted: Callable[[Ids], bool]
+) -> None:
+    """Make the rows of a bucket those that remain without some callers."""
+    book = _of(span, start, following(span, start))
+    rest = Book(
+        outcomes={key: sums for key, sums in book.outcomes.items() if not unwanted(key[0])},
+        latencies={ids: took for ids, took in book.latencies.items() if not unwanted(ids)},
+    )
+    store(span, start, rest, projects, tuple(Level))
 
 
 def share_anew(span: BucketSize, start: int, projects: Projects) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from django.db import models, transaction
 from django.db.models import Count, F, Max, Min, Sum
@@ -38,7 +39,23 @@ DAY = 86_400
 
 def run(now: int) -> None:
     """Run maintenance unless another process does. `now`: Unix seconds."""
+    with alone(now) as go_on:
+        if go_on is None:
+            return
+        belongs, moved = projects()
+        if moved:
+            RolledUp.objects.update(moved=True)
+        _roll_up(now, belongs, go_on)
+        _share_anew(belongs, go_on)
+        _bring_up_standings(now, go_on)
+        delete_old(now)
+
+
+@contextmanager
+def alone(now: int) -> Iterator[Callable[[], None] | None]:
+    """Hold the lease on what is rolled up: gives what keeps it, or nothing if another process has it."""
     if not _claim(now):
+        yield None
         return
     began = time.monotonic()
 
@@ -48,13 +65,7 @@ def run(now: int) -> None:
         Progress.objects.filter(name="lease").update(until=until)
 
     try:
-        belongs, moved = projects()
-        if moved:
-            RolledUp.objects.update(moved=True)
-        _roll_up(now, belongs, go_on)
-        _share_anew(belongs, go_on)
-        _bring_up_standings(now, go_on)
-        delete_old(now)
+        yield go_on
     finally:
         Progress.objects.filter(name="lease").update(until=0)
 

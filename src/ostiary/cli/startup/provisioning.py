@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -110,11 +111,12 @@ def prepare(settings: Settings, *, gateway: bool, demo_port: int | None) -> Prov
         _migrate()
         _ensure()
         if _anybody():
-            return Provisioned(admin=_demo_admin(settings))
+            _forget_demo(settings)
+            return Provisioned(admin=_demo_admin())
         if not demo_port:
             return Provisioned(anybody=False)
         demo = _make_demo(settings, demo_port)
-        return Provisioned(demo=demo, admin=_demo_admin(settings))
+        return Provisioned(demo=demo, admin=_demo_admin())
 
 
 def _check_nginx() -> None:
@@ -221,6 +223,7 @@ def _make_demo(settings: Settings, port: int) -> str:
             recipes=settings.recipes,
             console=at.public_console or at.console,
             gateway=at.gateway,
+            now=int(time.time()),
         )
     return shown
 
@@ -231,11 +234,23 @@ def _anybody() -> bool:
     return Member.objects.exists()
 
 
-def _demo_admin(settings: Settings) -> str:
+def _forget_demo(settings: Settings) -> None:
+    """Stop the sample service for good once no connection leads to it: the demo was removed."""
+    from ostiary.directory.models import Connection
+
+    if not has_demo(settings):
+        return
+    address = f"http://127.0.0.1:{demo_port(settings)}"
+    if not any(address in urls for urls in Connection.objects.values_list("base_urls", flat=True)):
+        (settings.data / DEMO).unlink()
+
+
+def _demo_admin() -> str:
+    """The address of the demo's admin, who stays when the demo is removed."""
     from ostiary.directory.models import Member
 
-    email: str = import_module("ostiary.samples.demo").ADMIN if has_demo(settings) else ""
-    return email if email and Member.objects.filter(email=email).exists() else ""
+    email: str = import_module("ostiary.samples.demo_admin").ADMIN
+    return email if Member.objects.filter(email=email).exists() else ""
 
 
 def main(argv: list[str]) -> int:

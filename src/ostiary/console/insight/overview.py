@@ -31,6 +31,7 @@ from ostiary.directory.models import (
 )
 from ostiary.directory.webhooks import webhooks
 from ostiary.review import limits_used
+from ostiary.samples import demo_removal
 from ostiary.usage import names, outcomes
 from ostiary.usage.overview import UsageFilter, overview
 from ostiary.usage.queries import Rank, UsageCounts
@@ -89,6 +90,7 @@ def show(request: HttpRequest, by: Actor) -> HttpResponse:
         "more_profiles": f"{reverse('access-profiles')}?expires={SOON}",
         "more_credentials": f"{reverse('credentials')}?expires={SOON}",
         "steps": [] if is_complete else steps,
+        "has_demo": by.admin and demo_removal.exists(),
         "may_add": by.may_somewhere(Role.EDITOR),
         "is_quiet": is_complete and not any(attention.values()) and not figures.total.errors,
     }

@@ -36,6 +36,7 @@ from ostiary.directory.models.oauth import RevokedToken, SigningKey
 from ostiary.directory.models.policies import Policy
 from ostiary.directory.models.projects import Folder, Project, Property
 from ostiary.directory.models.recipes import Recipe
+from ostiary.directory.models.samples import DemoObject
 from ostiary.directory.models.settings import Setting
 from ostiary.directory.models.sign_in import (
     MemberSession,
@@ -60,6 +61,7 @@ __all__ = [
     "Connection",
     "Credential",
     "DeletedObject",
+    "DemoObject",
     "Endpoint",
     "Folder",
     "FormPage",
