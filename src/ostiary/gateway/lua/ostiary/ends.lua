@@ -129,7 +129,7 @@ local function finish_call(call, status, tallies)
     call.details.cache = lower(var.upstream_cache_status or "none")
   end
   local reason = call.reason or failure_of(call)
-  write(subject_of(ids_of(call), reason, weight, call.method or "-"), refusals.details(call))
+  write(subject_of(ids_of(call), reason, weight, call.method or "-"), refusals.details(call, reason))
 end
 
 -- Count and log a call that ended with `status`.

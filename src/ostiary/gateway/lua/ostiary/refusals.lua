@@ -7,7 +7,7 @@ local grpc = require "ostiary.grpc"
 local calls = require "ostiary.calls"
 local header_names = require "ostiary.header_names"
 
-local find, var = string.find, ngx.var
+local find, match, var = string.find, string.match, ngx.var
 local codes, reasons = contract.codes, contract.reasons
 
 local M = {}
@@ -63,10 +63,18 @@ function M.refuse(call, code, details, retry)
   return ngx.exit(ngx.status)
 end
 
--- The last field of a log line: details of a refused call for its owner.
-function M.details(call)
+-- The path of a call as it came, without its query.
+local function path_of(call)
+  return call.shown_path or match(var.request_uri or "", "^[^?]*")
+end
+
+-- The last field of a log line: details of a call that was refused or that failed, for its owner.
+function M.details(call, reason)
   local details = call.details or {}
-  if call.reason and call.shown_path then details.path = call.shown_path:sub(1, 1000) end
+  if reason ~= 0 then
+    local path = path_of(call)
+    if path ~= "" then details.path = path:sub(1, 1000) end
+  end
   if call.trace and call.trace ~= 0 then details.trace = "" .. call.trace end
   if call.said or call.line then
     details.peer, details.forwarded, details.line = call.peer, call.said, call.line
