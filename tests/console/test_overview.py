@@ -13,9 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from tests.api.conftest import api
 from tests.console.test_forms import Refusals, refusals
-from tests.review.conftest import World, log, world
+from tests.review.conftest import Log, World, log, world
 
 from ostiary import settings
+from ostiary.access.reasons import Reason
 from ostiary.console.frame import documentation
 from ostiary.directory.actor import SYSTEM
 from ostiary.directory.catalog import protection
@@ -140,3 +141,26 @@ def test_each_page_of_the_documents_that_is_linked_exists() -> None:
     docs = Path(__file__).parents[2] / "docs"
     for name in {*documentation.PAGES.values(), "index"}:
         assert (docs / f"{name}.md").is_file(), name
+
+
+def test_search_results_and_explanations_show_the_state(world: World, log: Log) -> None:
+    profile = world.a_profile(name="Ended script")
+    AccessProfile.objects.filter(pk=profile["id"]).update(
+        expires_at=timezone.now() - timedelta(days=1)
+    )
+    owner = signed_in()
+    found = owner.get("/search", {"find": "ended"}).content.decode()
+    assert re.search(r'Ended script</bdi>.*?<span class="state [^>]*>Expired', found, re.DOTALL)
+    found = owner.get("/search", {"find": "POST /orders"}).content.decode()
+    assert re.search(r'POST /orders</bdi>.*?<span class="state [^>]*>Inactive', found, re.DOTALL)
+    log(
+        "id-1", reason=Reason.PROFILE_EXPIRED, profile_id=profile["id"],
+        client_id=world.client["id"], details={"path": "/orders-v1/orders"},
+    )  # fmt: skip
+    page = owner.get("/logs/id-1").content.decode()
+    assert re.search(r'Ended script</a> <span class="state [^>]*>Expired', page)
+    asked = {"profile": str(profile["id"]), "method": "GET", "path": "/orders-v1/orders"}
+    page = owner.get("/explain", asked).content.decode()
+    assert re.search(r'Ended script</a> <span class="state [^>]*>Expired', page)
+    told = world.api.done("POST", "v2/explain", {"request_id": "id-1"})["data"]
+    assert told["effective_state"] == "expired"

@@ -5,9 +5,9 @@ that is a whole token finds whose it is by its digest, as the gateway does, and 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection
 from django.db.models import Case, Model, Q, QuerySet, Value, When
@@ -16,9 +16,18 @@ from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, connections, endpoints, recipes
 from ostiary.directory.changes import finding
 from ostiary.directory.clients import address_lists, clients, listed_networks, policies
-from ostiary.directory.models import AccessProfile, Credential
+from ostiary.directory.models import (
+    AccessProfile,
+    Client,
+    Connection,
+    Credential,
+    Endpoint,
+    ManagementToken,
+    Recipe,
+)
 from ostiary.directory.people import management_tokens, members
 from ostiary.directory.projects import projects
+from ostiary.directory.states import Stated
 from ostiary.directory.webhooks import webhooks
 from ostiary.identity import tokens
 
@@ -41,11 +50,19 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """What was found; `page` is the id of the object whose page shows it."""
+    """What was found; `page` is the id of the object whose page shows it.
+
+    `own`: its own id, where that is another one.
+    """
 
     page: int
     name: str
     detail: str = ""
+    own: int = 0
+
+    @property
+    def id(self) -> int:
+        return self.own or self.page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +171,27 @@ def _profiles(by: Actor, *wheres: Q, text: str = "") -> list[Hit]:
         for pk, client_id, name, client in found.values_list(
             "pk", "client_id", "name", "client__name"
         )[: MOST + 1]:
-            rows.setdefault(pk, Hit(page=client_id, name=name, detail=client))
+            rows.setdefault(pk, Hit(page=client_id, own=pk, name=name, detail=client))
     return list(rows.values())
+
+
+#: The kinds whose rows have a state, and what its state is read from besides.
+_STATED: Mapping[str, QuerySet[Any]] = {
+    "client": Client.objects.defer("logo_small", "logo_medium"),
+    "profile": AccessProfile.objects.select_related("client", "policy").defer(
+        "client__logo_small", "client__logo_medium"
+    ),
+    "endpoint": Endpoint.objects.select_related("collection", "recipe"),
+    "connection": Connection.objects.all(),
+    "recipe": Recipe.objects.all(),
+    "token": ManagementToken.objects.select_related("created_by"),
+}
+
+
+def stated(group: Group) -> Mapping[int, Stated]:
+    """The rows of a group's hits by id, for their states; empty for kinds that have none."""
+    rows = _STATED.get(group.kind)
+    return {} if rows is None else rows.in_bulk([hit.id for hit in group.hits])
 
 
 def credentials_like(by: Actor, text: str) -> QuerySet[Credential] | None:
@@ -209,10 +245,10 @@ def _endpoints(by: Actor, text: str) -> list[Hit]:
     if ":" in text and not path.startswith("/"):
         columns = ("name", "path")
         found = finding.with_words(endpoints.endpoints(by), text, columns, labelled=True)
-    shown = ("collection_id", "method", "path", "name", "collection__name")
+    shown = ("pk", "collection_id", "method", "path", "name", "collection__name")
     return [
-        Hit(page=collection, name=f"{method} {path}", detail=f"{name} · {of}")
-        for collection, method, path, name, of in found.order_by("path", "pk").values_list(*shown)[
-            : MOST + 1
-        ]
+        Hit(page=collection, own=pk, name=f"{method} {path}", detail=f"{name} · {of}")
+        for pk, collection, method, path, name, of in found.order_by("path", "pk").values_list(
+            *shown
+        )[: MOST + 1]
     ]

@@ -9,7 +9,9 @@ from pydantic import Field
 from ostiary.access.stages import STAGES
 from ostiary.api.answers import ERRORS, Id, Strict, Time, actor
 from ostiary.api.idempotency import reads
+from ostiary.directory import states
 from ostiary.directory.changes.errors import Invalid
+from ostiary.directory.states import StateCode
 from ostiary.review import hypothetical_calls, logged_calls
 from ostiary.review.explanation import Explanation
 
@@ -82,6 +84,8 @@ class ExplanationOut(VerdictOut):
     public_body: ToldOut | None
     steps: list[StepOut]
     access_profile_id: int | None
+    #: Of the access profile, now.
+    effective_state: StateCode | None
     api_client_id: int | None
     sequence: int | None
     call: CallOut | None
@@ -120,6 +124,7 @@ def _shown(explanation: Explanation) -> dict[str, Any]:
             for step in explanation.stages
         ],
         "access_profile_id": profile.pk if profile else None,
+        "effective_state": states.of_profile(profile).code if profile else None,
         "api_client_id": profile.client_id if profile else None,
         "sequence": explanation.sequence,
         "call": {

@@ -7,6 +7,7 @@ reloaded.
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
@@ -56,16 +57,7 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
     if request.method == "GET" and secret:
         text = ""
     found = [*_places(by, text), *_calls(by, text), *search.search(by, text)]
-    groups = [
-        {
-            "kind": group.kind,
-            "heading": KINDS[group.kind][0],
-            "hits": [(hit, _page(group.kind, hit)) for hit in group.hits],
-            "more": group.more,
-            "all": _all(group.kind, text),
-        }
-        for group in found
-    ]
+    groups = [_shown(group, text) for group in found]
     count = sum(len(group.hits) for group in found)
     context = {
         "groups": groups,
@@ -77,6 +69,17 @@ def everything(request: HttpRequest, by: Actor) -> HttpResponse:
         "searched": "" if secret else text,
     }
     return render(request, f"console/{'found' if found_in_box else 'search'}.html", context)
+
+
+def _shown(group: search.Group, text: str) -> dict[str, Any]:
+    rows = search.stated(group)
+    return {
+        "kind": group.kind,
+        "heading": KINDS[group.kind][0],
+        "hits": [(hit, _page(group.kind, hit), rows.get(hit.id)) for hit in group.hits],
+        "more": group.more,
+        "all": _all(group.kind, text),
+    }
 
 
 #: Lists that find the same and have no end.
