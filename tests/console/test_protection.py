@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from tests.api.conftest import api
+from tests.api.conftest import Api, api
 from tests.review.conftest import log, world
 from tests.stage import Upstream, free_port
 
@@ -108,6 +108,40 @@ def test_a_test_of_a_connection_shows_each_step_and_sends_no_secret(upstream: Up
     assert "GET / answered 200." in page
     assert "very-secret-value" not in page
     assert [name for name, _ in upstream.seen[0].headers if name.lower() == "x-key"] == []
+
+
+def test_the_api_tests_a_connection_as_the_console_does(api: Api, upstream: Upstream) -> None:
+    given = {
+        "base_url": upstream.url,
+        "auth_type": "header",
+        "auth_name": "X-Key",
+        "auth_secret": "very-secret-value",
+    }
+    made = api.done("POST", "connections", {"name": "Tested", "input": given})
+    told = api.done("POST", f"connections/{made['id']}/test")
+    assert (told["good"], told["untested_servers"]) == (True, 0)
+    (server,) = told["servers"]
+    assert (server["url"], server["good"]) == (upstream.url, True)
+    assert [step["step"] for step in server["steps"]] == ["DNS", "TCP", "HTTP"]
+    assert server["steps"][-1]["detail"] == "GET / answered 200."
+    assert "very-secret-value" not in str(upstream.seen[-1].headers)
+    viewer = api.as_(admin=False, role="viewer", everywhere=True)
+    assert viewer("POST", f"connections/{made['id']}/test")[0] == 403
+    assert api("POST", "connections/999/test")[0] == 404
+
+
+def test_neither_test_goes_where_no_connection_may(api: Api, upstream: Upstream) -> None:
+    """What is stored may be older than the rule, or than a listener of Ostiary's own."""
+    given = {"base_url": upstream.url}
+    made = api.done("POST", "connections", {"name": "Inner", "input": given})
+    Connection.objects.filter(pk=made["id"]).update(base_urls=["http://169.254.169.254/"])
+    told = api.done("POST", f"connections/{made['id']}/test")
+    assert not told["good"]
+    (step,) = told["servers"][0]["steps"]
+    assert (step["step"], step["good"]) == ("DNS", False)
+    assert "must not be a link-local" in step["detail"]
+    page = sent(signed_in(), f"/connections/{made['id']}/test")
+    assert "must not be a link-local" in page
 
 
 @pytest.mark.parametrize(

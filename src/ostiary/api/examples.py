@@ -61,6 +61,7 @@ EXAMPLES: Mapping[str, CallExample] = {
         }
     ),
     "delete_connection": _NONE,
+    "test_connection": _NONE,
     "list_collections": _NONE,
     "create_collection": CallExample(
         body={"name": "Orders", "version": "1", "proxy_connection_id": 1}

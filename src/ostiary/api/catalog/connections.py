@@ -26,7 +26,7 @@ from ostiary.api.answers import (
     versioned,
 )
 from ostiary.directory import states
-from ostiary.directory.catalog import connections
+from ostiary.directory.catalog import connection_tests, connections
 from ostiary.directory.changes import unpublished_objects
 from ostiary.directory.changes.inputs import IdOrNull, Name, OneOf
 from ostiary.directory.changes.keys import Key, KeyedInput, Labels
@@ -134,6 +134,26 @@ def _given(payload: ConnectionIn) -> connections.ConnectionInput:
     )
 
 
+class ConnectionStepOut(Schema):
+    step: connection_tests.ConnectionStep
+    good: bool
+    milliseconds: int
+    detail: str
+    remedy: str
+
+
+class TestedServerOut(Schema):
+    url: str
+    good: bool
+    steps: list[ConnectionStepOut]
+
+
+class ConnectionTestOut(Schema):
+    good: bool
+    servers: list[TestedServerOut]
+    untested_servers: int
+
+
 class ConnectionQuery(lists.LabelledQuery):
     conditions: ClassVar = staticmethod(states.connection_conditions)
 
@@ -188,3 +208,16 @@ def delete_connection(request: HttpRequest, connection_id: int) -> Any:
             by=actor(request), connection_id=connection_id, if_match=if_match(request)
         )
     )
+
+
+@router.post("/connections/{int:connection_id}/test", response={200: ConnectionTestOut, **ERRORS})
+def test_connection(request: HttpRequest, connection_id: int) -> Any:
+    found = connections.find(actor(request), connection_id)
+    tested = connection_tests.of(actor(request), connection_id)
+    return {
+        "good": all(each.good for each in tested),
+        "servers": [
+            {"url": each.url, "good": each.good, "steps": each.findings} for each in tested
+        ],
+        "untested_servers": len(found.base_urls) - len(tested),
+    }

@@ -75,9 +75,22 @@ def of(by: Actor, connection_id: int) -> tuple[TestedServer, ...]:
     require(by, Role.EDITOR, connection.project_id)
     trust = _trust(verify=connection.verify_tls, ca_pem=connection.ca_pem)
     return tuple(
-        _tested(upstream_url.parse(url, connections.own_listeners()), trust, connection.health_path)
+        _tested_stored(url, trust, connection.health_path)
         for url in connection.base_urls[:MOST_SERVERS]
     )
+
+
+def _tested_stored(text: str, trust: ssl.SSLContext, path: str) -> TestedServer:
+    """Test a server, unless it is one that no connection may have by now."""
+    try:
+        url = upstream_url.parse(text, connections.own_listeners())
+    except upstream_url.BadUrl as error:
+        refused = StepFinding(
+            step=ConnectionStep.DNS, good=False, milliseconds=0, detail=f"The URL {error}.",
+            remedy="Correct the base URL of the connection.",
+        )  # fmt: skip
+        return TestedServer(url=text, findings=(refused,))
+    return _tested(url, trust, path)
 
 
 def of_url(text: str) -> TestedServer:

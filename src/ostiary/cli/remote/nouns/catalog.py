@@ -91,7 +91,7 @@ ENDPOINT = RemoteNoun(
 
 CONNECTION = RemoteNoun(
     name="connection", plural="connections", help="connections to upstreams",
-    operations=tuple(Usual(
+    operations=(*Usual(
         path="connections", one="connection", columns=("id", "name", "project_id", "gateway_problem"),
         required=("name", "input.base_url"),
         body=(
@@ -116,5 +116,8 @@ CONNECTION = RemoteNoun(
             Option(name="input.public_address", help="how the public address is passed on"),
             Option(name="input.translate_urls", kind=OptionKind.FLAG, help="translate the upstream's own URLs in answers"),
         ),
-    ).operations()),
+    ).operations(), RemoteOperation(
+        verb="test", method="POST", path="connections/{id}/test",
+        help="test the way to its servers, step by step",
+    )),
 )  # fmt: skip
