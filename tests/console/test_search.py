@@ -29,7 +29,7 @@ def find(page: Page, text: str) -> Any:
 def test_a_key_leads_to_the_box_and_arrows_to_what_it_found(
     owner: Page, stage: Stage, made: Any
 ) -> None:
-    at(owner, stage, "/policies")
+    at(owner, stage, "/address-lists")
     owner.keyboard.press("/")
     owner.keyboard.type("zebra")
     found = owner.locator("#found")

@@ -1,5 +1,6 @@
 """Ceilings: what one caller can take up leaves others served."""
 
+import json
 import re
 import socket
 import threading
@@ -12,6 +13,7 @@ import pytest
 from tests.gateway.test_streams import Streaming, head
 from tests.stage import Stage, Upstream, free_port, running, wait_for
 
+from ostiary.access.reasons import Reason
 from ostiary.authority.ceilings import SHORT_SECONDS
 from ostiary.gateway import control
 
@@ -47,6 +49,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def things(stage: Stage, upstream: Upstream) -> Any:
     return stage.a_collection(upstream, name="Things", handle="things-v1")
+
+
+def explained(stage: Stage, request_id: str) -> Any:
+    """The explanation of a refused call, once it is in the log."""
+    asked = {"request_id": request_id}
+    wait_for(lambda: stage.api("POST", "v2/explain", asked).status == 200, what=request_id)
+    return stage.done("POST", "v2/explain", asked)["data"]
 
 
 def _addresses(n: int) -> list[str]:
@@ -358,11 +367,17 @@ def test_a_busy_gateway_bounds_the_open_calls_of_one_profile_and_of_one_project(
         answer = opened(flooding, "127.0.6.100").recv(65536)
         assert answer.startswith(b"HTTP/1.1 429")
         assert b'"too_many_calls"' in answer
+        refused = [(Reason.TOO_MANY_CALLS, answer)]
         for i in range(PER_PROJECT - PER_PROFILE):
             opened(second, f"127.0.5.{1 + i // (PER_ADDRESS // 2)}")
         wait_for(lambda: upstream.waiting == BUSY + PER_PROJECT, what="open calls")
         answer = opened(second, "127.0.5.100").recv(65536)
         assert answer.startswith(b"HTTP/1.1 503")
+        for reason, text in (*refused, (Reason.OVERLOADED, answer)):
+            told = explained(stage, json.loads(text.partition(b"\r\n\r\n")[2])["request_id"])
+            assert told["reason"] == reason
+            (failed,) = (step for step in told["steps"] if step["outcome"] == "failed")
+            assert failed["reason"] == reason
         # Of a project's own calls, that is: those of another one are served.
         project = stage.done("POST", "folders", {"name": "Another"})["id"]
         client = stage.done("POST", "api_clients", {"name": "Its own", "project_id": project})

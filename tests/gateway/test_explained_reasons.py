@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 import pytest
 from tests.gateway.recording import Recorder
+from tests.operations.test_readiness import stopped
 from tests.stage import Answer, Stage, Upstream, running, wait_for
 
 from ostiary.access.reasons import REASONS, Reason, describe
@@ -40,13 +41,13 @@ Call = Callable[[], Answer]
 
 #: Reasons that no call of this file has, and why.
 NO_CALL: Mapping[Reason, str] = {
-    Reason.ENDPOINT_INACTIVE: "a gateway has active endpoints alone, so that it finds none; Explain looks it up",
-    Reason.RECIPE_STOPPED: "an endpoint whose recipe is stopped is not there for a gateway",
-    Reason.METHOD_MISMATCH: "needs a token that OAuth 2.0 issued, presented in another header",
-    Reason.AUTHORITY_UNAVAILABLE: "an authority that is away also keeps no trace: test_death.py",
-    Reason.OVERLOADED: "needs hundreds of open calls: test_ceilings.py",
-    Reason.TOO_MANY_CALLS: "needs hundreds of open calls: test_ceilings.py",
-    Reason.LIMITS_UNAVAILABLE: "limits are counted in a store that several gateways share, and it is away",
+    Reason.ENDPOINT_INACTIVE: "a gateway has active endpoints alone: see the test of what is not there",
+    Reason.RECIPE_STOPPED: "so it is with a stopped recipe's endpoint: see the same test",
+    Reason.METHOD_MISMATCH: "each method has a key space of its own, so a call in another form is of an unknown"
+    " credential; tests/access/test_decision.py decides on such facts, and tests/review/test_explain.py explains them",
+    Reason.OVERLOADED: "open calls are counted from 512 of a worker on: test_ceilings.py makes and explains one",
+    Reason.TOO_MANY_CALLS: "open calls are counted from 512 of a worker on: test_ceilings.py makes and explains one",
+    Reason.LIMITS_UNAVAILABLE: "its counters are in a store that is away: tests/budgets/test_product.py",
 }
 
 
@@ -228,6 +229,16 @@ def garbled(world: World) -> Call:
     return world.to_upstream(recorder.url)
 
 
+def without_authority(world: World) -> Call:
+    call = world.to_things()
+
+    def called() -> Answer:
+        with stopped(world.stage, "authority"):
+            return call()
+
+    return called
+
+
 CALLS: Mapping[Reason, Callable[[World], Call]] = {
     Reason.MALFORMED_PATH: at("/th%69ngs?page=2"),
     Reason.LOOP_DETECTED: loop,
@@ -272,6 +283,7 @@ CALLS: Mapping[Reason, Callable[[World], Call]] = {
     Reason.CREDENTIAL_TOO_LONG: lambda world: world.of(
         world.stage.a_collection(world.upstream), "x" * 12_001
     ),
+    Reason.AUTHORITY_UNAVAILABLE: without_authority,
     Reason.HEAD_TOO_LARGE: lambda world: world.to_things(headers={"X-Long": "x" * 17_000}),
 }
 
@@ -337,3 +349,34 @@ def test_a_call_is_explained_and_what_it_would_get_now_is_what_it_gets(
         assert line["path"] is not None
     if line["path"] is not None:
         assert line["path"] == target.partition("?")[0][:1000]
+
+
+def stopped_recipe(world: World) -> tuple[Call, str]:
+    call = world.to_recipe("square", b'{"value": 2}')
+    recipes = {each["name"]: each["id"] for each in world.stage.done("GET", "recipes")}
+    return call, f"recipes/{recipes['square']}/stop"
+
+
+def inactive_endpoint(world: World) -> tuple[Call, str]:
+    collection = world.stage.a_collection(world.upstream, "GET /things")
+    asked = f"api_endpoints?api_collection_id={collection['id']}"
+    (endpoint,) = world.stage.done("GET", asked)
+    token = world.stage.a_profile(collection)["secret"]
+    return world.of(collection, token), f"api_endpoints/{endpoint['id']}/disable"
+
+
+@pytest.mark.parametrize("prepared", [inactive_endpoint, stopped_recipe])
+def test_what_is_not_there_for_a_gateway_is_looked_up(
+    world: World, prepared: Callable[[World], tuple[Call, str]]
+) -> None:
+    """The gateway finds no endpoint; Explain finds the one that is not served, and says so."""
+    call, switch = prepared(world)
+    assert call().status == 200
+    world.stage.done("PUT", switch)
+    answer = call()
+    assert (answer.status, answer.json["reason"]) == (404, "not_found")
+    data = explained(world.stage, answer)
+    row = describe(Reason.ENDPOINT_INACTIVE)
+    assert data["reason"] == Reason.ENDPOINT_NOT_FOUND
+    assert (data["what"], data["remedy"]) == (row.meaning, row.remedy)
+    assert (data["now"]["reason"], data["now"]["status"]) == (Reason.ENDPOINT_INACTIVE, 404)
