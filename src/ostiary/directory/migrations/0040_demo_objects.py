@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("directory", "0038_deleted_objects"),
+        ("directory", "0039_configuration_drift"),
     ]
 
     operations = [
