@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from django.db import connection as database
+from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
@@ -251,3 +253,15 @@ def test_every_state_is_named_and_an_end_is_told_in_the_largest_unit(
 
 def test_what_expires_soon_is_what_webhooks_send_their_event_of() -> None:
     assert WebhookInput.model_fields["expiry_days"].default == states.SOON.days
+
+
+@pytest.mark.django_db(transaction=True)
+def test_credentials_that_end_soon_are_read_from_an_index() -> None:
+    soon = Credential.objects.filter(
+        expires_at__gt=NOW, expires_at__lte=NOW + 7 * 24 * HOUR, revoked_at=None, trial=False
+    ).order_by("expires_at", "pk")[:5]
+    with transaction.atomic(), database.cursor() as cursor:
+        if database.vendor == "postgresql":
+            # It reads a table that is nearly empty as a whole.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        assert "credential_expires" in soon.explain()

@@ -166,3 +166,13 @@ class Credential(models.Model):
     objects: ClassVar[models.Manager["Credential"]] = ProfileScopedQuerySet[
         "Credential"
     ].as_manager()
+
+    class Meta:
+        # Few have an end, and lists of what ends soon are read in its order.
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(expires_at__isnull=False),
+                name="credential_expires",
+            )
+        ]
