@@ -332,7 +332,7 @@ def refresh_secret(
 ) -> Any:
     """Issue a new token, shown only once; the old one still works for `overlap_seconds` at most.
 
-    An answer of 503 also has the new one, in `result`: it is saved, and the message says when the
+    Without it, the old one is revoked at once. A hand-over link's default is a day. An answer of 503 also has the new one, in `result`: it is saved, and the message says when the
     old one ends at the latest. A second call would replace the new one again.
     """
     by = actor(request)
