@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.publishing.certificates import a_certificate
 from tests.stage import OSTIARY, Stage, Upstream, free_port
 
 pytestmark = [pytest.mark.gateway, pytest.mark.slow]
@@ -87,3 +88,45 @@ def test_an_api_that_does_not_answer_is_not_protected(shared_stage: Stage) -> No
 def test_no_request_goes_where_no_connection_may_lead(shared_stage: Stage, url: str) -> None:
     done = protect(shared_stage, url)
     assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_two_runs_at_once_create_one(shared_stage: Stage, upstream: Upstream) -> None:
+    words = [*OSTIARY, "protect", upstream.url, "--name", "Twice", "--data", str(shared_stage.data)]
+    runs = [
+        subprocess.Popen(words, env=shared_stage.env, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = sorted((run.communicate()[0] for run in runs), key=lambda text: "API-TOKEN" in text)
+    assert [run.returncode for run in runs] == [0, 0]
+    assert "is protected already; nothing was changed." in said[0]
+    assert "With the token (200):" in said[1]
+    found = shared_stage.done("GET", "connections?search=Twice")
+    assert [each["name"] for each in found] == ["Twice"]
+
+
+def test_a_name_that_is_taken_gets_an_address_of_its_own(shared_stage: Stage) -> None:
+    servers = [Upstream(), Upstream()]
+    try:
+        done = [protect(shared_stage, each.url, "--name", "Same") for each in servers]
+    finally:
+        for each in servers:
+            each.close()
+    assert [each.returncode for each in done] == [0, 0]
+    addresses = {re.findall(r"curl -i '?http://[^/]+(/[^/' ]+)", each.stdout)[0] for each in done}
+    assert len(addresses) == 2
+
+
+def test_a_private_authority_is_asked_for_and_then_trusted(
+    shared_stage: Stage, upstream: Upstream, tmp_path: Path
+) -> None:
+    pem, key = a_certificate("localhost", tmp_path)
+    upstream.speak_tls(pem, key)
+    url = f"https://localhost:{upstream.port}"
+    done = protect(shared_stage, url, "--name", "Private")
+    assert done.returncode == 1
+    assert "--ca-file FILE" in done.stderr
+    done = protect(shared_stage, url, "--name", "Private", "--ca-file", str(pem))
+    assert done.returncode == 0, done.stderr
+    assert "With the token (200):" in done.stdout
+    (made,) = shared_stage.done("GET", "connections?search=Private")
+    assert "BEGIN CERTIFICATE" in made["input"]["ca_pem"]

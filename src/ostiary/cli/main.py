@@ -210,6 +210,9 @@ def _protection_command(commands: "argparse._SubParsersAction[Parser]") -> None:
     protecting.add_argument(
         "--openapi", metavar="FILE", help="its OpenAPI document, whose operations become endpoints"
     )
+    protecting.add_argument(
+        "--ca-file", metavar="FILE", help="PEM certificates of a private authority to trust"
+    )
     protecting.add_argument("--path", metavar="PATH", help="the path of the first request (/)")
 
 

@@ -26,6 +26,10 @@ from django.db.backends.signals import connection_created
 #: `id > last` never skips a late commit.
 FEED_LOCK = 0x6F737469
 
+#: PostgreSQL advisory lock of whoever puts an API behind the gateway in one step: two who do it at once
+#: would both find nothing there.
+PROTECT_LOCK = 0x6F737470
+
 #: Milliseconds on PostgreSQL that one statement of console or API may take, that it may wait for a
 #: lock, and that a transaction may be open with nothing to do.
 STATEMENT_MS, LOCK_MS, IDLE_MS = 30_000, 10_000, 30_000

@@ -26,13 +26,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     if arguments.path and not arguments.path.startswith("/"):
         raise Failure("--path must begin with a slash, such as /books.")
     with django_setup.opened(settings):
-        _tested(arguments.api)
+        ca_pem = _authority(arguments.ca_file)
+        _tested(arguments.api, ca_pem)
         protection = import_module("ostiary.directory.catalog.protection")
         from ostiary.directory.actor import SYSTEM
 
         protected = protection.protect(
-            by=SYSTEM, url=arguments.api, name=arguments.name or "", document=document
-        )
+            by=SYSTEM, url=arguments.api, name=arguments.name or "", document=document,
+            ca_pem=ca_pem,
+        )  # fmt: skip
         collection = protected.collection
         for warning in protected.warnings:
             sys.stderr.write(f"Warning: {warning}\n")
@@ -46,12 +48,23 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     _show(f"{gateway}{target}", token, collection.name, statuses)
 
 
-def _tested(url: str) -> None:
+def _authority(path: str | None) -> str:
+    """The certificates to trust, from their file; raises Failure."""
+    if not path:
+        return ""
+    certificates = import_module("ostiary.directory.catalog.certificates")
+    try:
+        return str(certificates.read(values.read_file(path)))
+    except ValueError as error:
+        raise Failure(f"--ca-file {path}: {error}.") from None
+
+
+def _tested(url: str, ca_pem: str) -> None:
     """Show each step of the test; raises Failure at the first that fails."""
     testing = import_module("ostiary.directory.catalog.connection_tests")
     upstream_url = import_module("ostiary.directory.catalog.upstream_url")
     try:
-        tested = testing.of_url(url)
+        tested = testing.of_url(url, ca_pem)
     except upstream_url.BadUrl as error:
         raise Failure(f"{url[:200]} {error}.") from None
     for each in tested.findings:
@@ -62,6 +75,11 @@ def _tested(url: str) -> None:
         )
     if not tested.good:
         last = tested.findings[-1]
+        if "not trusted" in last.detail:
+            raise Failure(
+                "Nothing was created, because the API's certificate is not trusted. If a private authority"
+                " signed it, name the file with its certificate: --ca-file FILE."
+            )
         raise Failure(f"Nothing was created, because the API does not answer. {last.remedy}")
 
 

@@ -93,10 +93,10 @@ def _tested_stored(text: str, trust: ssl.SSLContext, path: str) -> TestedServer:
     return _tested(url, trust, path)
 
 
-def of_url(text: str) -> TestedServer:
+def of_url(text: str, ca_pem: str = "") -> TestedServer:
     """Test a base URL that no connection has yet; raises upstream_url.BadUrl."""
     url = upstream_url.parse(text.strip(), connections.own_listeners())
-    return _tested(url, _trust(verify=True, ca_pem=""), "")
+    return _tested(url, _trust(verify=True, ca_pem=ca_pem), "")
 
 
 def _trust(*, verify: bool, ca_pem: str) -> ssl.SSLContext:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from ostiary.access.methods import AuthMethod
 from ostiary.access.paths import ANY
@@ -13,6 +13,7 @@ from ostiary.directory.catalog.connections import ConnectionInput
 from ostiary.directory.changes.errors import Invalid
 from ostiary.directory.changes.permission import project_of
 from ostiary.directory.clients import access_profiles, clients
+from ostiary.directory.database import PROTECT_LOCK
 from ostiary.directory.models import AccessProfile, Collection, Connection
 from ostiary.identity.secret import Secret
 
@@ -35,23 +36,32 @@ class Protected:
 
 
 def protect(
-    *, by: Actor, url: str, name: str = "", document: tuple[str, str] | None = None
+    *,
+    by: Actor,
+    url: str,
+    name: str = "",
+    document: tuple[str, str] | None = None,
+    ca_pem: str = "",
 ) -> Protected:
     """Create what stands in front of the API at `url`, or return what stands there already.
 
     `document`: the content and form of its OpenAPI document, whose operations become the endpoints.
+    `ca_pem`: certificates to trust in place of the system's. Two who call it at once create one.
     Raises Invalid, NotFound, Forbidden.
     """
     try:
         parsed = upstream_url.parse(url.strip(), connections.own_listeners())
     except upstream_url.BadUrl as error:
         raise Invalid({"url": [str(error)]}) from None
-    existing = _existing(by, str(parsed), name)
-    if existing is not None:
-        return existing
-    named = name or _name(parsed)
     with transaction.atomic():
-        return _created(by, str(parsed), named, document)
+        # On SQLite, the transaction has the only writer's lock from its begin on.
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PROTECT_LOCK])
+        existing = _existing(by, str(parsed), name)
+        if existing is not None:
+            return existing
+        return _created(by, str(parsed), name or _name(parsed), document, ca_pem)
 
 
 def _existing(by: Actor, url: str, name: str) -> Protected | None:
@@ -71,13 +81,16 @@ def _existing(by: Actor, url: str, name: str) -> Protected | None:
     )
 
 
-def _created(by: Actor, url: str, name: str, document: tuple[str, str] | None) -> Protected:
-    connection = connections.create(
-        by=by, given=ConnectionInput.of(name=_free_name(by, name), base_urls=[url])
+def _created(
+    by: Actor, url: str, name: str, document: tuple[str, str] | None, ca_pem: str
+) -> Protected:
+    upstream = connections.create(
+        by=by,
+        given=ConnectionInput.of(name=_free_name(by, name), base_urls=[url], ca_pem=ca_pem),
     ).value
     made = collections.create(
         by=by,
-        given=collections.CollectionInput.of(name=name, connection_id=connection.pk),
+        given=collections.CollectionInput.of(name=name, connection_id=upstream.pk),
         document=document,
         active=True,
     )
