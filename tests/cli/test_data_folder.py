@@ -58,6 +58,22 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
         pass
 
 
+
+def test_recipes_run_beside_a_gateway_and_neither_beside_everything(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path)
+    with (
+        data_folder.claimed(settings, role="gateway"),
+        data_folder.claimed(settings, role="recipes"),
+    ):
+        for role in ("up", "recipes", "gateway"):
+            with pytest.raises(Failure), data_folder.claimed(settings, role=role):
+                raise AssertionError("claimed twice")
+    with data_folder.claimed(settings, role="up"):
+        for role in ("gateway", "recipes"):
+            with pytest.raises(Failure), data_folder.claimed(settings, role=role):
+                raise AssertionError("claimed twice")
+
+
 def test_the_lock_is_not_inherited(tmp_path: Path) -> None:
     with data_folder.claimed(a_setting(tmp_path)):
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

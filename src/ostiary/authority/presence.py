@@ -12,9 +12,11 @@ from django.db import Error, connection
 
 from ostiary.authority.follower import Follower
 from ostiary.authority.lookup import conninfo
+from ostiary.directory.catalog.recipes import ReportedRecipe, learn
 from ostiary.directory.changes.feed import CHANNEL
 from ostiary.directory.workspace import nodes
 from ostiary.directory.workspace.nodes import Identity
+from ostiary.recipes.control import RunnerGone
 from ostiary.settings import Database
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,8 @@ T = TypeVar("T")
 RETRY_SECONDS = 1.0
 #: Seconds between two looks at the folder of recipes.
 RECIPES_SECONDS = 30.0
+#: Seconds between two questions to the recipe runner beside this gateway.
+RUNNER_SECONDS = 2.0
 
 
 class Presence:
@@ -38,8 +42,13 @@ class Presence:
         alone: bool,
         at_once: bool,
         recipes: Callable[[], str],
+        runner: Callable[[], list[ReportedRecipe]],
     ) -> None:
-        """`alone`: no other gateway may run on the database. `at_once`: others wait for each change."""
+        """`alone`: no other gateway may run on the database. `at_once`: others wait for each change.
+
+        `runner` asks the recipe runner beside this gateway what it found; it raises RunnerGone.
+        """
+        self._runner = runner
         self._identity, self._follower = identity, follower
         self._alone, self._at_once, self._recipes = alone, at_once, recipes
         #: Django's connections belong to threads: all reports are one thread's.
@@ -53,7 +62,9 @@ class Presence:
             await asyncio.sleep(RETRY_SECONDS)
         seconds = await self._done(nodes.report_seconds) or RETRY_SECONDS
         seen = -1
-        looking = asyncio.create_task(self._look_at_recipes())
+        looking = [asyncio.create_task(self._look_at_recipes())]
+        if self._at_once:
+            looking.append(asyncio.create_task(self._tell_recipes()))
         try:
             while True:
                 if self._at_once:
@@ -68,7 +79,8 @@ class Presence:
                     await self._done(self._enter)
                     seen = -1
         finally:
-            looking.cancel()
+            for each in looking:
+                each.cancel()
 
     async def end(self) -> None:
         """Note that the gateway has stopped."""
@@ -102,6 +114,16 @@ class Presence:
                 self._identity = replace(self._identity, recipes=digest)
                 await self._done(self._report_recipes)
 
+    async def _tell_recipes(self) -> None:
+        """Tell the directory what the runner here found: control may run on another machine."""
+        told: list[ReportedRecipe] | None = None
+        while True:
+            with contextlib.suppress(RunnerGone):
+                found = await asyncio.to_thread(self._runner)
+                if found != told and await self._done(_learn, found):
+                    told = found
+            await asyncio.sleep(RUNNER_SECONDS)
+
     async def _done(self, work: Callable[..., T], *values: object) -> T | None:
         """What `work` returns in the reports' thread; nothing if the database fails."""
 
@@ -114,6 +136,11 @@ class Presence:
                 return None
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, safely)
+
+
+def _learn(found: list[ReportedRecipe]) -> bool:
+    learn(found)
+    return True
 
 
 async def listen(database: Database, wake: Callable[[], None]) -> None:

@@ -28,6 +28,7 @@ from ostiary.authority.provider_keys import FOLDER, KeySource, ProviderKeys
 from ostiary.authority.signing_keys import SigningKeys
 from ostiary.authority.traces import Traces
 from ostiary.authority.upcalls import Upcalls, protocol
+from ostiary.directory.catalog.recipes import ReportedRecipe
 from ostiary.directory.workspace import public_urls, signing_keys, workspace_settings
 from ostiary.directory.workspace.nodes import Identity
 from ostiary.gateway import snapshot
@@ -108,6 +109,7 @@ def serve(
     identity: Identity,
     alone: bool,
     recipes: Callable[[], str],
+    runner: Callable[[], list[ReportedRecipe]],
     redis_url: str,
     store_down: str,
     ready: Callable[[], None],
@@ -115,15 +117,18 @@ def serve(
     """Run until SIGTERM. The sockets are listening already; `ready` is called once.
 
     `alone`: no other gateway may run on the database. `recipes`: the digest of this machine's recipes.
+    `runner`: what the recipe runner beside this gateway found; it raises RunnerGone.
     """
 
     def presence(follower: Follower) -> Presence:
         at_once = database.engine == "postgresql"
-        return Presence(identity, follower, alone=alone, at_once=at_once, recipes=recipes)
+        return Presence(
+            identity, follower, alone=alone, at_once=at_once, recipes=recipes, runner=runner
+        )
 
     sockets = upcall, control, oauth
-    with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(
+    with asyncio.Runner(loop_factory=_loop) as loop:
+        loop.run(
             _serve(
                 node, database, keyring, sockets, key_set_seconds, ceilings, presence,
                 Sharing(url=redis_url, down=store_down, name=identity.name), ready,

@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import Metric, disable_created_metrics, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 #: The parts that serve metrics here; the gateway has its own socket for them.
-PARTS = ("supervisor", "authority", "recipes", "collector", "publisher")
+SUPERVISOR = "supervisor"
+PARTS = (SUPERVISOR, "authority", "recipes", "collector", "publisher")
 #: The largest answer that is read, in bytes; ours have a few thousand lines at most.
 LARGEST = 4 * 1024 * 1024
 
@@ -65,7 +67,7 @@ def read(run: Path, part: str, *, seconds: float) -> list[Metric]:
         raise PartSilent(f"{part} does not answer") from error
 
 
-def forget(run: Path) -> None:
+def forget(run: Path, parts: Iterable[str]) -> None:
     """Delete sockets that stopped parts left behind, before others start."""
-    for part in PARTS:
+    for part in parts:
         socket_path(run, part).unlink(missing_ok=True)

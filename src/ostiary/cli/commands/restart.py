@@ -17,9 +17,18 @@ PAUSE = 0.1
 
 def run(settings: Settings) -> None:
     """Restart what runs on the data folder; raises Failure, in one sentence, if it does not work."""
-    process = _running(settings)
+    main = data_folder.holder(settings)
+    recipes = data_folder.holder(settings, data_folder.RECIPES_LOCK)
+    if main is not None or recipes is None:
+        _restart(settings, data_folder.LOCK, status.FILE)
+    if recipes not in {None, main}:
+        _restart(settings, data_folder.RECIPES_LOCK, status.RECIPES_FILE)
+
+
+def _restart(settings: Settings, lock: str, file: str) -> None:
+    process = _running(settings, lock)
     try:
-        before = status.read(settings)
+        before = status.read(settings, file)
         try:
             signal.pidfd_send_signal(process, signal.SIGUSR2)
         except OSError as error:
@@ -27,35 +36,35 @@ def run(settings: Settings) -> None:
                 f"The Ostiary of {settings.data} may not be signalled: {data_folder.reason(error)}; run"
                 " this as the user who runs it."
             ) from error
-        _wait(settings, process, start=0 if before is None else before.start)
+        _wait(settings, process, file, start=0 if before is None else before.start)
     finally:
         os.close(process)
 
 
-def _running(settings: Settings) -> int:
+def _running(settings: Settings, lock: str) -> int:
     """A file descriptor of the process, which no other process can take the place of."""
     absent = Failure(
         f"No Ostiary of this user is running with the data folder {settings.data}; name its folder"
         " with --data."
     )
-    pid = data_folder.holder(settings)
+    pid = data_folder.holder(settings, lock)
     if pid is None:
         raise absent
     try:
         process = os.pidfd_open(pid)
     except OSError as error:
         raise absent from error
-    if data_folder.holder(settings) != pid:
+    if data_folder.holder(settings, lock) != pid:
         os.close(process)
         raise absent
     return process
 
 
-def _wait(settings: Settings, process: int, *, start: int) -> None:
+def _wait(settings: Settings, process: int, file: str, *, start: int) -> None:
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         ended = bool(select.select([process], [], [], PAUSE)[0])
-        now = status.read(settings)
+        now = status.read(settings, file)
         if now is not None and now.start != start and now.ready:
             return
         if ended:

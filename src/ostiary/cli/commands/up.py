@@ -112,8 +112,8 @@ def _run_claimed(role: str, settings: Settings, output: Output, *, demo: bool) -
         inherited = environment.take_inherited()
     except SettingsError as error:
         raise Failure(str(error)) from error
-    with data_folder.claimed(settings, held=inherited.pop(LOCK, None)) as lock:
-        start = status.begin(settings)
+    with data_folder.claimed(settings, role=role, held=inherited.pop(LOCK, None)) as lock:
+        start = status.begin(settings, status.RECIPES_FILE if role == "recipes" else status.FILE)
         with _failure_written(settings, start):
             roll, again = _run_parts(role, settings, start, inherited, output=output, demo=demo)
             if again:
@@ -140,7 +140,9 @@ def _run_parts(
         forks.start()
     port = upstream.getsockname()[1] if demo and upstream is not None else None
     provisioned = _prepared(role, settings, demo_port=port, with_keys=forks.start)
-    addresses.write(roll.settings)
+    if role != "recipes":
+        # Those of the gateway that runs on the same folder stay.
+        addresses.write(roll.settings)
     shown = None
     if provisioned is not None:
         with_console = "control" in roles.ROLES[role]

@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ostiary.cli.failure import Failure
@@ -25,28 +25,37 @@ PORT_PATIENCE_SECONDS = 1.5
 #: Connections that may wait at a port before they are accepted; the system's bound may be lower.
 BACKLOG = 4096
 LOCK = "lock"
+#: The lock of `ostiary recipes`, which runs beside a gateway on the same folder.
+RECIPES_LOCK = "recipes.lock"
+#: Role → what it locks, if it is not LOCK alone.
+LOCKS: Mapping[str, tuple[str, ...]] = {"up": (LOCK, RECIPES_LOCK), "recipes": (RECIPES_LOCK,)}
 
 
 @contextlib.contextmanager
-def claimed(settings: Settings, *, held: int | None = None) -> Iterator[int]:
-    """Make the data folder and hold its lock, whose file descriptor this gives.
+def claimed(settings: Settings, *, role: str = "", held: int | None = None) -> Iterator[int]:
+    """Make the data folder and hold the locks of a role; gives the file descriptor of the first.
 
     `held` is the descriptor of a lock that this process already held before it restarted itself.
     The file holds the process id. Raises Failure, which says what is in the way.
     """
     make(settings)
-    lock = _lock(settings, held)
+    names = LOCKS.get(role, (LOCK,))
+    locks = [_lock(settings, names[0], held)]
     try:
-        yield lock
+        locks += [_lock(settings, name, None) for name in names[1:]]
+        yield locks[0]
     finally:
-        if settings.run.parent != settings.data:
+        others = [name for name in (LOCK, RECIPES_LOCK) if name not in names]
+        shared = any(holder(settings, name) is not None for name in others)
+        if settings.run.parent != settings.data and not shared:
             # A folder for temporary files is not where sockets and the gateway's files stay.
             shutil.rmtree(settings.run, ignore_errors=True)
-        os.close(lock)
+        for lock in locks:
+            os.close(lock)
 
 
-def _lock(settings: Settings, held: int | None) -> int:
-    path = settings.data / LOCK
+def _lock(settings: Settings, name: str, held: int | None) -> int:
+    path = settings.data / name
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if held is not None:
         if _same_file(held, lock):
@@ -77,12 +86,12 @@ def _same_file(one: int, other: int) -> bool:
         return False
 
 
-def holder(settings: Settings) -> int | None:
-    """The id of the process that holds the data folder's lock; None if no process does.
+def holder(settings: Settings, name: str = LOCK) -> int | None:
+    """The id of the process that holds a lock of the data folder; None if no process does.
 
     Asked without taking the lock, which another process may want at this moment.
     """
-    path = settings.data / LOCK
+    path = settings.data / name
     try:
         pid = int(path.read_text())
         ours = path.stat()

@@ -1,4 +1,4 @@
-"""The state of the running `ostiary up`, written for `ostiary restart`."""
+"""The state of the running `ostiary up`, or of another role, written for `ostiary restart`."""
 
 import contextlib
 import json
@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from ostiary.settings import Settings
 
 FILE = "status.json"
+#: Of `ostiary recipes`, which runs beside a gateway on the same folder.
+RECIPES_FILE = "recipes-status.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,20 +20,22 @@ class Status:
     ready: bool = False
     #: Why it could not go on, one sentence; empty if it could.
     failure: str = ""
+    #: Where this is written.
+    file: str = FILE
 
 
-def read(settings: Settings) -> Status | None:
+def read(settings: Settings, file: str = FILE) -> Status | None:
     """The last status that was written, by any earlier start."""
     try:
-        return Status(**json.loads((settings.data / FILE).read_text()))
+        return Status(**json.loads((settings.data / file).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def begin(settings: Settings) -> Status:
+def begin(settings: Settings, file: str = FILE) -> Status:
     """Write down that a start begins."""
-    last = read(settings)
-    status = Status(pid=os.getpid(), start=1 if last is None else last.start + 1)
+    last = read(settings, file)
+    status = Status(pid=os.getpid(), start=1 if last is None else last.start + 1, file=file)
     _write(settings, status)
     return status
 
@@ -49,6 +53,6 @@ def tell_failure(settings: Settings, status: Status, sentence: str) -> None:
 def _write(settings: Settings, status: Status) -> None:
     # Whole or not at all; a full disk must not stop us.
     with contextlib.suppress(OSError):
-        path = settings.data / f"{FILE}.new"
+        path = settings.data / f"{status.file}.new"
         path.write_text(json.dumps(asdict(status)))
-        path.replace(settings.data / FILE)
+        path.replace(settings.data / status.file)

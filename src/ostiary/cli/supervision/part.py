@@ -91,6 +91,7 @@ def _identity(settings: Settings, role: str) -> "Identity":
 def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
     django_setup.set_up_django()
     from ostiary.authority.service import serve
+    from ostiary.recipes import control
     from ostiary.recipes.folder_digest import digest
 
     with gateway_lock.held(gateway_lock.Locks.of(settings)):
@@ -106,6 +107,7 @@ def run_authority(settings: Settings, ready: Callable[[], None]) -> None:
             identity=_identity(settings, "gateway"),
             alone=not settings.redis_url,
             recipes=lambda: digest(settings.recipes),
+            runner=lambda: control.recipes(settings.run / "recipes-control.sock"),
             redis_url=settings.redis_url,
             store_down=settings.store_down,
             ready=ready,

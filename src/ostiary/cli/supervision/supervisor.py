@@ -467,10 +467,13 @@ async def _until_signalled(
     loop.add_signal_handler(signal.SIGUSR2, start_anew)
     loop.add_signal_handler(signal.SIGCHLD, loop.call_later, REAP_SECONDS, processes.reap_orphans)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
-    exposition.forget(folder)
+    names = [part.name for part in parts]
+    # `ostiary recipes` runs beside a gateway, whose supervisor has that name.
+    shown_as = "recipes-supervisor" if names == ["recipes"] else exposition.SUPERVISOR
+    exposition.forget(folder, [*names, shown_as])
     # Parts that are forked become our children by it.
     prctl.adopt_orphans()
-    shown = await exposition.show(folder, "supervisor")
+    shown = await exposition.show(folder, shown_as)
     try:
         await supervise(
             parts,
