@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from ostiary import __version__
@@ -119,6 +120,18 @@ def doctor(arguments: argparse.Namespace, settings: Settings) -> None:
         raise SystemExit(FAILED)
 
 
+def back_up(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import backups
+
+    backups.back_up(settings, arguments.file, with_keys=not arguments.without_keys)
+
+
+def restore(arguments: argparse.Namespace, settings: Settings) -> None:
+    from ostiary.cli.commands import backups
+
+    backups.restore(settings, arguments.file, keys=arguments.keys)
+
+
 def health(arguments: argparse.Namespace, settings: Settings) -> None:
     from ostiary.cli.commands import health as command
 
@@ -180,6 +193,7 @@ def parser() -> Parser:
     examining = _command(commands, "doctor", doctor, "check the set-up and say what to correct")
     examining.add_argument("--json", action="store_true", help="print a list of objects")
     _command(commands, "health", health, "exit with 0 if what runs answers")
+    _backup_commands(commands)
     _protection_command(commands)
     _managing_commands(commands)
     _configuration_commands(commands)
@@ -199,6 +213,23 @@ def parser() -> Parser:
     )
     completing.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
     return top
+
+
+def _backup_commands(commands: "argparse._SubParsersAction[Parser]") -> None:
+    text = "write database, key ring and recipes to one file, also while Ostiary runs"
+    backing_up = _command(commands, "backup", back_up, text)
+    _recipes_options(backing_up)
+    backing_up.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    backing_up.add_argument(
+        "--without-keys", action="store_true", help="leave the key ring out, to keep it elsewhere"
+    )
+    text = "make a data folder from a backup; replaces nothing"
+    restoring = _command(commands, "restore", restore, text)
+    _recipes_options(restoring)
+    restoring.add_argument("file", type=Path, metavar="FILE", help="what `ostiary backup` wrote")
+    restoring.add_argument(
+        "--keys", type=Path, metavar="FILE", help="the key ring, if the backup has none"
+    )
 
 
 def _protection_command(commands: "argparse._SubParsersAction[Parser]") -> None:
