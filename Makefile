@@ -2,12 +2,13 @@
 #   make up      runs Ostiary with a demo, http://localhost:8000/
 #   make check   lint and the quick tests        make test   every check and every test
 #   make docs    the documents as a site, in build/docs
+#   make chaos   kills, stops, cuts and fills each part of a cluster under load; CASES="store-kill …", RATE=200
 #   make bench   the benchmarks                  make clean  removes what these made, never data
 #   make test-debian13   make up and the gateway's tests on Debian 13, in a chroot
 #   make test-image      builds the image of Dockerfile and starts it
 #   make lock    renews the lock files           make sbom   the bill of materials (CycloneDX)
 
-.PHONY: setup setup-dev up lint check test test-debian13 test-image docs bench lock sbom clean
+.PHONY: setup setup-dev up lint check test chaos test-debian13 test-image docs bench lock sbom clean
 
 VENV := .venv/bin
 DATA ?= ostiary-data
@@ -52,6 +53,9 @@ test-image:
 docs: setup-dev
 	@$(VENV)/sphinx-build -q -W --keep-going -n -b html docs build/docs
 	@echo "build/docs/index.html"
+
+chaos: setup-dev
+	@$(VENV)/python -m tests.chaos $(if $(RATE),--rate $(RATE)) $(CASES)
 
 bench: setup-dev
 	@scripts/bench

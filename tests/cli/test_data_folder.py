@@ -58,7 +58,6 @@ def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
         pass
 
 
-
 def test_recipes_run_beside_a_gateway_and_neither_beside_everything(tmp_path: Path) -> None:
     settings = a_setting(tmp_path)
     with (
