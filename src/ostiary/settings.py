@@ -45,6 +45,17 @@ class Database:
     port: str = ""
 
 
+#: libpq: a server whose packets are lost is given up after some five seconds, so that no connection
+#: waits for TCP's ever longer pauses after the network is whole again. One that only is busy answers TCP.
+SERVER_PATIENCE: Mapping[str, int] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 5000,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceilings:
     """Limits on the authority's work, so that one caller's flood leaves room for the others."""
@@ -327,6 +338,14 @@ TEXTS: Mapping[str, TextSetting] = {
         meaning=(
             "The Valkey or Redis in which several gateways of one PostgreSQL database count limits."
         ),
+    ),
+    "OSTIARY_DATABASE_URL_FILE": TextSetting(
+        form="path",
+        meaning="A file with what `OSTIARY_DATABASE_URL` would say, such as a container's secret.",
+    ),
+    "OSTIARY_REDIS_URL_FILE": TextSetting(
+        form="path",
+        meaning="A file with what `OSTIARY_REDIS_URL` would say, such as a container's secret.",
     ),
     "OSTIARY_STORE_DOWN": TextSetting(
         form="`share` or `refuse`",
@@ -612,6 +631,30 @@ def _endpoint(name: str, text: str) -> str:
     return base if base.endswith(TRACES_PATH) else base + TRACES_PATH
 
 
+#: Settings with a password, which may come from a file.
+FROM_FILES = ("OSTIARY_DATABASE_URL", "OSTIARY_REDIS_URL")
+
+
+def _with_files(value: Mapping[str, str]) -> dict[str, str]:
+    """The settings, and those that files hold."""
+    read = {}
+    for name in FROM_FILES:
+        path = value.get(f"{name}_FILE")
+        if not path:
+            continue
+        if name in value:
+            raise SettingsError(f"{name} and {name}_FILE are both set; unset one of them.")
+        try:
+            text = Path(path).read_text().strip()
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or "it is no text"
+            raise SettingsError(f"{name}_FILE: {path} cannot be read: {said.lower()}.") from error
+        if not text:
+            raise SettingsError(f"{name}_FILE: {path} is empty.")
+        read[name] = text
+    return {**value, **read}
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """Read every setting from `environ`; raises SettingsError with one sentence."""
     unknown = sorted(
@@ -621,7 +664,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     )
     if unknown:
         raise SettingsError(f"There is no setting {unknown[0]}; unset it, or correct its name.")
-    value = {name: environ[name] for name in NAMES if environ.get(name)}
+    value = _with_files({name: environ[name] for name in NAMES if environ.get(name)})
     data = Path(_text("OSTIARY_DATA", value)).absolute()
     recipes = value.get("OSTIARY_RECIPES")
     certificate = value.get("OSTIARY_CERTIFICATE")

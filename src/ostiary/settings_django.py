@@ -87,10 +87,7 @@ DATABASES: dict[str, dict[str, object]] = {
         # Requests run in threads that come and go: a connection for each would use up the server's.
         "OPTIONS": {
             "pool": {"min_size": 1, "max_size": 16, "timeout": 10, "max_idle": 60},
-            "connect_timeout": 5,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 4,
+            **_settings.SERVER_PATIENCE,
         },
     },
 }

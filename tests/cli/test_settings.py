@@ -109,6 +109,25 @@ def test_what_is_no_public_url_is_refused(text: str) -> None:
         load({"OSTIARY_CONSOLE_URL": text})
 
 
+def test_urls_with_passwords_come_from_files_too(tmp_path: Path) -> None:
+    path = tmp_path / "url"
+    for name in ("OSTIARY_DATABASE_URL", "OSTIARY_REDIS_URL"):
+        for text, said in (("", "is empty"), ("nowhere", "must be")):
+            path.write_text(text)
+            with pytest.raises(SettingsError, match=said):
+                load({f"{name}_FILE": str(path)})
+        with pytest.raises(SettingsError, match="cannot be read: no such file"):
+            load({f"{name}_FILE": str(tmp_path / "none")})
+        with pytest.raises(SettingsError, match="are both set"):
+            load({f"{name}_FILE": str(path), name: "x"})
+    path.write_text("rediss://:secret@valkey.internal:6379/0\n")
+    found = load({"OSTIARY_REDIS_URL_FILE": str(path)})
+    assert found.redis_url == "rediss://:secret@valkey.internal:6379/0"
+    assert found.fence_seconds == 5
+    path.write_text("postgres://o:secret@db.internal/o\n")
+    assert load({"OSTIARY_DATABASE_URL_FILE": str(path)}).database.host == "db.internal"
+
+
 def test_the_consoles_key_lies_beside_its_certificate_or_in_it() -> None:
     one = load({"OSTIARY_CONSOLE_CERTIFICATE": "/a.pem"})
     assert one.console_key_file == Path("/a.pem")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ostiary.settings import Database
+from ostiary.settings import SERVER_PATIENCE, Database
 
 #: In the order of `Row`; `{t[…]}` reads a time as Unix seconds, `{j[…]}` JSON as text, `{p}` is a
 #: parameter: collection, endpoint, collection, endpoint, fingerprint. The sequence is read by the same
@@ -350,4 +350,5 @@ def conninfo(database: Database) -> str:
         password=database.password or None,
         host=database.host or None,
         port=database.port or None,
+        **SERVER_PATIENCE,
     )

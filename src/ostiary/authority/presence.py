@@ -153,10 +153,6 @@ async def listen(database: Database, wake: Callable[[], None]) -> None:
             async with await psycopg.AsyncConnection.connect(
                 conninfo(database),
                 autocommit=True,
-                connect_timeout=5,
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=4,
                 application_name="ostiary follower",
             ) as session:
                 await session.execute(f"LISTEN {CHANNEL}")

@@ -190,7 +190,10 @@ def _write(path: Path, folder: Path, manifest: Manifest) -> None:
         member.size, member.mode = len(content), 0o600
         archive.addfile(member, io.BytesIO(content))
         for name in manifest.files:
-            archive.add(folder / name, name, filter=_anonymous)
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = (folder / name).stat().st_size, 0o600
+            with (folder / name).open("rb") as file:
+                archive.addfile(member, file)
     with unfinished.open("rb") as file:
         os.fsync(file.fileno())
     try:
@@ -198,13 +201,6 @@ def _write(path: Path, folder: Path, manifest: Manifest) -> None:
         path.hardlink_to(unfinished)
     except FileExistsError as error:
         raise Failure(f"{path} exists already; name a new file.") from error
-
-
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o600
-    return member
 
 
 # Reading one.
