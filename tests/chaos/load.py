@@ -157,6 +157,7 @@ class Load:
         ticking = self._loop.create_task(self._tick())
         self._loop.run_forever()
         ticking.cancel()
+        self._loop.run_until_complete(asyncio.wait([ticking]))
 
     async def _tick(self) -> None:
         turns = itertools.cycle(range(len(self.gateways)))
