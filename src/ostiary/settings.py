@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 PREFIX = "OSTIARY_"
@@ -47,7 +48,7 @@ class Database:
 
 #: libpq: a server whose packets are lost is given up after some five seconds, so that no connection
 #: waits for TCP's ever longer pauses after the network is whole again. One that only is busy answers TCP.
-SERVER_PATIENCE: Mapping[str, int] = {
+SERVER_PATIENCE: Mapping[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 3,
     "keepalives_interval": 1,
