@@ -2,13 +2,14 @@
 // What is dangerous asks first, in a dialog.
 "use strict";
 
-const done = document.getElementById("done");
+// The place of messages: a redrawn page may have another element for it.
+const done = () => document.getElementById("done");
 
 function tell(text) {
   const line = document.createElement("p");
   line.className = "notice error";
   line.textContent = text;
-  done.replaceChildren(line);
+  done().replaceChildren(line);
 }
 
 const inPlace = (form) => form.matches("[data-in-place]") || form.querySelector("button.switch");
@@ -69,16 +70,16 @@ function showAnswer(page, form) {
   const fresh = page.querySelector(live);
   const news = [...page.querySelectorAll("#done > *")];
   for (const part of [page.getElementById("done"), page.getElementById("news")]) part && part.replaceChildren();
-  done.replaceChildren();
+  done().replaceChildren();
   document.getElementById("news").textContent = "";
   const focused = document.activeElement;
   renew(old, fresh);
   if (window.htmx) window.htmx.process(old);
-  done.replaceChildren(...news);
+  done().replaceChildren(...news);
   if (focused && !focused.isConnected) {
     const again = [...document.querySelectorAll("main form")].find((each) => each.getAttribute("action") === action);
     const button = again && again.querySelector("button:not(:disabled)");
-    (button || done).focus({ preventScroll: true });
+    (button || done()).focus({ preventScroll: true });
   }
 }
 
