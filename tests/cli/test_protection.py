@@ -20,9 +20,12 @@ def upstream() -> Iterator[Upstream]:
     server.close()
 
 
-def protect(stage: Stage, *words: str) -> subprocess.CompletedProcess[str]:
+def protect(
+    stage: Stage, *words: str, secrets: str = "--print-secrets"
+) -> subprocess.CompletedProcess[str]:
+    options = [secrets] if secrets else []
     return subprocess.run(
-        [*OSTIARY, "protect", *words, "--data", str(stage.data)],
+        [*OSTIARY, "protect", *words, *options, "--data", str(stage.data)],
         env=stage.env, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -50,6 +53,33 @@ def test_a_second_run_changes_nothing_and_says_so(shared_stage: Stage, upstream:
     assert "is protected already; nothing was changed." in second.stdout
     assert "API-TOKEN" not in second.stdout
     assert shared_stage.done("GET", "v2/api_clients")["data"] == before
+
+
+def test_the_token_is_printed_where_no_terminal_is_only_if_it_is_asked_for(
+    shared_stage: Stage, upstream: Upstream
+) -> None:
+    done = protect(shared_stage, upstream.url, "--name", "Piped", secrets="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The token is not printed, because the output is not a terminal." in done.stdout
+    assert "With the token (200):" in done.stdout
+    assert re.findall(r"API-TOKEN: ([^']+)'", done.stdout) == ["TOKEN"]
+
+
+def test_a_secret_file_has_the_token_and_the_output_does_not(
+    shared_stage: Stage, upstream: Upstream, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    nowhere = tmp_path / "absent" / "token"
+    refused = protect(shared_stage, upstream.url, "--secret-file", str(nowhere), "--name", "Filed")
+    assert refused.returncode == 1
+    assert shared_stage.done("GET", "connections?search=Filed") == []
+    done = protect(shared_stage, upstream.url, "--secret-file", str(file), "--name", "Filed")
+    assert done.returncode == 0, done.stderr
+    token = file.read_text().strip()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert token not in done.stdout
+    path = re.findall(r"(/filed-v1\S*)", done.stdout)[0]
+    assert shared_stage.call(path, token).status == 200
 
 
 def test_the_endpoints_are_those_of_a_document(
@@ -91,7 +121,10 @@ def test_no_request_goes_where_no_connection_may_lead(shared_stage: Stage, url: 
 
 
 def test_two_runs_at_once_create_one(shared_stage: Stage, upstream: Upstream) -> None:
-    words = [*OSTIARY, "protect", upstream.url, "--name", "Twice", "--data", str(shared_stage.data)]
+    words = [
+        *OSTIARY, "protect", upstream.url, "--name", "Twice", "--print-secrets",
+        "--data", str(shared_stage.data),
+    ]  # fmt: skip
     runs = [
         subprocess.Popen(words, env=shared_stage.env, stdout=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -245,6 +245,14 @@ def _protection_command(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--ca-file", metavar="FILE", help="PEM certificates of a private authority to trust"
     )
     protecting.add_argument("--path", metavar="PATH", help="the path of the first request (/)")
+    protecting.add_argument(
+        "--print-secrets", action="store_true", help="print the token where no terminal is, too"
+    )
+    protecting.add_argument(
+        "--secret-file",
+        metavar="FILE",
+        help="write the token there (mode 0600), not to the terminal",
+    )
 
 
 def _managing_commands(commands: "argparse._SubParsersAction[Parser]") -> None:

@@ -1,20 +1,38 @@
 """`ostiary protect`: an API behind the gateway in one command, and the first two requests to it."""
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from ostiary.cli.failure import Failure
 from ostiary.cli.remote import values
+from ostiary.cli.remote.secret_files import SecretFile
 from ostiary.cli.startup import addresses, django_setup
 from ostiary.settings import Settings
 
 #: Seconds that the gateway may take until it has a new collection.
 PATIENCE = 15.0
 _UNAUTHORIZED = 401
+NOT_SHOWN = (
+    "The token is not printed, because the output is not a terminal. Refresh it on the page of the access"
+    " profile. --print-secrets prints it, --secret-file FILE writes it to a file."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """An API that was just put behind the gateway."""
+
+    name: str
+    #: The first request: its path, and its URL.
+    target: str
+    url: str
+    token: str = field(repr=False)
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -25,6 +43,25 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         document = content, "json" if content.lstrip().startswith("{") else "yaml"
     if arguments.path and not arguments.path.startswith("/"):
         raise Failure("--path must begin with a slash, such as /books.")
+    name = arguments.secret_file
+    with contextlib.ExitStack() as stack:
+        # Opened before anything is created: a token that cannot be written would be lost.
+        file = stack.enter_context(SecretFile(name)) if name else None
+        made = _created(arguments, settings, document)
+        if made is None:
+            return
+        if file is not None:
+            file.write(made.token)
+    statuses = _checked(settings, made.target, made.token)
+    with_token = file is None and (arguments.print_secrets or sys.stdout.isatty())
+    where = f"The token is in {name}; it can't be read again." if file is not None else NOT_SHOWN
+    _show(made, statuses, None if with_token else where)
+
+
+def _created(
+    arguments: argparse.Namespace, settings: Settings, document: tuple[str, str] | None
+) -> Created | None:
+    """Create what stands in front of the API; None: it was there, and is shown. Raises Failure."""
     with django_setup.opened(settings):
         ca_pem = _authority(arguments.ca_file)
         _tested(arguments.api, ca_pem)
@@ -42,10 +79,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         target = f"/{collection.handle}{arguments.path}" if arguments.path else protected.target
         if protected.secret is None:
             _show_existing(protected, f"{gateway}{target}")
-            return
-        token = protected.secret.reveal()
-    statuses = _checked(settings, target, token)
-    _show(f"{gateway}{target}", token, collection.name, statuses)
+            return None
+        return Created(
+            name=collection.name, target=target, url=f"{gateway}{target}",
+            token=protected.secret.reveal(),
+        )  # fmt: skip
 
 
 def _authority(path: str | None) -> str:
@@ -128,15 +166,19 @@ def _is_ours(answer: Any) -> bool:
     return isinstance(content, dict) and {"reason", "request_id"} <= set(content)
 
 
-def _show(url: str, token: str, name: str, statuses: tuple[int, int] | None) -> None:
+def _show(created: Created, statuses: tuple[int, int] | None, hidden: str | None) -> None:
+    """Print both requests; `hidden`: why the token is not among them."""
     without, admitted = ("", "") if statuses is None else (f"{each}" for each in statuses)
+    shown = "Copy the token; it is not shown again." if hidden is None else hidden
+    token = created.token if hidden is None else "TOKEN"
+    url = shlex.quote(created.url)
     lines = [
         "",
-        f"{name} is protected. Copy the token; it is not shown again.",
+        f"{created.name} is protected. {shown}",
         f"Without a token ({without or _UNAUTHORIZED}):",
-        f"  curl -i {shlex.quote(url)}",
+        f"  curl -i {url}",
         f"With the token ({admitted or 'your API answers'}):",
-        f"  curl -i -H {shlex.quote(f'API-TOKEN: {token}')} {shlex.quote(url)}",
+        f"  curl -i -H {shlex.quote(f'API-TOKEN: {token}')} {url}",
     ]
     if statuses is None:
         lines.append("The gateway does not answer here; start Ostiary with `ostiary up`.")
