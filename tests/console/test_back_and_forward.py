@@ -169,7 +169,7 @@ def _is_a_page(page: Page) -> None:
 def _fill(page: Page, name: str, value: str) -> None:
     fields = page.locator(f"main [name={name}]" if name != "find" else "#find-anything")
     kind = fields.first.evaluate("field => field.type")
-    if kind == "checkbox":
+    if kind in {"checkbox", "radio"}:
         page.locator(f"main [name={name}][value='{value}']").check()
     elif kind == "select-one":
         fields.first.select_option(value)
@@ -181,7 +181,7 @@ def _fill(page: Page, name: str, value: str) -> None:
 
 def _holds(page: Page, name: str, value: str) -> None:
     fields = page.locator(f"main [name={name}]")
-    if fields.first.evaluate("field => field.type") == "checkbox":
+    if fields.first.evaluate("field => field.type") in {"checkbox", "radio"}:
         expect(page.locator(f"main [name={name}][value='{value}']")).to_be_checked()
     else:
         expect(fields.first).to_have_value(value)

@@ -35,7 +35,9 @@ def test_a_first_profile_is_made_in_three_steps(page: Page, stage: Stage) -> Non
     page.get_by_role("link", name="Create new access profile").click()
     page.get_by_label("Profile name", exact=True).fill("Globex script")
     page.get_by_role("checkbox", name="Orders").check()
-    expect(page.get_by_label("Authentication method", exact=True)).to_have_value("token")
+    methods = page.get_by_role("group", name="Authentication method")
+    expect(methods.get_by_role("radio")).to_have_count(4)
+    expect(methods.get_by_role("radio", name="Auth token", exact=True)).to_be_checked()
     page.get_by_label("Allowed IPs", exact=True).press_sequentially("127.0.0.1, 106.226.100.3/20")
     expect(page.get_by_text("106.226.96.0/20 (4,096 addresses)")).to_be_visible()
     looks_good(page, "profile-form")
@@ -174,9 +176,12 @@ def test_mistakes_are_said_at_their_fields_and_nothing_is_lost(page: Page, stage
 def test_every_method_can_be_chosen(page: Page, stage: Stage) -> None:
     a_client(page, stage, "Methods")
     client = page.url
-    choice = "Authentication method"
     page.goto(f"{client}/profiles/new")
-    page.get_by_label(choice, exact=True).select_option(label="OAuth 2.0 access token")
+    # Cards are radio buttons: arrow keys choose, and each has its line as a description.
+    page.get_by_role("radio", name="Auth token", exact=True).press("ArrowDown")
+    oauth = page.get_by_role("radio", name="OAuth 2.0 access token", exact=True)
+    expect(oauth).to_be_checked()
+    expect(oauth).to_have_accessible_description(re.compile("exchanges them for access tokens"))
     expect(page.get_by_label("Shared secret or public key")).to_be_hidden()
     page.get_by_label("Profile name", exact=True).fill("By OAuth")
     page.get_by_role("checkbox", name="Orders").check()
@@ -192,7 +197,7 @@ def test_every_method_can_be_chosen(page: Page, stage: Stage) -> None:
     page.goto(f"{client}/profiles/new")
     page.get_by_label("Profile name", exact=True).fill("By JWT")
     page.get_by_role("checkbox", name="Orders").check()
-    page.get_by_label(choice, exact=True).select_option(label="JSON web token (JWT)")
+    page.get_by_role("radio", name="JSON web token (JWT)", exact=True).check()
     page.get_by_label("Shared secret or public key").press_sequentially("short")
     expect(page.get_by_text("This has 40 bits")).to_be_visible()
     page.get_by_label("Shared secret or public key").fill(SECRET)
@@ -205,7 +210,7 @@ def test_every_method_can_be_chosen(page: Page, stage: Stage) -> None:
     page.goto(f"{client}/profiles/new")
     page.get_by_label("Profile name", exact=True).fill("By OpenID")
     page.get_by_role("checkbox", name="Orders").check()
-    page.get_by_label(choice, exact=True).select_option(label="OpenID Connect")
+    page.get_by_role("radio", name="OpenID Connect", exact=True).check()
     page.get_by_label("Issuer or discovery URL").fill("https://127.0.0.1/")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_role("alert").filter(has_text="not a public address")).to_be_visible()

@@ -47,7 +47,7 @@ def test_a_hint_after_the_session_has_ended_leads_to_sign_in_and_back_to_what_wa
     form = page.url
     page.get_by_label("Profile name", exact=True).fill("Half done")
     page.get_by_role("checkbox", name="Orders").check()
-    page.get_by_label("Authentication method", exact=True).select_option("jwt")
+    page.get_by_role("radio", name="JSON web token (JWT)", exact=True).check()
     secret = "a-shared-secret-0123456789-abcdefghij"
     # The hint of the key comes before the session ends, so that the one of the addresses is the first without.
     with page.expect_response(re.compile("help/key")):
@@ -60,7 +60,7 @@ def test_a_hint_after_the_session_has_ended_leads_to_sign_in_and_back_to_what_wa
     expect(page.get_by_label("Profile name", exact=True)).to_have_value("Half done")
     expect(page.get_by_role("checkbox", name="Orders")).to_be_checked()
     expect(page.get_by_role("checkbox", name="Order tools")).not_to_be_checked()
-    expect(page.get_by_label("Authentication method", exact=True)).to_have_value("jwt")
+    expect(page.get_by_role("radio", name="JSON web token (JWT)", exact=True)).to_be_checked()
     expect(page.get_by_label("Allowed IPs", exact=True)).to_have_value("192.0.2.7")
     expect(page.get_by_label("Shared secret or public key", exact=True)).to_have_value("")
     page.reload()

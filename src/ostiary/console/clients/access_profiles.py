@@ -81,6 +81,16 @@ METHODS = {
     AuthMethod.JWT: "JSON web token (JWT)",
     AuthMethod.OIDC: "OpenID Connect",
 }
+#: Beside each method: what the consumer sends, and who makes it.
+_METHOD_HINTS = {
+    AuthMethod.TOKEN: "Ostiary issues a token. The consumer sends it with every request.",
+    AuthMethod.OAUTH2: (
+        "Ostiary issues a client ID and a client secret. The consumer exchanges them for access"
+        " tokens that expire."
+    ),
+    AuthMethod.JWT: "The consumer signs its own tokens, with a shared secret or a private key.",
+    AuthMethod.OIDC: "An identity provider signs the tokens. Ostiary fetches its public keys.",
+}
 JWT_METHODS = {
     "hmac": "HMAC (HS256, HS384, HS512)",
     "rsa": "RSA (RS256 to RS512, PS256 to PS512)",
@@ -235,7 +245,10 @@ def choices(
         "address_lists": lists,
         "collections": grantable.order_by("name"),
         "policies": policies.usable_in(by, client.project_id),
-        "methods": METHODS,
+        "methods": [
+            {"value": value, "label": label, "hint": _METHOD_HINTS[value]}
+            for value, label in METHODS.items()
+        ],
         "jwt_methods": JWT_METHODS,
     }
 

@@ -16,7 +16,7 @@ if (problems.length) {
     const place = problem.closest(".field, fieldset");
     const field = place.querySelector("input:not([type=hidden]), select, textarea");
     if (!field) continue;
-    const label = (field.type !== "checkbox" && field.labels && field.labels[0]) || place.querySelector("legend, label");
+    const label = (!["checkbox", "radio"].includes(field.type) && field.labels && field.labels[0]) || place.querySelector("legend, label");
     field.setAttribute("aria-invalid", "true");
     problem.id = problem.id || `problem-${links.size}`;
     const about = field.getAttribute("aria-describedby");
