@@ -1,9 +1,12 @@
 """Many access profiles at once: all or none, and confirmed once."""
 
 import hashlib
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from django.utils import timezone
 from tests.api.conftest import Api
 
 from ostiary.directory.actor import SYSTEM
@@ -223,6 +226,46 @@ def test_credentials_of_hidden_projects_are_not_revoked_and_none_with_them(api: 
     assert changed["changed_ids"] == [own]
     again = editor.done("POST", "v2/credentials/revoke", {"credential_ids": [own]})["data"]
     assert again["changed_ids"] == []
+
+
+def test_a_credential_is_found_given_an_end_and_works_again_when_that_is_lifted(api: Api) -> None:
+    profile = _a_profile(api, api.home)
+    found = api.done("GET", "v2/credentials?never_used=true&effective_state=active")
+    (shown,) = found["data"]
+    assert (shown["access_profile_id"], shown["api_client"]) == (profile, f"In {api.home}")
+    by_mask = api.done("GET", f"v2/credentials?{urlencode({'search': shown['masked']})}")
+    assert [each["id"] for each in by_mask["data"]] == [shown["id"]]
+    path = f"v2/credentials/{shown['id']}"
+    answer = api.answer("GET", path)
+    version, one = answer["ETag"], answer.json()["data"]
+    ended = api.done("PUT", path, one | {"expires_at": "2099-01-31T12:00:00Z"})["data"]
+    assert ended["expires_at"].startswith("2099-01-31T12:00:00")
+    assert ended["revocation"]["confirmed"] == 1
+    assert api("PUT", path, {"expires_at": None}, **{"If-Match": version})[0] == 412
+    assert api.done("PUT", path, {})["data"]["expires_at"] == ended["expires_at"]
+    Credential.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    assert api.done("GET", path)["data"]["effective_state"] == "expired"
+    current = api.answer("GET", path)["ETag"]
+    status, lifted = api("PUT", path, {"expires_at": None}, **{"If-Match": current})
+    assert status == 200
+    assert lifted["data"]["effective_state"] == "active"
+    assert lifted["data"]["expires_at"] is None
+
+
+def test_the_end_of_a_credential_is_for_editors_and_not_of_a_revoked_one(api: Api) -> None:
+    _a_profile(api, api.home)
+    _a_profile(api, _another_project(api))
+    own, hidden = Credential.objects.order_by("pk").values_list("pk", flat=True)
+    viewer = api.as_(admin=False, role="viewer", project_ids=[api.home])
+    assert [each["id"] for each in viewer.done("GET", "v2/credentials")["data"]] == [own]
+    end = {"expires_at": "2099-01-31T12:00:00Z"}
+    assert viewer("PUT", f"v2/credentials/{own}", end)[0] == 403
+    assert viewer("PUT", f"v2/credentials/{hidden}", end)[0] == 404
+    assert viewer("GET", f"v2/credentials/{hidden}")[0] == 404
+    api.done("POST", "v2/credentials/revoke", {"credential_ids": [own]})
+    status, answer = api("PUT", f"v2/credentials/{own}", end)
+    assert (status, list(answer["errors"])) == (400, ["expires_at"])
+    assert Credential.objects.get(pk=own).expires_at is None
 
 
 def test_clients_are_switched_all_or_none(api: Api) -> None:

@@ -98,6 +98,13 @@ LISTS = {
         "v2/access_profiles/{profile}/credentials", {"imported": "true"}, word="pre3",
         sort="created_at", dated=False,
     ),
+    "credentials of all profiles": Listed(
+        "v2/credentials",
+        {"project_id": "{home}", "api_client_id": "{busy}", "access_profile_id": "{profile}",
+         "api_collection_id": "{collection}", "auth_type": "token", "effective_state": "revoked",
+         "imported": "true", "never_used": "false", "expires_before": "2031-01-01T00:00:00Z"},
+        word="busy3", sort="created_at",
+    ),
     "policies": Listed(
         "v2/api_policies", {"project_id": "{other}", "workspace": "true", "watch_only": "true"},
         labelled=True, key="key3",
@@ -197,9 +204,14 @@ def rows(api: Api) -> dict[str, str]:
         if odd:
             profile.collections.add(made["collection"][1])
             (profile.allowed_lists if n == 1 else profile.denied_lists).add(made["address_list"][0])
-        AccessProfile.objects.create(
+        keyholder = AccessProfile.objects.create(
             client=busy, active=odd, active_since=now, auth_type="token" if odd else "oauth2",
             name=f"busy{n}", key=f"busy{n}", labels=keyed["labels"],
+        )  # fmt: skip
+        Credential.objects.create(
+            profile=profile if n == 1 else keyholder, fingerprint=b"k%031d" % n,
+            prefix=f"key-{n}", last_used_at=now if odd else None, revoked_at=None if odd else now,
+            expires_at="2030-01-01T00:00:00Z" if odd else None,
         )  # fmt: skip
         Credential.objects.create(
             profile=made["profile"][0], fingerprint=b"%032d" % n, prefix=f"pre{n}", imported=odd

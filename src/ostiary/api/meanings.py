@@ -112,7 +112,7 @@ OPEN = frozenset({
     "list_recipes", "list_clients", "list_profiles", "list_address_lists", "list_policies",
     "show_connection", "show_collection", "show_document", "show_import_report", "show_endpoint",
     "show_recipe", "show_client", "show_profile", "show_address_list", "show_policy",
-    "list_credentials", "show_credential", "show_limits", "list_events", "show_own_token",
+    "list_credentials", "show_credential", "list_all_credentials", "show_owned_credential", "show_limits", "list_events", "show_own_token",
     "show_usage", "list_calls",
     "show_me", "show_quotas", "list_webhooks", "list_deliveries", "show_webhook",
     "explain", "list_advice", "rotate_own_token", "list_folder_assets", "list_clients_with_defaults",

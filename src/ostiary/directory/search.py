@@ -15,7 +15,13 @@ from django.db.models import Case, Model, Q, QuerySet, Value, When
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections, connections, endpoints, recipes
 from ostiary.directory.changes import finding
-from ostiary.directory.clients import address_lists, clients, listed_networks, policies
+from ostiary.directory.clients import (
+    address_lists,
+    clients,
+    credentials,
+    listed_networks,
+    policies,
+)
 from ostiary.directory.models import (
     AccessProfile,
     Client,
@@ -199,7 +205,7 @@ def credentials_like(by: Actor, text: str) -> QuerySet[Credential] | None:
 
     None: no credential can look like this.
     """
-    visible = Credential.objects.visible_to(by).filter(trial=False)
+    visible = credentials.credentials(by)
     if _WHOLE.fullmatch(text):
         prints = [tokens.fingerprint(text), tokens.client_fingerprint(text)]
         return visible.filter(Q(fingerprint__in=prints) | Q(public_id=text))
@@ -209,6 +215,20 @@ def credentials_like(by: Actor, text: str) -> QuerySet[Credential] | None:
     if _KEY.fullmatch(text):
         return visible.filter(_begins("prefix", text) | _begins("public_id", text))
     return None
+
+
+def credentials_with(by: Actor, found: QuerySet[Credential], text: str) -> QuerySet[Credential]:
+    """Those by mask or beginning, or by the name of their profile or its client."""
+    shown = credentials_like(by, text)
+    if shown is not None and shown.exists():
+        return found.filter(pk__in=shown.order_by().values("pk"))
+    # Names by their indexes, and not the profile and client of each credential.
+    named = finding.with_words(AccessProfile.objects.visible_to(by), text, ("name",))
+    owners = finding.with_words(Client.objects.visible_to(by), text, ("name",))
+    profiles = AccessProfile.objects.filter(
+        Q(pk__in=named.values("pk")) | Q(client__in=owners.values("pk"))
+    )
+    return found.filter(profile__in=profiles.values("pk"))
 
 
 def _keys(by: Actor, text: str) -> Iterator[Q]:

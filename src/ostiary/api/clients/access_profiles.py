@@ -367,10 +367,11 @@ def list_credentials(
     """The credentials that still work, the newest first."""
     found = credentials.alive(access_profiles.find(actor(request), profile_id))
     found = found.select_related("profile__client")
-    return lists.paged(request, response, found, query, _credential)
+    return lists.paged(request, response, found, query, described_credential)
 
 
-def _credential(credential: Credential) -> dict[str, Any]:
+def described_credential(credential: Credential) -> dict[str, Any]:
+    """A credential as answers show it."""
     return {
         "id": credential.pk,
         "masked": tokens.masked(credential.prefix, credential.last_four),
@@ -393,7 +394,7 @@ def show_credential(
     """One credential that still works. Its version is its access profile's."""
     profile = access_profiles.find(actor(request), profile_id)
     versioned(response, profile)
-    return {"data": _credential(credentials.find_alive(profile, credential_id))}
+    return {"data": described_credential(credentials.find_alive(profile, credential_id))}
 
 
 @router.delete(

@@ -33,38 +33,19 @@ from ostiary.console.sign_in.table_views import views
 from ostiary.directory import search, states
 from ostiary.directory.actor import Actor
 from ostiary.directory.catalog import collections
-from ostiary.directory.changes import finding
 from ostiary.directory.changes.confirmation import Saved
 from ostiary.directory.clients import clients, credential_bulk, credentials, profile_bulk
-from ostiary.directory.models import AccessProfile, Client, Credential
+from ostiary.directory.models import AccessProfile, Credential
 from ostiary.review import preview
 
 #: Ages of a filter, in days.
 AGES = {30: "Over 30 days", 90: "Over 90 days", 365: "Over a year"}
 
 
-def rows(by: Actor) -> QuerySet[Credential]:
-    return Credential.objects.visible_to(by).filter(trial=False)
-
-
 def _detailed(found: Rows) -> Rows:
     return found.select_related("profile__client").defer(
         "profile__client__logo_small", "profile__client__logo_medium"
     )
-
-
-def _searched(by: Actor, found: Rows, text: str) -> Rows:
-    """By mask or beginning, or by the name of the profile or its client."""
-    shown = search.credentials_like(by, text)
-    if shown is not None and shown.exists():
-        return found.filter(pk__in=shown.order_by().values("pk"))
-    # Names by their indexes, and not the profile and client of each credential.
-    named = finding.with_words(AccessProfile.objects.visible_to(by), text, ("name",))
-    owners = finding.with_words(Client.objects.visible_to(by), text, ("name",))
-    profiles = AccessProfile.objects.filter(
-        Q(pk__in=named.values("pk")) | Q(client__in=owners.values("pk"))
-    )
-    return found.filter(profile__in=profiles.values("pk"))
 
 
 def _ages() -> Mapping[str, tuple[str, Q]]:
@@ -97,7 +78,7 @@ class CredentialBulk:
     }  # fmt: skip
 
     def plan(self, by: Actor, action: Action, value: str, ids: Sequence[int]) -> BulkPlan:
-        chosen = list(_detailed(rows(by).filter(pk__in=ids)).order_by("pk"))
+        chosen = list(_detailed(credentials.credentials(by).filter(pk__in=ids)).order_by("pk"))
         if action.name == "expire":
             return _expiry_plan(chosen, last_day(value))
         changed = [each for each in chosen if each.revoked_at is None]
@@ -167,8 +148,8 @@ TABLE = Table(
     title="Credentials",
     nouns=("credential", "credentials"),
     placeholder="Masked token, client ID, profile or client",
-    rows=rows,
-    searched=_searched,
+    rows=credentials.credentials,
+    searched=search.credentials_with,
     columns=(
         TableColumn(
             name="credential", label="Credential",

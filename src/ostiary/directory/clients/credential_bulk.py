@@ -1,4 +1,4 @@
-"""Many credentials revoked or given an end at once, of however many profiles: one transaction, confirmed once."""
+"""Credentials revoked or given an end, also many of however many profiles: one transaction, confirmed once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -8,10 +8,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, feed
+from ostiary.directory.changes import audit_log, etags, feed
 from ostiary.directory.changes.confirmation import Saved
+from ostiary.directory.changes.errors import Invalid, Problem
 from ostiary.directory.changes.inputs import IdType, Input, ListOf, Moment, Problems
 from ostiary.directory.changes.permission import require
+from ostiary.directory.clients import credentials
 from ostiary.directory.models import AccessProfile, Credential
 from ostiary.directory.webhooks import events
 
@@ -27,14 +29,43 @@ class RevokeInput(Input):
     credential_ids: Annotated[list[int], ListOf(each=IdType(), most=MOST, required=True)] = []
 
 
-class ExpiryInput(Input):
+class CredentialInput(Input):
+    """What can be changed of a credential."""
+
+    apart: ClassVar[tuple[str, ...]] = ("expires_at",)
+
+    #: Null: never.
+    expires_at: Annotated[datetime | None, Moment()] = None
+
+
+class ExpiryInput(CredentialInput):
     """Which credentials end, and when."""
 
     apart: ClassVar[tuple[str, ...]] = ("credential_ids", "expires_at")
 
     credential_ids: Annotated[list[int], ListOf(each=IdType(), most=MOST, required=True)] = []
-    #: Null: never.
-    expires_at: Annotated[datetime | None, Moment()] = None
+
+
+def change(
+    *, by: Actor, credential_id: int, given: CredentialInput, if_match: str | None = None
+) -> Saved[list[int]]:
+    """Give one credential an end, or lift it, as `set_expiry` does; its version is its profile's.
+
+    Raises NotFound, Forbidden, Stale, and Invalid for one that is revoked.
+    """
+    with transaction.atomic():
+        owner = credentials.find(by, credential_id).profile
+        require(by, Role.EDITOR, owner.client.project_id)
+        etags.check(AccessProfile.objects.select_for_update().get(pk=owner.pk), if_match)
+        found = credentials.find(by, credential_id)
+        given.check_fixed(found)
+        if not given.has("expires_at") or given.expires_at == found.expires_at:
+            return Saved(value=[], sequence=0)
+        if found.revoked_at is not None:
+            sentence = "can't be set: the credential is revoked"
+            raise Invalid([Problem(field="expires_at", code="invalid", sentence=sentence)])
+        end = ExpiryInput.of(credential_ids=[found.pk], expires_at=given.expires_at)
+        return set_expiry(by=by, given=end)
 
 
 def set_expiry(*, by: Actor, given: ExpiryInput) -> Saved[list[int]]:
@@ -89,7 +120,7 @@ def _locked(
     by: Actor, problems: Problems, ids: Sequence[int]
 ) -> tuple[list[Credential], Mapping[int, AccessProfile]]:
     """Credentials that `by` may change, and their profiles, locked."""
-    seen = Credential.objects.visible_to(by).filter(trial=False, pk__in=ids)
+    seen = credentials.credentials(by).filter(pk__in=ids)
     owners = set(seen.values_list("profile_id", flat=True))
     # Profiles first, as whoever changes one locks it: nobody waits for the other.
     profiles = AccessProfile.objects.filter(pk__in=owners).select_related("client")

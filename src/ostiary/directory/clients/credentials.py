@@ -25,6 +25,19 @@ from ostiary.identity.secret import Secret
 LONGEST_OVERLAP = 30 * 86_400
 
 
+def credentials(by: Actor) -> QuerySet[Credential]:
+    """The credentials of every access profile that `by` sees, also those that have ended."""
+    return Credential.objects.visible_to(by).filter(trial=False)
+
+
+def find(by: Actor, credential_id: int) -> Credential:
+    """One of them, with its profile and client; raises NotFound."""
+    found = credentials(by).select_related("profile__client").filter(pk=credential_id).first()
+    if found is None:
+        raise NotFound("credential")
+    return found
+
+
 def alive(profile: AccessProfile) -> QuerySet[Credential]:
     """The credentials that may still be used, the newest first."""
     return working(timezone.now()).filter(profile=profile).order_by("-pk")

@@ -141,6 +141,22 @@ CREDENTIAL = RemoteNoun(
             columns=("id", "masked", "imported", "created_at", "expires_at", "overlap_until", "last_used_at"),
         ),
         RemoteOperation(
+            verb="find", method="GET", path="v2/credentials",
+            help="list credentials of all access profiles", form=AnswerForm.LIST,
+            columns=("id", "masked", "access_profile", "api_client", "effective_state", "expires_at", "last_used_at"),
+            query=(
+                Option(name="search", help="beginning or mask, or a name of profile or client"),
+                Option(name="api_client_id", kind=OptionKind.NUMBER, help="of this client alone"),
+                Option(name="effective_state", help="in this state, such as active"),
+                Option(name="never_used", kind=OptionKind.FLAG, help="whether they were never used"),
+                Option(name="expires_before", help="expiring before this time"),
+            ),
+        ),
+        RemoteOperation(
+            verb="change", method="PUT", path="v2/credentials/{id}",
+            help="set or lift the expiry of one", form=AnswerForm.OBJECT, body=(EXPIRES,),
+        ),
+        RemoteOperation(
             verb="delete", method="DELETE", path="v2/access_profiles/{profile_id}/credentials/{id}",
             help="revoke one credential now",
         ),
