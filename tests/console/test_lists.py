@@ -161,3 +161,38 @@ def test_ticked_profiles_are_deactivated_with_a_preview_and_a_receipt(
     for path in ("/credentials", "/endpoints"):
         at(owner, stage, path)
         looks_good(owner, path[1:])
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_the_navigation_of_a_narrow_window_is_a_menu_that_names_the_page(
+    browser: Browser, owner: Page, stage: Stage, *, scripts: bool
+) -> None:
+    context = browser.new_context(
+        viewport={"width": 360, "height": 800},
+        java_script_enabled=scripts,
+        storage_state=owner.context.storage_state(),
+    )
+    page = context.new_page()
+    at(page, stage, "/policies")
+    links = page.get_by_role("navigation", name="Main").get_by_role("link")
+    summary = page.locator(".menu > summary")
+    expect(summary).to_have_text("Menu, current page: Policies")
+    expect(page.get_by_role("link", name="Webhooks")).to_be_hidden()
+    summary.press("Enter")
+    expect(page.get_by_role("link", name="Policies", exact=True)).to_have_attribute(
+        "aria-current", "page"
+    )
+    expect(links).to_have_count(21)
+    if scripts:
+        looks_good(page, "menu")
+        page.set_viewport_size({"width": 360, "height": 800})
+        page.get_by_role("link", name="Clients", exact=True).press("Escape")
+        expect(page.get_by_role("link", name="Webhooks")).to_be_hidden()
+        expect(summary).to_be_focused()
+        summary.press("Enter")
+    page.get_by_role("link", name="Webhooks").press("Enter")
+    expect(summary).to_have_text("Menu, current page: Webhooks")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(summary).to_be_hidden()
+    expect(links).to_have_count(21)
+    context.close()

@@ -8,6 +8,7 @@ from typing import assert_never
 from django import template
 from django.contrib.messages.storage.base import Message
 from django.db.models import Model
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
@@ -18,6 +19,7 @@ from ostiary.configuration.descriptions import KINDS as KINDS_IN_FILES
 from ostiary.console.catalog.collections import KINDS
 from ostiary.console.clients.access_profiles import METHODS, policy_words
 from ostiary.console.frame import documentation, moments
+from ostiary.console.frame import navigation as pages
 from ostiary.console.frame.forms import shown
 from ostiary.console.frame.questions import UNDO
 from ostiary.console.sign_in import steps
@@ -47,6 +49,15 @@ register = template.Library()
 def release() -> str:
     """The release that runs."""
     return __version__
+
+
+@register.simple_tag
+def navigation(request: HttpRequest) -> dict[str, object]:
+    """The groups of links that the navigation shows, and the link of the page that is shown."""
+    member = request.user
+    admin = isinstance(member, Member) and member.admin
+    current = pages.current(request.path, admin=admin)
+    return {"groups": list(pages.groups(admin=admin)), "current": current}
 
 
 @register.simple_tag

@@ -9,10 +9,15 @@ if (linkForm && location.hash.length > 1) {
   linkForm.submit();
 }
 
-// Where the navigation is a row, the page that one is on is in sight.
-const side = document.querySelector(".side");
-const here = side && side.querySelector("[aria-current]");
-if (here && side.scrollWidth > side.clientWidth) side.scrollLeft = here.offsetLeft - side.clientWidth / 3;
+// Escape closes the menu of narrow windows, and focus goes back to what opened it.
+const menu = document.querySelector(".menu");
+if (menu) {
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+}
 
 // What takes long says so, and is not sent twice.
 document.addEventListener("submit", (event) => {
