@@ -49,6 +49,9 @@ class Owner:
         answer = self._client.post(path, content, follow=True)
         return unescape(answer.content.decode())
 
+    def summary(self, path: str, content: dict[str, Any]) -> str:
+        return _words(self._client.post(path, content).content.decode())
+
 
 @pytest.fixture
 def owner(api: Api) -> Owner:
@@ -149,6 +152,37 @@ def test_what_guards_a_profile_with_signed_tokens_stands_on_its_page(
     said = owner.read(f"/profiles/{profile['id']}")
     assert "HS256, HS384, HS512, with a shared secret" in said
     assert "Never fetched" not in said and hmac["jwt_secret"] not in said
+
+
+def test_the_summary_of_a_new_profile_says_what_is_typed_so_far(owner: Owner, api: Api) -> None:
+    things, more = (
+        api.done("POST", "api_collections", {"name": name})["id"] for name in ("Things", "More")
+    )
+    client = api.done("POST", "api_clients", {"name": "A & <b>"})["result"]
+    limit = {"limit": 100, "interval": "minute"}
+    gold = api.done("POST", "v2/api_policies", {"name": "Gold", "rate_limit": limit})["data"]
+    new, path = f"/clients/{client['id']}/profiles/new", f"/help/profile/{client['id']}"
+    assert "may call no API collection yet, with an auth token, with no limit" in _words(
+        owner.raw(new)
+    )
+    said = owner.summary(path, {
+        "auth_type": "oidc", "collections": [things, more, "x", "9" * 400], "policy": gold["id"],
+        "allowed_ips": "192.0.2.7, 192.0.2.8, 198.51.100.0/24", "denied_ips": "203.0.113.1",
+        "expires_on": "2999-01-31",
+    })  # fmt: skip
+    assert said == (
+        "A & <b> may call 2 API collections with a token of an OpenID provider, at most 100 requests"
+        " per minute, from 2 addresses, 1 range except 1 address, until the end of 31 January 2999, UTC."
+    )
+    said = owner.summary(path, {"allowed_ips": "192.0.2", "expires_on": "soon", "policy": "x"})
+    assert "from addresses that can't be read yet, and does not expire" in said
+    said = owner.summary(path, {"allowed_ips": "192.0.2.1", "addresses_watched": "1"})
+    assert "from every address" in said and "only watched" in said
+
+
+def _words(page: str) -> str:
+    """The text of a page, without its tags."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", page)).split())
 
 
 def test_a_policy_has_a_window_for_each_number_that_is_filled_in(owner: Owner) -> None:

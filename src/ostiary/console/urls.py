@@ -28,6 +28,7 @@ from ostiary.console.clients import (
     policies,
     profile_credentials,
     profile_limits,
+    profile_summaries,
     profile_table,
 )
 from ostiary.console.frame import pages
@@ -139,6 +140,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("handover", handovers.open_link, name="handover"),
     path("handover/openapi.json", handovers.document, name="handover-document"),
     path("help/addresses", access_profiles.help_addresses, name="help-addresses"),
+    path("help/profile/<int:client_id>", profile_summaries.show, name="help-profile"),
     path("help/key", access_profiles.help_key, name="help-key"),
     path("configuration-files", configuration_sets.listing, name="configuration-sets"),
     path("policies", policies.listing, name="policies"),

@@ -22,6 +22,7 @@ from ostiary.console.clients import handovers as handover_pages
 from ostiary.console.clients import (
     previews,
     profile_limits,
+    profile_summaries,
     signed_token_rules,
 )
 from ostiary.console.clients.connection_sheets import ConnectionSheet, sheet
@@ -222,6 +223,7 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
             "form": form,
             "errors": errors,
             "typed": new_typed(),
+            "summary": profile_summaries.of_form(by, client, form.data),
             **choices(by, client),
         }
         status = 400 if errors else 200
