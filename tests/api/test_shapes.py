@@ -475,6 +475,22 @@ def test_properties_are_set_and_read(api: Api) -> None:
     assert api.done("GET", "properties") == {"a.x": "env"}
 
 
+def test_properties_that_were_changed_in_the_meantime_are_not_overwritten(api: Api) -> None:
+    for path in (f"properties?project_id={api.home}", "properties?"):
+        api.done("POST", path, {"properties": {"a": "1", "b": "2"}})
+        read = api.answer("GET", path)["ETag"]
+        assert api.answer("GET", path, **{"If-None-Match": read}).status_code == 304
+        part = api.answer("GET", f"{path}&prefix=a")["ETag"]
+        first = api.answer("POST", path, {"properties": {"a": "3"}}, **{"If-Match": read})
+        assert first.status_code == 200
+        for late in (read, part):
+            assert api("POST", path, {"properties": {"a": "4"}}, **{"If-Match": late})[0] == 412
+            assert api("DELETE", f"{path}&name=b", **{"If-Match": late})[0] == 412
+        assert api.done("GET", path) == {"a": "3", "b": "2"}
+        assert api("DELETE", f"{path}&name=b", **{"If-Match": first["ETag"]})[0] == 200
+        assert api.done("GET", path) == {"a": "3"}
+
+
 def test_members_and_roles(api: Api) -> None:
     member = api.done("POST", "v2/members", {"email": "A@B.example", "name": "A"})["data"]
     assert member["email"] == "a@b.example"

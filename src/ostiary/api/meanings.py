@@ -47,7 +47,6 @@ OPERATIONS: Mapping[str, str] = {
     "change_folder": "Rename a folder, or move it within its project.",
     "list_nodes": "List the machines that run this Ostiary, by name and role, as each last reported. For admins.",
     "delete_node": "Remove a node that stopped, or that has been silent until its rights ended.",
-    "list_properties": "The properties of a project whose names begin with `prefix`.",
     "list_connections": "List the connections that the token sees, by id.",
     "create_connection": "Make a connection. The gateway has it when this answers, unless `warnings` says otherwise.",
     "show_connection": "Show a connection. Secrets are never shown.",

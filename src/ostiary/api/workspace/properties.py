@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from ostiary.api.answers import ERRORS, Strict, Success, actor
+from ostiary.api.answers import ERRORS, Strict, Success, actor, if_match, tagged
 from ostiary.directory.workspace import properties
 
 router = Router(tags=["Properties"])
@@ -30,19 +30,34 @@ class PropertiesIn(Strict):
 
 
 @router.get("/properties", response={200: dict[str, str], **ERRORS})
-def list_properties(request: HttpRequest, query: Query[Wanted]) -> Any:
+def list_properties(request: HttpRequest, query: Query[Wanted], response: HttpResponse) -> Any:
+    """The properties whose names begin with `prefix`. The version is that of all of the project."""
+    tagged(response, properties.version(query.project_id))
     return properties.read(by=actor(request), project_id=query.project_id, prefix=query.prefix)
 
 
 @router.post("/properties", response={200: Success, **ERRORS})
-def set_properties(request: HttpRequest, payload: PropertiesIn, query: Query[Scope]) -> Any:
+def set_properties(
+    request: HttpRequest, payload: PropertiesIn, query: Query[Scope], response: HttpResponse
+) -> Any:
     """Set properties, and delete those whose value is null; all or none."""
-    properties.write(by=actor(request), project_id=query.project_id, values=payload.properties)
+    properties.write(
+        by=actor(request),
+        project_id=query.project_id,
+        values=payload.properties,
+        if_match=if_match(request),
+    )
+    tagged(response, properties.version(query.project_id))
     return {"success": True}
 
 
 @router.delete("/properties", response={200: Success, **ERRORS})
 def delete_property(request: HttpRequest, query: Query[Named]) -> Any:
     """Delete one property; 404 if there is none of this name."""
-    properties.delete(by=actor(request), project_id=query.project_id, name=query.name)
+    properties.delete(
+        by=actor(request),
+        project_id=query.project_id,
+        name=query.name,
+        if_match=if_match(request),
+    )
     return {"success": True}

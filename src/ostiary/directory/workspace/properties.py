@@ -6,10 +6,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ostiary.directory.actor import Actor, Role
-from ostiary.directory.changes import audit_log, fields
+from ostiary.directory.changes import audit_log, etags, fields
 from ostiary.directory.changes.errors import NotFound
 from ostiary.directory.changes.permission import project_of, require, require_admin
-from ostiary.directory.models import Property
+from ostiary.directory.models import Project, Property
 
 MOST = 1000
 
@@ -25,8 +25,20 @@ def read(*, by: Actor, project_id: int | None, prefix: str) -> dict[str, str]:
     return {p.name: p.value for p in found.order_by("name") if p.name.startswith(prefix)}
 
 
-def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) -> None:
-    """Set properties, or delete those whose value is None; all or none. Raises Invalid."""
+def version(project_id: int | None) -> str:
+    """The ETag of all properties of a project, or of the workspace."""
+    found = _of(project_id).order_by("pk").values_list("pk", "name", "value")
+    return etags.of_value((project_id, list(found)))
+
+
+def write(
+    *,
+    by: Actor,
+    project_id: int | None,
+    values: Mapping[str, object],
+    if_match: str | None = None,
+) -> None:
+    """Set properties, or delete those whose value is None; all or none. Raises Invalid, Stale."""
     problems = fields.Problems()
     _require_editor(by, project_id)
     clean = {
@@ -42,6 +54,7 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
         problems.add("properties", f"at most {MOST} fit into one call")
     problems.raise_if_any()
     with transaction.atomic():
+        _check_version(project_id, if_match)
         for name, value in clean.items():
             if value is None:
                 _of(project_id).filter(name=name).delete()
@@ -59,12 +72,20 @@ def write(*, by: Actor, project_id: int | None, values: Mapping[str, object]) ->
         )
 
 
-def delete(*, by: Actor, project_id: int | None, name: str) -> None:
-    """Delete one property; raises NotFound, Forbidden."""
+def delete(*, by: Actor, project_id: int | None, name: str, if_match: str | None = None) -> None:
+    """Delete one property; raises NotFound, Forbidden, Stale."""
     _require_editor(by, project_id)
     if not _of(project_id).filter(name=name).exists():
         raise NotFound("property")
-    write(by=by, project_id=project_id, values={name: None})
+    write(by=by, project_id=project_id, values={name: None}, if_match=if_match)
+
+
+def _check_version(project_id: int | None, if_match: str | None) -> None:
+    """Raise Stale unless it is as the caller read it; of two at once, the second one waits."""
+    held = Project.objects.filter(pk=project_id) if project_id else _of(None)
+    list(held.select_for_update(no_key=True).values_list("pk"))
+    if if_match is not None:
+        etags.check_tag(version(project_id), if_match)
 
 
 def _require_editor(by: Actor, project_id: int | None) -> None:
