@@ -203,9 +203,21 @@ def test_every_method_can_be_chosen(page: Page, stage: Stage) -> None:
     page.get_by_role("radio", name="JSON web token (JWT)", exact=True).check()
     page.get_by_label("Shared secret or public key").press_sequentially("short")
     expect(page.get_by_text("This has 40 bits")).to_be_visible()
-    page.get_by_label("Shared secret or public key").fill(SECRET)
+    secret_field = page.get_by_label("Shared secret or public key")
+    generated = []
+    for _ in range(2):
+        page.get_by_role("button", name="Generate", exact=True).click()
+        expect(secret_field).to_have_value(re.compile(r"^[A-Za-z0-9_-]{86}$"))
+        generated.append(secret_field.input_value())
+    assert generated[0] != generated[1]
     expect(page.get_by_text("will do")).to_be_visible()
+    # The head of the page must not lie over a button that is measured.
+    page.evaluate("scrollTo(0, 0)")
     looks_good(page, "profile-jwt")
+    page.get_by_label("JWT signing method").select_option("rsa")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_hidden()
+    page.get_by_label("JWT signing method").select_option("hmac")
+    secret_field.fill(SECRET)
     page.get_by_role("button", name="Next").click()
     page.get_by_role("button", name="Create access profile").click()
     expect(page.get_by_label("Profile key")).to_have_value(re.compile("^ostp_"))

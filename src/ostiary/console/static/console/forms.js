@@ -54,6 +54,17 @@ if (problems.length) {
   }
 }
 
+// A shared secret that nobody can guess: as long as the hash of HS512, in base64url. It stays in sight until it is saved.
+for (const each of document.querySelectorAll("[data-generates]")) each.hidden = false;
+document.addEventListener("click", ({ target }) => {
+  const field = target.dataset && target.dataset.generate && document.getElementById(target.dataset.generate);
+  if (!field) return;
+  const bytes = crypto.getRandomValues(new Uint8Array(64));
+  const text = btoa(String.fromCharCode(...bytes));
+  field.value = text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
 // Leaving a form that was filled in, and not sent, asks.
 const asksToStay = (form) => form && form.method === "post" && form.closest("main") && !form.matches("[hx-post], [data-in-place]");
 const filled = new Set();
