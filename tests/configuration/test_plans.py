@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from tests.api.conftest import Api
 from tests.console.browsing import Browser
 
@@ -677,3 +679,25 @@ def test_the_oldest_plans_of_a_project_go_first(api: Api, monkeypatch: pytest.Mo
     # The newest one stays, whatever its size.
     newest = plan(api, files())["id"]
     assert list(ConfigurationPlan.objects.values_list("pk", flat=True)) == [newest]
+
+
+#: Statements for one more client with one profile, on SQLite. They decide how long a large set takes.
+MOST_STATEMENTS_OF_A_PAIR = 20
+
+
+def test_a_client_with_a_profile_is_applied_with_few_statements(api: Api) -> None:
+    handle = api.done("POST", "api_collections", {"name": "Few"})["handle"]
+
+    def statements(many: int) -> int:
+        profile = {"key": "p", "name": "P", "auth_type": "token", "collections": [handle]}
+        clients = [
+            {"key": f"c{many}-{n}", "name": "C", "profiles": [profile | {"key": f"p{many}-{n}"}]}
+            for n in range(many)
+        ]
+        content = {"format": 1, "set": f"few-{many}", "project": "Home", "clients": clients}
+        made = api.done("POST", "v2/plans", {"configuration": content})["data"]
+        with CaptureQueriesContext(connection) as found:
+            api.done("POST", f"v2/plans/{made['id']}/apply", {})
+        return len(found)
+
+    assert (statements(12) - statements(2)) / 10 <= MOST_STATEMENTS_OF_A_PAIR

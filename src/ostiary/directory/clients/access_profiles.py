@@ -180,12 +180,12 @@ def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], 
     problems = Problems(NewProfileInput)
     with transaction.atomic():
         profile, chosen, hmac_secret = _drafted(by, given)
-        project_quotas.check(profile.client.project_id, access_profiles=1)
+        project_quotas.check_in(profile.client.project, access_profiles=1)
         keys.check(problems, profile)
         problems.raise_if_any()
         profile.save()
-        chosen.set_on(profile)
-        listed_networks.put(profile)
+        chosen.give_new(profile)
+        listed_networks.put_new([profile])
         if hmac_secret:
             token_rules.seal(profile, hmac_secret)
         secret = credentials.add_first(
@@ -195,7 +195,7 @@ def create(*, by: Actor, given: NewProfileInput) -> tuple[Saved[AccessProfile], 
         problems.raise_if_any()
         issued = events.EventType.CREDENTIAL_ISSUED
         events.of_credentials(issued, profile, lambda: credentials.alive(profile), by)
-        sequence = _announced(by, "create", profile)
+        sequence = _announced(by, "create", profile, chosen=chosen)
     warnings = _warnings(profile)
     return Saved(value=profile, sequence=sequence, warnings=warnings, adds=True), secret
 
@@ -343,10 +343,18 @@ class _Chosen:
             if chosen is not None
         )
 
+    def give_new(self, profile: AccessProfile) -> None:
+        """Give it to a profile that was just inserted, and has none of it; raises Invalid."""
+        profile.collections.add(*(self.collections or ()))
+        self._set_lists(profile)
+
     def set_on(self, profile: AccessProfile) -> None:
         """Give it to a profile, in the caller's transaction; raises Invalid."""
         if self.collections is not None:
             profile.collections.set(self.collections)
+        self._set_lists(profile)
+
+    def _set_lists(self, profile: AccessProfile) -> None:
         for name, manager, lists in (
             ("allowed_lists", profile.allowed_lists, self.allowed_lists),
             ("denied_lists", profile.denied_lists, self.denied_lists),
@@ -498,21 +506,31 @@ def _warnings(profile: AccessProfile) -> tuple[str, ...]:
     return (WATCHED, *found) if profile.addresses_watched and any(lists) else found
 
 
-def shown(profile: AccessProfile) -> Mapping[str, object]:
-    """A profile as the audit log shows it."""
+def shown(profile: AccessProfile, chosen: _Chosen | None = None) -> Mapping[str, object]:
+    """A profile as the audit log shows it; `chosen`: what one that was just made has been given."""
+    has = _stored(profile) if chosen is None else chosen
     return {
         **ProfileInput.stored(profile),
         "client_id": profile.client_id,
         "active": profile.active,
         **pauses.shown(profile),
         "follows_client": profile.follows_client,
-        "collection_ids": sorted(profile.collections.values_list("pk", flat=True)),
+        "collection_ids": sorted(each.pk for each in has.collections or ()),
         "policy_id": profile.policy_id,
-        "allowed_lists": sorted(profile.allowed_lists.values_list("pk", flat=True)),
-        "denied_lists": sorted(profile.denied_lists.values_list("pk", flat=True)),
+        "allowed_lists": sorted(_ids(has.allowed_lists) or ()),
+        "denied_lists": sorted(_ids(has.denied_lists) or ()),
         "expires_at": profile.expires_at.isoformat() if profile.expires_at else None,
         **token_rules.shown(profile),
     }
+
+
+def _stored(profile: AccessProfile) -> _Chosen:
+    """What a profile has of what others have too; their ids alone are read."""
+    return _Chosen(
+        collections=list(profile.collections.only("pk")),
+        allowed_lists=list(profile.allowed_lists.only("pk")),
+        denied_lists=list(profile.denied_lists.only("pk")),
+    )
 
 
 def tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
@@ -524,7 +542,11 @@ def tell_switched(by: Actor, profile: AccessProfile, was: bool) -> None:
 
 
 def _announced(
-    by: Actor, verb: str, profile: AccessProfile, before: Mapping[str, object] | None = None
+    by: Actor,
+    verb: str,
+    profile: AccessProfile,
+    before: Mapping[str, object] | None = None,
+    chosen: _Chosen | None = None,
 ) -> int:
     audit_log.record(
         by,
@@ -534,7 +556,7 @@ def _announced(
         target_name=profile.name,
         project_id=profile.client.project_id,
         before=before,
-        after=shown(profile) if verb != "delete" else None,
+        after=shown(profile, chosen) if verb != "delete" else None,
     )
     profile.epoch = feed.announce(feed.Kind.PROFILE, profile.pk)
     AccessProfile.objects.filter(pk=profile.pk).update(epoch=profile.epoch)

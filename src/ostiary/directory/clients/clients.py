@@ -78,7 +78,7 @@ def create(*, by: Actor, given: ClientInput, logo_file: bytes | None = None) -> 
         _draw(problems, client, logo_file)
     problems.raise_if_any()
     with transaction.atomic():
-        project_quotas.check(project.pk, clients=1)
+        project_quotas.check_in(project, clients=1)
         keys.check(problems, client)
         problems.raise_if_any()
         client.save()

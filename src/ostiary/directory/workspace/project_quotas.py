@@ -107,6 +107,15 @@ def check(project_id: int, **more: int) -> None:
     Raises Invalid with a sentence about the kind that does not fit.
     """
     stored = Folder.objects.filter(pk=project_id).values_list("quotas", flat=True).first() or {}
+    _check(project_id, stored, more)
+
+
+def check_in(project: Project, **more: int) -> None:
+    """As `check`, for a project that was read within this use case."""
+    _check(project.pk, project.quotas, more)
+
+
+def _check(project_id: int, stored: Mapping[str, int], more: Mapping[str, int]) -> None:
     bounded = {kind: stored[kind] for kind in more if kind in stored}
     if not bounded:
         return
