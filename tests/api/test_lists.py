@@ -20,6 +20,7 @@ from ostiary.directory.models import (
     AuditEvent,
     Client,
     Collection,
+    ConfigurationSet,
     Connection,
     Credential,
     Endpoint,
@@ -137,6 +138,10 @@ LISTS = {
          "made_by_token_id": "{token}", "revoked": "true",
          "expires_before": "2031-01-01T00:00:00Z"},
     ),
+    "configuration sets": Listed(
+        "v2/configuration/sets", {"project_id": "{other}", "name": "name3", "has_drift": "true"},
+        dated=False,
+    ),
     "audit events": Listed(
         "v2/audit_events",
         {"project_id": "{other}", "actor_kind": "member", "member_id": "3", "token_id": "3",
@@ -183,6 +188,7 @@ def rows(api: Api) -> dict[str, str]:
                 email=f"e{n}@x.example", admin=odd, is_active=odd, **named
             ),
             "client": Client.objects.create(project=project, active=odd, **keyed),
+            "set": ConfigurationSet.objects.create(project=project, drifted=n % 2, **named),
         }
         own["collection"] = Collection.objects.create(
             project=project, kind="proxy" if odd else "recipe", handle=f"handle{n}", version=str(n),

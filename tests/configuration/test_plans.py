@@ -429,6 +429,12 @@ def test_pages_say_what_is_managed_by_files_and_the_sets_have_a_page(api: Api) -
     shown = browser.open("/configuration-files")
     assert "1 changed" in shown
     assert "Policy <code>standard</code>: name" in shown
+    (listed,) = api.done("GET", "v2/configuration/sets?has_drift=true")["data"]
+    assert (listed["name"], listed["drifted"], listed["applied_by"]) == ("payments", 1, "tests")
+    assert listed["drift"] == [{"kind": "policy", "key": "standard", "fields": ["name"]}]
+    other = api.done("POST", "folders", {"name": "Other"})["project_id"]
+    viewer = api.as_(admin=False, role="viewer", project_ids=[other])
+    assert viewer.done("GET", "v2/configuration/sets")["data"] == []
 
 
 def test_a_higher_rotation_issues_one_new_credential(api: Api) -> None:

@@ -1,20 +1,23 @@
 """`/api/v2/plans` and `/api/v2/configuration`: configuration that is kept in files."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field, SecretStr
 
+from ostiary.api import lists
 from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, done
-from ostiary.configuration import schema, use_cases
+from ostiary.configuration import schema, sets, use_cases
 from ostiary.configuration.applying import Issued
 from ostiary.configuration.plans import MOST_DELETED, Options
 from ostiary.directory.changes.inputs import Flag
-from ostiary.directory.models import ConfigurationPlan
+from ostiary.directory.models import ConfigurationPlan, ConfigurationSet
 from ostiary.identity.secret import Secret
 
 router = Router(tags=["Configuration as files"])
+M = TypeVar("M", bound=Model)
 
 Secrets = Annotated[
     dict[str, SecretStr],
@@ -192,6 +195,64 @@ class Exported(Strict):
     )
 
 
+class DriftedObjectOut(Schema):
+    """An object of a set that is not as the files said when they were applied."""
+
+    kind: str = Field(description="The kind of object, such as `client` or `profile`.")
+    key: str = Field(description="Its key.")
+    fields: list[str] = Field(description="The fields that differ; none: the object is gone.")
+
+
+class ConfigurationSetOut(Schema):
+    """A set of files, and what was changed beside them since it was applied."""
+
+    id: int = Field(description="The id of the set.")
+    name: str = Field(description="Its name in its project.")
+    project_id: int = Field(description="The project whose objects it holds.")
+    objects: int = Field(description="How many objects belong to it.")
+    applied_at: Time | None = Field(description="When it was applied last; null: never.")
+    applied_by: str = Field(description="Who applied it, by name.")
+    commit: str = Field(description="Where the files came from.")
+    compared_at: Time | None = Field(
+        description="When it was last compared with the directory; null: not yet."
+    )
+    drifted: int = Field(description="How many objects were changed or deleted beside the files.")
+    drift: list[DriftedObjectOut] = Field(description="The first hundred of them.")
+
+
+class ConfigurationSetPage(lists.CursorPage[ConfigurationSetOut]):
+    """One page of configuration sets."""
+
+
+class ConfigurationSetQuery(lists.ListParameters):
+    sort: Annotated[str, lists.sorts("id", "name")] = "id"
+    project_id: lists.IdFilter = None
+    name: lists.TextFilter = None
+    has_drift: lists.FlagFilter = Field(
+        None, description="Whether objects of it were changed beside the files."
+    )
+
+    def filtered(self, found: QuerySet[M], name: str, value: object) -> QuerySet[M]:
+        if name == "has_drift":
+            return found.filter(drifted__gt=0) if value else found.filter(drifted=0)
+        return super().filtered(found, name, value)
+
+
+def _set(row: ConfigurationSet) -> dict[str, Any]:
+    return {
+        "id": row.pk,
+        "name": row.name,
+        "project_id": row.project_id,
+        "objects": row.objects_held,  # type: ignore[attr-defined]  # by `sets.visible`
+        "applied_at": row.applied_at,
+        "applied_by": row.applied_by,
+        "commit": row.commit,
+        "compared_at": row.compared_at,
+        "drifted": row.drifted,
+        "drift": row.drift,
+    }
+
+
 def _secrets(given: dict[str, SecretStr]) -> dict[str, Secret]:
     return {name: Secret(value.get_secret_value()) for name, value in given.items()}
 
@@ -251,6 +312,14 @@ def apply_plan(request: HttpRequest, plan_id: int, payload: ApplyIn) -> Any:
             "revocation": receipt,
         }
     }
+
+
+@router.get("/v2/configuration/sets", response={200: ConfigurationSetPage, **ERRORS})
+def list_configuration_sets(
+    request: HttpRequest, query: Query[ConfigurationSetQuery], response: HttpResponse
+) -> Any:
+    """List the sets of files that projects are kept in, each with what was changed beside it."""
+    return lists.paged(request, response, sets.visible(actor(request)), query, _set)
 
 
 @router.get("/v2/configuration", response={200: ConfigurationData, **ERRORS})

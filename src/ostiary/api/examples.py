@@ -155,6 +155,7 @@ EXAMPLES: Mapping[str, CallExample] = {
     "disable_profile": CallExample(body={"until": None}),
     "refresh_secret": CallExample(body={"overlap_seconds": 3600}),
     "list_credentials": _NONE,
+    "list_configuration_sets": CallExample(parameters={"has_drift": True}),
     "list_all_credentials": CallExample(parameters={"never_used": True, "per_page": 20}),
     "show_owned_credential": _NONE,
     "change_credential": CallExample(body={"expires_at": "2099-01-31T12:00:00Z"}),

@@ -106,7 +106,7 @@ OPERATIONS: Mapping[str, str] = {
 
 #: Operations that every token may call, whatever its role.
 OPEN = frozenset({
-    "show_plan", "export_configuration", "show_schema",
+    "show_plan", "export_configuration", "list_configuration_sets", "show_schema",
     "list_projects", "list_folders", "list_connections", "list_collections", "list_endpoints",
     "list_recipes", "list_clients", "list_profiles", "list_address_lists", "list_policies",
     "show_connection", "show_collection", "show_document", "show_import_report", "show_endpoint",
