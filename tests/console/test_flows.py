@@ -231,6 +231,7 @@ def test_every_method_can_be_chosen(page: Page, stage: Stage) -> None:
     expect(page.get_by_role("alert").filter(has_text="not a public address")).to_be_visible()
     page.get_by_label("Issuer or discovery URL").fill("https://login.example.com")
     page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("can't be fetched now")).to_be_visible()
     page.get_by_role("button", name="Create access profile").click()
     expect(page.get_by_label("Profile key")).to_be_visible()
     page.get_by_role("link", name="Done").click()

@@ -1,7 +1,10 @@
 """Forms of the console in this process, without a gateway: what they save, and what they say."""
 
 import csv
+import http.server
+import json
 import re
+import threading
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 import pytest
 from django.test import Client
 from tests.api.conftest import Api, api
+from tests.openid_provider import a_key, public
+from tests.stage import free_port
 
 from ostiary import settings
 from ostiary.authority.provider_keys import FOLDER, KeySource, _file
@@ -48,6 +53,12 @@ class Owner:
         """Send a form; the page that answers it, or the one that it leads to."""
         answer = self._client.post(path, content, follow=True)
         return unescape(answer.content.decode())
+
+    def submit(self, path: str, content: dict[str, Any]) -> str:
+        """Send a form as browsers do, which are asked before some things; the page that it leads to."""
+        answer = self._client.post(path, content, headers={"Accept": "text/html"})
+        assert answer.status_code == 303
+        return self.read(answer.headers["Location"])
 
     def summary(self, path: str, content: dict[str, Any]) -> str:
         return _words(self._client.post(path, content).content.decode())
@@ -152,6 +163,70 @@ def test_what_guards_a_profile_with_signed_tokens_stands_on_its_page(
     said = owner.read(f"/profiles/{profile['id']}")
     assert "HS256, HS384, HS512, with a shared secret" in said
     assert "Never fetched" not in said and hmac["jwt_secret"] not in said
+
+
+@pytest.fixture
+def provider() -> Iterator[str]:
+    """An OpenID provider: only its metadata and its one key."""
+    documents: dict[str, Any] = {"/keys": {"keys": [public(a_key("first")[1])]}}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(documents[self.path]).encode())
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    issuer = f"http://127.0.0.1:{server.server_address[1]}"
+    documents["/.well-known/openid-configuration"] = {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/keys",
+    }
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield issuer
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_provider_without_keys_is_warned_about_before_it_is_saved(
+    owner: Owner, api: Api, provider: str
+) -> None:
+    api.done("PUT", "v2/settings", {"fetch_hosts": ["127.0.0.1"]})
+    collection = api.done("POST", "api_collections", {"name": "Things"})
+    client = api.done("POST", "api_clients", {"name": "Acme"})["result"]
+    filled = {
+        "name": "P", "collections": collection["id"], "auth_type": "oidc", "oidc_issuer": provider,
+    }  # fmt: skip
+    new = f"/clients/{client['id']}/profiles/new"
+    assert "can't be fetched" not in owner.send(new, filled | {"step": "next"})
+    dead = filled | {"oidc_issuer": f"http://127.0.0.1:{free_port()}"}
+    said = owner.send(new, dead | {"step": "next"})
+    assert f"The keys of {dead['oidc_issuer']} can't be fetched now: " in said
+    assert "create the profile anyway" in said
+    owner.send(new, filled | {"step": "create", "once": "1"})
+    (made,) = api.done("GET", "api_access_profiles")
+    path = f"/profiles/{made['id']}/edit"
+
+    def issuer() -> str:
+        profile = api.done("GET", f"api_access_profiles/{made['id']}")["result"]
+        return str(profile["oidc_issuer"])
+
+    dead["read"] = _version(owner.read(path))
+    said = owner.submit(path, dead)
+    assert "Save without the provider's keys?" in said and ">Save anyway</button>" in said
+    assert f"The keys of {dead['oidc_issuer']} can't be fetched now: " in said
+    assert issuer() == provider
+    said = owner.submit(path, dead | {"sure": "1", "step": "back"})
+    assert f'value="{dead["oidc_issuer"]}"' in said and issuer() == provider
+    owner.submit(path, dead | {"sure": "1"})
+    assert issuer() == dead["oidc_issuer"]
+    defaults = f"/clients/{client['id']}/defaults"
+    held = dead | {"read": _version(owner.read(defaults))}
+    assert ">Save anyway</button>" in owner.submit(defaults, held)
+    assert "Save anyway" not in owner.submit(defaults, held | {"oidc_issuer": provider})
+    # What stays is not fetched again.
+    same = dead | {"name": "Q", "read": _version(owner.read(path))}
+    assert "Save anyway" not in owner.submit(path, same)
 
 
 def test_the_summary_of_a_new_profile_says_what_is_typed_so_far(owner: Owner, api: Api) -> None:

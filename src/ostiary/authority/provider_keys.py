@@ -88,6 +88,16 @@ def _failure(file: Path) -> Path:
     return file.with_suffix(".failed")
 
 
+async def fetch(fetcher: Fetcher, source: KeySource, allowed: Collection[str]) -> tuple[str, bytes]:
+    """The issuer that a source names, and its key set as it came; raises FetchRefused or BadKeySet."""
+    issuer, url = "", source.jwks_uri
+    if source.issuer:
+        at = f"{source.issuer.rstrip('/')}/.well-known/openid-configuration"
+        discovery = await fetcher.fetch(at, allowed)
+        issuer, url = key_sets.parse_discovery(discovery.content, expected=source.issuer)
+    return issuer, (await fetcher.fetch(url, allowed)).content
+
+
 @dataclass(slots=True)
 class _HeldKeys:
     keys: KeySet | None = None
@@ -167,7 +177,7 @@ class ProviderKeys:
         try:
             async with self._room:
                 allowed = await asyncio.to_thread(self._allowed)
-                issuer, content = await self._fetched(source, allowed)
+                issuer, content = await fetch(self._fetcher, source, allowed)
             held.keys = key_sets.parse(content, issuer=issuer)
         except (FetchRefused, BadKeySet) as error:
             held.problem = str(error)
@@ -185,14 +195,6 @@ class ProviderKeys:
         measures.fetched("ok")
         held.fetched_at, held.problem = self._clock(), ""
         await asyncio.to_thread(self._store, source, issuer, content)
-
-    async def _fetched(self, source: KeySource, allowed: Collection[str]) -> tuple[str, bytes]:
-        issuer, url = "", source.jwks_uri
-        if source.issuer:
-            at = f"{source.issuer.rstrip('/')}/.well-known/openid-configuration"
-            told = await self._fetcher.fetch(at, allowed)
-            issuer, url = key_sets.parse_discovery(told.content, expected=source.issuer)
-        return issuer, (await self._fetcher.fetch(url, allowed)).content
 
     def _file(self, source: KeySource) -> Path:
         return _file(self._folder, source)

@@ -213,6 +213,9 @@ def new(request: HttpRequest, by: Actor, client_id: int) -> HttpResponse:
         if step in {"create", "hand-over"}:
             return _create(request, by, client, given)
         warnings = access_profiles.check(by=by, given=given)
+        if problem := signed_token_rules.unfetchable(given):
+            advice = "Go back to correct the address, or create the profile anyway."
+            warnings += (f"{problem} {signed_token_rules.REFUSED_UNTIL_FETCHED} {advice}",)
         keep_typed(request, filled_in({}))
         context = _words(by, client, form, given, warnings)
         return render(request, "console/profile_confirm.html", context)
@@ -414,8 +417,15 @@ def _changed(
     etags.check(profile, request.POST.get("read"))
     if not previews.confirmed(request):
         found = preview.of_profile(by=by, profile_id=profile.pk, given=given)
+        cancel = reverse("client", args=[profile.client_id])
+
+        def question() -> ConsequenceQuestion | None:
+            problem = signed_token_rules.unfetchable(given, profile.proof)
+            return signed_token_rules.question(problem)
+
+        if answer := unanswered(request, question, back=cancel):
+            return answer
         if not found.idle:
-            cancel = reverse("client", args=[profile.client_id])
             return previews.shown(request, found, name=profile.name, cancel=cancel)
     saved = access_profiles.change(
         by=by, profile_id=profile.pk, given=given, if_match=request.POST.get("read")

@@ -7,10 +7,11 @@ from django.shortcuts import render, resolve_url
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from ostiary.console.clients import previews
+from ostiary.console.clients import previews, signed_token_rules
 from ostiary.console.clients.access_profiles import Form, choices
 from ostiary.console.frame.forms import done, filled, sent, shown
 from ostiary.console.frame.listing import number_of
+from ostiary.console.frame.questions import ConsequenceQuestion, unanswered
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
 from ostiary.directory.changes import etags
@@ -73,6 +74,14 @@ def _changed(
     back = reverse("client", args=[client.pk])
     if not previews.confirmed(request):
         found = preview.of_defaults(by=by, client_id=client.pk, given=given)
+        defaults = client_defaults.of(client.pk)
+
+        def question() -> ConsequenceQuestion | None:
+            problem = signed_token_rules.unfetchable(given, defaults.proof if defaults else None)
+            return signed_token_rules.question(problem)
+
+        if answer := unanswered(request, question, back=back):
+            return answer
         if not found.idle:
             return previews.shown(request, found, name=client.name, cancel=back)
     saved = client_defaults.change_client(

@@ -1,5 +1,7 @@
 """What guards a profile with signed tokens: its rules, and whether the provider's keys were fetched."""
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,13 +9,20 @@ from ostiary import settings
 from ostiary.access.methods import AuthMethod
 from ostiary.authority import provider_keys
 from ostiary.authority.provider_keys import KeySource
+from ostiary.console.frame.questions import ConsequenceQuestion
 from ostiary.directory.clients import token_rules
 from ostiary.directory.models import AccessProfile
+from ostiary.directory.workspace import workspace_settings
+from ostiary.identity import key_sets
+from ostiary.identity.fetching import Fetcher, FetchRefused
+from ostiary.identity.key_sets import BadKeySet
 
 #: Algorithms of a provider's keys; its key says which one.
 PROVIDER_ALGORITHMS = (
     "RS256 to RS512, PS256 to PS512, ES256 to ES512, EdDSA: what the provider's key is for"
 )
+#: What follows as long as a provider's keys cannot be fetched.
+REFUSED_UNTIL_FETCHED = "Until they are fetched, every call with its tokens is refused."
 ALGORITHMS = {
     "hmac": "HS256, HS384, HS512, with a shared secret",
     "rsa": "RS256 to RS512, PS256 to PS512",
@@ -74,6 +83,42 @@ def of_profile(profile: AccessProfile) -> TokenGuard | None:
         leeway=int(proof.get("leeway", 60)),
         takes_endless=token_rules.takes_endless_tokens(profile),
         keys=_keys(source) if is_fetched else None,
+    )
+
+
+def unfetchable(given: token_rules.ProofInput, stored: Mapping[str, object] | None = None) -> str:
+    """Why the keys of a provider that is set cannot be fetched now, in a sentence; empty: they can.
+
+    `stored`: the rules as they are. A provider that stays is not asked.
+    """
+    stored = stored or {}
+    source = KeySource(
+        issuer=(given.oidc_issuer or "").removesuffix(token_rules.DISCOVERY),
+        jwks_uri=given.oidc_jwks_uri or "",
+    )
+    before = (stored.get("issuer") or "", stored.get("jwks_uri") or "")
+    at = source.issuer or source.jwks_uri
+    if not at or (source.issuer, source.jwks_uri) == before:
+        return ""
+    allowed = workspace_settings.read().fetch_hosts
+    try:
+        issuer, content = asyncio.run(provider_keys.fetch(Fetcher(), source, allowed))
+        key_sets.parse(content, issuer=issuer)
+    except (FetchRefused, BadKeySet) as error:
+        return f"The keys of {at} can't be fetched now: {error}"
+    return ""
+
+
+def question(problem: str) -> ConsequenceQuestion | None:
+    """The question before a provider is saved whose keys cannot be fetched; none: they can."""
+    if not problem:
+        return None
+    return ConsequenceQuestion(
+        title="Save without the provider's keys?",
+        sentences=(problem, REFUSED_UNTIL_FETCHED),
+        verb="Save anyway",
+        in_place=False,
+        returns=True,
     )
 
 

@@ -33,13 +33,18 @@ class ConsequenceQuestion:
     more_label: str = ""
     #: False: the answer is a page of its own, such as one that shows a secret once.
     in_place: bool = True
+    #: The page asks before a form is saved, and leads back to it as it was typed.
+    returns: bool = False
 
 
 def unanswered(
-    request: HttpRequest, question: Callable[[], ConsequenceQuestion], *, back: str
+    request: HttpRequest, question: Callable[[], ConsequenceQuestion | None], *, back: str
 ) -> HttpResponse | None:
-    """The question as a page; nothing: it was answered, or nobody is there to be asked."""
+    """The question as a page; nothing: it was answered, there is none, or nobody is there to be asked."""
     if not is_browser(request) or request.POST.get(SURE) == "1":
+        return None
+    asked = question()
+    if asked is None:
         return None
     fields = [
         (name, str(value))
@@ -49,7 +54,7 @@ def unanswered(
     ]
     came_from = made_at(request, back)
     context = {
-        "question": question(),
+        "question": asked,
         "fields": [*fields, (SURE, "1"), (BACK, came_from)],
         "back": came_from,
     }
