@@ -203,5 +203,4 @@ def _off() -> ConsequenceQuestion:
             "Whoever has neither a password nor a passkey needs a sign-in link.",
         ),
         verb="Turn off",
-        in_place=False,
     )
