@@ -12,6 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+#: Says to the scripts of a page that the console answered, and not a proxy in front of it.
+ANSWERED = "X-Ostiary-Console"
+
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
@@ -47,6 +50,9 @@ class WholePages:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._get_response(request)
+        response.headers[ANSWERED] = "1"
         if "HX-Request" not in request.headers or response.status_code != 302:
             return response
-        return HttpResponse(status=204, headers={"HX-Redirect": response.headers["Location"]})
+        return HttpResponse(
+            status=204, headers={"HX-Redirect": response.headers["Location"], ANSWERED: "1"}
+        )

@@ -211,6 +211,7 @@ if (finder) {
 const FAILURES = {
   "htmx:sendError": () => "The console did not answer.",
   "htmx:timeout": () => "The console took too long to answer.",
+  "htmx:beforeSwap": () => "Something other than the console answered. You may be signed out: reload the page to see.",
   "htmx:swapError": () => "The answer could not be shown.",
   "htmx:responseError": ({ xhr }) =>
     ({
@@ -222,7 +223,7 @@ const FAILURES = {
 };
 
 function tellFailure({ detail, type }) {
-  const { elt } = detail;
+  const { elt } = detail.requestConfig || detail;
   const place = detail.target && detail.target.isConnected ? detail.target : elt;
   forgetFailure({ detail });
   const text = document.createElement("p");
@@ -240,5 +241,16 @@ function forgetFailure({ detail }) {
   for (const old of document.querySelectorAll(".failure"))
     if (place.contains(old) || old.nextElementSibling === place) old.remove();
 }
-for (const type of Object.keys(FAILURES)) document.addEventListener(type, tellFailure);
+for (const type of Object.keys(FAILURES).filter((each) => each !== "htmx:beforeSwap"))
+  document.addEventListener(type, tellFailure);
+
+// What a proxy says, or the page that a redirect led to, is no part of this page.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { xhr, pathInfo, shouldSwap } = event.detail;
+  const path = (address) => new URL(address, location.href).pathname;
+  const own = xhr.getResponseHeader("X-Ostiary-Console") && path(xhr.responseURL) === path(pathInfo.finalRequestPath);
+  if (!shouldSwap || own) return;
+  event.detail.shouldSwap = false;
+  tellFailure(event);
+});
 document.addEventListener("htmx:beforeRequest", forgetFailure);

@@ -5,12 +5,21 @@
 // The place of messages: a redrawn page may have another element for it.
 const done = () => document.getElementById("done");
 
-function tell(text) {
+// Says what failed where the form is: in its dialog, or at the place of messages. "Undo" there stays.
+function tell(form, text) {
+  const dialog = form.closest("dialog");
   const line = document.createElement("p");
   line.className = "notice error";
   line.textContent = text;
-  done().replaceChildren(line);
+  if (!dialog && !done().contains(form)) return done().replaceChildren(line);
+  if (dialog) line.setAttribute("role", "alert");
+  const place = dialog || done();
+  place.querySelectorAll(":scope > .notice.error").forEach((each) => each.contains(form) || each.remove());
+  place.prepend(line);
 }
+
+const UNKNOWN = "The change may have been made or not: reload this page to see.";
+const closeDialogs = () => document.querySelectorAll("dialog.question").forEach((each) => each.close());
 
 const inPlace = (form) => form.matches("[data-in-place]") || form.querySelector("button.switch");
 
@@ -94,23 +103,29 @@ async function act(form, submitter) {
       headers: { Accept: "text/html", "X-Ostiary-In-Place": "1" },
       cache: "no-store",
     });
+    if (!answer.headers.has("X-Ostiary-Console")) {
+      const who = answer.ok ? "Something other than the console answered." : `The console failed to answer (${answer.status}).`;
+      return tell(form, `${who} ${UNKNOWN}`);
+    }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const question = page.querySelector("[data-question]");
+    const { pathname, search } = new URL(answer.url);
     if (!answer.ok) {
       const why = page.querySelector("main p:not(.notice)");
-      tell(`${why ? why.textContent : `The console failed to answer (${answer.status}).`} Nothing was changed.`);
+      const text = why ? why.textContent : `The console failed to answer (${answer.status}).`;
+      tell(form, text.includes("Nothing was") ? text : `${text} Nothing was changed.`);
     } else if (question) {
-      document.querySelectorAll("dialog.question").forEach((each) => each.close());
+      closeDialogs();
       openDialog(question);
-    } else if (new URL(answer.url).pathname + new URL(answer.url).search !== location.pathname + location.search) {
+    } else if (pathname + search !== location.pathname + location.search) {
+      if (pathname.startsWith("/sign-in")) keepDraft(form);
       location.assign(answer.url);
     } else {
-      document.querySelectorAll("dialog.question").forEach((each) => each.close());
+      closeDialogs();
       showAnswer(page, form);
     }
   } catch {
-    document.querySelectorAll("dialog.question").forEach((each) => each.close());
-    tell("The console did not answer. The change may have been made or not: reload this page to see.");
+    tell(form, `The console did not answer. ${UNKNOWN}`);
   } finally {
     clearTimeout(waiting);
     delete form.dataset.acting;

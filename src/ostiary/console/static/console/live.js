@@ -3,6 +3,7 @@
 "use strict";
 
 const EVERY = 3000;
+const PATIENCE = 20000;
 const news = document.getElementById("news");
 let failures = 0;
 
@@ -26,11 +27,12 @@ async function look(part) {
     headers: { "X-Ostiary-Live": "1", "If-None-Match": part.dataset.version },
     redirect: "manual",
     cache: "no-store",
+    signal: AbortSignal.timeout(PATIENCE),
   });
   if (answer.status === 304) return;
   if (answer.type === "opaqueredirect") return stop("You are signed out. Load the page again to go on.");
   if (answer.status === 404) return stop("What this page shows was deleted, or you may see it no longer.");
-  if (!answer.ok) throw new Error(answer.status);
+  if (!answer.ok || !answer.headers.has("X-Ostiary-Console")) throw new Error(answer.status);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("[data-live]");
   // A filter may have been typed meanwhile: then this answer is about another list.

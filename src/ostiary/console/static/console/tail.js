@@ -2,6 +2,7 @@
 "use strict";
 
 const EVERY = 2000;
+const PATIENCE = 20000;
 const MOST_ROWS = 200;
 const LONGEST = 15 * 60 * 1000;
 const button = document.getElementById("live");
@@ -43,17 +44,23 @@ async function look() {
   asking = true;
   try {
     const address = `${location.pathname}${body.dataset.tail}&arrived=${body.dataset.latest}`.replace("?&", "?");
-    const answer = await fetch(address, { redirect: "manual", cache: "no-store" });
+    const answer = await fetch(address, {
+      redirect: "manual",
+      cache: "no-store",
+      signal: AbortSignal.timeout(PATIENCE),
+    });
     if (answer.type === "opaqueredirect") return stop("You are signed out. Load the page again to go on.");
-    if (!answer.ok) throw new Error(answer.status);
+    const latest = answer.headers.get("X-Ostiary-Latest");
+    if (!answer.ok || latest === null) throw new Error(answer.status);
     const table = document.createElement("table");
     table.innerHTML = `<tbody>${await answer.text()}</tbody>`;
-    body.dataset.latest = answer.headers.get("X-Ostiary-Latest");
+    body.dataset.latest = latest;
+    if (timer && failures >= 3) tell("Connected again. Live: calls appear here as they arrive.");
     failures = 0;
     if (timer) show([...table.querySelectorAll("tr")]);
   } catch {
     failures += 1;
-    if (failures === 3) tell("Ostiary does not answer: what is shown may be old.");
+    if (timer && failures === 3) tell("Ostiary does not answer: what is shown may be old.");
   } finally {
     asking = false;
   }
