@@ -114,10 +114,11 @@ def test_the_apis_own_sentences_are_shown_and_the_exit_status_says_what_it_was(f
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == "ostiary: Validation failed\n  name: can't be blank\n"
     assert far("client", "show", "999999").stderr == "ostiary: Not found\n"
-    wrong = far("client", "show", "x")
+    assert far("client", "show", "x").stderr == "ostiary: None of the clients has the key 'x'.\n"
+    wrong = far("token", "show", "x")
     assert wrong.returncode == 2
-    said = "ostiary client show: argument ID: must be an id, a number, not 'x'"
-    assert wrong.stderr == f"{said}; see ostiary client show --help\n"
+    said = "ostiary token show: argument ID: must be an id, a number, not 'x'"
+    assert wrong.stderr == f"{said}; see ostiary token show --help\n"
     assert far("token", "me", OSTIARY_TOKEN_FILE="", OSTIARY_TOKEN="ostm_wrong").returncode == 1
     nobody = far("token", "me", OSTIARY_TOKEN_FILE="")
     assert "ostiary token create` makes one" in nobody.stderr

@@ -307,9 +307,10 @@ def test_a_policy_is_made_used_and_kept_while_it_is_used(page: Page, stage: Stag
     expect(page.get_by_role("row", name=re.compile("Gold"))).to_contain_text("Golden script")
     looks_good(page, "policies")
     page.get_by_role("link", name="Delete Gold").click()
-    page.get_by_label("Type its name").fill("Gold")
-    page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("It is used by")
+    expect(page.get_by_role("main").get_by_role("listitem")).to_contain_text("1 access profile")
+    expect(page.get_by_label("Type its name")).to_have_count(0)
+    looks_good(page, "delete-used-policy")
 
 
 DOCUMENT = """
@@ -485,9 +486,9 @@ def test_a_connection_is_made_changed_and_kept_while_it_is_used(page: Page, stag
     assert "an upstream's secret" not in page.content()
     page.get_by_role("button", name="Save").click()
     page.get_by_role("link", name="Delete Sample orders").click()
-    page.get_by_label("Type its name").fill("Sample orders service")
-    page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("alert")).to_contain_text("used by Orders")
+    expect(page.get_by_role("main")).to_contain_text("It is used by")
+    expect(page.get_by_role("main").get_by_role("listitem")).to_contain_text("Orders")
+    expect(page.get_by_label("Type its name")).to_have_count(0)
 
 
 def test_a_project_is_made_renamed_and_deleted(page: Page, stage: Stage) -> None:
@@ -581,6 +582,7 @@ def test_a_partner_opens_a_hand_over_link_once_and_calls_with_what_it_shows(
     _new_profile(page, client, "Handed over")
     page.goto(client)
     page.get_by_role("link", name="Handed over", exact=True).first.click()
+    page.get_by_role("main").get_by_role("link", name="Credentials", exact=True).click()
     page.get_by_role("link", name="New credential by link").click()
     looks_good(page, "handover-form")
     page.get_by_role("button", name="Make the link").click()
@@ -608,6 +610,7 @@ def test_a_partner_opens_a_hand_over_link_once_and_calls_with_what_it_shows(
     page.get_by_role("link", name="Done").click()
     expect(page.get_by_text("Opened")).to_be_visible()
     looks_good(page, "profile-rotating")
+    page.get_by_role("main").get_by_role("link", name="Overview", exact=True).click()
     page.get_by_role("link", name="Deactivate for a time").click()
     looks_good(page, "pause")
     page.goto(f"{client}/offboarding")

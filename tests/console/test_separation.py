@@ -107,8 +107,9 @@ def test_a_profile_that_spans_projects_names_what_is_seen_and_keeps_what_is_not(
         stranger.goto(base + path)
         stranger.get_by_text("one of another project").wait_for()
         assert MARK not in stranger.content()
-    stranger.goto(f"{base}/profiles/{profile['id']}/edit")
-    assert MARK not in stranger.content()
+    for tab in ("requests", "credentials", "history", "edit"):
+        stranger.goto(f"{base}/profiles/{profile['id']}/{tab}")
+        assert MARK not in stranger.content(), tab
     stranger.get_by_label("Profile name", exact=True).fill("Spanning still")
     stranger.get_by_role("button", name="Save", exact=True).click()
     stranger.get_by_role("status").wait_for()

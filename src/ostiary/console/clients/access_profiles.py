@@ -5,6 +5,7 @@ an address. A form that is sent again, as by reloading, makes nothing.
 """
 
 import secrets
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -314,7 +315,7 @@ def _create(
     if request.POST.get("step") == "hand-over" and (held := secret.reveal() or given.jwt_secret):
         made = handovers.create(by=by, profile_id=saved.value.pk, secret=held)
         return handover_pages.link_page(request, made.value)
-    return _credential(request, saved.value, secret, made=True)
+    return _credential(request, by, saved.value, secret, made=True)
 
 
 def _sent_before(request: HttpRequest, client: Client) -> HttpResponse:
@@ -324,9 +325,10 @@ def _sent_before(request: HttpRequest, client: Client) -> HttpResponse:
 
 
 def _credential(
-    request: HttpRequest, profile: AccessProfile, secret: Secret, *, made: bool
+    request: HttpRequest, by: Actor, profile: AccessProfile, secret: Secret, *, made: bool
 ) -> HttpResponse:
     """The page that shows a secret, once."""
+    seen = collections.seen(by, [profile])
     newest = credentials.alive(profile).first()
     public = newest.public_id if newest else ""
     context = {
@@ -334,7 +336,7 @@ def _credential(
         "made": made,
         "secret": secret.reveal(),
         "public": public,
-        "curl": sheet(profile, public=public, secret=secret.reveal()).call,
+        "curl": sheet(profile, seen=seen, public=public, secret=secret.reveal()).call,
         "can_hand_over": handovers.has_secret(profile),
     }
     if not secret:
@@ -347,13 +349,14 @@ def _credential(
 @require_safe
 def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
     profile = access_profiles.find(by, profile_id)
+    seen = collections.seen(by, [profile])
     context: dict[str, object] = {
         "profile": profile,
         "may_change": by.may(Role.EDITOR, profile.client.project_id),
-        "seen": collections.seen(by, [profile]),
+        "seen": seen,
         "usage_query": f"profile={profile_id}",
         "rotation": rotations.of_profile(profile, timezone.now()),
-        "sheet": _sheet(profile),
+        "sheet": _sheet(profile, seen),
         **profile_limits.shown(profile),
     }
     guard = signed_token_rules.of_profile(profile)
@@ -367,11 +370,11 @@ def show(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
 _UNKNOWN = {AuthMethod.TOKEN: "<auth token>", AuthMethod.OAUTH2: "<client secret>"}
 
 
-def _sheet(profile: AccessProfile) -> ConnectionSheet:
+def _sheet(profile: AccessProfile, seen: AbstractSet[int]) -> ConnectionSheet:
     """How to call with the newest credential."""
     newest = credentials.alive(profile).first()
     secret = _UNKNOWN.get(AuthMethod(profile.auth_type), "")
-    return sheet(profile, public=newest.public_id if newest else "", secret=secret)
+    return sheet(profile, seen=seen, public=newest.public_id if newest else "", secret=secret)
 
 
 @page
@@ -552,7 +555,7 @@ def refresh(request: HttpRequest, by: Actor, profile_id: int) -> HttpResponse:
             messages.error(request, error.sentences)
             return redirect("client", profile.client_id)
         in_force(request, saved)
-        return _credential(request, saved.value, secret, made=False)
+        return _credential(request, by, saved.value, secret, made=False)
     context = {
         "profile": profile,
         "overlaps": OVERLAPS,

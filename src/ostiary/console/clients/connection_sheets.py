@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,11 +42,20 @@ class ConnectionSheet:
 
 
 def sheet(
-    profile: AccessProfile, *, public: str = "", secret: str = "", ends: datetime | None = None
+    profile: AccessProfile,
+    *,
+    seen: AbstractSet[int] | None = None,
+    public: str = "",
+    secret: str = "",
+    ends: datetime | None = None,
 ) -> ConnectionSheet:
-    """The sheet of a profile; `ends` is when its credential does."""
+    """The sheet of a profile; `ends` is when its credential does.
+
+    `seen`: the collections that a member sees, for a profile may span projects. The consumer sees all.
+    """
     gateway = public_urls.gateway_url()
-    chosen = list(profile.collections.order_by("name"))
+    granted = profile.collections.order_by("name")
+    chosen = [each for each in granted if seen is None or each.pk in seen]
     both = [end for end in (ends, profile.expires_at) if end is not None]
     return ConnectionSheet(
         collections=tuple(
