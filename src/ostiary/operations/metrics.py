@@ -149,12 +149,16 @@ def _feed() -> Iterator[Metric]:
 
 def drift_of_sets() -> list[tuple[str, str, int]]:
     """Project, name and changed objects of each set of files that was applied."""
-    close_old_connections()
     found = ConfigurationSet.objects.exclude(applied_at=None).order_by("project__name", "name")
     return list(found.values_list("project__name", "name", "drifted"))
 
 
-_drifted = Patient(drift_of_sets, "metrics-drift")
+def _read_drift() -> list[tuple[str, str, int]]:
+    close_old_connections()
+    return drift_of_sets()
+
+
+_drifted = Patient(_read_drift, "metrics-drift")
 
 
 def _drift() -> Iterator[Metric]:
