@@ -49,9 +49,13 @@ def test_a_hint_after_the_session_has_ended_leads_to_sign_in_and_back_to_what_wa
     page.get_by_role("checkbox", name="Orders").check()
     page.get_by_role("radio", name="JSON web token (JWT)", exact=True).check()
     secret = "a-shared-secret-0123456789-abcdefghij"
-    # The hint of the key comes before the session ends, so that the one of the addresses is the first without.
-    with page.expect_response(re.compile("help/key")):
+    # Hint and summary of the key come before the session ends, so that those of the addresses are the first without.
+    with (
+        page.expect_response(re.compile("help/profile")),
+        page.expect_response(re.compile("help/key")),
+    ):
         page.get_by_label("Shared secret or public key", exact=True).fill(secret)
+    page.wait_for_load_state("networkidle")
     _forget_session(page.context)
     page.get_by_label("Allowed IPs", exact=True).fill("192.0.2.7")
     _sign_in(page)
