@@ -74,7 +74,7 @@ def test_a_webhook_is_made_and_its_secret_shown_once(
     got = receiver.wait("/500")[0]
     assert Webhook(secret).verify(got.body, got.headers)["type"] == "webhook.test"
     reload_until(page, "It answered 500.")
-    page.locator("summary").first.click()
+    page.get_by_role("main").locator("summary").first.click()
     expect(page.get_by_text('"type": "webhook.test"')).to_be_visible()
     looks_good(page, "webhook-failing")
 

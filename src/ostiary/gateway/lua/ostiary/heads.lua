@@ -73,8 +73,10 @@ local request_type = ffi.typeof("ostiary_request_t *")
 local first, size, total
 local most = 0
 local is_busy, walked_at = false, 0
--- The number of the newest connection at the last look.
-local newest = 0
+-- Numbers of connections: all below `settled` have had a quarter of a second or more; `newest` is its next value.
+local settled, newest, newest_at = 0, 0, 0
+-- Seconds in which a connection may complete its head before it counts as an old one.
+local GRACE = 0.25
 -- Whether callers may speak HTTP/2.
 local http2 = false
 -- Numbers of connections over which a call has come, and how many the newer ones are.
@@ -191,15 +193,14 @@ local function older(a, b)
   return a.number < b.number
 end
 
--- The oldest half-sent heads of each address that has too many; `settled` is the newest connection's number at
--- the look before this one.
-local function surplus(settled)
+-- The oldest half-sent heads of each address that has too many.
+local function surplus()
   local ends = {}
   for _, list in pairs(gathered()) do
     if #list > most then
       sort(list, older)
       for i = 1, #list - most do
-        if list[i].number <= settled or i <= #list - BURST * most then ends[#ends + 1] = list[i] end
+        if list[i].number < settled or i <= #list - BURST * most then ends[#ends + 1] = list[i] end
       end
     end
   end
@@ -207,8 +208,8 @@ local function surplus(settled)
 end
 
 -- End them, some at a time, if they are still the same connections; `undo` ends one by its descriptor.
-local function thin(undo, settled)
-  local ends = surplus(settled)
+local function thin(undo)
+  local ends = surplus()
   for i = 1, #ends do
     local caller = ends[i].caller
     if is_half(caller) and tonumber(caller.log.number) == ends[i].number then undo(caller.fd) end
@@ -217,8 +218,8 @@ local function thin(undo, settled)
   if #ends > 0 then state:incr("ceiling_heads", #ends, 0) end
 end
 
-local function run(undo, settled)
-  local ok, why = pcall(thin, undo, settled)
+local function run(undo)
+  local ok, why = pcall(thin, undo)
   is_busy = false
   if not ok then ngx.log(ngx.ERR, "half-sent heads: ", why) end
 end
@@ -235,11 +236,14 @@ end
 
 function M.look(undo)
   if not first then return end
-  local settled = newest
-  newest = tonumber(C.ngx_connection_counter[0])
+  local moment = now()
+  -- Looks that were late come soon after each other.
+  if moment - newest_at >= GRACE then
+    settled, newest, newest_at = newest, tonumber(C.ngx_connection_counter[0]), moment
+  end
   if is_busy or not may_be_many() then return end
-  is_busy, walked_at = true, now()
-  spawn(run, undo, settled)
+  is_busy, walked_at = true, moment
+  spawn(run, undo)
 end
 
 return M
