@@ -648,7 +648,7 @@ def _with_files(value: Mapping[str, str]) -> dict[str, str]:
         try:
             text = Path(path).read_text().strip()
         except (OSError, ValueError) as error:
-            said = getattr(error, "strerror", None) or "it is no text"
+            said = getattr(error, "strerror", None) or "it is not a text file"
             raise SettingsError(f"{name}_FILE: {path} cannot be read: {said.lower()}.") from error
         if not text:
             raise SettingsError(f"{name}_FILE: {path} is empty.")

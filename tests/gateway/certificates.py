@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    #: The certificate, its key, and a file with both, as a server of ours takes them.
+    #: The certificate, its key, and a file with both, as the test servers take them.
     certificate: Path
     key: Path
     both: Path

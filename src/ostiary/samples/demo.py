@@ -31,7 +31,7 @@ from ostiary.samples.demo_admin import ADMIN
 
 #: The demo's objects are as old as this; the web shop's first and the warehouse's credential are older.
 MADE_DAYS, ISSUED_DAYS = 40, 200
-#: The web shop has a newer credential since so many hours, and changes over to it.
+#: Hours since the web shop got its newer credential, which it changes over to.
 NEWER_HOURS = 4
 
 WAREHOUSE = "Globex warehouse"

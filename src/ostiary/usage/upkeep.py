@@ -46,7 +46,7 @@ def run(now: int) -> None:
         if moved:
             RolledUp.objects.update(moved=True)
         _roll_up(now, belongs, go_on)
-        _share_anew(belongs, go_on)
+        _share_again(belongs, go_on)
         _bring_up_standings(now, go_on)
         delete_old(now)
 
@@ -165,7 +165,7 @@ def _stale(span: BucketSize, reached: int, belongs: Projects, go_on: Callable[[]
         go_on()
 
 
-def _share_anew(belongs: Projects, go_on: Callable[[], None]) -> None:
+def _share_again(belongs: Projects, go_on: Callable[[], None]) -> None:
     moved = RolledUp.objects.filter(moved=True).order_by("-time")
     for span, start in list(moved.values_list("span", "time")[:MOST_SHARED]):
         rollups.share_anew(BucketSize(span), start, belongs)

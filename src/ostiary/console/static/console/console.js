@@ -244,7 +244,7 @@ function forgetFailure({ detail }) {
 for (const type of Object.keys(FAILURES).filter((each) => each !== "htmx:beforeSwap"))
   document.addEventListener(type, tellFailure);
 
-// What a proxy says, or the page that a redirect led to, is no part of this page.
+// A proxy's answer, or the page that a redirect led to, does not belong into this page.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, pathInfo, shouldSwap } = event.detail;
   const path = (address) => new URL(address, location.href).pathname;
