@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: a gateway that is cut off, with its authority killed, under load."""
+"""The short form of `make chaos`, under load: a recipe runner killed, and a gateway cut off from database and store."""
 
 import subprocess
 import sys

@@ -141,9 +141,11 @@ def test_a_deletion_says_what_goes_along_or_who_uses_it(
     api.done("PUT", f"api_access_profiles/{profile['id']}", given)
     assert f'<a href="/access-profiles?policy={policy}">1 access profile</a>' in browser.open(path)
     assert 'name="name"' not in browser.page.partition("<main")[2]
+    # Who sends the form that is not offered is refused.
+    assert "used by" in browser.send(path, {"name": "Gold"})
+    assert api.answer("GET", f"v2/api_policies/{policy}").status_code == 200
     page = browser.open("/connections/1/delete")
     assert f'<a href="/collections/{collection}">Things</a>' in page
-    assert "1 address or range" not in page
 
 
 def test_a_script_is_not_asked(browser: Browser, profile: Any) -> None:

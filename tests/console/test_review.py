@@ -196,7 +196,9 @@ def test_advice_leads_to_the_change_with_its_values_filled_in(owner: Page, stage
     open_ = owner.get_by_role("region", name="Every address may call, though few do")
     expect(open_).to_contain_text("All 25 logged calls of the last 30 days came from 1 address")
     looks_good(owner, "advice")
-    open_.get_by_role("listitem").filter(has_text="Nightly").get_by_role("link").last.click()
+    open_.get_by_role("listitem").filter(has_text="Nightly").get_by_role(
+        "link", name=re.compile("^See the change")
+    ).click()
     expect(owner.get_by_text("What is proposed is filled in below.")).to_be_visible()
     expect(owner.get_by_label("Allowed IPs", exact=True)).to_have_value("192.0.2.7")
     owner.get_by_role("button", name="Save").click()

@@ -169,7 +169,9 @@ def test_systemd_takes_the_units(tmp_path: Path, units: list[Path]) -> None:
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed here")
 @pytest.mark.parametrize(
-    "unit", [each for each in [*UNITS, *ROLE_UNITS] if each.suffix == ".service"], ids=str
+    "unit",
+    [each for each in [*UNITS, *ROLE_UNITS] if each.suffix == ".service"],
+    ids=lambda unit: str(unit.name),
 )
 def test_the_service_is_exposed_little(unit: Path) -> None:
     """2.0 of 10, which systemd calls OK."""

@@ -332,8 +332,9 @@ def refresh_secret(
 ) -> Any:
     """Issue a new token, shown only once; the old one still works for `overlap_seconds` at most.
 
-    Without it, the old one is revoked at once. A hand-over link's default is a day. An answer of 503 also has the new one, in `result`: it is saved, and the message says when the
-    old one ends at the latest. A second call would replace the new one again.
+    Without `overlap_seconds`, the old one is revoked at once. (A hand-over link keeps the old one for a day by
+    default.) An answer of 503 also has the new one, in `result`: it is saved, and the message says when the old one
+    ends at the latest. A second call would replace the new one again.
     """
     by = actor(request)
     saved, secret = credentials.refresh(

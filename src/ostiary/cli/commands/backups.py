@@ -86,6 +86,12 @@ def restore(settings: Settings, path: Path, *, keys: Path | None) -> None:
             shutil.copyfile(keys, scratch / django_setup.KEY_RING)
         if not (scratch / django_setup.KEY_RING).exists():
             raise Failure(f"{path} has no key ring; name its file with --keys.")
+        elsewhere = settings.recipes != data / RECIPES and (scratch / RECIPES).exists()
+        if elsewhere and settings.recipes.exists() and any(settings.recipes.iterdir()):
+            # Before anything is filled.
+            raise Failure(
+                f"{settings.recipes} is not empty; move its files away. Nothing was changed."
+            )
         _check_release(scratch, manifest)
         if manifest.engine == "sqlite":
             data_folder.check_database(scratch / SQLITE)
@@ -94,7 +100,7 @@ def restore(settings: Settings, path: Path, *, keys: Path | None) -> None:
         else:
             _load(settings.database, scratch / DUMP)
             (scratch / DUMP).unlink()
-        if settings.recipes != data / RECIPES and (scratch / RECIPES).exists():
+        if elsewhere:
             _place_recipes(scratch / RECIPES, settings.recipes)
         # Nothing or an empty folder: whatever appeared meanwhile is not replaced.
         try:
@@ -118,7 +124,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield scratch
     except (OSError, sqlite3.Error) as error:
         said = data_folder.reason(error) if isinstance(error, OSError) else str(error)
-        raise Failure(f"It did not work: {said}. Nothing was changed.") from error
+        raise Failure(f"It did not work: {said}.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -153,7 +159,7 @@ def _postgresql(program: str, database: Database, *words: str) -> None:
 
 
 def _applied() -> list[str]:
-    """The migrations of ours that the database has had."""
+    """Ostiary's migrations that the database has had."""
     from django.apps import apps
     from django.db import connection
     from django.db.migrations.recorder import MigrationRecorder
@@ -297,9 +303,7 @@ def _place_database(path: Path, target: Path) -> None:
 
 
 def _place_recipes(folder: Path, target: Path) -> None:
-    """Move recipes to the folder that `OSTIARY_RECIPES` names, if that has none."""
-    if target.exists() and any(target.iterdir()):
-        raise Failure(f"{target} is not empty; move its files away. Nothing was changed.")
+    """Move recipes to the folder that `OSTIARY_RECIPES` names, which is empty."""
     if target.exists():
         target.rmdir()
     shutil.move(folder, target)

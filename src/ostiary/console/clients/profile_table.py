@@ -368,7 +368,9 @@ def _client(by: Actor, said: str) -> int:
         named = list(seen.filter(pk=number_of(said) or 0).values_list("pk", flat=True))
     if len(named) == 1:
         return int(named[0])
-    which = "several clients have this name; give the id" if named else "no client has this name or id"
+    which = (
+        "several clients have this name; give the id" if named else "no client has this name or id"
+    )
     raise Invalid({"value": [which]})
 
 
