@@ -75,7 +75,10 @@ if (draft && document.querySelector("[data-keeps-draft]")) {
 }
 document.addEventListener("submit", (event) => event.defaultPrevented || keepDraft(event.target));
 document.addEventListener("htmx:beforeOnLoad", ({ detail }) => {
-  if (detail.xhr.getResponseHeader("HX-Redirect")) keepDraft(detail.elt.closest("form"));
+  if (!detail.xhr.getResponseHeader("HX-Redirect")) return;
+  // A part beside a form, such as its summary, names the form that it sends.
+  const named = detail.elt.getAttribute("hx-include");
+  keepDraft(detail.elt.closest("form") || (named && document.querySelector(named)));
 });
 
 // One press copies, and the button says so where it was pressed. The one who listens hears it: `#said`

@@ -72,6 +72,10 @@ for (const type of ["input", "change"]) {
   document.addEventListener(type, ({ target }) => asksToStay(target.form) && filled.add(target.form));
 }
 document.addEventListener("submit", (event) => event.defaultPrevented || filled.clear());
+// What was typed is kept while its author signs in again: there is nothing to ask.
+document.addEventListener("htmx:beforeOnLoad", ({ detail }) => {
+  if (detail.xhr.getResponseHeader("HX-Redirect")) filled.clear();
+});
 window.addEventListener("beforeunload", (event) => {
   if ([...filled].some((form) => form.isConnected)) event.preventDefault();
 });
