@@ -17,6 +17,7 @@ from ostiary.directory.models import (
     Change,
     ConfigurationPlan,
     ConfigurationSet,
+    ManagedObject,
     Member,
     Policy,
     WebhookEvent,
@@ -338,6 +339,43 @@ def test_a_webhook_is_kept_in_files_without_its_address(api: Api) -> None:
     gone = applied(api, files(), delete=True)
     assert gone["counts"]["delete"] == 1
     assert api.done("GET", "v2/webhooks")["data"] == []
+
+
+def test_a_viewer_sees_no_webhook_in_plans_and_drift(api: Api) -> None:
+    hook = {"key": "ops", "name": "Ops", "url": {"env": "HOOK"}, "events": ["quota.warning"]}
+    secrets = {"webhooks.ops.url": HOOK}
+    made = plan(api, files(webhooks=[hook]), secrets=secrets)
+    api.done("POST", f"v2/plans/{made['id']}/apply", {"secrets": secrets})
+    (stored,) = api.done("GET", "v2/webhooks")["data"]
+    api.done("DELETE", f"v2/webhooks/{stored['id']}")
+    ConfigurationSet.objects.update(compared_at=None)
+    assert sets.compare_changed() == 1
+    viewer = api.as_(admin=False, role="viewer", project_ids=[api.home])
+    drifts, plans = [], []
+    for reader in (api, viewer):
+        (row,) = reader.done("GET", "v2/configuration/sets")["data"]
+        drifts.append([each["kind"] for each in row["drift"]])
+        shown = reader.done("GET", f"v2/plans/{made['id']}")["data"]
+        plans.append({each["kind"] for each in shown["changes"]})
+    assert drifts == [["webhook"], []]
+    assert plans[0] - plans[1] == {"webhook"}
+    assert plans[1]
+
+
+def test_a_set_that_cannot_be_compared_holds_up_no_other(api: Api) -> None:
+    applied(api, files())
+    (policy,) = api.done("GET", "v2/api_policies")["data"]
+    first = ConfigurationSet.objects.get()
+    applied(api, {"format": 1, "set": "second", "project": "Home", "clients": []})
+    damaged = ManagedObject.objects.filter(set=first, kind="policy", object_id=policy["id"])
+    damaged.update(applied=["not an object"])
+    ConfigurationSet.objects.update(compared_at=None)
+    assert sets.compare_changed() == 1
+    compared = ConfigurationSet.objects.values_list("name", "compared_at")
+    assert {name for name, at in compared if at is not None} == {"second"}
+    # It is tried again, until it can be compared.
+    damaged.update(applied={})
+    assert sets.compare_changed() == 1
 
 
 def test_properties_are_kept_in_files_as_texts_or_secrets(api: Api) -> None:

@@ -1,5 +1,6 @@
 """`/api/v2/plans` and `/api/v2/configuration`: configuration that is kept in files."""
 
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -12,6 +13,7 @@ from ostiary.api.answers import ERRORS, Id, Revocation, Strict, Time, actor, don
 from ostiary.configuration import schema, sets, use_cases
 from ostiary.configuration.applying import Issued
 from ostiary.configuration.plans import MOST_DELETED, Options
+from ostiary.directory.actor import Actor
 from ostiary.directory.changes.inputs import Flag
 from ostiary.directory.models import ConfigurationPlan, ConfigurationSet
 from ostiary.identity.secret import Secret
@@ -238,7 +240,7 @@ class ConfigurationSetQuery(lists.ListParameters):
         return super().filtered(found, name, value)
 
 
-def _set(row: ConfigurationSet) -> dict[str, Any]:
+def _set(by: Actor, row: ConfigurationSet) -> dict[str, Any]:
     return {
         "id": row.pk,
         "name": row.name,
@@ -249,7 +251,7 @@ def _set(row: ConfigurationSet) -> dict[str, Any]:
         "commit": row.commit,
         "compared_at": row.compared_at,
         "drifted": row.drifted,
-        "drift": row.drift,
+        "drift": sets.drift(by, row),
     }
 
 
@@ -257,11 +259,11 @@ def _secrets(given: dict[str, SecretStr]) -> dict[str, Secret]:
     return {name: Secret(value.get_secret_value()) for name, value in given.items()}
 
 
-def _shown(plan: ConfigurationPlan) -> dict[str, Any]:
+def _shown(by: Actor, plan: ConfigurationPlan) -> dict[str, Any]:
     return {
         "id": plan.pk,
         "digest": plan.digest,
-        **plan.described,
+        **use_cases.described_for(by, plan),
         "made_by": plan.made_by,
         "created_at": plan.created_at,
         "applied_at": plan.applied_at,
@@ -286,14 +288,16 @@ def _issued(issued: Issued) -> dict[str, Any]:
 def create_plan(request: HttpRequest, payload: PlanIn) -> Any:
     """Plan what a configuration changes. Nothing is changed."""
     options = Options(delete=payload.delete, most_deleted=payload.most_deleted, adopt=payload.adopt)
-    plan = use_cases.plan(actor(request), payload.configuration, options, _secrets(payload.secrets))
-    return {"data": _shown(plan)}
+    by = actor(request)
+    plan = use_cases.plan(by, payload.configuration, options, _secrets(payload.secrets))
+    return {"data": _shown(by, plan)}
 
 
 @router.get("/v2/plans/{int:plan_id}", response={200: PlanData, **ERRORS})
 def show_plan(request: HttpRequest, plan_id: int) -> Any:
     """One plan as it was made."""
-    return {"data": _shown(use_cases.find(actor(request), plan_id))}
+    by = actor(request)
+    return {"data": _shown(by, use_cases.find(by, plan_id))}
 
 
 @router.post("/v2/plans/{int:plan_id}/apply", response={200: AppliedData, **ERRORS})
@@ -319,7 +323,8 @@ def list_configuration_sets(
     request: HttpRequest, query: Query[ConfigurationSetQuery], response: HttpResponse
 ) -> Any:
     """List the sets of files that projects are kept in, each with what was changed beside it."""
-    return lists.paged(request, response, sets.visible(actor(request)), query, _set)
+    by = actor(request)
+    return lists.paged(request, response, sets.visible(by), query, partial(_set, by))
 
 
 @router.get("/v2/configuration", response={200: ConfigurationData, **ERRORS})

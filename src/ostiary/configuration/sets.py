@@ -8,7 +8,7 @@ was found.
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 SECONDS = 30.0
 #: A set is compared at most so often: with many thousands of objects that takes seconds.
 PAUSE = timedelta(minutes=1)
+#: A set is compared after this time even if nothing is known to have changed in its project: an object
+#: may have been moved to another one, or a comparison may have been broken off.
+AT_LATEST = timedelta(hours=1)
 #: Objects that are named; there may be more.
 MOST_NAMED = 100
 #: Objects that an event names.
@@ -52,11 +55,23 @@ def visible(by: Actor) -> QuerySet[ConfigurationSet]:
     return found.order_by("project__name", "name")
 
 
-def owner(kind: str, object_id: int) -> ConfigurationSet | None:
-    """The set that an object belongs to."""
-    found = ManagedObject.objects.filter(kind=kind, object_id=object_id)
+def owner(kind: str, object_id: int, project_id: int) -> ConfigurationSet | None:
+    """The set of a project that an object belongs to; one that was moved belongs to none there."""
+    found = ManagedObject.objects.filter(kind=kind, object_id=object_id, set__project_id=project_id)
     managed = found.select_related("set").first()
     return managed.set if managed is not None else None
+
+
+def sees(by: Actor, kind: str, project_id: int) -> bool:
+    """Whether `by` sees objects of a kind in a project, as in console and API."""
+    noun = BY_KIND.get(kind)
+    # What is blocked in a plan may be the configuration as a whole, which has no kind.
+    return noun is None or by.may(noun.least, project_id)
+
+
+def drift(by: Actor, row: ConfigurationSet) -> list[Mapping[str, object]]:
+    """The named objects that were changed beside the files, of those that `by` sees."""
+    return [each for each in row.drift if sees(by, str(each["kind"]), row.project_id)]
 
 
 def compared(row: ConfigurationSet) -> list[DriftedObject]:
@@ -88,10 +103,22 @@ def compare_changed() -> int:
             .values_list("pk", flat=True)
             .first()
         ) or 0
-        recent = row.compared_at is not None and row.compared_at > timezone.now() - PAUSE
-        if newest != row.compared_event and not (recent and row.compared_event):
-            number += _compare(row, newest)
+        age = timezone.now() - row.compared_at if row.compared_at is not None else AT_LATEST
+        recent = age < PAUSE and row.compared_event
+        if age >= AT_LATEST or (newest != row.compared_event and not recent):
+            number += _compared_safely(row, newest)
     return number
+
+
+def _compared_safely(row: ConfigurationSet, newest: int) -> bool:
+    """Compare one set; one that cannot be compared holds up no other, and is tried again."""
+    before = {"compared_event": row.compared_event, "compared_at": row.compared_at}
+    try:
+        return _compare(row, newest)
+    except Exception:
+        log.exception("the configuration set %s could not be compared", row.pk)
+        ConfigurationSet.objects.filter(pk=row.pk, compared_event=newest).update(**before)
+        return False
 
 
 def _compare(row: ConfigurationSet, newest: int) -> bool:
@@ -125,7 +152,8 @@ def watching() -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(SECONDS)
+        # A comparison that is broken off is made again an hour later at the latest.
+        thread.join(timeout=1.0)
 
 
 def _watch(stop: threading.Event) -> None:
@@ -134,5 +162,5 @@ def _watch(stop: threading.Event) -> None:
             close_old_connections()
             compare_changed()
         except Exception:
-            # Whatever broke, such as a database that is away, the next round compares.
+            # Such as a database that is away: the next round compares.
             log.exception("configuration sets could not be compared")

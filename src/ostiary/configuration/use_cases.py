@@ -9,7 +9,7 @@ from django.db.models import TextField
 from django.db.models.functions import Cast, Length
 from django.utils import timezone
 
-from ostiary.configuration import applying, checks, effects, entries, exporting, plans
+from ostiary.configuration import applying, checks, effects, entries, exporting, plans, sets
 from ostiary.configuration.applying import Applied
 from ostiary.configuration.descriptions import described
 from ostiary.configuration.plans import Options
@@ -74,6 +74,18 @@ def find(by: Actor, plan_id: int) -> ConfigurationPlan:
     if found is None:
         raise NotFound("plan")
     return found
+
+
+def described_for(by: Actor, plan: ConfigurationPlan) -> dict[str, Any]:
+    """A plan in words, without kinds of objects that `by` doesn't see in its project."""
+    parts = ("changes", "blocked", "left_over")
+    seen = {
+        name: [
+            each for each in plan.described[name] if sets.sees(by, each["kind"], plan.project_id)
+        ]
+        for name in parts
+    }
+    return {**plan.described, **seen}
 
 
 def apply(

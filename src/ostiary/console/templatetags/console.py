@@ -124,13 +124,19 @@ def server_time() -> int:
 @register.inclusion_tag("console/managed.html")
 def managed(kind: str, row: Model | None, *, editing: bool = False) -> dict[str, object]:
     """Which set of files an object belongs to, if it belongs to one; none: it is made just now."""
-    return {"set": row and sets.owner(kind, row.pk), "editing": editing}
+    if row is None:
+        return {"set": None, "editing": editing}
+    within = getattr(row, "client", None) or getattr(row, "collection", None) or row
+    project_id: int | None = getattr(within, "project_id", None)
+    # What belongs to the whole workspace belongs to no set: a set is a project's.
+    owner = sets.owner(kind, row.pk, project_id) if project_id is not None else None
+    return {"set": owner, "editing": editing}
 
 
 @register.filter
 def kind_in_files(kind: str) -> str:
     """A kind of object as people call it."""
-    return KINDS_IN_FILES[kind].capitalize() if kind.islower() else kind
+    return KINDS_IN_FILES[kind]
 
 
 @register.inclusion_tag("console/copy.html")

@@ -13,4 +13,7 @@ from ostiary.directory.actor import Actor
 @require_safe
 def listing(request: HttpRequest, by: Actor) -> HttpResponse:
     """The sets of all projects that the viewer sees."""
-    return render(request, "console/configuration_sets.html", {"sets": sets.visible(by)})
+    rows = list(sets.visible(by))
+    for row in rows:
+        row.named = sets.drift(by, row)  # type: ignore[attr-defined]  # for the template
+    return render(request, "console/configuration_sets.html", {"sets": rows})
