@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.stage import OSTIARY, Stage, wait_for
+from tests.stage import OSTIARY, Stage, free_port, wait_for
 
 from ostiary import settings
 from ostiary.cli.main import main
@@ -107,6 +107,16 @@ def test_a_consumer_is_let_in_changed_and_shut_out_by_commands_alone(far: Far) -
     ]
     assert far.done("client", "delete", "acme") == "Done.\n"
     assert far.read("client", "list") == []
+
+
+def test_a_connection_whose_test_fails_ends_the_command_with_a_failure(far: Far) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    number = far.read("connection", "create", "--name", "Nobody there", "--base-url", url)["id"]
+    tested = far("connection", "test", str(number))
+    assert tested.returncode == 1
+    assert url in tested.stdout
+    assert tested.stderr == "ostiary: The test failed; see the step that is not good.\n"
+    assert far.done("connection", "delete", str(number)) == "Done.\n"
 
 
 def test_the_apis_own_sentences_are_shown_and_the_exit_status_says_what_it_was(far: Far) -> None:

@@ -129,6 +129,19 @@ def test_sockets_elsewhere_are_gone_when_the_folder_is_let_go(tmp_path: Path) ->
     assert not settings.run.exists()
 
 
+def test_who_is_refused_leaves_the_sockets_of_the_recipes_that_run(tmp_path: Path) -> None:
+    settings = a_setting(tmp_path / ("x" * 90))
+    with data_folder.claimed(settings, role="recipes"):
+        (settings.run / "recipes.sock").touch()
+        with (
+            pytest.raises(Failure, match=r"^Another Ostiary is running"),
+            data_folder.claimed(settings, role="up"),
+        ):
+            raise AssertionError("claimed twice")
+        assert (settings.run / "recipes.sock").exists()
+    assert not settings.run.exists()
+
+
 def test_a_folder_of_sockets_that_somebody_else_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")

@@ -22,6 +22,7 @@ from typing import Any
 
 from ostiary import __version__
 from ostiary import settings as environment
+from ostiary.authority.lookup import conninfo
 from ostiary.cli.failure import Failure
 from ostiary.cli.startup import data_folder, django_setup
 from ostiary.settings import Database, Settings
@@ -313,10 +314,7 @@ def _load(database: Database, dump: Path) -> None:
     import psycopg
 
     try:
-        with psycopg.connect(
-            dbname=database.name, user=database.user or None, password=database.password or None,
-            host=database.host or None, port=database.port or None, connect_timeout=10,
-        ) as connection:  # fmt: skip
+        with psycopg.connect(conninfo(database), connect_timeout=10) as connection:
             statement = (
                 "SELECT count(*) FROM pg_catalog.pg_tables"
                 " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"

@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
                     _show(arguments, refused.content, file)
                 raise
             _show(arguments, answer, file)
+            if isinstance(answer, Mapping) and output.unwrapped(answer).get("good") is False:
+                raise Failure("The test failed; see the step that is not good.")
 
 
 def show_made(arguments: argparse.Namespace, make: Callable[[], str]) -> None:

@@ -45,7 +45,8 @@ def claimed(settings: Settings, *, role: str = "", held: int | None = None) -> I
         locks += [_lock(settings, name, None) for name in names[1:]]
         yield locks[0]
     finally:
-        others = [name for name in (LOCK, RECIPES_LOCK) if name not in names]
+        # Also one that we could not take.
+        others = [name for name in (LOCK, RECIPES_LOCK) if name not in names[: len(locks)]]
         shared = any(holder(settings, name) is not None for name in others)
         if settings.run.parent != settings.data and not shared:
             # A folder for temporary files is not where sockets and the gateway's files stay.

@@ -118,6 +118,6 @@ CONNECTION = RemoteNoun(
         ),
     ).operations(), RemoteOperation(
         verb="test", method="POST", path="connections/{id}/test",
-        help="test the way to its servers, step by step",
+        help="test the way to its servers, step by step", form=AnswerForm.OBJECT,
     )),
 )  # fmt: skip

@@ -149,7 +149,7 @@ CREDENTIAL = RemoteNoun(
                 Option(name="api_client_id", kind=OptionKind.NUMBER, help="of this client alone"),
                 Option(name="effective_state", help="in this state, such as active"),
                 Option(name="never_used", kind=OptionKind.FLAG, help="whether they were never used"),
-                Option(name="expires_before", help="expiring before this time"),
+                Option(name="expires_before", kind=OptionKind.TIME, help="expiring before this time"),
             ),
         ),
         RemoteOperation(
