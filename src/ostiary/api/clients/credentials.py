@@ -1,9 +1,8 @@
 """`/api/v2/credentials`: the credentials of all access profiles, and the end of one."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
-from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router, Schema
 from pydantic import Field
@@ -28,7 +27,6 @@ from ostiary.directory.clients import credential_bulk, credentials
 from ostiary.directory.models import Credential
 
 router = Router(tags=["Access profiles"])
-M = TypeVar("M", bound=Model)
 
 
 class OwnedCredential(CredentialOut):
@@ -118,7 +116,7 @@ def list_all_credentials(
 ) -> Any:
     """List the credentials of all access profiles, also those that have ended, the newest first."""
     by = actor(request)
-    found: QuerySet[Credential] = credentials.credentials(by)
+    found = credentials.credentials(by)
     if query.search:
         found = search.credentials_with(by, found, query.search)
     found = found.select_related("profile__client").defer(

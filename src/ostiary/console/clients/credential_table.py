@@ -186,7 +186,7 @@ TABLE = Table(
         ),
         TableColumn(
             name="expires", label="Expires", order=("expires_at", "pk"),
-            cell=lambda each, _: moment(each.overlap_until or each.expires_at, "Never"),
+            cell=lambda each, _: _end(each),
         ),
     ),
     filters=(
@@ -216,6 +216,12 @@ TABLE = Table(
 )  # fmt: skip
 
 
+def _end(each: Credential) -> Cell:
+    """When it ends: with its overlap or its expiry, whichever comes first."""
+    ends = [end for end in (each.overlap_until, each.expires_at) if end is not None]
+    return moment(min(ends, default=None), "Never")
+
+
 def _on_profiles_page(column: TableColumn) -> list[TableColumn]:
     if column.name == "credential":
         return [dataclasses.replace(column, cell=_to_revoke)]
@@ -226,7 +232,7 @@ def _on_profiles_page(column: TableColumn) -> list[TableColumn]:
 
 def _to_expire(each: Credential, _: object) -> Cell:
     """When it ends, and for one that is not revoked the page that changes it."""
-    cell = moment(each.overlap_until or each.expires_at, "Never")
+    cell = _end(each)
     back = reverse("profile-credentials", args=[each.profile_id])
     change = table_changes.address("change-credentials", what="expire", id=str(each.pk), back=back)
     action = ("Set expiry", change) if each.revoked_at is None else None

@@ -25,6 +25,7 @@ PAGES: Final[Mapping[str, str]] = {
     "explain": "how-to/explain",
     "advice": "how-to/try-rules",
     "projects": "reference/members",
+    "configuration-files": "how-to/configuration-as-files",
     "members": "reference/members",
     "account": "reference/members",
     "tokens": "how-to/call-the-api",

@@ -73,7 +73,7 @@ GROUPS = (
     NavigationGroup(
         label="Workspace",
         links=(
-            _link("Projects", "projects", "/projects"),
+            _link("Projects", "projects", "/projects", "/configuration-files"),
             _link("Members", "members", "/members", for_admins=True),
             _link("Management tokens", "tokens", "/tokens", for_admins=True),
             _link("Audit log", "audit", "/audit-log", address="audit-log"),

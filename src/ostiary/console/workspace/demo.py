@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from ostiary.console.frame.questions import ConsequenceQuestion, unanswered
+from ostiary.console.frame.questions import ConsequenceQuestion, counted, unanswered
 from ostiary.console.frame.saving import in_force
 from ostiary.console.sign_in.viewer import page
 from ostiary.directory.actor import Actor
@@ -41,14 +41,13 @@ def remove(request: HttpRequest, by: Actor) -> HttpResponse:
 
 def _question(by: Actor) -> ConsequenceQuestion:
     plan = demo_removal.planned(by)
-    counted = [_counted(plan.count(kind), word) for kind, word in _WORDS.items()]
-    policies = plan.count("policy")
-    counted.append(f"{policies} {'policy' if policies == 1 else 'policies'}")
+    numbers = [counted(plan.count(kind), word) for kind, word in _WORDS.items()]
+    numbers.append(counted(plan.count("policy"), "policy", "policies"))
     return ConsequenceQuestion(
         title="Remove the demo?",
         sentences=(
-            f"This deletes {', '.join(counted[:-1])} and {counted[-1]}, with their credentials.",
-            f"It also deletes their usage: {_counted(plan.calls, 'logged request')} and what was counted.",
+            f"This deletes {', '.join(numbers[:-1])} and {numbers[-1]}, with their credentials.",
+            f"It also deletes their usage: {counted(plan.calls, 'logged request')} and what was counted.",
             *plan.stays,
             (
                 "You keep your account and everything that you created. The sample Python functions"
@@ -57,7 +56,3 @@ def _question(by: Actor) -> ConsequenceQuestion:
         ),
         verb="Remove the demo",
     )
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
