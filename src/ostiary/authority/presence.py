@@ -65,6 +65,8 @@ class Presence:
         looking = [asyncio.create_task(self._look_at_recipes())]
         if self._at_once:
             looking.append(asyncio.create_task(self._tell_recipes()))
+        for task in looking:
+            task.add_done_callback(_log_failure)
         try:
             while True:
                 if self._at_once:
@@ -141,6 +143,12 @@ class Presence:
 def _learn(found: list[ReportedRecipe]) -> bool:
     learn(found)
     return True
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """A gateway goes on without these tasks, but not silently."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s has ended", task.get_coro(), exc_info=error)
 
 
 async def listen(database: Database, wake: Callable[[], None]) -> None:

@@ -17,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 #: The parts that serve metrics here; the gateway has its own socket for them.
 SUPERVISOR = "supervisor"
-PARTS = (SUPERVISOR, "authority", "recipes", "collector", "publisher")
+#: The one of `ostiary recipes`, which runs beside a gateway's.
+RECIPES_SUPERVISOR = "recipes-supervisor"
+PARTS = (SUPERVISOR, RECIPES_SUPERVISOR, "authority", "recipes", "collector", "publisher")
 #: The largest answer that is read, in bytes; ours have a few thousand lines at most.
 LARGEST = 4 * 1024 * 1024
 

@@ -41,13 +41,13 @@ def set_properties(
     request: HttpRequest, payload: PropertiesIn, query: Query[Scope], response: HttpResponse
 ) -> Any:
     """Set properties, and delete those whose value is null; all or none."""
-    properties.write(
+    made = properties.write(
         by=actor(request),
         project_id=query.project_id,
         values=payload.properties,
         if_match=if_match(request),
     )
-    tagged(response, properties.version(query.project_id))
+    tagged(response, made)
     return {"success": True}
 
 

@@ -468,8 +468,8 @@ async def _until_signalled(
     loop.add_signal_handler(signal.SIGCHLD, loop.call_later, REAP_SECONDS, processes.reap_orphans)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
     names = [part.name for part in parts]
-    # `ostiary recipes` runs beside a gateway, whose supervisor has that name.
-    shown_as = "recipes-supervisor" if names == ["recipes"] else exposition.SUPERVISOR
+    alone = names == ["recipes"]
+    shown_as = exposition.RECIPES_SUPERVISOR if alone else exposition.SUPERVISOR
     exposition.forget(folder, [*names, shown_as])
     # Parts that are forked become our children by it.
     prctl.adopt_orphans()

@@ -37,8 +37,11 @@ def write(
     project_id: int | None,
     values: Mapping[str, object],
     if_match: str | None = None,
-) -> None:
-    """Set properties, or delete those whose value is None; all or none. Raises Invalid, Stale."""
+) -> str:
+    """Set properties, or delete those whose value is None; all or none. Raises Invalid, Stale.
+
+    Returns the ETag of what this made, whatever others change after it.
+    """
     problems = fields.Problems()
     _require_editor(by, project_id)
     clean = {
@@ -70,6 +73,7 @@ def write(
             project_id=project_id,
             after={"deleted": sorted(name for name, value in clean.items() if value is None)},
         )
+        return version(project_id)
 
 
 def delete(*, by: Actor, project_id: int | None, name: str, if_match: str | None = None) -> None:
