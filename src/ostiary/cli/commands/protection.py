@@ -113,7 +113,7 @@ def _tested(url: str, ca_pem: str) -> None:
         )
     if not tested.good:
         last = tested.findings[-1]
-        if "not trusted" in last.detail:
+        if last.untrusted and not ca_pem:
             raise Failure(
                 "Nothing was created, because the API's certificate is not trusted. If a private authority"
                 " signed it, name the file with its certificate: --ca-file FILE."

@@ -49,6 +49,8 @@ class StepFinding:
     milliseconds: int
     detail: str
     remedy: str = ""
+    #: It failed because the certificate is not trusted.
+    untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +66,9 @@ class TestedServer:
 
 
 class _StepFailed(Exception):
-    def __init__(self, detail: str, remedy: str) -> None:
+    def __init__(self, detail: str, remedy: str, *, untrusted: bool = False) -> None:
         super().__init__(detail)
-        self.detail, self.remedy = detail, remedy
+        self.detail, self.remedy, self.untrusted = detail, remedy, untrusted
 
 
 def of(by: Actor, connection_id: int) -> tuple[TestedServer, ...]:
@@ -112,14 +114,22 @@ def _tested(url: UpstreamUrl, trust: ssl.SSLContext, path: str) -> TestedServer:
 
     def step(name: ConnectionStep, do: Callable[[], tuple[_T, str, str]]) -> _T | None:
         started = time.monotonic()
-        value, good = None, True
+        value, good, untrusted = None, True, False
         try:
             value, detail, remedy = do()
         except _StepFailed as failed:
             good, detail, remedy = False, failed.detail, failed.remedy
+            untrusted = failed.untrusted
         took = round((time.monotonic() - started) * 1000)
         findings.append(
-            StepFinding(step=name, good=good, milliseconds=took, detail=detail, remedy=remedy)
+            StepFinding(
+                step=name,
+                good=good,
+                milliseconds=took,
+                detail=detail,
+                remedy=remedy,
+                untrusted=untrusted,
+            )
         )
         return value
 
@@ -203,6 +213,7 @@ def _secured(
         raise _StepFailed(
             f"The certificate is not trusted: {error.verify_message.rstrip('.')}.",
             "Give the connection the certificate authority that signed it, or renew the certificate.",
+            untrusted=True,
         ) from None
     except (OSError, ValueError):
         raise _StepFailed(
