@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def _all_of(pid: int) -> list[int]:
     return found
 
 
-class Server:
+class Server(ABC):
     """A program that is started on a machine, and started again when it ends, if it is to run."""
 
     #: Seconds until a service manager starts again what ended.
@@ -51,8 +52,9 @@ class Server:
         self._lock = threading.Lock()
         threading.Thread(target=self._keep, daemon=True).start()
 
+    @abstractmethod
     def words(self) -> list[str]:
-        raise NotImplementedError
+        """Its command line."""
 
     def env(self) -> dict[str, str]:
         return {k: v for k, v in os.environ.items() if not k.startswith("OSTIARY_")}  # noqa: TID251 - the environment of what it starts
